@@ -1,0 +1,102 @@
+"""Neural-network weight initializers: the values of Keras 2 (tf_keras) without TensorFlow, as functions of seed and index."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fanin import utils
+    from fanin.distributions import Distribution
+    from fanin.initializers import (
+        Constant,
+        GlorotNormal,
+        GlorotUniform,
+        HeNormal,
+        HeUniform,
+        Identity,
+        Initializer,
+        LecunNormal,
+        LecunUniform,
+        Ones,
+        Orthogonal,
+        RandomNormal,
+        RandomUniform,
+        TruncatedNormal,
+        VarianceScaling,
+        Zeros,
+        constant,
+        glorot_normal,
+        glorot_uniform,
+        he_normal,
+        he_uniform,
+        identity,
+        lecun_normal,
+        lecun_uniform,
+        ones,
+        orthogonal,
+        random_normal,
+        random_uniform,
+        truncated_normal,
+        variance_scaling,
+        zeros,
+    )
+    from fanin.serialization import deserialize, get, serialize
+    from fanin.settings import config
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Constant",
+    "Distribution",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "Orthogonal",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+    "__version__",
+    "config",
+    "constant",
+    "deserialize",
+    "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "serialize",
+    "truncated_normal",
+    "utils",
+    "variance_scaling",
+    "zeros",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name at its first use: `fanin --help` then needs no NumPy."""
+    if name == "utils":
+        return import_module("fanin.utils")
+    if name in __all__:
+        for home in ("initializers", "serialization", "distributions", "settings"):
+            module = import_module(f"fanin.{home}")
+            if hasattr(module, name):
+                return globals().setdefault(name, getattr(module, name))
+    raise AttributeError(f"module 'fanin' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,138 @@
+// The Python module: buffers in, interpreter lock dropped, the table of tiers called. Everything arrives checked by the
+// Python side, and is checked again wherever a mistake could write outside of a buffer.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#include "fill.h"
+#include "tiers.h"
+
+namespace nb = nanobind;
+using namespace fanin;
+
+namespace {
+
+// Memory for a result: aligned to the cache lines (frameworks then take it without a copy), and to huge pages where
+// it is large, which makes the first touch many times cheaper. Python sees it as a writable buffer of bytes.
+class Memory {
+  public:
+    explicit Memory(size_t size) : size(size) {
+        if (size > PTRDIFF_MAX / 2) throw std::bad_alloc();
+        const size_t alignment = size >= huge_page ? huge_page : 64;
+        data = std::aligned_alloc(alignment, (size + alignment) / alignment * alignment);
+        if (!data) throw std::bad_alloc();
+#ifdef __linux__
+        if (size >= huge_page) madvise(data, size, MADV_HUGEPAGE);
+#endif
+    }
+    ~Memory() { std::free(data); }
+    Memory(const Memory&) = delete;
+
+    void* data;
+    const size_t size;
+
+  private:
+    static constexpr size_t huge_page = 2 << 20;
+};
+
+int memory_buffer(PyObject* self, Py_buffer* view, int flags) {
+    Memory& memory = *nb::inst_ptr<Memory>(nb::handle(self));
+    return PyBuffer_FillInfo(view, self, memory.data, Py_ssize_t(memory.size), 0, flags);
+}
+
+PyType_Slot memory_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(memory_buffer)}, {0, nullptr}};
+
+class Buffer {
+  public:
+    explicit Buffer(nb::handle object) {
+        if (PyObject_GetBuffer(object.ptr(), &view, PyBUF_STRIDES | PyBUF_WRITABLE | PyBUF_FORMAT)) throw nb::python_error();
+    }
+    ~Buffer() { PyBuffer_Release(&view); }
+    Buffer(const Buffer&) = delete;
+    Py_buffer view;
+};
+
+const Kernels& kernels_of(int tier) {
+    if (tier < 0 || tier >= tier_count || !tiers[tier].supported()) throw nb::value_error("no such tier on this machine");
+    return *tiers[tier].kernels;
+}
+
+// Fills a buffer with elements of a stream. `index_strides` says by how much an element's flat index grows along each axis.
+void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double shift,
+                 uint64_t minval, uint64_t span, int threads, uint64_t first_index,
+                 const std::vector<uint64_t>& index_strides) {
+    if (kernel < 0 || kernel >= kernel_count) throw nb::value_error("no such kernel");
+    const Fill fill_run = kernels_of(tier).fill[kernel];
+    const Buffer buffer(out);
+    const Py_buffer& view = buffer.view;
+    if (view.itemsize != kernel_infos[kernel].item_size) throw nb::value_error("the buffer's items do not fit the kernel");
+    if (size_t(view.ndim) != index_strides.size()) throw nb::value_error("the buffer's rank does not fit the strides");
+    Array array = {static_cast<char*>(view.buf), view.itemsize, first_index, {}};
+    for (int i = 0; i < view.ndim; ++i) array.axes.push_back({view.shape[i], view.strides[i], index_strides[size_t(i)]});
+    const Draw draw = {{KeySchedule(uint32_t(key), uint32_t(key >> 32)), uint32_t(counter), uint32_t(counter >> 32)},
+                       scale, shift, minval, span};
+    nb::gil_scoped_release unlocked;
+    fill(std::move(array), fill_run, draw, threads);
+}
+
+// The same for fresh memory: all of it, from the stream's beginning.
+void fill_memory(Memory& memory, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double shift,
+                 uint64_t minval, uint64_t span, int threads) {
+    if (kernel < 0 || kernel >= kernel_count) throw nb::value_error("no such kernel");
+    const Fill fill_run = kernels_of(tier).fill[kernel];
+    const int64_t item_size = kernel_infos[kernel].item_size;
+    Array array = {static_cast<char*>(memory.data), item_size, 0, {{int64_t(memory.size) / item_size, item_size, 1}}};
+    const Draw draw = {{KeySchedule(uint32_t(key), uint32_t(key >> 32)), uint32_t(counter), uint32_t(counter >> 32)},
+                       scale, shift, minval, span};
+    nb::gil_scoped_release unlocked;
+    fill(std::move(array), fill_run, draw, threads);
+}
+
+nb::tuple philox_block(uint64_t counter_low, uint64_t counter_high, uint64_t key) {
+    const Counter counter = {{uint32_t(counter_low), uint32_t(counter_low >> 32), uint32_t(counter_high), uint32_t(counter_high >> 32)}};
+    const Counter words = philox(counter, KeySchedule(uint32_t(key), uint32_t(key >> 32)));
+    return nb::make_tuple(words.word[0], words.word[1], words.word[2], words.word[3]);
+}
+
+// logf, sinf or cosf (function 0, 1, 2) of all 2**23 unit floats, as float32 bytes; tier -1 asks the machine's libm.
+void elementary_values(nb::handle out, int function, int tier) {
+    constexpr uint32_t count = 1 << 23;
+    if (function < 0 || function > 2) throw nb::value_error("no such function");
+    const Buffer buffer(out);
+    if (buffer.view.len != Py_ssize_t(count * sizeof(float)) || !PyBuffer_IsContiguous(&buffer.view, 'C'))
+        throw nb::value_error("the buffer must hold 2**23 floats, side by side");
+    float* values = static_cast<float*>(buffer.view.buf);
+    if (tier >= 0) {
+        kernels_of(tier).elementary(Elementary(function), 0, count, values);
+        return;
+    }
+    for (uint32_t m = 0; m < count; ++m) {
+        const float unit = float(m) * 0x1p-23f, angle = float(2 * M_PI * double(unit));
+        values[m] = function == 0 ? std::log(unit < 1e-7f ? 1e-7f : unit) : function == 1 ? std::sin(angle) : std::cos(angle);
+    }
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    m.doc() = "fanin's kernels. Private: every call here trusts what the Python side has checked.";
+    nb::class_<Memory>(m, "Memory", nb::type_slots(memory_slots)).def(nb::init<size_t>());
+    nb::dict kernel_numbers;
+    for (int i = 0; i < kernel_count; ++i) kernel_numbers[kernel_infos[i].name] = i;
+    m.attr("KERNELS") = kernel_numbers;
+    nb::dict tier_numbers;
+    for (int i = 0; i < tier_count; ++i)
+        if (tiers[i].supported()) tier_numbers[tiers[i].name] = i;
+    m.attr("TIERS") = tier_numbers;
+    m.def("fill_buffer", &fill_buffer);
+    m.def("fill_memory", &fill_memory);
+    m.def("philox", &philox_block);
+    m.def("elementary", &elementary_values);
+}

@@ -1,0 +1,49 @@
+// The processor tiers: the same kernels compiled for several instruction sets, side by side in a table.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "philox.h"
+
+namespace fanin {
+
+// What to draw, as plain data. Floats are x * scale + shift of the unit draw x; integers minval + bits mod span.
+struct Draw {
+    Stream stream;
+    double scale, shift;
+    uint64_t minval, span;
+};
+
+// Fills `count` elements, the first of which has the flat index `first`, side by side at `out`.
+using Fill = void (*)(const Draw& draw, uint64_t first, uint64_t count, void* out);
+
+enum class Elementary { log, sin, cos };
+
+struct KernelInfo {
+    const char* name;
+    uint8_t item_size;
+};
+constexpr KernelInfo kernel_infos[] = {
+    {"uniform/float16", 2},   {"uniform/bfloat16", 2},   {"uniform/float32", 4},   {"uniform/float64", 8},
+    {"normal/float16", 2},    {"normal/bfloat16", 2},    {"normal/float32", 4},    {"normal/float64", 8},
+    {"truncated/float16", 2}, {"truncated/bfloat16", 2}, {"truncated/float32", 4}, {"truncated/float64", 8},
+    {"integers/32", 4},       {"integers/64", 8},
+};
+constexpr int kernel_count = sizeof kernel_infos / sizeof kernel_infos[0];
+
+struct Kernels {
+    Fill fill[kernel_count];  // in the order of kernel_infos
+    void (*elementary)(Elementary function, uint32_t first, uint32_t count, float* out);
+};
+
+struct Tier {
+    const char* name;
+    const Kernels* kernels;
+    bool (*supported)();
+};
+
+// From the plainest to the best; a machine may lack the later ones.
+extern const Tier tiers[];
+extern const int tier_count;
+
+}  // namespace fanin

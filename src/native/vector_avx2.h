@@ -1,0 +1,111 @@
+// Vector operations of the AVX2 tier (with FMA and F16C): 4 lanes of 64 bits.
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "vector_common.h"
+
+namespace fanin {
+namespace {
+
+// The first four bits set of every 8-bit mask, a byte each.
+struct FirstSetBits {
+    int32_t of[256] = {};
+    constexpr FirstSetBits() {
+        for (int mask = 0; mask < 256; ++mask)
+            for (int bit = 0, found = 0; bit < 8 && found < 4; ++bit)
+                if (mask >> bit & 1) of[mask] |= bit << (8 * found++);
+    }
+};
+constexpr FirstSetBits first_set_bits;
+
+struct Avx2 : VectorCommon {
+    static constexpr int lanes = 4;
+    static constexpr bool fused = true;
+    typedef uint64_t U __attribute__((vector_size(32)));
+    typedef double D __attribute__((vector_size(32)));
+    typedef uint32_t W __attribute__((vector_size(32)));
+    typedef float F __attribute__((vector_size(32)));
+
+    static U splat(uint64_t value) { return (U)_mm256_set1_epi64x(int64_t(value)); }
+    static D splat(double value) { return (D)_mm256_set1_pd(value); }
+    static F splat(float value) { return (F)_mm256_set1_ps(value); }
+    static W splat(uint32_t value) { return (W)_mm256_set1_epi32(int32_t(value)); }
+    static U lane_numbers() { return U{0, 1, 2, 3}; }
+
+    static U multiply_low_halves(U a, U b) { return (U)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
+    static U exclusive_or(U a, U b, U c) { return a ^ b ^ c; }
+    static U take_bits(U a, uint64_t mask, uint64_t bits) { return (a & mask) | bits; }
+    static W take_bits(W a, uint32_t mask, uint32_t bits) { return (a & mask) | bits; }
+
+    static D fma(D a, D b, D c) { return (D)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+    static D to_double(U a) { return (D)(a | 0x4330000000000000ull) - 0x1p52; }
+    static D high_12_bits(U a) { return to_double((a >> 52) ^ 0x800) - 2048.0; }
+    static D maximum(D a, D b) { return (D)_mm256_max_pd((__m256d)a, (__m256d)b); }
+    static D round_to_float(D a) { return (D)_mm256_cvtps_pd(_mm256_cvtpd_ps((__m256d)a)); }
+    static F square_root(F a) { return (F)_mm256_sqrt_ps((__m256)a); }
+    static D table(const double* table, U index) { return (D)_mm256_i64gather_pd(table, (__m256i)(index & 15), 8); }
+
+    static F join(D a, D b) { return (F)_mm256_set_m128(_mm256_cvtpd_ps((__m256d)b), _mm256_cvtpd_ps((__m256d)a)); }
+    static W join_low_halves(U a, U b) {
+        const __m256 even = _mm256_shuffle_ps((__m256)a, (__m256)b, _MM_SHUFFLE(2, 0, 2, 0));
+        return (W)_mm256_permute4x64_pd((__m256d)even, _MM_SHUFFLE(3, 1, 2, 0));
+    }
+    static void turn(W quadrant, F& sine, F& cosine, F& radius) {
+        const W odd = quadrant << 31;
+        const F old = sine;
+        sine = (F)_mm256_blendv_ps((__m256)sine, (__m256)cosine, (__m256)odd);
+        cosine = (F)_mm256_blendv_ps((__m256)cosine, (__m256)((W)old ^ odd), (__m256)odd);
+        radius = (F)((W)radius ^ ((quadrant << 30) & 0x80000000u));
+    }
+
+    static void interleave_words(const U (&words)[4], W& first, W& second) {
+        const __m256i pair_0 = _mm256_blend_epi32((__m256i)words[0], _mm256_slli_epi64((__m256i)words[1], 32), 0xAA);
+        const __m256i pair_1 = _mm256_blend_epi32((__m256i)words[2], _mm256_slli_epi64((__m256i)words[3], 32), 0xAA);
+        interleave((__m256d)pair_0, (__m256d)pair_1, first, second);
+    }
+    template <class T>
+    static void interleave(__m256d a, __m256d b, T& first, T& second) {
+        const __m256d even = _mm256_unpacklo_pd(a, b), odd = _mm256_unpackhi_pd(a, b);
+        first = (T)_mm256_permute2f128_pd(even, odd, 0x20);
+        second = (T)_mm256_permute2f128_pd(even, odd, 0x31);
+    }
+    static void interleave_pairs(F sine, F cosine, F& first, F& second) {
+        const __m256 low = _mm256_unpacklo_ps((__m256)sine, (__m256)cosine);
+        const __m256 high = _mm256_unpackhi_ps((__m256)sine, (__m256)cosine);
+        first = (F)_mm256_permute4x64_pd((__m256d)low, _MM_SHUFFLE(3, 1, 2, 0));
+        second = (F)_mm256_permute4x64_pd((__m256d)high, _MM_SHUFFLE(3, 1, 2, 0));
+    }
+
+    static F round_to_half(F a) { return (F)_mm256_cvtph_ps(_mm256_cvtps_ph((__m256)a, _MM_FROUND_TO_NEAREST_INT)); }
+    static void store_half(void* to, F a, F b) {
+        _mm_storeu_si128((__m128i*)to, _mm256_cvtps_ph((__m256)a, _MM_FROUND_TO_NEAREST_INT));
+        _mm_storeu_si128((__m128i*)to + 1, _mm256_cvtps_ph((__m256)b, _MM_FROUND_TO_NEAREST_INT));
+    }
+    static void store_high_halves(void* to, W a, W b) {
+        const __m256i packed = _mm256_packus_epi32(_mm256_srli_epi32((__m256i)a, 16), _mm256_srli_epi32((__m256i)b, 16));
+        _mm256_storeu_si256((__m256i*)to, _mm256_permute4x64_epi64(packed, _MM_SHUFFLE(3, 1, 2, 0)));
+    }
+
+    static uint32_t rejected_blocks(F sine, F cosine) {
+        const __m256 two = _mm256_set1_ps(2.0f), sign = _mm256_set1_ps(-0.0f);
+        const __m256 size = _mm256_max_ps(_mm256_andnot_ps(sign, (__m256)sine), _mm256_andnot_ps(sign, (__m256)cosine));
+        uint32_t lanes = uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(size, two, _CMP_NLT_UQ)));
+        return (lanes | lanes >> 4) & 0xF;
+    }
+
+    static bool keep_accepted(float* kept, const float* more) {
+        const __m256 values = _mm256_set_m128(_mm_loadu_ps(more), _mm_loadu_ps(kept));
+        const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), values);
+        const int accepted = _mm256_movemask_ps(_mm256_cmp_ps(size, _mm256_set1_ps(2.0f), _CMP_LT_OQ));
+        const __m256i order = _mm256_cvtepu8_epi32(_mm_cvtsi32_si128(first_set_bits.of[accepted]));
+        _mm_storeu_ps(kept, _mm256_castps256_ps128(_mm256_permutevar8x32_ps(values, order)));
+        return __builtin_popcount(unsigned(accepted)) >= 4;
+    }
+};
+
+using Vector = Avx2;
+
+}  // namespace
+}  // namespace fanin

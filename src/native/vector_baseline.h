@@ -1,0 +1,151 @@
+// Vector operations in the compilers' own vector types, 2 lanes of 64 bits: what every processor of the architecture
+// has (SSE2 on x86-64, NEON on arm64). Where SSE2 has one instruction for what the compiler does not find, it is named.
+#pragma once
+#include <cstdint>
+#if defined(__SSE2__) && !defined(FANIN_PORTABLE)
+#define FANIN_SSE2
+#include <emmintrin.h>
+#endif
+
+#include "vector_common.h"
+
+namespace fanin {
+namespace {
+
+struct Baseline : VectorCommon {
+    static constexpr int lanes = 2;
+    static constexpr bool fused = false;
+    typedef uint64_t U __attribute__((vector_size(16)));
+    typedef double D __attribute__((vector_size(16)));
+    typedef uint32_t W __attribute__((vector_size(16)));
+    typedef float F __attribute__((vector_size(16)));
+
+    static U splat(uint64_t value) { return U{value, value}; }
+    static D splat(double value) { return D{value, value}; }
+    static F splat(float value) { return F{value, value, value, value}; }
+    static W splat(uint32_t value) { return W{value, value, value, value}; }
+    static U lane_numbers() { return U{0, 1}; }
+
+    static U multiply_low_halves(U a, U b) {
+#ifdef FANIN_SSE2
+        return (U)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+        return (a & 0xFFFFFFFF) * (b & 0xFFFFFFFF);
+#endif
+    }
+    static U exclusive_or(U a, U b, U c) { return a ^ b ^ c; }
+    static U take_bits(U a, uint64_t mask, uint64_t bits) { return (a & mask) | bits; }
+    static W take_bits(W a, uint32_t mask, uint32_t bits) { return (a & mask) | bits; }
+
+    static D fma(D a, D b, D c) { return a * b + c; }  // two roundings: changes no result where it is used
+    static D to_double(U a) { return (D)(a | 0x4330000000000000ull) - 0x1p52; }  // 2**52 + a, from its bits
+    static D high_12_bits(U a) { return to_double((a >> 52) ^ 0x800) - 2048.0; }
+    static D maximum(D a, D b) {
+#ifdef FANIN_SSE2
+        return (D)_mm_max_pd((__m128d)a, (__m128d)b);
+#else
+        return D{a[0] > b[0] ? a[0] : b[0], a[1] > b[1] ? a[1] : b[1]};
+#endif
+    }
+    static D round_to_float(D a) {
+#ifdef FANIN_SSE2
+        return (D)_mm_cvtps_pd(_mm_cvtpd_ps((__m128d)a));
+#else
+        // Not D{double(float(a[0])), …}: GCC 12 takes the two conversions for none.
+        typedef float Half __attribute__((vector_size(8)));
+        return __builtin_convertvector(__builtin_convertvector(a, Half), D);
+#endif
+    }
+    static F square_root(F a) {
+#ifdef FANIN_SSE2
+        return (F)_mm_sqrt_ps((__m128)a);
+#else
+        return F{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
+#endif
+    }
+    static D table(const double* table, U index) { return D{table[index[0] & 15], table[index[1] & 15]}; }
+
+    static F join(D a, D b) {
+#ifdef FANIN_SSE2
+        return (F)_mm_movelh_ps(_mm_cvtpd_ps((__m128d)a), _mm_cvtpd_ps((__m128d)b));
+#else
+        return F{float(a[0]), float(a[1]), float(b[0]), float(b[1])};
+#endif
+    }
+    static W join_low_halves(U a, U b) { return W{uint32_t(a[0]), uint32_t(a[1]), uint32_t(b[0]), uint32_t(b[1])}; }
+    static void turn(W quadrant, F& sine, F& cosine, F& radius) {
+        const W odd = splat(0u) - (quadrant & 1);
+        const W difference = ((W)sine ^ (W)cosine) & odd;
+        sine = (F)((W)sine ^ difference);
+        cosine = (F)((W)cosine ^ difference ^ (odd & 0x80000000u));
+        radius = (F)((W)radius ^ ((quadrant << 30) & 0x80000000u));
+    }
+
+    static void interleave_words(const U (&words)[4], W& first, W& second) {
+        const U pair_0 = (words[0] & 0xFFFFFFFF) | words[1] << 32, pair_1 = (words[2] & 0xFFFFFFFF) | words[3] << 32;
+        interleave((D)pair_0, (D)pair_1, first, second);
+    }
+    template <class T>
+    static void interleave(D a, D b, T& first, T& second) {
+        first = (T)D{a[0], b[0]};
+        second = (T)D{a[1], b[1]};
+    }
+    static void interleave_pairs(F sine, F cosine, F& first, F& second) {
+        first = F{sine[0], cosine[0], sine[2], cosine[2]};
+        second = F{sine[1], cosine[1], sine[3], cosine[3]};
+    }
+
+    // Rounding to the 11 significant bits of a half, without a conversion: adding and subtracting a power of two that
+    // leaves just those bits. Under 2**-14 the spacing stays 2**-24; from 65520 on the half is infinite.
+    static F round_to_half(F a) {
+        const W sign = (W)a & 0x80000000u, size = (W)a & 0x7FFFFFFFu;
+        const W exponent = size & 0x7F800000u;
+        const W subnormal = (W)(exponent < 0x38800000u);
+        const W spacing = (exponent & ~subnormal) | (splat(uint32_t(0x38800000u)) & subnormal);
+        const F magic = (F)(spacing + (13u << 23));                   // 2**13 times the power of two below
+        const F rounded = (((F)size + magic) - magic);
+        const W infinite = (W)(size >= 0x477FF000u);                  // 65520, infinities and NaNs
+        const W not_a_number = (W)(size > 0x7F800000u);
+        W result = ((W)rounded & ~infinite) | (splat(uint32_t(0x7F800000u)) & infinite);
+        result = (result & ~not_a_number) | (size & not_a_number);
+        return (F)(result | sign);
+    }
+    // The bits of the half that the float, already rounded to one, holds.
+    static W half_bits(F a) {
+        const W sign = ((W)a >> 16) & 0x8000u, size = (W)a & 0x7FFFFFFFu;
+        const W normal = (size - (112u << 23)) >> 13;                                // exponent bias 127 to 15
+        const W subnormal = (W)((F)size + splat(0.5f)) - 0x3F000000u;                // 0.5 has the spacing 2**-24
+        const W is_subnormal = (W)(size < 0x38800000u), is_special = (W)(size >= 0x7F800000u);
+        const W special = (size >> 13) & 0x7FFFu;
+        W result = (subnormal & is_subnormal) | (normal & ~is_subnormal);
+        result = (result & ~is_special) | (((special & 0x3FFu) | 0x7C00u) & is_special);
+        return result | sign;
+    }
+    static void store_half(void* to, F a, F b) {
+        const W low = half_bits(round_to_half(a)), high = half_bits(round_to_half(b));
+        store_high_halves(to, low << 16, high << 16);
+    }
+    static void store_high_halves(void* to, W a, W b) {
+#ifdef FANIN_SSE2
+        // Signed saturation leaves sign-extended halves as they are; SSE2 has no unsigned one.
+        _mm_storeu_si128((__m128i*)to, _mm_packs_epi32(_mm_srai_epi32((__m128i)a, 16), _mm_srai_epi32((__m128i)b, 16)));
+#else
+        uint16_t halves[8];
+        for (int i = 0; i < 4; ++i) {
+            halves[i] = uint16_t(a[i] >> 16);
+            halves[i + 4] = uint16_t(b[i] >> 16);
+        }
+        __builtin_memcpy(to, halves, sizeof halves);
+#endif
+    }
+
+    static uint32_t rejected_blocks(F sine, F cosine) {
+        const W rejected = ~((W)((F)((W)sine & 0x7FFFFFFFu) < 2.0f) & (W)((F)((W)cosine & 0x7FFFFFFFu) < 2.0f));
+        return ((rejected[0] | rejected[2]) & 1) | ((rejected[1] | rejected[3]) & 2);
+    }
+};
+
+using Vector = Baseline;
+
+}  // namespace
+}  // namespace fanin

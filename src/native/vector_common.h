@@ -1,0 +1,44 @@
+// What the back-ends share: operations that need no instruction of their own. A back-end that has a better one hides it.
+#pragma once
+#include <cstdint>
+
+namespace fanin {
+namespace {
+
+struct VectorCommon {
+    template <class T>
+    static T load(const void* from) {
+        T value;
+        __builtin_memcpy(&value, from, sizeof value);
+        return value;
+    }
+    template <class T>
+    static void store(void* to, T value) { __builtin_memcpy(to, &value, sizeof value); }
+
+    // Appends first + l to the list for every bit l of a mask of up to 4. Writes 4 entries, whatever their number; no
+    // branch, for there is nothing to predict.
+    static uint32_t* append_indices(uint32_t* list, uint32_t mask, uint32_t first) {
+        static constexpr uint8_t set_bits[16][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}, {1, 0, 0, 0}, {0, 1, 0, 0},
+                                                    {2, 0, 0, 0}, {0, 2, 0, 0}, {1, 2, 0, 0}, {0, 1, 2, 0},
+                                                    {3, 0, 0, 0}, {0, 3, 0, 0}, {1, 3, 0, 0}, {0, 1, 3, 0},
+                                                    {2, 3, 0, 0}, {0, 2, 3, 0}, {1, 2, 3, 0}, {0, 1, 2, 3}};
+        for (int i = 0; i < 4; ++i) list[i] = first + set_bits[mask][i];
+        return list + __builtin_popcount(mask);
+    }
+
+    // Puts the first four values under two standard deviations of [kept, more] into `kept`; false if there are fewer.
+    static bool keep_accepted(float* kept, const float* more) {
+        float accepted[9];  // one place more than values: a rejected last one is written too
+        int count = 0;
+        for (int i = 0; i < 8; ++i) {
+            const float value = i < 4 ? kept[i] : more[i - 4];
+            accepted[count] = value;
+            count += __builtin_fabsf(value) < 2.0f;
+        }
+        __builtin_memcpy(kept, accepted, 4 * sizeof(float));
+        return count >= 4;
+    }
+};
+
+}  // namespace
+}  // namespace fanin
