@@ -1,10 +1,10 @@
-"""Neural-network weight initializers: the values of Keras 2 (tf_keras) without TensorFlow, as functions of seed and index."""
+"""Neural-network weight initializers: tf_keras's values without TensorFlow, as functions of seed and index."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fanin import utils
+    from fanin import initializers, utils
     from fanin.distributions import Distribution
     from fanin.initializers import (
         Constant,
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         VarianceScaling,
         Zeros,
         constant,
+        deserialize,
+        get,
         glorot_normal,
         glorot_uniform,
         he_normal,
@@ -35,11 +37,11 @@ if TYPE_CHECKING:
         orthogonal,
         random_normal,
         random_uniform,
+        serialize,
         truncated_normal,
         variance_scaling,
         zeros,
     )
-    from fanin.serialization import deserialize, get, serialize
     from fanin.settings import config
 
 __version__ = "0.1.0"
@@ -72,6 +74,7 @@ __all__ = [
     "he_normal",
     "he_uniform",
     "identity",
+    "initializers",
     "lecun_normal",
     "lecun_uniform",
     "ones",
@@ -88,10 +91,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Loads a public name at its first use: `fanin --help` then needs no NumPy."""
-    if name == "utils":
-        return import_module("fanin.utils")
+    if name in ("initializers", "utils"):
+        return import_module(f"fanin.{name}")
     if name in __all__:
-        for home in ("initializers", "serialization", "distributions", "settings"):
+        for home in ("initializers", "distributions", "settings"):
             module = import_module(f"fanin.{home}")
             if hasattr(module, name):
                 return globals().setdefault(name, getattr(module, name))

@@ -21,9 +21,11 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     if not size:
         return np.empty(shape, dtype)
     try:
-        memory = _native.Memory(size)
+        memory: Any = _native.Memory(size)
     except (MemoryError, TypeError):  # TypeError: more bytes than a 64-bit number holds
-        raise MemoryError(f"Unable to allocate {_readable(size)} for a tensor of shape {shape} and dtype {dtype}.") from None
+        raise MemoryError(
+            f"Unable to allocate {_readable(size)} for a tensor of shape {shape} and dtype {dtype}."
+        ) from None
     return np.ndarray(shape, dtype, buffer=memory)
 
 
@@ -49,7 +51,9 @@ def overlaps_itself(array: np.ndarray) -> bool:
     """Whether two elements share memory, or might: strides must nest, each reaching past all that is inside it."""
     if array.size == 0:
         return False
-    axes = sorted((abs(stride), length) for stride, length in zip(array.strides, array.shape, strict=True) if length > 1)
+    axes = sorted(
+        (abs(stride), length) for stride, length in zip(array.strides, array.shape, strict=True) if length > 1
+    )
     reach = array.itemsize
     for stride, length in axes:
         if stride < reach:

@@ -18,11 +18,10 @@ def translated_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
     arguments.pop("dtype", None)
     parameters = inspect.signature(cls).parameters
     for name in _AXES:
-        if name in arguments and name not in parameters:
-            if arguments.pop(name) is not None:
-                raise ValueError(
-                    f"`{name}` must be None: fans are taken from the last two axes. Received: {name}={config[name]!r}."
-                )
+        if name in arguments and name not in parameters and arguments.pop(name) is not None:
+            raise ValueError(
+                f"`{name}` must be None: fans are taken from the last two axes. Received: {name}={config[name]!r}."
+            )
     if isinstance(arguments.get("seed"), Mapping):
         arguments["seed"] = _first_seed(arguments["seed"])
     if isinstance(arguments.get("value"), Mapping):
@@ -41,7 +40,9 @@ def _first_seed(generator: Mapping[str, Any]) -> int | None:
     """The seed of a Keras 3 SeedGenerator, whose first draw is that of the seed itself."""
     config = generator.get("config")
     if generator.get("class_name") != "SeedGenerator" or not isinstance(config, Mapping) or "seed" not in config:
-        raise ValueError(f"`seed` must be an integer, None or a SeedGenerator's config. Received: seed={dict(generator)!r}.")
+        raise ValueError(
+            f"`seed` must be an integer, None or a SeedGenerator's config. Received: seed={dict(generator)!r}."
+        )
     return config["seed"]
 
 

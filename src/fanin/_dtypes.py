@@ -31,7 +31,7 @@ _NAMES = (*_NUMPY_NAMES, "float64", "complex64", "complex128", *_ML_DTYPES, *_AL
 
 
 def resolve(dtype: Any) -> np.dtype:
-    """The native NumPy dtype that a name, a NumPy or ml_dtypes dtype, or a framework's dtype object means; None is floatx."""
+    """The native NumPy dtype that a name or a dtype of NumPy, ml_dtypes or a framework means; None is floatx."""
     if dtype is None:
         return _resolved(config.floatx)
     try:
@@ -89,13 +89,13 @@ def integer_range(dtype: np.dtype) -> tuple[int, int]:
 
 def rounded(value: float, dtype: np.dtype) -> np.generic:
     """A parameter in a floating dtype. It reaches the dtypes under 32 bits through float32, as in TensorFlow."""
-    if dtype is FLOAT64 or dtype is FLOAT32 and abs(value) < 1e38:  # nothing to overflow: the quick way
+    if dtype is FLOAT64 or (dtype is FLOAT32 and abs(value) < 1e38):  # nothing to overflow: the quick way
         return dtype.type(value)
     with np.errstate(all="ignore"):  # overflow means infinity here
         return dtype.type(value if dtype.itemsize >= 8 else np.float32(value))
 
 
-def round_after(operation: Callable[..., Any], *operands: np.generic) -> np.generic:
-    """The operation in the dtype of its operands, infinities and NaNs as IEEE 754 has them, without a warning."""
+def quietly(operation: Callable[..., Any], *operands: Any) -> Any:
+    """An operation's result, infinities and NaNs as IEEE 754 has them, without a warning."""
     with np.errstate(all="ignore"):
         return operation(*operands)

@@ -1,4 +1,4 @@
-"""The kernels again in plain NumPy, element by element: the slowest tier, the specification and the judge of the others.
+"""The kernels again in plain NumPy, element by element: slowest tier, specification and judge of the others.
 
 Nothing here is shared with the native code. Every function takes the flat indices of the elements wanted, so it says in
 so many words that a weight is a function of (seed, index).
@@ -17,15 +17,25 @@ _FLOAT_TYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32"
 _UNIT_BITS = {"float16": 10, "bfloat16": 7, "float32": 23}
 _EPSILON = 1e-7
 
-# logf's table (see native/elementary.h): reciprocals and logarithms of the centres of 16 intervals.
-_RECIPROCALS = np.array([float.fromhex(text) for text in """
+
+def _hex(text: str) -> np.ndarray:
+    return np.array([float.fromhex(number) for number in text.split()])
+
+
+# logf's table and polynomial, sinf's and cosf's polynomials (where they come from: native/elementary.h).
+_RECIPROCALS = _hex("""
     0x1.661ec79f8f3bep+0 0x1.571ed4aaf883dp+0 0x1.49539f0f010bp+0 0x1.3c995b0b80385p+0 0x1.30d190c8864a5p+0
     0x1.25e227b0b8eap+0 0x1.1bb4a4a1a343fp+0 0x1.12358f08ae5bap+0 0x1.0953f419900a7p+0 0x1p+0 0x1.e608cfd9a47acp-1
-    0x1.ca4b31f026aap-1 0x1.b2036576afce6p-1 0x1.9c2d163a1aa2dp-1 0x1.886e6037841edp-1 0x1.767dcf5534862p-1""".split()])  # fmt: skip
-_LOGARITHMS = np.array([float.fromhex(text) for text in """
+    0x1.ca4b31f026aap-1 0x1.b2036576afce6p-1 0x1.9c2d163a1aa2dp-1 0x1.886e6037841edp-1 0x1.767dcf5534862p-1
+""")
+_LOGARITHMS = _hex("""
     -0x1.57bf7808caadep-2 -0x1.2bef0a7c06ddbp-2 -0x1.01eae7f513a67p-2 -0x1.b31d8a68224e9p-3 -0x1.6574f0ac07758p-3
     -0x1.1aa2bc79c81p-3 -0x1.a4e76ce8c0e5ep-4 -0x1.1973c5a611cccp-4 -0x1.252f438e10c1ep-5 0x0p+0 0x1.aa5aa5df25984p-5
-    0x1.c5e53aa362eb4p-4 0x1.526e57720db08p-3 0x1.bc2860d22477p-3 0x1.1058bc8a07ee1p-2 0x1.4043057b6ee09p-2""".split()])  # fmt: skip
+    0x1.c5e53aa362eb4p-4 0x1.526e57720db08p-3 0x1.bc2860d22477p-3 0x1.1058bc8a07ee1p-2 0x1.4043057b6ee09p-2
+""")
+_A1, _A2, _A3 = _hex("-0x1.ffffef20a4123p-2 0x1.5575b0be00b6ap-2 -0x1.00ea348b88334p-2")
+_S1, _S2, _S3 = _hex("-0x1.555545995a603p-3 0x1.1107605230bc4p-7 -0x1.994eb3774cf24p-13")
+_C1, _C2, _C3, _C4 = _hex("-0x1.ffffffd0c621cp-2 0x1.55553e1068f19p-5 -0x1.6c087e89a359dp-10 0x1.99343027bf8c3p-16")
 
 
 def philox(counter: list[np.ndarray], key: int) -> list[np.ndarray]:
@@ -61,8 +71,7 @@ def logf(unit: np.ndarray) -> np.ndarray:
     r = z * _RECIPROCALS[interval] - 1
     y0 = _LOGARITHMS[interval] + k * float.fromhex("0x1.62e42fefa39efp-1")
     r2 = r * r
-    a1, a2, a3 = (float.fromhex(text) for text in ("-0x1.ffffef20a4123p-2", "0x1.5575b0be00b6ap-2", "-0x1.00ea348b88334p-2"))
-    return (((a3 * r + a2) * r + a1) * r2 + (y0 + r)).astype(np.float32)
+    return (((_A3 * r + _A2) * r + _A1) * r2 + (y0 + r)).astype(np.float32)
 
 
 def sincosf(mantissa: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,13 +80,8 @@ def sincosf(mantissa: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     quadrant = (mantissa.astype(np.int64) + 2**20) >> 21
     x = v - quadrant * float.fromhex("0x1.921fb54442d18p0")
     x2 = x * x
-    s1, s2, s3 = (float.fromhex(text) for text in ("-0x1.555545995a603p-3", "0x1.1107605230bc4p-7", "-0x1.994eb3774cf24p-13"))
-    c1, c2, c3, c4 = (
-        float.fromhex(text)
-        for text in ("-0x1.ffffffd0c621cp-2", "0x1.55553e1068f19p-5", "-0x1.6c087e89a359dp-10", "0x1.99343027bf8c3p-16")
-    )
-    sine = (x + x * x2 * (s1 + x2 * (s2 + x2 * s3))).astype(np.float32)
-    cosine = (1 + x2 * (c1 + x2 * (c2 + x2 * (c3 + x2 * c4)))).astype(np.float32)
+    sine = (x + x * x2 * (_S1 + x2 * (_S2 + x2 * _S3))).astype(np.float32)
+    cosine = (1 + x2 * (_C1 + x2 * (_C2 + x2 * (_C3 + x2 * _C4)))).astype(np.float32)
     odd = quadrant & 1 == 1
     sine, cosine = np.where(odd, cosine, sine), np.where(odd, sine, cosine)
     return np.where(quadrant & 2, -sine, sine), np.where((quadrant + 1) & 2, -cosine, cosine)
@@ -101,7 +105,9 @@ def _pairs64(words: list[np.ndarray]) -> np.ndarray:
     u = np.maximum(_unit_double(words[0], words[1]), _EPSILON)
     angle = 2 * math.pi * _unit_double(words[2], words[3])
     radius = np.sqrt(-2 * np.array([math.log(value) for value in u.tolist()], np.float64))
-    return np.stack([np.array([f(value) for value in angle.tolist()], np.float64) * radius for f in (math.sin, math.cos)])
+    return np.stack(
+        [np.array([f(value) for value in angle.tolist()], np.float64) * radius for f in (math.sin, math.cos)]
+    )
 
 
 def _block_normals(words: list[np.ndarray], double: bool) -> np.ndarray:

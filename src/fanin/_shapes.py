@@ -127,9 +127,13 @@ def parse_region(region: Any, shape: tuple[int, ...]) -> Region:
             try:
                 start, stop, step = entry.indices(length)
             except (TypeError, ValueError) as error:
-                raise type(error)(f"`region` must have integers or None in its slices ({error}). Received: region={region!r}.") from None
+                raise type(error)(
+                    f"`region` must have integers or None in its slices ({error}). Received: region={region!r}."
+                ) from None
             if step != 1:
-                raise ValueError(f"`region` must have slices of step 1. Received: region={region!r}, step {step} for axis {axis}.")
+                raise ValueError(
+                    f"`region` must have slices of step 1. Received: region={region!r}, step {step} for axis {axis}."
+                )
             starts.append(start)
             lengths.append(max(0, stop - start))
         else:
@@ -148,7 +152,7 @@ def parse_region(region: Any, shape: tuple[int, ...]) -> Region:
 def _integer_entry(entry: Any, region: Any) -> int:
     """An integer index; arrays, even those of no axes, are NumPy's advanced indexing."""
     try:
-        if isinstance(entry, bool) or hasattr(entry, "ndim") and not hasattr(entry, "is_integer"):
+        if isinstance(entry, bool) or (hasattr(entry, "ndim") and not hasattr(entry, "is_integer")):
             raise TypeError
         return operator.index(entry)
     except TypeError:

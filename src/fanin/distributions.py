@@ -1,7 +1,7 @@
 """What to draw, as plain data: a kind, parameters as the dtype rounds them, and the moments that follow from them.
 
-An initializer says what it would draw (`initializer.distribution(shape, dtype)`); the draw itself, reports and audits read
-the same object.
+An initializer says what it would draw (`initializer.distribution(shape, dtype)`); the draw itself, reports and audits
+read the same object.
 """
 
 from __future__ import annotations
@@ -75,7 +75,11 @@ class Distribution:
 
     def parameters(self) -> dict[str, Any]:
         """The distribution's own parameters, by name."""
-        return {name: value for name, value in vars(self).items() if name in self.__dataclass_fields__ and name not in ("shape", "dtype")}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name in self.__dataclass_fields__ and name not in ("shape", "dtype")
+        }
 
     def draw(self, pair: Pair, region: Region | None = None, out: np.ndarray | None = None) -> np.ndarray:
         """The tensor that a seed pair chooses, or a region of it, in fresh memory or in `out`."""
@@ -112,7 +116,7 @@ class Uniform(Distribution):
     @cached_property
     def _scale(self) -> float:
         low, high = (self.dtype.type(value) for value in (self.low, self.high))
-        return float(_dtypes.round_after(np.subtract, high, low))
+        return float(_dtypes.quietly(np.subtract, high, low))
 
     @cached_property
     def _moments(self) -> tuple[float, float]:
@@ -122,7 +126,7 @@ class Uniform(Distribution):
             width = self.high - self.low
             return self.low + width * (1 - 2.0**-bits) / 2, abs(width) * math.sqrt((1 - 4.0**-bits) / 12)
         grid = (np.arange(2**bits) / 2**bits).astype(self.dtype)
-        values = _dtypes.round_after(lambda: grid * self.dtype.type(self._scale) + self.dtype.type(self.low))
+        values = _dtypes.quietly(lambda: grid * self.dtype.type(self._scale) + self.dtype.type(self.low))
         return float(np.mean(values, dtype=np.float64)), float(np.std(values.astype(np.float64)))
 
     @property

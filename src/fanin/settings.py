@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from fanin import _native
@@ -71,7 +72,7 @@ _SETTINGS = {
 }
 
 # What `using` sets, for the current thread or task alone.
-_overrides: ContextVar[dict[str, Any]] = ContextVar("fanin_config", default={})
+_overrides: ContextVar[Mapping[str, Any]] = ContextVar("fanin_config", default=MappingProxyType({}))
 
 
 class Config:
@@ -158,8 +159,7 @@ class Config:
         unknown = [name for name in settings if name not in _SETTINGS]
         if unknown:
             raise TypeError(
-                f"Unknown settings: {unknown}. Allowed settings: {list(_SETTINGS)}."
-                f"{suggestion(unknown[0], _SETTINGS)}"
+                f"Unknown settings: {unknown}. Allowed settings: {list(_SETTINGS)}.{suggestion(unknown[0], _SETTINGS)}"
             )
         checked = {name: _SETTINGS[name].check(name, value) for name, value in settings.items()}
         token = _overrides.set({**_overrides.get(), **checked})

@@ -1,0 +1,295 @@
+"""What all initializers share: the call, seeds and counts of calls, pieces, copies, configurations."""
+
+from __future__ import annotations
+
+import copy
+import math
+import operator
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar, SupportsIndex
+
+import numpy as np
+
+from fanin import _dtypes, _random
+from fanin._configs import translated_config
+from fanin._shapes import parse_region
+from fanin.distributions import Distribution
+from fanin.settings import config as settings
+
+_ALLOWED_KEYWORDS = ["partition_shape", "partition_offset", "layout"]
+
+
+def _make_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+# Guards seeds and counts of calls, for an instant each time; a child process starts with a free one.
+_make_lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_make_lock)
+
+
+class Initializer:
+    """Base class of all initializers, and of your own.
+
+    A subclass either overrides `distribution`, and gets regions, `out=`, partitions and threads with it, or, as in
+    tf_keras, `__call__` itself. `get_config` makes it serializable.
+
+    >>> import fanin
+    >>> class Smaller(fanin.Initializer):
+    ...     def __init__(self, gain):
+    ...         self.gain = gain
+    ...     def __call__(self, shape, dtype=None, **kwargs):
+    ...         return self.gain * fanin.HeNormal(seed=1)(shape, dtype)
+    ...     def get_config(self):
+    ...         return {"gain": self.gain}
+    >>> Smaller.from_config(Smaller(0.5).get_config())((2, 3)).shape
+    (2, 3)
+    """
+
+    # Whether the documentation says that a seeded initializer repeats its values at every call.
+    _repeats: ClassVar[bool] = True
+    # Whether `partition_shape` and `partition_offset` are taken.
+    _partitions: ClassVar[bool] = True
+    # Whether values depend on a seed at all.
+    _random: ClassVar[bool] = False
+
+    _seed: int | None = None  # as given
+    _drawn_seed: int | None = None  # chosen at the first call of an unseeded initializer
+    _calls = 0
+
+    def __call__(
+        self,
+        shape: Any,
+        dtype: Any = None,
+        *,
+        region: Any = None,
+        out: np.ndarray | None = None,
+        **kwargs: Any,
+    ) -> np.ndarray:
+        """Returns the initialized tensor.
+
+        Args:
+            shape: the shape of the tensor, as a tuple, list, array, `tf.TensorShape` or `torch.Size` of integers; `()`
+                makes a 0-d array.
+            dtype: a name, or a dtype of NumPy, ml_dtypes, TensorFlow, PyTorch or JAX; by default `fanin.config.floatx`.
+            region: a piece of the tensor, as NumPy's basic indexing with step 1: the result is that of
+                `initializer(shape)[region]`, bit for bit, at the cost of the piece alone (`Orthogonal` makes the whole
+                matrix on the way). It belongs to the first call, does not count as one, and never warns.
+            out: a writable array of the result's shape and dtype, of any strides, to be filled and returned.
+            **kwargs: tf_keras's `partition_shape` (the shape drawn instead) and `partition_offset` (a tuple of integers
+                which chooses other values); `layout` may be None.
+
+        Returns:
+            A new array in C order, 64-byte aligned, or `out`.
+
+        Raises:
+            TypeError, ValueError: what was asked for is not possible; the message says why.
+            IndexError: the region lies outside the shape.
+            MemoryError: the tensor cannot be allocated.
+        """
+        offset: tuple[int, ...] = ()
+        piece = region is not None
+        if kwargs:
+            shape, offset, partition = self._partition(shape, kwargs)
+            if piece and partition:
+                raise ValueError("`region` cannot be combined with partition-related arguments. Received both.")
+            piece = piece or partition
+        distribution = self.distribution(shape, dtype)
+        box = parse_region(region, distribution.shape) if region is not None else None
+        result = distribution.room(box, out)  # before a seed is drawn: a call that raises draws none
+        if not self._random:
+            distribution.fill(result, (0, 0), box, fresh=out is None)
+            return result
+
+        repeats = self._repeats or settings.call_semantics == "released"
+        if repeats and not piece and self._calls and self._seed is None:
+            self._warn_reuse()
+        with _lock:
+            pair = (self._chosen_seed(), 0)
+            number = 0 if piece else self._calls
+            self._calls += not piece
+        if number and not repeats:
+            pair = _random.fold_in(pair, number)
+        if offset:
+            pair = _random.fold_in(pair, hash(offset))
+        try:
+            distribution.fill(result, pair, box, fresh=out is None)
+        except BaseException:
+            with _lock:  # a call that raises does not count
+                self._calls -= not piece
+            raise
+        return result
+
+    def distribution(self, shape: Any, dtype: Any = None) -> Distribution:
+        """What would be drawn, as data: kind, parameters as the dtype rounds them, bounds, moments and fans.
+
+        >>> import fanin
+        >>> drawn = fanin.GlorotUniform().distribution((784, 256))
+        >>> drawn.kind, drawn.fan_in, drawn.fan_out, round(drawn.high, 6)
+        ('uniform', 784, 256, 0.075955)
+        """
+        raise NotImplementedError("Initializer subclasses must implement the `__call__()` method.")
+
+    def spawn(self, name: str) -> Initializer:
+        """The same initializer with a seed of its own, which depends on this one's seed and the name alone.
+
+        Args:
+            name: any string, such as a parameter's path.
+
+        Returns:
+            A new initializer that has not been called. One without a seed (`Zeros`, `Identity`, …) is copied.
+
+        >>> import fanin
+        >>> fanin.HeNormal(seed=1).spawn("encoder/dense/kernel")
+        HeNormal(seed=6853180853575088683)
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"`name` must be a string. Received: name={name!r} (of type {type(name).__name__}).")
+        spawned = copy.copy(self)
+        if self._random:
+            from hashlib import blake2b  # not on the way to a result
+
+            with _lock:
+                key = self._chosen_seed().to_bytes(8, "little", signed=True)
+            digest = blake2b(name.encode(), key=key, digest_size=8).digest()
+            spawned._seed, spawned._drawn_seed, spawned._calls = int.from_bytes(digest, "little") >> 1, None, 0
+        return spawned
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this initializer again, as plain Python values."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Initializer:
+        """An initializer from what `get_config` returned, of fanin, tf_keras or Keras 3; it starts anew.
+
+        >>> import fanin
+        >>> fanin.RandomUniform.from_config(fanin.RandomUniform(-1, 1, seed=3).get_config())
+        RandomUniform(minval=-1, maxval=1, seed=3)
+        """
+        return cls(**translated_config(cls, config))
+
+    def _chosen_seed(self) -> int:
+        """The seed in force, drawn now if there is none yet. Call it with the lock held."""
+        if self._seed is not None:
+            return self._seed
+        if self._drawn_seed is None:
+            self._drawn_seed = _random.choose_seed()
+        return self._drawn_seed
+
+    def _partition(self, shape: Any, kwargs: dict[str, Any]) -> tuple[Any, tuple[int, ...], bool]:
+        """The shape to draw, the offset to fold in, and whether the call is for a piece."""
+        unknown = [name for name in kwargs if name not in _ALLOWED_KEYWORDS]
+        if unknown:
+            raise TypeError(f"Unknown keyword arguments: {unknown}. Allowed keyword arguments: {_ALLOWED_KEYWORDS}.")
+        if kwargs.get("layout") is not None:
+            raise ValueError(
+                f"`layout` must be None: only tf_keras has layouts. Received: layout={kwargs['layout']!r}. "
+                "Use `region` to make one device's piece."
+            )
+        given = [name for name in kwargs if name != "layout"]
+        if given and not self._partitions:
+            raise ValueError(f"{type(self).__name__} initializer doesn't support partition-related arguments.")
+        if kwargs.get("partition_shape") is not None:
+            shape = kwargs["partition_shape"]
+        offset = kwargs.get("partition_offset")
+        if offset is None:
+            return shape, (), bool(given)
+        try:
+            return shape, tuple(map(operator.index, offset)), True
+        except TypeError:
+            raise TypeError(
+                f"`partition_offset` must be a sequence of integers. Received: partition_offset={offset!r}."
+            ) from None
+
+    def _warn_reuse(self) -> None:
+        warnings.warn(
+            f"The initializer {type(self).__name__} is unseeded and being called multiple times, which will return "
+            "identical values each time (even if the initializer is unseeded). Please update your code to provide a "
+            "seed to the initializer, or avoid using the same initializer instance more than once.",
+            stacklevel=3,
+        )
+
+    def _describes_itself(self) -> bool:
+        return type(self).get_config is not Initializer.get_config or type(self).__init__ is object.__init__
+
+    def __eq__(self, other: object) -> bool:
+        """Same class and same configuration. An unseeded initializer, whose values no other has, equals only itself."""
+        if self is other:
+            return True
+        if type(self) is not type(other) or not isinstance(other, Initializer) or not self._describes_itself():
+            return NotImplemented
+        if self._random and self._seed is None:
+            return False
+        return self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        if not self._describes_itself():
+            return object.__hash__(self)
+        try:
+            return hash((type(self), frozenset(self.get_config().items())))
+        except TypeError:  # a user's own configuration with a list in it, say
+            return hash(type(self))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class SeededInitializer(Initializer):
+    """What has a `seed`."""
+
+    _random = True
+
+    def __init__(self, seed: SupportsIndex | None = None) -> None:
+        self._seed = _random.checked_seed(seed)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed as it was given; None for an unseeded initializer, even after its first call."""
+        return self._seed
+
+
+def number(name: str, value: Any) -> int | float:
+    """A finite real parameter as a Python number, from a number or a 0-d array or tensor."""
+    plain = scalar(value)
+    if isinstance(plain, bool) or not isinstance(plain, (int, float)):
+        raise TypeError(
+            f"`{name}` must be a real number or a scalar tensor. Received: {name}={value!r} "
+            f"(of type {type(value).__name__})."
+        )
+    if abs(plain) > sys.float_info.max or not math.isfinite(plain):
+        raise ValueError(f"`{name}` must be finite. Received: {name}={value!r}.")
+    return plain
+
+
+def scalar(value: Any) -> Any:
+    """A Python scalar for a NumPy scalar or a 0-d array or tensor; anything else as it came."""
+    if type(value) in (bool, int, float, complex):
+        return value
+    shape = getattr(value, "shape", None)
+    if shape is not None and tuple(shape) == ():
+        value = value.item() if hasattr(value, "item") else value.numpy().item()  # TensorFlow's have no item()
+    kinds: tuple[Any, ...] = (bool, int, float, complex)
+    for kind in kinds:  # subclasses too, such as an enumeration's members
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, np.generic) and _dtypes.kind(value.dtype) == "float":  # ml_dtypes' items are no Python floats
+        return float(value)  # pyright: ignore[reportArgumentType]
+    return value
+
+
+def float_dtype(dtype: Any) -> np.dtype:
+    """The dtype meant, if it is one that is drawn in."""
+    resolved = _dtypes.resolve(dtype)
+    if resolved not in _dtypes.FLOATS:
+        raise ValueError(
+            f"Expected floating point type, got {_dtypes.name(resolved)}. Use float16, bfloat16, float32 or float64."
+        )
+    return resolved

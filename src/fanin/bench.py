@@ -1,0 +1,316 @@
+"""Speed, measured against what else is installed: one process, interleaved rounds, medians, ratios.
+
+An absolute time says little on a machine shared with others; a ratio within one run does. So every round runs each
+candidate once, and the medians over the rounds are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from fanin import _dtypes, initializers
+from fanin.settings import REFERENCE, TIERS, config
+
+ELEMENTS = 2**25
+FLOATS = ("float32", "bfloat16", "float16", "float64")
+SMALL_SHAPES = ((64, 64), (3, 3, 64, 64), (4096, 4096))
+FRESH_SHAPE = (8192, 4096)
+ORTHOGONAL_SIZES = (512, 1024, 2048)
+GROUPS = ("fill", "fresh", "small", "orthogonal", "import")
+
+
+@dataclass
+class Result:
+    """One candidate of one case, with the time of each round."""
+
+    group: str
+    case: str
+    threads: int
+    candidate: str
+    elements: int
+    rounds: list[float] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """The median over the rounds."""
+        return statistics.median(self.rounds)
+
+
+Candidates = dict[str, Callable[[], object]]
+
+
+class Frameworks:
+    """What is installed besides fanin; imported once, quietly, when first asked for."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        self.tensorflow, self.tf_keras = self._import("tensorflow"), self._import("tf_keras")
+        self.torch, self.jax = self._import("torch"), self._import("jax")
+
+    @staticmethod
+    def _import(name: str) -> Any:
+        try:
+            module = __import__(name)
+        except ImportError:
+            return None
+        return module
+
+    def versions(self) -> dict[str, str]:
+        """Versions of all that is measured."""
+        names = ("fanin", "numpy", "ml_dtypes", "scipy", "tensorflow-cpu", "tensorflow", "tf-keras", "torch", "jax")
+        found = {}
+        for name in names:
+            try:
+                found[name] = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+        return found
+
+
+@contextmanager
+def cores(count: int) -> Iterator[None]:
+    """Keeps every thread of the process, the frameworks' own included, to so many cores."""
+    allowed = os.sched_getaffinity(0)
+    _set_affinity(set(sorted(allowed)[:count]))
+    try:
+        with config.using(threads=count):
+            yield
+    finally:
+        _set_affinity(allowed)
+
+
+def _set_affinity(allowed: set[int]) -> None:
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            os.sched_setaffinity(int(thread), allowed)
+        except OSError:  # it has just ended
+            continue
+
+
+def measure(group: str, case: str, candidates: Candidates, *, threads: int, elements: int, rounds: int) -> list[Result]:
+    """Times every candidate once a round, after one round that does not count."""
+    results = [Result(group, case, threads, name, elements) for name in candidates]
+    # Short calls are repeated within a round, for the clock's sake.
+    repeats = {}
+    for name, call in candidates.items():
+        call()
+        started = time.perf_counter()
+        call()
+        repeats[name] = max(1, min(1000, int(0.002 / max(time.perf_counter() - started, 1e-9))))
+    for _ in range(rounds):
+        for result, (name, call) in zip(results, candidates.items(), strict=True):
+            started = time.perf_counter()
+            for _ in range(repeats[name]):
+                call()
+            result.rounds.append((time.perf_counter() - started) / repeats[name])
+    return results
+
+
+def _tiers(threads: int, call: Callable[[], object], tiers: tuple[str, ...]) -> Candidates:
+    """One candidate for each tier."""
+
+    def on(tier: str) -> Callable[[], object]:
+        def run() -> None:
+            with config.using(cpu=tier, threads=threads):
+                call()
+
+        return run
+
+    return {f"fanin {tier}": on(tier) for tier in tiers}
+
+
+def _fill_candidates(law: str, dtype: str, elements: int, threads: int, frameworks: Frameworks) -> Candidates:
+    """Everybody's way to fill a buffer that has been touched before; TensorFlow and JAX have none, and return new ones."""
+    makers = {
+        "uniform": initializers.RandomUniform(0.0, 1.0, seed=1),
+        "normal": initializers.RandomNormal(0.0, 1.0, seed=1),
+        "truncated normal": initializers.TruncatedNormal(0.0, 1.0, seed=1),
+    }
+    buffer = np.ones(elements, _dtypes.resolve(dtype))
+    candidates: Candidates = {"memset": lambda: buffer.view(np.uint8).fill(1)}
+    tiers = tuple(tier for tier in reversed(TIERS) if tier != REFERENCE)
+    candidates |= _tiers(threads, lambda: makers[law]((elements,), dtype, out=buffer), tiers)
+    if law != "truncated normal" and dtype in ("float32", "float64"):
+        generator = np.random.Generator(np.random.SFC64(1))
+        draw: Any = generator.random if law == "uniform" else generator.standard_normal
+        candidates["NumPy SFC64"] = lambda: draw(out=buffer, dtype=buffer.dtype)
+    if tf := frameworks.tensorflow:
+        stateless = {
+            "uniform": tf.random.stateless_uniform,
+            "normal": tf.random.stateless_normal,
+            "truncated normal": tf.random.stateless_truncated_normal,
+        }[law]
+        candidates["TensorFlow"] = lambda: stateless([elements], [1, 0], dtype=dtype)
+    if torch := frameworks.torch:
+        tensor = torch.ones(elements, dtype=getattr(torch, dtype))
+        candidates["PyTorch"] = {
+            "uniform": lambda: tensor.uniform_(),
+            "normal": lambda: tensor.normal_(),
+            "truncated normal": lambda: torch.nn.init.trunc_normal_(tensor),
+        }[law]
+    if (jax := frameworks.jax) and dtype != "float64":
+        key = jax.random.key(1)
+        draws: Any = {
+            "uniform": jax.random.uniform,
+            "normal": jax.random.normal,
+            "truncated normal": lambda key, shape, dtype: jax.random.truncated_normal(key, -2, 2, shape, dtype),
+        }[law]
+        compiled = jax.jit(lambda key: draws(key, (elements,), dtype))
+        candidates["JAX"] = lambda: compiled(key).block_until_ready()
+    return candidates
+
+
+def _fill(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[Result]]:
+    elements = 2**20 if quick else ELEMENTS
+    for law in ("uniform", "normal", "truncated normal"):
+        for dtype in FLOATS:
+            candidates = _fill_candidates(law, dtype, elements, threads, frameworks)
+            rounds = 3 if quick else 5
+            yield measure("fill", f"{law} {dtype}", candidates, threads=threads, elements=elements, rounds=rounds)
+
+
+def _maker_candidates(name: str, shape: tuple[int, ...], frameworks: Frameworks) -> Candidates:
+    """A Glorot initializer, made and called, in every library: a new tensor each time."""
+    cls = getattr(initializers, name)
+    candidates: Candidates = {"fanin": lambda: cls(seed=1)(shape)}
+    if keras := frameworks.tf_keras:
+        theirs = getattr(keras.initializers, name)
+        candidates["tf_keras"] = lambda: theirs(seed=1)(shape)
+    if torch := frameworks.torch:
+        init = torch.nn.init.xavier_uniform_ if name == "GlorotUniform" else torch.nn.init.xavier_normal_
+        candidates["PyTorch"] = lambda: init(torch.empty(shape))
+        if len(shape) == 2 and shape[0] < 100:
+            tensor = torch.empty(shape)
+            candidates["PyTorch in place"] = lambda: init(tensor)
+    if jax := frameworks.jax:
+        make = getattr(jax.nn.initializers, "glorot_uniform" if name == "GlorotUniform" else "glorot_normal")()
+        key = jax.random.key(1)
+        candidates["JAX"] = lambda: make(key, shape).block_until_ready()
+    return candidates
+
+
+def _fresh(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[Result]]:
+    shape = (1024, 512) if quick else FRESH_SHAPE
+    for name in ("GlorotNormal", "GlorotUniform"):
+        candidates = _maker_candidates(name, shape, frameworks)
+        case = f"{name} {shape}"
+        yield measure("fresh", case, candidates, threads=threads, elements=shape[0] * shape[1], rounds=3 if quick else 7)
+
+
+def _small(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[Result]]:
+    for name in ("GlorotUniform", "GlorotNormal"):
+        for shape in SMALL_SHAPES[: 1 if quick else None]:
+            candidates = _maker_candidates(name, shape, frameworks)
+            elements = int(np.prod(shape))
+            yield measure("small", f"{name} {shape}", candidates, threads=threads, elements=elements, rounds=15)
+
+
+def _orthogonal(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[Result]]:
+    for size in ORTHOGONAL_SIZES[: 1 if quick else None]:
+        shape = (size, size)
+        candidates: Candidates = {"fanin": lambda shape=shape: initializers.Orthogonal(seed=1)(shape)}
+        if keras := frameworks.tf_keras:
+            candidates["tf_keras"] = lambda shape=shape, keras=keras: keras.initializers.Orthogonal(seed=1)(shape)
+        if torch := frameworks.torch:
+            candidates["PyTorch"] = lambda shape=shape, torch=torch: torch.nn.init.orthogonal_(torch.empty(shape))
+        if jax := frameworks.jax:
+            make, key = jax.nn.initializers.orthogonal(), jax.random.key(1)
+            candidates["JAX"] = lambda shape=shape, make=make, key=key: make(key, shape).block_until_ready()
+        yield measure(
+            "orthogonal", f"Orthogonal {shape}", candidates, threads=threads, elements=size * size, rounds=3 if quick else 7
+        )
+
+
+def _import(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[Result]]:
+    """The time of a new interpreter that imports, less that of one that does not."""
+    del quick
+    statements = {"nothing": "pass", "numpy, ml_dtypes": "import numpy, ml_dtypes", "fanin": "import fanin; fanin.HeNormal"}
+    for name in ("tf_keras", "torch", "jax"):
+        if getattr(frameworks, name):
+            statements[name] = f"import {name}"
+
+    def run(statement: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, "-c", statement], check=True, capture_output=True)
+
+    candidates = {name: run(statement) for name, statement in statements.items()}
+    results = measure("import", "import", candidates, threads=threads, elements=0, rounds=5)
+    nothing = results[0].rounds
+    for result in results[1:]:
+        result.rounds = [taken - empty for taken, empty in zip(result.rounds, nothing, strict=True)]
+    yield results[1:]
+
+
+_RUNNERS = {"fill": _fill, "fresh": _fresh, "small": _small, "orthogonal": _orthogonal, "import": _import}
+
+
+def run(groups: tuple[str, ...] = GROUPS, *, quick: bool = False) -> Iterator[list[Result]]:
+    """Every case of the groups, with one thread and with all, as soon as it is measured.
+
+    Args:
+        groups: some of `GROUPS`.
+        quick: small sizes and few rounds: the code runs, the figures mean little.
+    """
+    frameworks = Frameworks()
+    everything = len(os.sched_getaffinity(0))
+    for group in groups:
+        for threads in sorted({1, everything}) if group == "fill" else (everything,):
+            with cores(threads):
+                yield from _RUNNERS[group](frameworks, quick, threads)
+
+
+def machine() -> dict[str, str | int]:
+    """What the figures were measured on."""
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:  # no Linux
+        pass
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "tiers": ", ".join(TIERS),
+        "system": f"{platform.system()} {platform.machine()}",
+        "libc": " ".join(platform.libc_ver()),
+        "python": platform.python_version(),
+    }
+
+
+def report(results: list[Result]) -> str:
+    """All results and what they were measured with, as JSON."""
+    rows = [{**asdict(result), "seconds": result.seconds} for result in results]
+    return json.dumps({"machine": machine(), "versions": Frameworks().versions(), "results": rows}, indent=1)
+
+
+# A tier that is not this many times as fast as the one before is not what it claims to be. (Measured: 1.8 to 2.6.)
+_TIER_GAIN = 1.25
+
+
+def check() -> list[str]:
+    """What is wrong with the tiers: each must be faster than the one before, for every law. No absolute times."""
+    elements = 2**18
+    buffer = np.ones(elements, np.float32)
+    tiers = tuple(tier for tier in TIERS if tier != REFERENCE)
+    wrong = []
+    for cls in (initializers.RandomUniform, initializers.RandomNormal, initializers.TruncatedNormal):
+        initializer = cls(seed=1)
+        candidates = _tiers(1, lambda initializer=initializer: initializer((elements,), out=buffer), tiers)
+        results = measure("check", cls.__name__, candidates, threads=1, elements=elements, rounds=31)
+        fastest = [min(result.rounds) for result in results]
+        for slower, faster, before, after in zip(tiers, tiers[1:], fastest, fastest[1:], strict=False):
+            if before < _TIER_GAIN * after:
+                wrong.append(f"{cls.__name__}: {faster} is {before / after:.2f} times as fast as {slower}")
+    return wrong

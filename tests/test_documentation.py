@@ -1,0 +1,36 @@
+"""The examples of docstrings, README and docs, run."""
+
+import doctest
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import fanin
+
+ROOT = Path(__file__).parent.parent
+MODULES = [
+    name for _, name, _ in pkgutil.walk_packages(fanin.__path__, "fanin.") if not name.endswith(("._native", ".cli"))
+]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str) -> None:
+    """Every example in a module gives what it says."""
+    assert doctest.testmod(importlib.import_module(name), optionflags=OPTIONS).failed == 0
+
+
+def test_docstrings_are_found() -> None:
+    """The classes' examples are among them: one for each of the fifteen."""
+    module = importlib.import_module("fanin.initializers")
+    examples = [each for each in doctest.DocTestFinder().find(module) if each.examples]
+    assert {each.name.rpartition(".")[2] for each in examples} >= {cls.__name__ for cls in module.CLASSES}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_pages(path: Path) -> None:
+    """Every `>>>` example of a page gives what it says."""
+    assert doctest.testfile(str(path), module_relative=False, optionflags=OPTIONS, encoding="utf-8").failed == 0
