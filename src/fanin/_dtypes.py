@@ -14,7 +14,8 @@ from fanin.settings import config
 
 FLOAT16, FLOAT32, FLOAT64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-FLOATS = frozenset({FLOAT16, BFLOAT16, FLOAT32, FLOAT64})  # what can be drawn
+# What can be drawn, with the kernels' names for them (a NumPy dtype takes its time to say its name).
+FLOATS = {FLOAT16: "float16", BFLOAT16: "bfloat16", FLOAT32: "float32", FLOAT64: "float64"}
 INTEGERS = {np.dtype(name): np.dtype(name) for name in ("int32", "int64", "uint32", "uint64")}
 
 # The random bits of a unit float of each dtype.

@@ -14,15 +14,22 @@ MAX_RANK = 64  # NumPy's
 
 def checked_shape(shape: Any) -> tuple[int, ...]:
     """A shape as a tuple of Python ints, from a tuple, list, array, tf.TensorShape or torch.Size."""
-    if type(shape) is tuple and all(type(length) is int and length >= 0 for length in shape):
-        lengths = shape
-    else:
-        lengths = _converted_shape(shape)
+    lengths = shape if _is_plain(shape) else _converted_shape(shape)
     if len(lengths) > MAX_RANK:
         raise ValueError(f"`shape` must have a rank of at most {MAX_RANK}. Received: a shape of rank {len(lengths)}.")
     if math.prod(lengths) > MAX_ELEMENTS:
         raise ValueError(f"`shape` must have at most 2**63 - 1 elements. Received: shape={lengths}.")
     return lengths
+
+
+def _is_plain(shape: Any) -> bool:
+    """Whether the shape is a tuple of non-negative Python ints already, as it nearly always is."""
+    if type(shape) is not tuple:
+        return False
+    for length in shape:  # noqa: SIM110 (half the time of `all` with a generator, and small calls notice)
+        if type(length) is not int or length < 0:
+            return False
+    return True
 
 
 def _converted_shape(shape: Any) -> tuple[int, ...]:

@@ -146,7 +146,7 @@ class Uniform(Distribution):
         return 1.8
 
     def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
-        kernel = f"uniform/{self.dtype.name}"
+        kernel = f"uniform/{_dtypes.FLOATS[self.dtype]}"
         _random.fill(kernel, pair, result, self.shape, region, fresh=fresh, scale=self._scale, shift=self.low)
 
 
@@ -212,7 +212,7 @@ class Normal(Distribution):
         return 3.0
 
     def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
-        kernel = f"normal/{self.dtype.name}"
+        kernel = f"normal/{_dtypes.FLOATS[self.dtype]}"
         _random.fill(kernel, pair, result, self.shape, region, fresh=fresh, scale=self.scale, shift=self.loc)
 
 
@@ -246,7 +246,7 @@ class TruncatedNormal(Distribution):
         return (3 - 28 * density) / TRUNCATED_STDDEV**4
 
     def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
-        kernel = f"truncated/{self.dtype.name}"
+        kernel = f"truncated/{_dtypes.FLOATS[self.dtype]}"
         _random.fill(kernel, pair, result, self.shape, region, fresh=fresh, scale=self.scale, shift=self.loc)
 
 
@@ -339,7 +339,7 @@ class Orthogonal(Distribution):
         dtype = np.dtype(np.float64 if self.dtype.itemsize == 8 else np.float32)
         tall = (max(rows, columns), min(rows, columns))
         matrix = np.empty(tall, dtype, order="F")  # LAPACK's order; the kernel writes in any
-        _random.fill(f"normal/{dtype.name}", pair, matrix, tall)
+        _random.fill(f"normal/{_dtypes.FLOATS[dtype]}", pair, matrix, tall)
         q, signs = orthonormal_columns(matrix)
         with np.errstate(over="ignore"):  # a large gain may make an infinity of a 16-bit value
             q *= signs * dtype.type(self.gain)

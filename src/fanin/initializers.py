@@ -218,8 +218,8 @@ class _FixedScaling(VarianceScaling):
     _rule: ClassVar[tuple[float, str, str]]
 
     def __init__(self, seed: SupportsIndex | None = None) -> None:
-        scale, mode, distribution = self._rule
-        super().__init__(scale, mode, distribution, seed)
+        SeededInitializer.__init__(self, seed)  # the rule needs none of VarianceScaling's checks
+        self.scale, self.mode, self._distribution = self._rule
 
     def get_config(self) -> dict[str, Any]:
         return {"seed": self.seed}

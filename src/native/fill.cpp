@@ -95,7 +95,7 @@ class Tiling {
         rest /= column_tiles;
         int64_t row_tile = rest % row_tiles;
         rest /= row_tiles;
-        std::vector<int64_t> position(outer.size());
+        int64_t position[max_rank];  // on the stack: a fill that has begun must not fail
         char* to = data;
         uint64_t index = first_index;
         for (size_t i = outer.size(); i-- > 0;) {

@@ -1,11 +1,14 @@
 // One fill of an array of any strides: cut into pieces, shared among threads, handed to a tier's kernel.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "tiers.h"
 
 namespace fanin {
+
+constexpr size_t max_rank = 64;  // that of a Python buffer
 
 struct Axis {
     int64_t length;

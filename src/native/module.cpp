@@ -24,18 +24,16 @@ namespace {
 class Memory {
   public:
     explicit Memory(size_t size) : size(size) {
-        if (size > PTRDIFF_MAX / 2) throw std::bad_alloc();
         const size_t alignment = size >= huge_page ? huge_page : 64;
-        data = std::aligned_alloc(alignment, (size + alignment) / alignment * alignment);
-        if (!data) throw std::bad_alloc();
+        if (size > PTRDIFF_MAX || posix_memalign(&data, alignment, size)) throw std::bad_alloc();
 #ifdef __linux__
-        if (size >= huge_page) madvise(data, size, MADV_HUGEPAGE);
+        madvise(data, size / huge_page * huge_page, MADV_HUGEPAGE);  // whole pages only: the rest would be wasted
 #endif
     }
     ~Memory() { std::free(data); }
     Memory(const Memory&) = delete;
 
-    void* data;
+    void* data = nullptr;
     const size_t size;
 
   private:
@@ -52,7 +50,7 @@ PyType_Slot memory_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(memory_b
 class Buffer {
   public:
     explicit Buffer(nb::handle object) {
-        if (PyObject_GetBuffer(object.ptr(), &view, PyBUF_STRIDES | PyBUF_WRITABLE | PyBUF_FORMAT)) throw nb::python_error();
+        if (PyObject_GetBuffer(object.ptr(), &view, PyBUF_STRIDES | PyBUF_WRITABLE)) throw nb::python_error();
     }
     ~Buffer() { PyBuffer_Release(&view); }
     Buffer(const Buffer&) = delete;
@@ -75,6 +73,7 @@ void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t co
     if (view.itemsize != kernel_infos[kernel].item_size) throw nb::value_error("the buffer's items do not fit the kernel");
     if (size_t(view.ndim) != index_strides.size()) throw nb::value_error("the buffer's rank does not fit the strides");
     Array array = {static_cast<char*>(view.buf), view.itemsize, first_index, {}};
+    if (view.ndim > int(max_rank)) throw nb::value_error("the buffer's rank is too high");
     for (int i = 0; i < view.ndim; ++i) array.axes.push_back({view.shape[i], view.strides[i], index_strides[size_t(i)]});
     const Draw draw = {{KeySchedule(uint32_t(key), uint32_t(key >> 32)), uint32_t(counter), uint32_t(counter >> 32)},
                        scale, shift, minval, span};
