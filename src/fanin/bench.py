@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from fanin import _dtypes, initializers
+from fanin import __version__, _dtypes, initializers
 from fanin.settings import REFERENCE, TIERS, config
 
 ELEMENTS = 2**25
@@ -67,17 +67,6 @@ class Frameworks:
         except ImportError:
             return None
         return module
-
-    def versions(self) -> dict[str, str]:
-        """Versions of all that is measured."""
-        names = ("fanin", "numpy", "ml_dtypes", "scipy", "tensorflow-cpu", "tensorflow", "tf-keras", "torch", "jax")
-        found = {}
-        for name in names:
-            try:
-                found[name] = metadata.version(name)
-            except metadata.PackageNotFoundError:
-                continue
-        return found
 
 
 @contextmanager
@@ -133,7 +122,7 @@ def _tiers(threads: int, call: Callable[[], object], tiers: tuple[str, ...]) -> 
 
 
 def _fill_candidates(law: str, dtype: str, elements: int, threads: int, frameworks: Frameworks) -> Candidates:
-    """Everybody's way to fill a buffer that has been touched before; TensorFlow and JAX have none, and return new ones."""
+    """Everybody's way to fill a buffer that has been touched before. TensorFlow and JAX have none and make new ones."""
     makers = {
         "uniform": initializers.RandomUniform(0.0, 1.0, seed=1),
         "normal": initializers.RandomNormal(0.0, 1.0, seed=1),
@@ -207,7 +196,9 @@ def _fresh(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[R
     for name in ("GlorotNormal", "GlorotUniform"):
         candidates = _maker_candidates(name, shape, frameworks)
         case = f"{name} {shape}"
-        yield measure("fresh", case, candidates, threads=threads, elements=shape[0] * shape[1], rounds=3 if quick else 7)
+        yield measure(
+            "fresh", case, candidates, threads=threads, elements=shape[0] * shape[1], rounds=3 if quick else 7
+        )
 
 
 def _small(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[Result]]:
@@ -230,14 +221,23 @@ def _orthogonal(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[l
             make, key = jax.nn.initializers.orthogonal(), jax.random.key(1)
             candidates["JAX"] = lambda shape=shape, make=make, key=key: make(key, shape).block_until_ready()
         yield measure(
-            "orthogonal", f"Orthogonal {shape}", candidates, threads=threads, elements=size * size, rounds=3 if quick else 7
+            "orthogonal",
+            f"Orthogonal {shape}",
+            candidates,
+            threads=threads,
+            elements=size * size,
+            rounds=3 if quick else 7,
         )
 
 
 def _import(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[Result]]:
     """The time of a new interpreter that imports, less that of one that does not."""
     del quick
-    statements = {"nothing": "pass", "numpy, ml_dtypes": "import numpy, ml_dtypes", "fanin": "import fanin; fanin.HeNormal"}
+    statements = {
+        "nothing": "pass",
+        "numpy, ml_dtypes": "import numpy, ml_dtypes",
+        "fanin": "import fanin; fanin.HeNormal",
+    }
     for name in ("tf_keras", "torch", "jax"):
         if getattr(frameworks, name):
             statements[name] = f"import {name}"
@@ -289,10 +289,22 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def report(results: list[Result]) -> str:
-    """All results and what they were measured with, as JSON."""
+def versions() -> dict[str, str]:
+    """Versions of all that may be measured."""
+    names = ("numpy", "ml_dtypes", "scipy", "tensorflow-cpu", "tensorflow", "tf-keras", "torch", "jax")
+    found = {"fanin": __version__}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def as_json(results: list[Result]) -> str:
+    """All rounds of all results, and what they were measured with and on."""
     rows = [{**asdict(result), "seconds": result.seconds} for result in results]
-    return json.dumps({"machine": machine(), "versions": Frameworks().versions(), "results": rows}, indent=1)
+    return json.dumps({"machine": machine(), "versions": versions(), "results": rows}, indent=1)
 
 
 # A tier that is not this many times as fast as the one before is not what it claims to be. (Measured: 1.8 to 2.6.)

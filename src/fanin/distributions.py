@@ -7,7 +7,9 @@ read the same object.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -103,56 +105,132 @@ class Distribution:
 
 
 @dataclass(frozen=True)
-class Uniform(Distribution):
+class Affine(Distribution):
+    """Floats `x * factor + offset` of a unit variable x, every operation rounded in the dtype."""
+
+    _law: ClassVar[str]  # of x, in the kernels' names
+
+    def unit_cdf(self, x: float) -> float:
+        """The probability that the unit variable lies below x."""
+        raise NotImplementedError
+
+    def cdf(self, value: float) -> float:
+        """The probability of an element below a value, the dtype left out of account."""
+        share = self.unit_cdf((value - self.offset) / self.factor)
+        return share if self.factor > 0 else 1 - share
+
+    @property
+    def factor(self) -> float:
+        """What the unit variable is multiplied by."""
+        raise NotImplementedError
+
+    @property
+    def offset(self) -> float:
+        """What is added then."""
+        raise NotImplementedError
+
+    def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
+        kernel = f"{self._law}/{_dtypes.FLOATS[self.dtype]}"
+        factor, offset = self.factor, self.offset
+        _random.fill(kernel, pair, result, self.shape, region, fresh=fresh, scale=factor, shift=offset)
+
+    @cached_property
+    def grid(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """For 16-bit dtypes, whose grid is coarse, every value that can come and its probability; else None.
+
+        It is the kernels' arithmetic, on all values that the unit variable has in the dtype.
+        """
+        if self.dtype.itemsize > 2:
+            return None
+        units, probabilities = self._unit_grid()
+        with np.errstate(all="ignore"):
+            values = units.astype(self.dtype) * self.dtype.type(self.factor) + self.dtype.type(self.offset)
+        return values.astype(np.float64), probabilities
+
+    def _unit_grid(self) -> tuple[np.ndarray, np.ndarray]:
+        """All values of the unit variable in a 16-bit dtype, and the probability that each is the nearest."""
+        every = np.arange(2**16, dtype=np.uint16).view(self.dtype)
+        with np.errstate(invalid="ignore"):  # NaNs are among them
+            units = np.unique(every[np.abs(every) < 8].astype(np.float64))  # no unit normal is larger than 5.7
+        middles = (units[1:] + units[:-1]) / 2
+        below = np.array([self.unit_cdf(middle) for middle in middles.tolist()])
+        probabilities = np.diff(below, prepend=0.0, append=1.0)
+        return units, (probabilities + probabilities[::-1]) / 2  # symmetric, but for erf's last bits
+
+    @cached_property
+    def _grid_moments(self) -> tuple[float, float, float] | None:
+        """Mean, standard deviation and kurtosis on the dtype's grid."""
+        if self.grid is None:
+            return None
+        values, probabilities = self.grid
+        with np.errstate(all="ignore"):  # values that overflow have no moments
+            mean = math.fsum(probabilities * values)  # exact, so that symmetric values have a mean of 0
+            variance, fourth = (probabilities @ (values - mean) ** power for power in (2, 4))
+            return mean, float(np.sqrt(variance)), float(fourth / variance**2)
+
+    @property
+    def mean(self) -> float:
+        return self._grid_moments[0] if self._grid_moments else self._smooth_moments[0]
+
+    @property
+    def stddev(self) -> float:
+        return self._grid_moments[1] if self._grid_moments else self._smooth_moments[1]
+
+    @property
+    def kurtosis(self) -> float:
+        return self._grid_moments[2] if self._grid_moments else self._smooth_moments[2]
+
+    @property
+    def _smooth_moments(self) -> tuple[float, float, float]:
+        """The same where the dtype is fine enough to be left out of account."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Uniform(Affine):
     """Floats in [low, high): `u * (high - low) + low`, every operation rounded in the dtype."""
 
     low: float
     high: float
     kind: ClassVar[str] = "uniform"
+    _law: ClassVar[str] = "uniform"
 
     def __post_init__(self) -> None:
         self._round("low", "high")
 
+    def unit_cdf(self, x: float) -> float:
+        return min(max(x, 0.0), 1.0)
+
+    @property
+    def factor(self) -> float:
+        return self._width
+
     @cached_property
-    def _scale(self) -> float:
+    def _width(self) -> float:
         low, high = (self.dtype.type(value) for value in (self.low, self.high))
         return float(_dtypes.quietly(np.subtract, high, low))
 
-    @cached_property
-    def _moments(self) -> tuple[float, float]:
-        """Mean and standard deviation, the grid of the unit floats counted in: a bfloat16 has 128 of them."""
-        bits = _dtypes.UNIT_BITS[self.dtype]
-        if bits > 10:
-            width = self.high - self.low
-            return self.low + width * (1 - 2.0**-bits) / 2, abs(width) * math.sqrt((1 - 4.0**-bits) / 12)
-        grid = (np.arange(2**bits) / 2**bits).astype(self.dtype)
-        values = _dtypes.quietly(lambda: grid * self.dtype.type(self._scale) + self.dtype.type(self.low))
-        return float(np.mean(values, dtype=np.float64)), float(np.std(values.astype(np.float64)))
+    @property
+    def offset(self) -> float:
+        return self.low
+
+    def _unit_grid(self) -> tuple[np.ndarray, np.ndarray]:
+        count = 2 ** _dtypes.UNIT_BITS[self.dtype]
+        return np.arange(count) / count, np.full(count, 1 / count)
 
     @property
     def bounds(self) -> tuple[float, float]:
         return min(self.low, self.high), max(self.low, self.high)
 
     @property
-    def mean(self) -> float:
-        return self._moments[0]
-
-    @property
-    def stddev(self) -> float:
-        return self._moments[1]
-
-    @property
-    def kurtosis(self) -> float:
-        return 1.8
-
-    def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
-        kernel = f"uniform/{_dtypes.FLOATS[self.dtype]}"
-        _random.fill(kernel, pair, result, self.shape, region, fresh=fresh, scale=self._scale, shift=self.low)
+    def _smooth_moments(self) -> tuple[float, float, float]:
+        width = self.high - self.low
+        return self.low + width / 2, abs(width) / math.sqrt(12), 1.8
 
 
 @dataclass(frozen=True)
 class UniformInteger(Distribution):
-    """Integers in [low, high), with the small bias of taking random bits modulo `high - low`."""
+    """Integers in [low, high): random bits modulo `high - low`, with the small bias that this has."""
 
     low: int
     high: int
@@ -162,18 +240,34 @@ class UniformInteger(Distribution):
     def bounds(self) -> tuple[float, float]:
         return self.low, self.high - 1
 
+    def below(self, count: int) -> Fraction:
+        """The probability of the first `count` integers: the smallest ones come a little more often."""
+        words = 2 ** (8 * self.dtype.itemsize)
+        often, rest = divmod(words, self.high - self.low)
+        return Fraction(count * often + min(count, rest), words)
+
     @property
     def mean(self) -> float:
-        return (self.low + self.high - 1) / 2
+        return float(self.low + self._moment(lambda count: Fraction(count - 1, 2)))
 
     @property
     def stddev(self) -> float:
-        return math.sqrt(((self.high - self.low) ** 2 - 1) / 12)
+        mean = self._moment(lambda count: Fraction(count - 1, 2))
+        return math.sqrt(self._moment(lambda count: Fraction((count - 1) * (2 * count - 1), 6)) - mean**2)
+
+    def _moment(self, of_first: Callable[[int], Fraction]) -> Fraction:
+        """A moment of the integers counted from `low`, given that of equally likely 0, 1, …, count - 1.
+
+        The words make `words // span` full rounds through the integers, and a last one through the first `rest`.
+        """
+        words, span = 2 ** (8 * self.dtype.itemsize), self.high - self.low
+        rest = words % span
+        return ((words - rest) * of_first(span) + rest * of_first(rest)) / Fraction(words)
 
     @property
     def kurtosis(self) -> float | None:
         count = self.high - self.low
-        return 1.8 - 2.4 / (count**2 - 1) if count > 1 else None
+        return 1.8 - 2.4 / (count**2 - 1) if count > 1 else None  # but for the bias
 
     def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
         width = 8 * self.dtype.itemsize
@@ -184,15 +278,27 @@ class UniformInteger(Distribution):
 
 
 @dataclass(frozen=True)
-class Normal(Distribution):
+class Normal(Affine):
     """Floats `x * scale + loc` of the unit normal x, every operation rounded in the dtype."""
 
     loc: float
     scale: float
     kind: ClassVar[str] = "normal"
+    _law: ClassVar[str] = "normal"
 
     def __post_init__(self) -> None:
         self._round("loc", "scale")
+
+    def unit_cdf(self, x: float) -> float:
+        return (1 + math.erf(x / math.sqrt(2))) / 2
+
+    @property
+    def factor(self) -> float:
+        return self.scale
+
+    @property
+    def offset(self) -> float:
+        return self.loc
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -200,54 +306,29 @@ class Normal(Distribution):
         return self.loc - reach, self.loc + reach
 
     @property
-    def mean(self) -> float:
-        return self.loc
-
-    @property
-    def stddev(self) -> float:
-        return abs(self.scale)
-
-    @property
-    def kurtosis(self) -> float:
-        return 3.0
-
-    def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
-        kernel = f"normal/{_dtypes.FLOATS[self.dtype]}"
-        _random.fill(kernel, pair, result, self.shape, region, fresh=fresh, scale=self.scale, shift=self.loc)
+    def _smooth_moments(self) -> tuple[float, float, float]:
+        return self.loc, abs(self.scale), 3.0
 
 
 @dataclass(frozen=True)
-class TruncatedNormal(Distribution):
+class TruncatedNormal(Normal):
     """Floats `x * scale + loc` of the unit normal x, drawn anew while |x| >= 2. `scale` is the spread before that."""
 
-    loc: float
-    scale: float
     kind: ClassVar[str] = "truncated_normal"
+    _law: ClassVar[str] = "truncated"
 
-    def __post_init__(self) -> None:
-        self._round("loc", "scale")
+    def unit_cdf(self, x: float) -> float:
+        return (1 + math.erf(min(max(x, -2.0), 2.0) / math.sqrt(2)) / math.erf(math.sqrt(2))) / 2
 
     @property
     def bounds(self) -> tuple[float, float]:
         return self.loc - 2 * abs(self.scale), self.loc + 2 * abs(self.scale)
 
     @property
-    def mean(self) -> float:
-        return self.loc
-
-    @property
-    def stddev(self) -> float:
-        return TRUNCATED_STDDEV * abs(self.scale)
-
-    @property
-    def kurtosis(self) -> float:
+    def _smooth_moments(self) -> tuple[float, float, float]:
         # E[x**4] = 3 - 2 (a**3 + 3 a) phi(a) / (2 Phi(a) - 1) with a = 2
         density = math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2))
-        return (3 - 28 * density) / TRUNCATED_STDDEV**4
-
-    def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
-        kernel = f"truncated/{_dtypes.FLOATS[self.dtype]}"
-        _random.fill(kernel, pair, result, self.shape, region, fresh=fresh, scale=self.scale, shift=self.loc)
+        return self.loc, TRUNCATED_STDDEV * abs(self.scale), (3 - 28 * density) / TRUNCATED_STDDEV**4
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,259 @@
+"""The command line: one function per command, each of which imports what it needs inside."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from fanin import __version__
+
+try:
+    import click
+    import rich  # noqa: F401  (rich loads its parts at their first use; this only asks whether it is there)
+except ModuleNotFoundError as error:
+    if error.name not in ("click", "rich"):
+        raise
+    sys.stderr.write(f"The command line needs {error.name}: install `fanin[cli]`.\n")
+    raise SystemExit(2) from None
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fanin.initializers import Initializer
+
+
+class Refusal(click.ClickException):
+    """Wrong usage: the message on stderr, exit code 2."""
+
+    exit_code = 2
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """Turns what the library refuses into a message and exit code 2."""
+    try:
+        yield
+    except (TypeError, ValueError, MemoryError) as error:
+        raise Refusal(str(error)) from error
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  fanin show he_normal --shape 3x3x64x128 --seed 1 --dtype bfloat16
+  fanin show --list
+""",
+)
+@click.version_option(__version__, message="fanin %(version)s")
+def main() -> None:
+    """Neural-network weight initializers: the values of Keras 2 as functions of seed and index."""
+
+
+@main.command(
+    short_help="Draw an array and measure it against theory.",
+    epilog="""\b
+Exit codes: 0 the array is what theory says, 1 it is not, 2 wrong usage.
+JSON keys: initializer, arguments, shape, dtype, kind, parameters, count, bytes,
+  agrees, statistics, histogram, sparkline, python; with --list: initializers.
+
+\b
+Examples:
+  fanin show he_normal --shape 3x3x64x128 --seed 1 --dtype bfloat16
+  fanin show variance_scaling --set scale=2 --set mode=fan_out --shape 784x256 --json
+""",
+)
+@click.argument("name", required=False)
+@click.option("--shape", metavar="SHAPE", help="Such as 3x3x64x128 or 3,3,64,128; () or scalar for rank 0.")
+@click.option("--dtype", help="Such as bfloat16.  [default: fanin.config.floatx]")
+@click.option("--seed", type=int, help="Without it one is drawn, and shown.")
+@click.option("--set", "settings", metavar="ARG=VALUE", multiple=True, help="An argument of NAME; repeatable.")
+@click.option("--list", "listing", is_flag=True, help="Show the initializers and their arguments instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def show(
+    name: str | None,
+    shape: str | None,
+    dtype: str | None,
+    seed: int | None,
+    settings: tuple[str, ...],
+    listing: bool,
+    as_json: bool,
+) -> None:
+    """Draw the array that initializer NAME makes and measure it against theory."""
+    import json
+
+    with refusing():
+        if listing:
+            _list(name, as_json)
+            return
+        if name is None or shape is None:
+            raise click.UsageError("Give the NAME of an initializer and a --shape, or --list.")
+        from fanin.report import show as reports
+
+        cls = _class(name)
+        initializer = cls(**_arguments(cls, [*settings, *([] if seed is None else [f"seed={seed}"])]))
+        report = reports.inspect(initializer, _shape(shape), dtype)
+    if as_json:
+        click.echo(json.dumps(report.as_dict()))
+    else:
+        with _printing() as console:
+            reports.render(report, console)
+    if not report.agrees:
+        click.echo(f"The array is not what theory says: {'; '.join(report.complaints())}.", err=True)
+        sys.exit(1)
+
+
+@main.command(
+    short_help="Measure speed against what else is installed.",
+    epilog="""\b
+Exit codes: 0 done, 1 a tier is not as fast as it claims (--check), 2 wrong usage.
+
+\b
+Examples:
+  fanin bench --group fill
+  fanin bench --json bench.json
+""",
+)
+@click.option("--group", "groups", multiple=True, metavar="GROUP", help="fill, fresh, small, orthogonal or import.")
+@click.option("--quick", is_flag=True, help="Small sizes and few rounds: the figures mean little.")
+@click.option("--json", "file", type=click.Path(dir_okay=False, writable=True), help="Write every round to a file.")
+@click.option("--check", is_flag=True, help="Only check that each tier is faster than the one before.")
+def bench(groups: tuple[str, ...], quick: bool, file: str | None, check: bool) -> None:
+    """Time fanin and what else is installed, in interleaved rounds of one process, and print medians and ratios."""
+    with refusing():
+        from fanin import bench as benchmarks
+        from fanin._names import suggestion
+        from fanin.report import bench as reports
+    if check:
+        wrong = benchmarks.check()
+        for each in wrong:
+            click.echo(f"A tier is not what it claims: {each}.", err=True)
+        if wrong:
+            sys.exit(1)
+        click.echo("Every tier is faster than the one before.")
+        return
+    for group in groups:
+        if group not in benchmarks.GROUPS:
+            known = benchmarks.GROUPS
+            rule = f"--group must be one of {', '.join(known)}"
+            raise Refusal(f"{rule}. Received: {group!r}.{suggestion(group, known)}")
+    measured = []
+    click.echo(reports.heading(benchmarks.machine(), benchmarks.versions()))
+    for results in benchmarks.run(groups or benchmarks.GROUPS, quick=quick):
+        measured += results
+        click.echo(reports.table(results))
+    if file is not None:
+        from pathlib import Path
+
+        Path(file).write_text(benchmarks.as_json(measured) + "\n")
+
+
+def _list(name: str | None, as_json: bool) -> None:
+    """Prints all initializers, or the one of that name: how each is called, and what it does."""
+    import inspect
+    import json
+    from textwrap import fill
+
+    from rich.text import Text
+
+    from fanin.initializers import CLASSES, NAMES
+    from fanin.report import literal
+
+    entries = [
+        {
+            "name": next(each for each, known in NAMES.items() if known is cls and each.islower()),
+            "class": cls.__name__,
+            "arguments": {each.name: each.default for each in inspect.signature(cls).parameters.values()},
+            "description": (cls.__doc__ or "").partition("\n")[0],
+        }
+        for cls in (CLASSES if name is None else [_class(name)])
+    ]
+    if as_json:
+        click.echo(json.dumps({"initializers": entries}))
+        return
+    with _printing() as console:
+        for entry in entries:
+            arguments = ", ".join(f"{each}={literal(value)}" for each, value in entry["arguments"].items())
+            console.print(Text.assemble((entry["name"], "bold cyan"), f"({arguments})"), soft_wrap=True)
+            description = fill(entry["description"], console.width, initial_indent="    ", subsequent_indent="    ")
+            console.print(Text(description, "dim"), soft_wrap=True)
+
+
+def _class(name: str) -> type[Initializer]:
+    """The initializer of a name, in any of its spellings."""
+    from fanin._names import suggestion
+    from fanin.initializers import NAMES, Initializer
+
+    known = {each: cls for each, cls in NAMES.items() if cls is not Initializer}
+    if name in known:
+        return known[name]
+    hint = suggestion(name, known) or " `fanin show --list` has all names."
+    raise Refusal(f"NAME must be that of an initializer. Received: {name!r}.{hint}")
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    """`3x3x64x128`, `3,3,64,128`, `(3, 3)`, `()` or `scalar` as a tuple. The library refuses negative lengths."""
+    inside = re.sub(r"^\((.*?),?\s*\)$", r"\1", text.strip())
+    if inside in ("", "scalar"):
+        return ()
+    try:
+        return tuple(int(length) for length in re.split("[x,]", inside))
+    except ValueError:
+        raise Refusal(
+            f"--shape must be whole numbers joined by x or commas, such as 3x3x64x128. Received: {text!r}."
+        ) from None
+
+
+def _arguments(cls: type[Initializer], settings: Iterable[str]) -> dict[str, Any]:
+    """The arguments of a class from `name=value` pairs. What the values may be, the class checks."""
+    import inspect
+
+    from fanin._names import suggestion
+
+    allowed = list(inspect.signature(cls).parameters)
+    arguments: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise Refusal(f"--set must be ARG=VALUE, such as stddev=0.02. Received: {setting!r}.")
+        if name not in allowed:
+            rule = f"ARG must be one of {', '.join(allowed)}" if allowed else "there are no arguments"
+            raise Refusal(f"For {cls.__name__}, {rule}. Received: {setting!r}.{suggestion(name, allowed)}")
+        if name in arguments:
+            raise Refusal(f"An argument can be given once. Received: {name}={arguments[name]!r} and {setting!r}.")
+        arguments[name] = _value(value)
+    return arguments
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or none; anything else stays text."""
+    words = {"none": None, "true": True, "false": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    for number in (int, float, complex):
+        with contextlib.suppress(ValueError):
+            return number(text)
+    return text
+
+
+@contextlib.contextmanager
+def _printing() -> Iterator[Console]:
+    """A console whose text goes to standard output in one piece, with colours only where a person wants them."""
+    import os
+
+    from rich.console import Console
+
+    # rich alone would still print bold text under NO_COLOR.
+    plain = bool(os.environ.get("NO_COLOR"))
+    console = Console(color_system=None if plain else "auto", highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        yield console
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(captured.get().encode(encoding, "replace").decode(encoding), nl=False, color=True)
+
+
+if __name__ == "__main__":
+    main(prog_name="fanin")

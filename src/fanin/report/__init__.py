@@ -1,0 +1,46 @@
+"""What people look at: tables and plots of what initializers make, and the words and numbers that all of them share."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+
+def number(value: Any, digits: int = 6) -> str:
+    """A number as people read it; a dash for none."""
+    if value is None:
+        return "–"
+    return str(value) if isinstance(value, (complex, np.complexfloating)) else f"{float(value):.{digits}g}"
+
+
+def readable(size: int) -> str:
+    """A number of bytes."""
+    exponent = min(max(size.bit_length() - 1, 0) // 10, 4)
+    return f"{size / 1024**exponent:.4g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[exponent]}"
+
+
+def literal(value: Any) -> str:
+    """A Python expression for an argument."""
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, (float, complex)) and not np.isfinite(value):
+        return f'{type(value).__name__}("{value}")'
+    return repr(value)
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, (complex, np.complexfloating)):
+        return str(value)
+    if isinstance(value, (np.bool_, np.integer)):
+        return value.item()
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,440 @@
+"""`fanin show`: what an initializer makes, measured against what its distribution says.
+
+`inspect` draws and measures and returns plain data, a `Report`, which `Report.as_dict` and `render` put into JSON and
+text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+
+from fanin import _dtypes
+from fanin.distributions import Affine, Distribution, Identity, Orthogonal, Uniform, UniformInteger
+from fanin.initializers import Initializer, VarianceScaling
+from fanin.report import literal, number, plain, readable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+TOLERANCE = 5.0  # standard errors: chance passes them once in two million arrays
+_BINS = 16  # a divisor of the 128 and 1024 values that 16-bit uniforms take
+_MOST_BINS = 20  # of integers, which have bins of whole numbers
+_REACH = 3.2  # standard deviations of a normal that get bins of their own; the outermost ones hold the tails too
+_CHUNK = 1 << 20  # elements turned into float64 at a time
+_SPARKS = "▁▂▃▄▅▆▇█"
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One line of the table: a number as measured, what theory says, and whether chance explains the difference.
+
+    Attributes:
+        measured: None where the array says nothing about it.
+        standard_error: how far chance alone takes `measured`; None where that is not known or nothing is random.
+        beyond: for bounds, whether the array passes them.
+    """
+
+    name: str
+    measured: float | None
+    theory: float
+    standard_error: float | None = None
+    beyond: bool = False
+
+    @property
+    def difference(self) -> float | None:
+        """Measured minus theory, in standard errors."""
+        if self.measured is None or self.standard_error is None:
+            return None
+        return (self.measured - self.theory) / self.standard_error
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the array is what theory says. A fan is never held against it: its spread, the same thing, is."""
+        far = self.difference is not None and not abs(self.difference) <= TOLERANCE  # NaN is far
+        return not self.beyond and (not far or self.name in ("fan_in", "fan_out"))
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts between edges. The outermost bins also hold what lies past the first and last edge.
+
+    Attributes:
+        expected: what theory expects of each bin; None without a density.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    expected: tuple[float, ...] | None
+
+    @property
+    def sparkline(self) -> str:
+        """The counts, one character each."""
+        top = max(self.counts)
+        return "".join(_SPARKS[round(7 * count / top)] for count in self.counts) if top else ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """An array that an initializer made, measured.
+
+    Attributes:
+        initializer: the name of its class.
+        arguments: those that make the same array again; the seed is there even if none was given.
+        statistics: mean, std, min, max, fan_in and fan_out, in this order.
+    """
+
+    initializer: str
+    arguments: dict[str, Any]
+    distribution: Distribution
+    statistics: tuple[Statistic, ...]
+    histogram: Histogram
+
+    @property
+    def bytes(self) -> int:
+        """The memory that the array takes."""
+        return self.distribution.size * self.distribution.dtype.itemsize
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the array is what theory says."""
+        return all(statistic.agrees for statistic in self.statistics)
+
+    @property
+    def python(self) -> str:
+        """The line of Python that makes the same array."""
+        arguments = ", ".join(f"{name}={literal(value)}" for name, value in self.arguments.items())
+        dtype = literal(self.distribution.dtype.name)
+        return f"fanin.{self.initializer}({arguments})({self.distribution.shape}, dtype={dtype})"
+
+    def complaints(self) -> list[str]:
+        """What is not as theory says, in words."""
+        wrong = [each for each in self.statistics if not each.agrees]
+        return [f"{each.name} is {number(each.measured)}, {_distance(each)} {number(each.theory)}" for each in wrong]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON has it; its keys are stable.
+
+        `initializer`, `arguments`, `shape`, `dtype`, `kind` and `parameters` say what was drawn, `count` and `bytes`
+        how much; `agrees` is the verdict; `statistics` has `mean`, `std`, `min`, `max`, `fan_in` and `fan_out`, each
+        with `measured`, `theory`, `standard_error`, `difference` (in standard errors) and `agrees`; `histogram` has
+        `edges`, `counts` and `expected`; then come `sparkline` and `python`. What is unknown or not finite is None; a
+        complex number is text.
+        """
+        drawn = self.distribution
+        return plain(
+            {
+                "initializer": self.initializer,
+                "arguments": self.arguments,
+                "shape": drawn.shape,
+                "dtype": drawn.dtype.name,
+                "kind": drawn.kind,
+                "parameters": drawn.parameters(),
+                "count": drawn.size,
+                "bytes": self.bytes,
+                "agrees": self.agrees,
+                "statistics": {
+                    each.name: {
+                        "measured": each.measured,
+                        "theory": each.theory,
+                        "standard_error": each.standard_error,
+                        "difference": each.difference,
+                        "agrees": each.agrees,
+                    }
+                    for each in self.statistics
+                },
+                "histogram": {
+                    "edges": self.histogram.edges,
+                    "counts": self.histogram.counts,
+                    "expected": self.histogram.expected,
+                },
+                "sparkline": self.histogram.sparkline,
+                "python": self.python,
+            }
+        )
+
+
+def _distance(statistic: Statistic) -> str:
+    """How a statistic misses theory."""
+    return "beyond the bound" if statistic.beyond else f"{statistic.difference:+.1f} standard errors from"
+
+
+def inspect(initializer: Initializer, shape: Any, dtype: Any = None) -> Report:
+    """Draws the array of an initializer's first call, whether or not that has been made, and measures it.
+
+    >>> import fanin
+    >>> report = inspect(fanin.HeNormal(seed=1), (784, 256))
+    >>> report.agrees
+    True
+    >>> report.python
+    'fanin.HeNormal(seed=1)((784, 256), dtype="float32")'
+    """
+    drawn = initializer.distribution(shape, dtype)
+    array = initializer(drawn.shape, drawn.dtype, region=...)  # a region is always one of the first call's array
+    arguments = initializer.get_config()
+    if "seed" in arguments and arguments["seed"] is None:
+        arguments["seed"] = initializer._drawn_seed
+    return measure(array, initializer, drawn, arguments)
+
+
+@np.errstate(all="ignore")  # infinities and NaNs are shown, not warned about
+def measure(array: np.ndarray, initializer: Initializer, drawn: Distribution, arguments: dict[str, Any]) -> Report:
+    """Any array against the distribution that it should have. Of complex numbers, the real part is measured."""
+    inner, probabilities = _bins(drawn)
+    bounds = float(drawn.bounds[0]), float(drawn.bounds[1])
+    mean, std, low, high, counts = _moments(array, inner)
+    errors = _standard_errors(drawn)
+    reach = _rounding(drawn)
+    statistics = (
+        Statistic("mean", mean, drawn.mean, errors[0]),
+        Statistic("std", std, drawn.stddev, errors[1]),
+        Statistic("min", low, bounds[0], beyond=_passes(low, bounds, reach)),
+        Statistic("max", high, bounds[1], beyond=_passes(high, bounds, reach)),
+        *_fans(initializer, drawn, std, errors[1]),
+    )
+    edges = (bounds[0], *inner.tolist(), bounds[1])
+    expected = None if probabilities is None else tuple((probabilities * drawn.size).tolist())
+    histogram = Histogram(edges, tuple(counts.tolist()), expected)
+    return Report(type(initializer).__name__, arguments, drawn, statistics, histogram)
+
+
+def _moments(array: np.ndarray, inner: np.ndarray) -> tuple[Any, Any, Any, Any, np.ndarray]:
+    """Mean, standard deviation, minimum, maximum (None for no elements) and counts, a piece at a time in float64."""
+    flat = array.reshape(-1)
+    mean, squares, low, high = 0.0, 0.0, math.inf, -math.inf
+    counts = np.zeros(len(inner) + 1, np.int64)
+    for start in range(0, flat.size, _CHUNK):
+        piece = np.real(flat[start : start + _CHUNK]).astype(np.float64)
+        # Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979
+        share = piece.size / (start + piece.size)
+        shift = piece.mean() - mean
+        mean += shift * share
+        squares += piece.var() * piece.size + shift * shift * share * start
+        low, high = np.minimum(low, piece.min()), np.maximum(high, piece.max())  # unlike Python's, these keep NaN
+        counts += _counted(piece[np.isfinite(piece)], inner)
+    if not flat.size:
+        return None, None, None, None, counts
+    return float(mean), float(np.sqrt(squares / flat.size)), float(low), float(high), counts
+
+
+def _counted(values: np.ndarray, inner: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """How many values, or how much weight, each bin gets."""
+    return np.bincount(np.searchsorted(inner, values, side="right"), weights, minlength=len(inner) + 1)
+
+
+def _standard_errors(drawn: Distribution) -> tuple[float | None, float | None]:
+    """Those of the mean and of the standard deviation of independent draws."""
+    if drawn.kurtosis is None or not drawn.size or not 0 < drawn.stddev < math.inf:
+        return None, None
+    of_mean = drawn.stddev / math.sqrt(drawn.size)
+    excess = drawn.kurtosis - 1
+    # Two values of equal chance have a kurtosis of 1: their standard deviation does not vary to first order.
+    return of_mean, of_mean * math.sqrt(excess / 4) if excess > 1e-9 else None
+
+
+def _rounding(drawn: Distribution) -> float:
+    """How far rounding may take a value past a bound: half a step of the dtype; QR takes it a few steps."""
+    largest = max(map(abs, drawn.bounds))
+    if drawn.dtype not in _dtypes.FLOATS or not 0 < largest < math.inf:
+        return 0.0
+    limits = ml_dtypes.finfo(drawn.dtype)
+    step = max(math.ldexp(float(limits.eps), math.frexp(largest)[1] - 1), float(limits.smallest_subnormal))
+    return step * (4 if isinstance(drawn, Orthogonal) else 0.5)
+
+
+def _passes(value: float | None, bounds: tuple[float, float], reach: float) -> bool:
+    """Whether a value lies outside the bounds; NaN does unless a bound is NaN, too."""
+    if value is None or math.isnan(bounds[0]):
+        return False
+    return not bounds[0] - reach <= value <= bounds[1] + reach
+
+
+def _fans(
+    initializer: Initializer, drawn: Distribution, std: float | None, error: float | None
+) -> tuple[Statistic, Statistic]:
+    """The fans, and those of them that the measured spread implies: `scale / n` is the variance of VarianceScaling."""
+    theory = {"fan_in": drawn.fan_in, "fan_out": drawn.fan_out}
+    implied: dict[str, tuple[float, float]] = {}
+    if isinstance(initializer, VarianceScaling) and std and error is not None:
+        # The dtype rounds the spread. That is known, and says nothing about the fans.
+        rounding = drawn.stddev / initializer.distribution(drawn.shape, "float64").stddev
+        units = initializer.scale * (rounding / std) ** 2
+        units_error = units * 2 * error / drawn.stddev
+        if initializer.mode == "fan_avg":
+            implied = {
+                name: (2 * units - (sum(theory.values()) - fan), 2 * units_error) for name, fan in theory.items()
+            }
+        else:
+            implied = {initializer.mode: (units, units_error)}
+    fan_in, fan_out = (
+        Statistic(name, implied[name][0], fan, implied[name][1]) if name in implied else Statistic(name, None, fan)
+        for name, fan in theory.items()
+    )
+    return fan_in, fan_out
+
+
+def _bins(drawn: Distribution) -> tuple[np.ndarray, np.ndarray | None]:
+    """The edges between the bins of the histogram, and each bin's probability if there is a density."""
+    low, high = drawn.bounds
+    if isinstance(drawn, Identity):
+        return np.array([high]), None  # two values, and a bin for each
+    if not low < high or not math.isfinite(high - low):
+        return np.empty(0), None  # one value, or none that can be told
+    if isinstance(drawn, UniformInteger):
+        return _integer_bins(drawn)
+    steps = np.arange(1, _BINS) / _BINS
+    if isinstance(drawn, Uniform):
+        # Half way between two of the few values of a 16-bit dtype, else rounding would move some to the next bin.
+        steps -= 0.5 / 2 ** _dtypes.UNIT_BITS[drawn.dtype]
+        inner = np.sort(drawn.low + (drawn.high - drawn.low) * steps)
+    else:
+        reach = min(_REACH * drawn.stddev, (high - low) / 2)
+        inner = drawn.mean + reach * (2 * steps - 1)
+    if not isinstance(drawn, Affine):
+        return inner, None
+    if drawn.grid is not None:
+        values, probabilities = drawn.grid
+        finite = np.isfinite(values)
+        return inner, _counted(values[finite], inner, probabilities[finite])
+    return inner, _between([drawn.cdf(edge) for edge in inner.tolist()])
+
+
+def _integer_bins(drawn: UniformInteger) -> tuple[np.ndarray, np.ndarray]:
+    """Bins of equally many integers, but for the last one; `bits % span` favours the smallest integers a little."""
+    span = drawn.high - drawn.low
+    width = -(-span // _MOST_BINS)
+    starts = range(width, span, width)
+    below = [float(drawn.below(start)) for start in starts]
+    return np.array([drawn.low + start for start in starts], np.float64), _between(below)
+
+
+def _between(below: list[float]) -> np.ndarray:
+    """The probabilities of bins from those of lying below the edges between them."""
+    return np.diff(np.array([0.0, *below, 1.0]))
+
+
+# ---------------------------------------------------------------- text
+
+
+def render(report: Report, console: Console) -> None:
+    """Prints a report: a title, the summary line, the table, the histogram and the line of Python."""
+    from rich.text import Text
+
+    drawn = report.distribution
+    parameters = ", ".join(f"{name}={number(value)}" for name, value in drawn.parameters().items())
+    shape = "x".join(map(str, drawn.shape)) or "scalar"
+    part = " (real part)" if drawn.dtype.kind == "c" else ""
+    console.print(Text(report.initializer, "bold"), f" {shape}  {drawn.dtype.name}{part}  {drawn.kind}({parameters})")
+    console.print(_summary(report, console.width))
+    console.print()
+    for line in _table(report):
+        console.print(line, soft_wrap=True)
+    console.print()
+    finite = sum(report.histogram.counts)
+    if finite:
+        for line in _bars(report.histogram, console.width):
+            console.print(line, soft_wrap=True)
+        console.print()
+    if finite < drawn.size:
+        console.print(f"{drawn.size - finite:,} of {drawn.size:,} values are not finite.\n")
+    # Never broken by us: a terminal that breaks it still copies it as one line.
+    console.print(Text(report.python, "bold"), soft_wrap=True)
+
+
+def _summary(report: Report, width: int) -> Text:
+    """Count, bytes, range, mean, standard deviation and sparkline, on one line if the width allows it."""
+    from rich.text import Text
+
+    mean, std, low, high = (number(each.measured, 3) for each in report.statistics[:4])
+    parts = [
+        f"n {report.distribution.size:,}",
+        readable(report.bytes),
+        f"{low} … {high}",
+        f"mean {mean}",
+        f"std {std}",
+        report.histogram.sparkline,
+    ]
+    parts = [part for part in parts if part]
+    if len("  ".join(parts)) > width >= len(" ".join(parts)):
+        parts = [" ".join(parts)]
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + 2 + len(part) <= width:
+            lines[-1] += "  " + part
+        else:
+            lines.append(part)
+    text = Text("\n".join(lines))
+    text.highlight_regex("[▁-█]+", "cyan")
+    return text
+
+
+def _table(report: Report) -> Iterator[Text]:
+    """Measured, theory and difference of every statistic, a line each."""
+    from rich.text import Text
+
+    rows = [(each.name, number(each.measured), number(each.theory), *_verdict(each)) for each in report.statistics]
+    rows.insert(0, ("", "measured", "theory", "difference", "dim"))
+    name, measured, theory, words = (max(len(row[column]) for row in rows) for column in range(4))
+    for row in rows:
+        start = f"{row[0]:<{name}}  {row[1]:>{measured}}  {row[2]:>{theory}}  "
+        yield Text.assemble((start, "dim" if row is rows[0] else ""), (f"{row[3]:>{words}}", row[4]))
+
+
+def _verdict(statistic: Statistic) -> tuple[str, str]:
+    """The cell of the column `difference`, and its colour."""
+    if statistic.measured is None:
+        return "–", ""
+    if statistic.name in ("min", "max"):
+        return ("beyond", "bold red") if statistic.beyond else ("within", "green")
+    difference = statistic.difference
+    if difference is None:
+        apart = statistic.measured - statistic.theory
+        return "0" if apart == 0 else f"{apart:+.2g}" if math.isfinite(apart) else "–", ""
+    style = "green" if abs(difference) <= 3 else "yellow" if statistic.agrees else "bold red"
+    return f"{difference:+.2f} s.e.", style
+
+
+def _bars(histogram: Histogram, width: int) -> Iterator[Text]:
+    """A line for each bin: where it starts, a bar with theory's mark in it, and the count."""
+    from rich.text import Text
+
+    labels = _aligned(histogram.edges[:-1])
+    counts = [f"{count:,}" for count in histogram.counts]
+    digits = max(map(len, counts))
+    room = max(10, min(60, width - len(labels[0]) - digits - 4))
+    expected = histogram.expected or (0.0,) * len(counts)
+    top = max(*histogram.counts, *expected, 1)
+    for label, count, words, theory in zip(labels, histogram.counts, counts, expected, strict=True):
+        eighths = round(8 * room * count / top)
+        bar = ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip().ljust(room)
+        line = Text(bar, "cyan")
+        if theory:
+            mark = min(int(room * theory / top), room - 1)
+            style = "black on cyan" if bar[mark] == "█" else "bold magenta"
+            line = Text.assemble((bar[:mark], "cyan"), ("│", style), (bar[mark + 1 :], "cyan"))
+        yield Text.assemble((label, "dim"), "  ", line, "  ", (words.rjust(digits), "dim"))
+    if histogram.expected:
+        legend = Text.assemble(("█", "cyan"), " measured  ", ("│", "bold magenta"), " theory")
+        yield Text(" " * (len(labels[0]) + 2)) + legend
+
+
+def _aligned(edges: tuple[float, ...]) -> list[str]:
+    """Numbers of one width, with digits enough to tell neighbours apart."""
+    steps = [second - first for first, second in pairwise(edges)]
+    finest, largest = min(steps, default=0.0), max(map(abs, edges))
+    if all(edge.is_integer() for edge in edges) and largest < 1e9:
+        texts = [f"{edge:.0f}" for edge in edges]
+    elif finest > 0 and 1e-4 < largest < 1e6:
+        decimals = max(0, 1 - math.floor(math.log10(finest)))
+        texts = [f"{edge:.{decimals}f}" for edge in edges]
+    else:
+        texts = [number(edge, 3) for edge in edges]
+    return [text.rjust(max(map(len, texts))) for text in texts]
