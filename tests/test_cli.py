@@ -263,14 +263,14 @@ def test_wrong_options(arguments: str, message: str) -> None:
 def test_an_array_that_is_not_as_theory_says() -> None:
     """Exit code 1, the reason on stderr, the report on stdout all the same: float16 overflows between these bounds."""
     arguments = ["show", "random_uniform", "--set", "minval=-6e4", "--set", "maxval=6e4", "--seed", "1"]
-    arguments += ["--shape", "100x100", "--dtype", "float16"]
-    outcome = run(*arguments)
+    arguments += ["--shape", "100x100"]
+    outcome = run(*arguments, "--dtype", "float16")
     assert outcome.exit_code == 1
     assert outcome.stderr == (
         "The array is not what theory says: min is nan, beyond the bound -60000; max is nan, beyond the bound 60000.\n"
     )
     assert outcome.stdout.startswith("RandomUniform  100x100  float16  uniform(low=-60000, high=60000)\n")
-    as_json = run(*arguments, "--json")
+    as_json = run(*arguments, "--dtype", "float16", "--json")
     assert (json.loads(as_json.stdout)["agrees"], as_json.exit_code) == (False, 1)
     assert run(*arguments).exit_code == 0  # as float32
 
