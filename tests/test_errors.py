@@ -92,7 +92,7 @@ CALLS: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (fanin.RandomUniform(0, 5), {"dtype": "uint32"}, ValueError, "Unsigned dtypes are drawn of their full range"),
     (fanin.RandomUniform(None, 5), {"dtype": "int32"}, ValueError, "must both be given for integer dtypes, or neither"),
     (fanin.RandomUniform(None, 5), {"dtype": "float32"}, ValueError, "`minval` must be a number for floating dtypes"),
-    (fanin.Constant(3.7), {"dtype": "int32"}, TypeError, "A float value does not fit a integer dtype. Received: value=3.7, dtype=int32."),
+    (fanin.Constant(3.7), {"dtype": "int32"}, TypeError, "A value of kind float does not fit a dtype of kind integer. Received: value=3.7, dtype=int32."),
     (fanin.Constant(3.0), {"dtype": "int32"}, TypeError, "does not fit"),
     (fanin.Constant(0), {"dtype": "bool"}, TypeError, "does not fit"),
     (fanin.Constant(1j), {"dtype": "float32"}, TypeError, "does not fit"),

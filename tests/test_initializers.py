@@ -5,6 +5,7 @@ import math
 import os
 import pickle
 import random
+import subprocess
 import sys
 import threading
 import warnings
@@ -289,19 +290,28 @@ def test_sixteen_threads_at_once() -> None:
         assert set(pool.map(lambda _: made(fanin.RandomNormal(seed=6), (700, 800)), range(32))) == {expected}
 
 
+FORKS = """
+import os, fanin
+from fanin import base
+
+def drawn():
+    return fanin.RandomNormal(seed=6)((700, 800)).tobytes()
+
+expected = drawn()
+base._lock.acquire()  # as another thread may have it at the moment of the fork
+child = os.fork()
+if child == 0:
+    os._exit(0 if drawn() == expected else 2)
+base._lock.release()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert drawn() == expected
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork_after_use() -> None:
-    """A forked child draws the same values, with threads of its own."""
-    expected = made(fanin.RandomNormal(seed=6), (700, 800))
-    child = os.fork()
-    if child == 0:  # report by the exit status alone: pytest belongs to the parent
-        status = 1
-        try:
-            status = 0 if made(fanin.RandomNormal(seed=6), (700, 800)) == expected else 2
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    """A forked child draws the same values, with threads of its own, whoever held the lock. (In a process of its own.)"""
+    subprocess.run([sys.executable, "-c", FORKS], check=True, timeout=60)
 
 
 def test_distributions_describe_the_draw() -> None:

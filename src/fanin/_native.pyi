@@ -1,7 +1,9 @@
 """The native module's calls. They trust what the Python side has checked."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+_Result = TypeVar("_Result")
 
 KERNELS: dict[str, int]
 """Numbers of the kernels by name, such as "normal/bfloat16"."""
@@ -42,6 +44,9 @@ def fill_memory(
     threads: int,
 ) -> None:
     """Fills all of a `Memory` with a stream from its beginning."""
+
+def undisturbed(function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Calls the function in the default environment of float arithmetic, whatever rounding mode the caller has set."""
 
 def philox(counter_low: int, counter_high: int, key: int) -> tuple[int, int, int, int]:
     """One block of Philox4x32-10."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, SupportsIndex
 
 import numpy as np
 
-from fanin import _dtypes, _random
+from fanin import _dtypes, _native, _random
 from fanin._configs import translated_config
 from fanin._shapes import parse_region
 from fanin.distributions import Distribution
@@ -93,6 +93,9 @@ class Initializer:
             IndexError: the region lies outside the shape.
             MemoryError: the tensor cannot be allocated.
         """
+        return _native.undisturbed(self._make, shape, dtype, region, out, kwargs)
+
+    def _make(self, shape: Any, dtype: Any, region: Any, out: np.ndarray | None, kwargs: dict[str, Any]) -> np.ndarray:
         offset: tuple[int, ...] = ()
         piece = region is not None
         if kwargs:
@@ -121,8 +124,9 @@ class Initializer:
         try:
             distribution.fill(result, pair, box, fresh=out is None)
         except BaseException:
-            with _lock:  # a call that raises does not count
-                self._calls -= not piece
+            with _lock:  # a call that raises does not count, unless another thread's has counted since
+                if not piece and self._calls == number + 1:
+                    self._calls = number
             raise
         return result
 
@@ -213,7 +217,7 @@ class Initializer:
             f"The initializer {type(self).__name__} is unseeded and being called multiple times, which will return "
             "identical values each time (even if the initializer is unseeded). Please update your code to provide a "
             "seed to the initializer, or avoid using the same initializer instance more than once.",
-            stacklevel=3,
+            stacklevel=4,  # from here, _make and __call__ to who called
         )
 
     def _describes_itself(self) -> bool:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar, SupportsIndex
 
 import numpy as np
 
-from fanin import _dtypes, distributions
+from fanin import _dtypes, _native, distributions
 from fanin._names import suggestion
 from fanin._shapes import checked_shape, fans
 from fanin.base import Initializer, SeededInitializer, float_dtype, number, scalar
@@ -142,8 +142,6 @@ _MODES = ("fan_in", "fan_out", "fan_avg")
 _DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
 
 
-# Drawing a small tensor is mostly finding out what to draw, so what was found last is kept. (It is plain data.)
-@lru_cache(maxsize=1024)
 def _scaled(shape: tuple[int, ...], dtype: np.dtype, scale: float, mode: str, distribution: str) -> Distribution:
     """A variance of `scale / n`, n being the number of units that the mode says."""
     fan_in, fan_out = fans(shape)
@@ -155,6 +153,10 @@ def _scaled(shape: tuple[int, ...], dtype: np.dtype, scale: float, mode: str, di
     if distribution == "truncated_normal":
         return distributions.TruncatedNormal(shape, dtype, 0.0, math.sqrt(variance) / TRUNCATED_STDDEV)
     return distributions.Normal(shape, dtype, 0.0, math.sqrt(variance))
+
+
+# Drawing a small tensor is mostly finding out what to draw, so what was found last is kept. (It is plain data.)
+_cached_scaled = lru_cache(maxsize=1024)(partial(_native.undisturbed, _scaled))
 
 
 class VarianceScaling(SeededInitializer):
@@ -205,7 +207,7 @@ class VarianceScaling(SeededInitializer):
         self.mode, self._distribution = mode, lowered
 
     def distribution(self, shape: Any, dtype: Any = None) -> Distribution:
-        return _scaled(checked_shape(shape), float_dtype(dtype), self.scale, self.mode, self._distribution)
+        return _cached_scaled(checked_shape(shape), float_dtype(dtype), self.scale, self.mode, self._distribution)
 
     def get_config(self) -> dict[str, Any]:
         return {"scale": self.scale, "mode": self.mode, "distribution": self._distribution, "seed": self.seed}
@@ -497,7 +499,8 @@ class Constant(Initializer):
         kind, dtype_kind = types[type(self.value)], _dtypes.kind(dtype)
         if _KINDS.index(kind) > _KINDS.index(dtype_kind):
             raise TypeError(
-                f"A {kind} value does not fit a {dtype_kind} dtype. Received: value={self.value!r}, dtype={dtype.name}."
+                f"A value of kind {kind} does not fit a dtype of kind {dtype_kind}. "
+                f"Received: value={self.value!r}, dtype={dtype.name}."
             )
         if dtype_kind == "integer":
             smallest, largest = _dtypes.integer_range(dtype)

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cfenv>
 #include <cstring>
 #include <system_error>
 #include <thread>
+
+#include "environment.h"
 
 namespace fanin {
 namespace {
@@ -13,19 +14,6 @@ namespace {
 constexpr int64_t piece_length = 1 << 14;            // elements a thread takes at a time
 constexpr int64_t elements_per_thread = 1 << 16;     // less is not worth starting a thread for
 constexpr int64_t tile_rows = 32, tile_columns = 256;  // 32 values fill whole cache lines of a transposed array
-
-// The environment of float arithmetic is the caller's to change (flush-to-zero, a rounding mode); values must not follow.
-class DefaultFloatEnvironment {
-  public:
-    DefaultFloatEnvironment() {
-        std::fegetenv(&saved);
-        std::fesetenv(FE_DFL_ENV);
-    }
-    ~DefaultFloatEnvironment() { std::fesetenv(&saved); }
-
-  private:
-    std::fenv_t saved;
-};
 
 // Drops axes of length 1 and joins neighbours that are one axis in memory and in the stream alike.
 std::vector<Axis> simplified(const std::vector<Axis>& axes) {

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #endif
 
+#include "environment.h"
 #include "fill.h"
 #include "tiers.h"
 
@@ -94,6 +95,12 @@ void fill_memory(Memory& memory, int tier, int kernel, uint64_t key, uint64_t co
     fill(std::move(array), fill_run, draw, threads);
 }
 
+// Calls a function in the default float environment, so that parameters computed in Python are everywhere the same, too.
+nb::object undisturbed(const nb::callable& function, const nb::args& arguments) {
+    const DefaultFloatEnvironment environment;
+    return function(*arguments);
+}
+
 nb::tuple philox_block(uint64_t counter_low, uint64_t counter_high, uint64_t key) {
     const Counter counter = {{uint32_t(counter_low), uint32_t(counter_low >> 32), uint32_t(counter_high), uint32_t(counter_high >> 32)}};
     const Counter words = philox(counter, KeySchedule(uint32_t(key), uint32_t(key >> 32)));
@@ -132,6 +139,7 @@ NB_MODULE(_native, m) {
     m.attr("TIERS") = tier_numbers;
     m.def("fill_buffer", &fill_buffer);
     m.def("fill_memory", &fill_memory);
+    m.def("undisturbed", &undisturbed);
     m.def("philox", &philox_block);
     m.def("elementary", &elementary_values);
 }
