@@ -29,6 +29,7 @@ FLOATS = ("float32", "bfloat16", "float16", "float64")
 SMALL_SHAPES = ((64, 64), (3, 3, 64, 64), (4096, 4096))
 FRESH_SHAPE = (8192, 4096)
 ORTHOGONAL_SIZES = (512, 1024, 2048)
+SETTLE = 0.05  # seconds before each measurement, for the threads that other libraries leave spinning to go to sleep
 GROUPS = ("fill", "fresh", "small", "orthogonal", "import")
 
 
@@ -59,6 +60,14 @@ class Frameworks:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         self.tensorflow, self.tf_keras = self._import("tensorflow"), self._import("tf_keras")
         self.torch, self.jax = self._import("torch"), self._import("jax")
+        # Each makes its threads at the first work it gets, as many as there are cores then. So it gets some now.
+        shape = (1024, 1024)
+        if self.tensorflow:
+            self.tensorflow.random.stateless_uniform(shape, [1, 0])
+        if self.torch:
+            self.torch.ones(shape) @ self.torch.ones(shape)
+        if self.jax:
+            (self.jax.numpy.ones(shape) @ self.jax.numpy.ones(shape)).block_until_ready()
 
     @staticmethod
     def _import(name: str) -> Any:
@@ -92,7 +101,6 @@ def _set_affinity(allowed: set[int]) -> None:
 def measure(group: str, case: str, candidates: Candidates, *, threads: int, elements: int, rounds: int) -> list[Result]:
     """Times every candidate once a round, after one round that does not count."""
     results = [Result(group, case, threads, name, elements) for name in candidates]
-    # Short calls are repeated within a round, for the clock's sake.
     repeats = {}
     for name, call in candidates.items():
         call()
@@ -101,7 +109,9 @@ def measure(group: str, case: str, candidates: Candidates, *, threads: int, elem
         repeats[name] = max(1, min(1000, int(0.002 / max(time.perf_counter() - started, 1e-9))))
     for _ in range(rounds):
         for result, (name, call) in zip(results, candidates.items(), strict=True):
+            time.sleep(SETTLE)
             started = time.perf_counter()
+            # Short calls are repeated within a round, for the clock's sake.
             for _ in range(repeats[name]):
                 call()
             result.rounds.append((time.perf_counter() - started) / repeats[name])
@@ -266,7 +276,7 @@ def run(groups: tuple[str, ...] = GROUPS, *, quick: bool = False) -> Iterator[li
     frameworks = Frameworks()
     everything = len(os.sched_getaffinity(0))
     for group in groups:
-        for threads in sorted({1, everything}) if group == "fill" else (everything,):
+        for threads in sorted({1, everything}, reverse=True) if group == "fill" else (everything,):
             with cores(threads):
                 yield from _RUNNERS[group](frameworks, quick, threads)
 
