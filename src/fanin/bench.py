@@ -29,7 +29,9 @@ FLOATS = ("float32", "bfloat16", "float16", "float64")
 SMALL_SHAPES = ((64, 64), (3, 3, 64, 64), (4096, 4096))
 FRESH_SHAPE = (8192, 4096)
 ORTHOGONAL_SIZES = (512, 1024, 2048)
-SETTLE = 0.05  # seconds before each measurement, for the threads that other libraries leave spinning to go to sleep
+# Seconds before each measurement, for the threads that other libraries leave spinning to go to sleep; and seconds that a
+# measurement lasts at least, by repeated calls, for the cores to wake up again.
+SETTLE, SAMPLE = 0.05, 0.05
 GROUPS = ("fill", "fresh", "small", "orthogonal", "import")
 
 
@@ -103,15 +105,17 @@ def measure(group: str, case: str, candidates: Candidates, *, threads: int, elem
     results = [Result(group, case, threads, name, elements) for name in candidates]
     repeats = {}
     for name, call in candidates.items():
-        call()
         started = time.perf_counter()
         call()
-        repeats[name] = max(1, min(1000, int(0.002 / max(time.perf_counter() - started, 1e-9))))
+        if (taken := time.perf_counter() - started) < SAMPLE:  # the first call may have been slow
+            started = time.perf_counter()
+            call()
+            taken = time.perf_counter() - started
+        repeats[name] = max(1, int(SAMPLE / max(taken, 1e-7)))
     for _ in range(rounds):
         for result, (name, call) in zip(results, candidates.items(), strict=True):
             time.sleep(SETTLE)
             started = time.perf_counter()
-            # Short calls are repeated within a round, for the clock's sake.
             for _ in range(repeats[name]):
                 call()
             result.rounds.append((time.perf_counter() - started) / repeats[name])

@@ -38,13 +38,14 @@ template <class V>
     const D scaled = V::maximum(V::to_double(word & 0x7FFFFFull), V::splat(double(epsilon) * 0x1p23));
     // scaled = z * 2**(k + 23) with z in [0.699, 1.398): subtract the bits of 0.699 and read k and the interval off.
     constexpr uint64_t lowest = 0x3FE6600000000000ull;
-    const U difference = (U)scaled - (lowest + (23ull << 52));
+    // The difference stays that of a normal double: its exponent is k.
+    const U difference = (U)scaled - (lowest + (23ull << 52) - (1023ull << 52));
     const D z = (D)((difference & ((1ull << 52) - 1)) + lowest);
     const U interval = difference >> 48;
     const D r = V::fma(z, V::table(log_reciprocal, interval), V::splat(-1.0));
-    const D y0 = V::fma(V::high_12_bits(difference), V::splat(-2 * ln2), V::table(minus_two_log_centre, interval));
+    const D y0 = V::fma(V::exponent(difference), V::splat(-2 * ln2), V::table(minus_two_log_centre, interval));
     const D a1 = V::splat(2 * 0x1.ffffef20a4123p-2), a2 = V::splat(-2 * 0x1.5575b0be00b6ap-2), a3 = V::splat(2 * 0x1.00ea348b88334p-2);
-    return V::fma(r * r, V::fma(V::fma(a3, r, a2), r, a1), V::fma(r, V::splat(-2.0), y0));
+    return V::fma(V::fma(V::fma(V::fma(a3, r, a2), r, a1), r, V::splat(-2.0)), r, y0);
 }
 
 // Sine and cosine of the float v = 2 pi u, reduced to the quadrant nearest: what sinf and cosf round to floats are these

@@ -41,7 +41,7 @@ struct Avx2 : VectorCommon {
 
     static D fma(D a, D b, D c) { return (D)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
     static D to_double(U a) { return (D)(a | 0x4330000000000000ull) - 0x1p52; }
-    static D high_12_bits(U a) { return to_double((a >> 52) ^ 0x800) - 2048.0; }
+    static D exponent(U a) { return to_double(a >> 52) - 1023.0; }
     static D maximum(D a, D b) { return (D)_mm256_max_pd((__m256d)a, (__m256d)b); }
     static D round_to_float(D a) { return (D)_mm256_cvtps_pd(_mm256_cvtpd_ps((__m256d)a)); }
     static F square_root(F a) { return (F)_mm256_sqrt_ps((__m256)a); }

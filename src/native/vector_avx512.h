@@ -35,8 +35,8 @@ struct Avx512 : VectorCommon {
 
     static D fma(D a, D b, D c) { return (D)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
     static D to_double(U a) { return (D)_mm512_cvtepi64_pd((__m512i)a); }
-    // The signed number in the highest 12 bits.
-    static D high_12_bits(U a) { return (D)_mm512_cvtepi64_pd(_mm512_srai_epi64((__m512i)a, 52)); }
+    // The exponent of a normal positive double, given by its bits.
+    static D exponent(U a) { return (D)_mm512_getexp_pd((__m512d)a); }
     static D maximum(D a, D b) { return (D)_mm512_max_pd((__m512d)a, (__m512d)b); }
     static D round_to_float(D a) { return (D)_mm512_cvtps_pd(_mm512_cvtpd_ps((__m512d)a)); }
     static F square_root(F a) { return (F)_mm512_sqrt_ps((__m512)a); }

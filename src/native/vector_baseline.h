@@ -39,7 +39,7 @@ struct Baseline : VectorCommon {
 
     static D fma(D a, D b, D c) { return a * b + c; }  // two roundings: changes no result where it is used
     static D to_double(U a) { return (D)(a | 0x4330000000000000ull) - 0x1p52; }  // 2**52 + a, from its bits
-    static D high_12_bits(U a) { return to_double((a >> 52) ^ 0x800) - 2048.0; }
+    static D exponent(U a) { return to_double(a >> 52) - 1023.0; }
     static D maximum(D a, D b) {
 #ifdef FANIN_SSE2
         return (D)_mm_max_pd((__m128d)a, (__m128d)b);
