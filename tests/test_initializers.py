@@ -310,7 +310,7 @@ assert drawn() == expected
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_fork_after_use() -> None:
-    """A forked child draws the same values, with threads of its own, whoever held the lock. (In a process of its own.)"""
+    """A forked child draws the same values, with threads of its own, whoever held the lock."""
     subprocess.run([sys.executable, "-c", FORKS], check=True, timeout=60)
 
 

@@ -6,14 +6,13 @@ A stream is chosen by a pair of 64-bit integers; an initializer's seed s is the 
 from __future__ import annotations
 
 import operator
-import random
 import threading
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from fanin import _native, _reference
+from fanin import _native
 from fanin._arrays import as_unsigned
 from fanin._shapes import Region, c_strides
 from fanin.settings import REFERENCE, config
@@ -69,11 +68,15 @@ _thread = threading.local()
 
 def seed_thread(seed: int) -> None:
     """Sets what the calling thread's unseeded initializers take their seeds from."""
+    import random  # here and below: not on the way to seeded values
+
     _thread.generator = random.Random(seed)
 
 
 def choose_seed() -> int:
     """A seed for an initializer without one, as tf_keras chooses it."""
+    import random
+
     return getattr(_thread, "generator", random).randint(1, 10**9)
 
 
@@ -102,6 +105,8 @@ def fill(
     key, counter = stream(pair)
     cpu = config.cpu
     if cpu == REFERENCE:
+        from fanin import _reference  # seldom wanted
+
         indices = _flat_indices(*_geometry(shape, region), result.shape)
         made = _reference.draw(kernel, key, counter, indices, scale=scale, shift=shift, minval=minval, span=span)
         as_unsigned(result)[...] = as_unsigned(made)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_ELEMENTS = 2**63 - 1
 MAX_RANK = 64  # NumPy's
@@ -69,8 +68,7 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return receptive_field * shape[-2], receptive_field * shape[-1]
 
 
-@dataclass(frozen=True)
-class Region:
+class Region(NamedTuple):
     """A box within a tensor: `starts` and `lengths` for each of its axes, and which axes an integer index drops."""
 
     full_shape: tuple[int, ...]

@@ -29,8 +29,8 @@ FLOATS = ("float32", "bfloat16", "float16", "float64")
 SMALL_SHAPES = ((64, 64), (3, 3, 64, 64), (4096, 4096))
 FRESH_SHAPE = (8192, 4096)
 ORTHOGONAL_SIZES = (512, 1024, 2048)
-# Seconds before each measurement, for the threads that other libraries leave spinning to go to sleep; and seconds that a
-# measurement lasts at least, by repeated calls, for the cores to wake up again.
+# Seconds before each measurement, for the threads that other libraries leave spinning to go to sleep; and seconds that
+# a measurement lasts at least, by repeated calls, for the cores to wake up again.
 SETTLE, SAMPLE = 0.05, 0.05
 GROUPS = ("fill", "fresh", "small", "orthogonal", "import")
 
@@ -67,9 +67,9 @@ class Frameworks:
         if self.tensorflow:
             self.tensorflow.random.stateless_uniform(shape, [1, 0])
         if self.torch:
-            self.torch.ones(shape) @ self.torch.ones(shape)
+            self.torch.mm(self.torch.ones(shape), self.torch.ones(shape))
         if self.jax:
-            (self.jax.numpy.ones(shape) @ self.jax.numpy.ones(shape)).block_until_ready()
+            self.jax.numpy.matmul(self.jax.numpy.ones(shape), self.jax.numpy.ones(shape)).block_until_ready()
 
     @staticmethod
     def _import(name: str) -> Any:

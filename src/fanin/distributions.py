@@ -7,9 +7,7 @@ read the same object.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -17,7 +15,7 @@ import numpy as np
 
 from fanin import _dtypes, _random
 from fanin._arrays import allocate, checked_out
-from fanin._orthogonal import orthonormal_columns
+from fanin._orthogonal import copy_in_blocks, orthonormal_columns
 from fanin._random import Pair
 from fanin._shapes import Region, fans
 
@@ -104,7 +102,6 @@ class Distribution:
             object.__setattr__(self, name, float(_dtypes.rounded(getattr(self, name), self.dtype)))
 
 
-@dataclass(frozen=True)
 class Affine(Distribution):
     """Floats `x * factor + offset` of a unit variable x, every operation rounded in the dtype."""
 
@@ -240,29 +237,34 @@ class UniformInteger(Distribution):
     def bounds(self) -> tuple[float, float]:
         return self.low, self.high - 1
 
-    def below(self, count: int) -> Fraction:
+    def below(self, count: int) -> float:
         """The probability of the first `count` integers: the smallest ones come a little more often."""
         words = 2 ** (8 * self.dtype.itemsize)
         often, rest = divmod(words, self.high - self.low)
-        return Fraction(count * often + min(count, rest), words)
+        return (count * often + min(count, rest)) / words
+
+    def _sums(self) -> tuple[int, int]:
+        """Sums of i and i**2 over all random words, for the integers low + i that they become.
+
+        The words make full rounds through the integers, and a last one through the first `rest`.
+        """
+        span = self.high - self.low
+        rounds, rest = divmod(2 ** (8 * self.dtype.itemsize), span)
+        parts = ((rounds, span), (1, rest))
+        first = sum(times * count * (count - 1) // 2 for times, count in parts)
+        second = sum(times * count * (count - 1) * (2 * count - 1) // 6 for times, count in parts)
+        return first, second
 
     @property
     def mean(self) -> float:
-        return float(self.low + self._moment(lambda count: Fraction(count - 1, 2)))
+        words = 2 ** (8 * self.dtype.itemsize)
+        return (self.low * words + self._sums()[0]) / words
 
     @property
     def stddev(self) -> float:
-        mean = self._moment(lambda count: Fraction(count - 1, 2))
-        return math.sqrt(self._moment(lambda count: Fraction((count - 1) * (2 * count - 1), 6)) - mean**2)
-
-    def _moment(self, of_first: Callable[[int], Fraction]) -> Fraction:
-        """A moment of the integers counted from `low`, given that of equally likely 0, 1, …, count - 1.
-
-        The words make `words // span` full rounds through the integers, and a last one through the first `rest`.
-        """
-        words, span = 2 ** (8 * self.dtype.itemsize), self.high - self.low
-        rest = words % span
-        return ((words - rest) * of_first(span) + rest * of_first(rest)) / Fraction(words)
+        words = 2 ** (8 * self.dtype.itemsize)
+        first, second = self._sums()
+        return math.sqrt((second * words - first * first) / words**2)
 
     @property
     def kurtosis(self) -> float | None:
@@ -310,7 +312,6 @@ class Normal(Affine):
         return self.loc, abs(self.scale), 3.0
 
 
-@dataclass(frozen=True)
 class TruncatedNormal(Normal):
     """Floats `x * scale + loc` of the unit normal x, drawn anew while |x| >= 2. `scale` is the spread before that."""
 
@@ -424,5 +425,8 @@ class Orthogonal(Distribution):
         q, signs = orthonormal_columns(matrix)
         with np.errstate(over="ignore"):  # a large gain may make an infinity of a 16-bit value
             q *= signs * dtype.type(self.gain)
-            whole = (q if rows >= columns else q.T).reshape(self.shape)
-            result[...] = whole if region is None else whole[region.slices]
+            whole = q if rows >= columns else q.T
+            if region is None and result.flags.c_contiguous:
+                copy_in_blocks(whole, result.reshape(rows, columns))
+            else:
+                result[...] = whole.reshape(self.shape)[() if region is None else region.slices]

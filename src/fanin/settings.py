@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from fanin import _native
 from fanin._names import suggestion
@@ -57,8 +56,7 @@ def _available_cores() -> int:
     return os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
-class _Setting:
+class _Setting(NamedTuple):
     variable: str  # the environment variable that sets it
     check: Callable[[str, Any], Any]
     default: Callable[[], Any]

@@ -312,7 +312,7 @@ def _integer_bins(drawn: UniformInteger) -> tuple[np.ndarray, np.ndarray]:
     span = drawn.high - drawn.low
     width = -(-span // _MOST_BINS)
     starts = range(width, span, width)
-    below = [float(drawn.below(start)) for start in starts]
+    below = [drawn.below(start) for start in starts]
     return np.array([drawn.low + start for start in starts], np.float64), _between(below)
 
 
