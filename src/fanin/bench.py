@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,10 +29,26 @@ FLOATS = ("float32", "bfloat16", "float16", "float64")
 SMALL_SHAPES = ((64, 64), (3, 3, 64, 64), (4096, 4096))
 FRESH_SHAPE = (8192, 4096)
 ORTHOGONAL_SIZES = (512, 1024, 2048)
-# Seconds before each measurement, for the threads that other libraries leave spinning to go to sleep; and seconds that
-# a measurement lasts at least, by repeated calls, for the cores to wake up again.
-SETTLE, SAMPLE = 0.05, 0.05
 GROUPS = ("fill", "fresh", "small", "orthogonal", "import")
+
+
+class Effort(NamedTuple):
+    """How much to measure.
+
+    Attributes:
+        rounds: how often each candidate is measured.
+        sample: the seconds that a measurement lasts at least, by repeated calls, for the cores to wake up; and those
+            of the pause before it, for threads that other libraries leave spinning to go to sleep.
+        quick: small sizes.
+    """
+
+    rounds: int
+    sample: float
+    quick: bool
+
+
+FULL = Effort(rounds=7, sample=0.05, quick=False)
+QUICK = Effort(rounds=3, sample=0.002, quick=True)
 
 
 @dataclass
@@ -100,21 +116,23 @@ def _set_affinity(allowed: set[int]) -> None:
             continue
 
 
-def measure(group: str, case: str, candidates: Candidates, *, threads: int, elements: int, rounds: int) -> list[Result]:
-    """Times every candidate once a round, after one round that does not count."""
+def measure(
+    group: str, case: str, candidates: Candidates, effort: Effort, *, threads: int, elements: int
+) -> list[Result]:
+    """Times every candidate once a round, after calls that do not count."""
     results = [Result(group, case, threads, name, elements) for name in candidates]
     repeats = {}
     for name, call in candidates.items():
         started = time.perf_counter()
         call()
-        if (taken := time.perf_counter() - started) < SAMPLE:  # the first call may have been slow
+        if (taken := time.perf_counter() - started) < effort.sample:  # the first call may have been slow
             started = time.perf_counter()
             call()
             taken = time.perf_counter() - started
-        repeats[name] = max(1, int(SAMPLE / max(taken, 1e-7)))
-    for _ in range(rounds):
+        repeats[name] = max(1, int(effort.sample / max(taken, 1e-7)))
+    for _ in range(effort.rounds):
         for result, (name, call) in zip(results, candidates.items(), strict=True):
-            time.sleep(SETTLE)
+            time.sleep(effort.sample)
             started = time.perf_counter()
             for _ in range(repeats[name]):
                 call()
@@ -176,13 +194,12 @@ def _fill_candidates(law: str, dtype: str, elements: int, threads: int, framewor
     return candidates
 
 
-def _fill(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[Result]]:
-    elements = 2**20 if quick else ELEMENTS
+def _fill(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[list[Result]]:
+    elements = 2**20 if effort.quick else ELEMENTS
     for law in ("uniform", "normal", "truncated normal"):
         for dtype in FLOATS:
             candidates = _fill_candidates(law, dtype, elements, threads, frameworks)
-            rounds = 3 if quick else 5
-            yield measure("fill", f"{law} {dtype}", candidates, threads=threads, elements=elements, rounds=rounds)
+            yield measure("fill", f"{law} {dtype}", candidates, effort, threads=threads, elements=elements)
 
 
 def _maker_candidates(name: str, shape: tuple[int, ...], frameworks: Frameworks) -> Candidates:
@@ -205,26 +222,24 @@ def _maker_candidates(name: str, shape: tuple[int, ...], frameworks: Frameworks)
     return candidates
 
 
-def _fresh(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[Result]]:
-    shape = (1024, 512) if quick else FRESH_SHAPE
+def _fresh(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[list[Result]]:
+    shape = (1024, 512) if effort.quick else FRESH_SHAPE
     for name in ("GlorotNormal", "GlorotUniform"):
         candidates = _maker_candidates(name, shape, frameworks)
         case = f"{name} {shape}"
-        yield measure(
-            "fresh", case, candidates, threads=threads, elements=shape[0] * shape[1], rounds=3 if quick else 7
-        )
+        yield measure("fresh", case, candidates, effort, threads=threads, elements=shape[0] * shape[1])
 
 
-def _small(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[Result]]:
+def _small(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[list[Result]]:
     for name in ("GlorotUniform", "GlorotNormal"):
-        for shape in SMALL_SHAPES[: 1 if quick else None]:
+        for shape in SMALL_SHAPES[: 1 if effort.quick else None]:
             candidates = _maker_candidates(name, shape, frameworks)
             elements = int(np.prod(shape))
-            yield measure("small", f"{name} {shape}", candidates, threads=threads, elements=elements, rounds=15)
+            yield measure("small", f"{name} {shape}", candidates, effort, threads=threads, elements=elements)
 
 
-def _orthogonal(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[Result]]:
-    for size in ORTHOGONAL_SIZES[: 1 if quick else None]:
+def _orthogonal(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[list[Result]]:
+    for size in ORTHOGONAL_SIZES[: 1 if effort.quick else None]:
         shape = (size, size)
         candidates: Candidates = {"fanin": lambda shape=shape: initializers.Orthogonal(seed=1)(shape)}
         if keras := frameworks.tf_keras:
@@ -238,15 +253,14 @@ def _orthogonal(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[l
             "orthogonal",
             f"Orthogonal {shape}",
             candidates,
+            effort,
             threads=threads,
             elements=size * size,
-            rounds=3 if quick else 7,
         )
 
 
-def _import(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[Result]]:
+def _import(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[list[Result]]:
     """The time of a new interpreter that imports, less that of one that does not."""
-    del quick
     statements = {
         "nothing": "pass",
         "numpy, ml_dtypes": "import numpy, ml_dtypes",
@@ -260,7 +274,7 @@ def _import(frameworks: Frameworks, quick: bool, threads: int) -> Iterator[list[
         return lambda: subprocess.run([sys.executable, "-c", statement], check=True, capture_output=True)
 
     candidates = {name: run(statement) for name, statement in statements.items()}
-    results = measure("import", "import", candidates, threads=threads, elements=0, rounds=5)
+    results = measure("import", "import", candidates, effort, threads=threads, elements=0)
     nothing = results[0].rounds
     for result in results[1:]:
         result.rounds = [taken - empty for taken, empty in zip(result.rounds, nothing, strict=True)]
@@ -282,7 +296,7 @@ def run(groups: tuple[str, ...] = GROUPS, *, quick: bool = False) -> Iterator[li
     for group in groups:
         for threads in sorted({1, everything}, reverse=True) if group == "fill" else (everything,):
             with cores(threads):
-                yield from _RUNNERS[group](frameworks, quick, threads)
+                yield from _RUNNERS[group](frameworks, QUICK if quick else FULL, threads)
 
 
 def machine() -> dict[str, str | int]:
@@ -334,7 +348,7 @@ def check() -> list[str]:
     for cls in (initializers.RandomUniform, initializers.RandomNormal, initializers.TruncatedNormal):
         initializer = cls(seed=1)
         candidates = _tiers(1, lambda initializer=initializer: initializer((elements,), out=buffer), tiers)
-        results = measure("check", cls.__name__, candidates, threads=1, elements=elements, rounds=31)
+        results = measure("check", cls.__name__, candidates, QUICK._replace(rounds=31), threads=1, elements=elements)
         fastest = [min(result.rounds) for result in results]
         for slower, faster, before, after in zip(tiers, tiers[1:], fastest, fastest[1:], strict=False):
             if before < _TIER_GAIN * after:

@@ -434,7 +434,7 @@ def _aligned(edges: tuple[float, ...]) -> list[str]:
         texts = [f"{edge:.0f}" for edge in edges]
     elif finest > 0 and 1e-4 < largest < 1e6:
         decimals = max(0, 1 - math.floor(math.log10(finest)))
-        texts = [f"{edge:.{decimals}f}" for edge in edges]
+        texts = [f"{round(edge, decimals) + 0.0:.{decimals}f}" for edge in edges]  # + 0.0 makes -0.0 plain
     else:
         texts = [number(edge, 3) for edge in edges]
     return [text.rjust(max(map(len, texts))) for text in texts]
