@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -12,7 +13,9 @@ from hypothesis import given, settings
 
 import fanin
 from catalogue import CATALOGUE, fresh
+from fanin import _random, _reference
 from fanin._shapes import MAX_ELEMENTS
+from fanin.distributions import Affine
 from fanin.settings import TIERS
 
 
@@ -94,6 +97,33 @@ def test_strided_out_equals_the_contiguous_result(data: st.DataObject) -> None:
     assert not any(owner.tobytes())
 
 
+@pytest.mark.parametrize("cpu", TIERS)
+def test_misaligned_out(cpu: str) -> None:
+    """Memory at any address: a field of packed records, a view at an odd offset."""
+    for name in ("RandomNormal", "RandomUniform", "TruncatedNormal", "RandomUniform, integers"):
+        for dtype in CATALOGUE[name][1]:
+            with fanin.config.using(cpu=cpu):
+                expected = fresh(name)((7, 300), dtype)
+                kind = expected.dtype
+                packed = np.zeros((7, 300), np.dtype([("pad", "u1"), ("field", kind)]))["field"]
+                odd = np.zeros(7 * 300 * kind.itemsize + 1, np.uint8)[1:].view(kind).reshape(7, 300)
+                for out in (packed, odd, odd[:, ::-1], odd.reshape(300, 7).T):
+                    assert fresh(name)(out.shape, dtype, out=out).tobytes() == fresh(name)(out.shape, dtype).tobytes()
+
+
+def test_out_of_array_subclasses(tmp_path: Path) -> None:
+    """The data of a masked array is written whatever its mask; a memory map is as good as any."""
+    expected = fanin.RandomNormal(seed=1)((4, 5))
+    masked = np.ma.MaskedArray(np.zeros((4, 5), np.float32), mask=True, hard_mask=True)
+    assert fanin.RandomNormal(seed=1)((4, 5), out=masked) is masked
+    assert masked.data.tobytes() == expected.tobytes()
+    assert fanin.Ones()((4, 5), out=masked).data.tobytes() == np.ones((4, 5), np.float32).tobytes()
+    mapped: Any = np.memmap(tmp_path / "weights", np.float32, "w+", shape=(4, 5))
+    fanin.RandomNormal(seed=1)((4, 5), out=mapped)
+    mapped.flush()
+    assert (tmp_path / "weights").read_bytes() == expected.tobytes()
+
+
 def test_large_strided_results() -> None:
     """Transposed and gapped targets of many tiles and threads."""
     for dtype, threads in [("float32", 1), ("float32", 2), ("bfloat16", 2), ("float64", 2)]:
@@ -109,6 +139,17 @@ def test_large_strided_results() -> None:
                 assert out.tobytes() == expected.tobytes()
 
 
+def reference_values(drawn: Any, pair: tuple[int, int], indices: np.ndarray) -> np.ndarray:
+    """Elements of a distribution's tensor by their flat indices."""
+    key, counter = _random.stream(pair)
+    if isinstance(drawn, Affine):
+        kernel = f"{drawn._law}/{drawn.dtype.name}"
+        return _reference.draw(kernel, key, counter, indices, scale=drawn.factor, shift=drawn.offset)
+    width = 8 * drawn.dtype.itemsize
+    span = (drawn.high - drawn.low) % 2**width
+    return _reference.draw(f"integers/{width}", key, counter, indices, minval=drawn.low if span else 0, span=span)
+
+
 @pytest.mark.parametrize(
     "name", [name for name, (each, _, _) in CATALOGUE.items() if each._random and name != "Orthogonal"]
 )
@@ -116,15 +157,13 @@ def test_far_out_in_a_huge_tensor(name: str) -> None:
     """Regions beyond 2**32 and 2**40 elements are addressed rightly, without the tensor being made."""
     shape = (2**20, 2**20)
     for dtype in CATALOGUE[name][1]:
-        far = fresh(name)(shape, dtype, region=(slice(2**20 - 3, None), slice(-4, None)))
-        with fanin.config.using(cpu="reference"):
-            expected = fresh(name)(shape, dtype, region=(slice(-3, None), slice(2**20 - 4, 2**20)))
-        assert far.tobytes() == expected.tobytes()
-        # The same elements, one at a time, and from a tensor of another shape with the same fans.
-        for row, column in [(2**20 - 3, 2**20 - 4), (2**20 - 1, 2**20 - 1), (2**13, 5)]:
-            single = fresh(name)(shape, dtype, region=(row, column))
-            row_of_it = fresh(name)(shape, dtype, region=row)
-            assert single.tobytes() == row_of_it[column].tobytes()
+        drawn = fresh(name).distribution(shape, dtype)
+        for row, column in [(0, 2**20 - 3), (2**12, 5), (2**13 + 1, 7), (2**20 - 1, 2**20 - 4)]:
+            piece = fresh(name)(shape, dtype, region=(row, slice(column, column + 3)))
+            # The reference, given the flat indices in so many words.
+            indices = np.array([row * 2**20 + column + i for i in range(3)], np.uint64)
+            expected = reference_values(drawn, (fresh(name).get_config()["seed"], 0), indices)
+            assert piece.tobytes() == expected.tobytes(), (row, column)
 
 
 def test_the_index_has_no_period_of_a_power_of_two() -> None:

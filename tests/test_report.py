@@ -9,7 +9,8 @@ import pytest
 
 import fanin
 from catalogue import CATALOGUE, fresh
-from fanin.report import literal, number, plain, readable
+from fanin._words import readable
+from fanin.report import literal, number, plain
 from fanin.report import show as reports
 
 rich_console = pytest.importorskip("rich.console")

@@ -97,6 +97,8 @@ def test_assignment(capsys: pytest.CaptureFixture[str]) -> None:
         ("threads", 2.0, "Received: threads=2.0."),
         ("threads", True, "Received: threads=True."),
         ("threads", 10**9, "Received: threads=1000000000."),
+        ("threads", int, "threads must be a whole number"),
+        ("cpu", np.array(["avx2"]), "cpu must be one of"),
         ("cpu", "avx9", f"cpu must be one of {', '.join(TIERS)}. Received: cpu='avx9'."),
         ("call_semantics", "relaesed", "Did you mean 'released'?"),
     ],

@@ -13,7 +13,7 @@ SOURCE = Path(fanin.__file__).parent
 
 # A module may import those of earlier lines, not of its own or later ones.
 ORDER = [
-    {"_native", "_names"},
+    {"_native", "_words"},
     {"settings"},
     {"_dtypes", "_shapes", "_arrays", "_configs", "_reference", "_orthogonal"},
     {"_random"},

@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fanin import initializers, utils
+    from fanin import distributions, initializers, utils
+    from fanin.base import SeededInitializer
     from fanin.distributions import Distribution
     from fanin.initializers import (
         Constant,
@@ -61,6 +62,7 @@ __all__ = [
     "Orthogonal",
     "RandomNormal",
     "RandomUniform",
+    "SeededInitializer",
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
@@ -68,6 +70,7 @@ __all__ = [
     "config",
     "constant",
     "deserialize",
+    "distributions",
     "get",
     "glorot_normal",
     "glorot_uniform",
@@ -91,7 +94,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Loads a public name at its first use: `fanin --help` then needs no NumPy."""
-    if name in ("initializers", "utils"):
+    if name in ("distributions", "initializers", "utils"):
         return import_module(f"fanin.{name}")
     if name in __all__:
         for home in ("initializers", "distributions", "settings"):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fanin import _native
+from fanin._words import readable
 
 _UNSIGNED = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
 
@@ -19,18 +20,21 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """
     size = math.prod(shape) * dtype.itemsize
     if not size:
-        return np.empty(shape, dtype)
+        try:
+            return np.empty(shape, dtype)
+        except ValueError:  # NumPy counts the bytes of the other axes
+            raise ValueError(f"`shape` is too large, although empty. Received: shape={shape}, dtype={dtype}.") from None
     try:
         memory: Any = _native.Memory(size)
     except (MemoryError, TypeError):  # TypeError: more bytes than a 64-bit number holds
         raise MemoryError(
-            f"Unable to allocate {_readable(size)} for a tensor of shape {shape} and dtype {dtype}."
+            f"Unable to allocate {readable(size)} for a tensor of shape {shape} and dtype {dtype}."
         ) from None
     return np.ndarray(shape, dtype, buffer=memory)
 
 
 def checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """`out`, if the result can be written to it."""
+    """`out` as a plain array, if the result can be written to it."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"`out` must be a NumPy array. Received: out of type {type(out).__name__}.")
     if out.shape != shape:
@@ -42,9 +46,10 @@ def checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray
     if overlaps_itself(out):
         raise ValueError(
             "`out` must have a place of its own in memory for each element. "
-            f"Received: an array of shape {out.shape} and strides {out.strides}, which overlaps itself."
+            f"Received: an array of shape {out.shape} and strides {out.strides}, which overlaps itself or might. "
+            "Pass one whose strides nest."
         )
-    return out
+    return np.ndarray.view(out, np.ndarray)  # a subclass's own views, masks among them, are passed by
 
 
 def overlaps_itself(array: np.ndarray) -> bool:
@@ -65,9 +70,3 @@ def overlaps_itself(array: np.ndarray) -> bool:
 def as_unsigned(array: np.ndarray) -> np.ndarray:
     """The same memory as unsigned integers; ml_dtypes' arrays have no buffer that other code reads."""
     return array.view(_UNSIGNED[array.dtype.itemsize])
-
-
-def _readable(size: int) -> str:
-    exponent = min((size.bit_length() - 1) // 10, 8)
-    unit = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")[exponent]
-    return f"{size / 1024**exponent:.3g} {unit}"

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from fanin._names import suggestion
+from fanin._words import suggestion
 
 # Keras 3 writes these for every variance scaling; other axes than the last two would give other fans.
 _AXES = ("input_axes", "output_axes")

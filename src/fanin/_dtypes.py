@@ -9,14 +9,14 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from fanin._names import suggestion
+from fanin._words import suggestion
 from fanin.settings import config
 
 FLOAT16, FLOAT32, FLOAT64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 # What can be drawn, with the kernels' names for them (a NumPy dtype takes its time to say its name).
 FLOATS = {FLOAT16: "float16", BFLOAT16: "bfloat16", FLOAT32: "float32", FLOAT64: "float64"}
-INTEGERS = {np.dtype(name): np.dtype(name) for name in ("int32", "int64", "uint32", "uint64")}
+INTEGERS = tuple(np.dtype(name) for name in ("int32", "int64", "uint32", "uint64"))
 
 # The random bits of a unit float of each dtype.
 UNIT_BITS = {FLOAT16: 10, BFLOAT16: 7, FLOAT32: 23, FLOAT64: 52}
@@ -37,7 +37,7 @@ def resolve(dtype: Any) -> np.dtype:
         return _resolved(config.floatx)
     try:
         return _resolved(dtype)
-    except TypeError as error:
+    except (TypeError, ValueError, SyntaxError) as error:  # NumPy parses strings such as "(2,)f4"
         if isinstance(dtype, str):
             hint = suggestion(dtype, _NAMES) or f" Known names: {', '.join(_NAMES)}."
             raise TypeError(f"Cannot convert value {dtype!r} to a dtype.{hint}") from None
@@ -57,19 +57,15 @@ def _resolved(dtype: Any) -> np.dtype:
         name = str(dtype).removeprefix("torch.")
         dtype = _ML_DTYPES.get(name, name)
     elif hasattr(dtype, "as_numpy_dtype"):  # TensorFlow
-        dtype = dtype.as_numpy_dtype
-    elif not isinstance(dtype, (type, np.dtype)):
-        dtype = dtype.dtype if isinstance(getattr(dtype, "dtype", None), np.dtype) else _refuse(dtype)  # JAX
+        dtype = str if dtype.as_numpy_dtype is object else dtype.as_numpy_dtype  # its strings are NumPy's objects
+    elif not isinstance(dtype, (type, np.dtype)):  # a scalar or an array, say, which NumPy would take for its own dtype
+        raise TypeError(f"{type(dtype).__name__} is no dtype")
     return np.dtype(dtype).newbyteorder("=")
 
 
-def _refuse(dtype: Any) -> Any:
-    raise TypeError(f"{type(dtype).__name__} is no dtype")
-
-
 def name(dtype: np.dtype) -> str:
-    """The dtype's name in messages: NumPy calls strings and objects otherwise."""
-    return "string" if dtype.kind in "SUO" else dtype.name
+    """The dtype's name in messages: NumPy's names of strings have their lengths in them."""
+    return "string" if dtype.kind in "SUT" else dtype.name
 
 
 def kind(dtype: np.dtype) -> str:

@@ -1,4 +1,4 @@
-"""The native module's calls. They trust what the Python side has checked."""
+"""The native module's calls. Arguments are checked on the Python side."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -48,8 +48,11 @@ def fill_memory(
 def undisturbed(function: Callable[..., _Result], *arguments: Any) -> _Result:
     """Calls the function in the default environment of float arithmetic, whatever rounding mode the caller has set."""
 
-def philox(counter_low: int, counter_high: int, key: int) -> tuple[int, int, int, int]:
-    """One block of Philox4x32-10."""
+def philox(counter_low: int, counter_high: int, key: int, tier: int = -1) -> tuple[int, int, int, int]:
+    """One block of Philox4x32-10; a tier makes it by its vectors."""
+
+def set_elements_per_thread(elements: int) -> int:
+    """Sets how many elements are worth another thread, for tests; returns what it was."""
 
 def elementary(out: Any, function: int, tier: int) -> None:
     """logf, sinf or cosf (0, 1, 2) of all 2**23 unit floats, by a tier or, as tier -1, by the machine's libm."""

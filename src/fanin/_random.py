@@ -15,6 +15,7 @@ import numpy as np
 from fanin import _native
 from fanin._arrays import as_unsigned
 from fanin._shapes import Region, c_strides
+from fanin._words import shown
 from fanin.settings import REFERENCE, config
 
 Pair = tuple[int, int]
@@ -59,7 +60,7 @@ def checked_seed(seed: Any) -> int | None:
             f"`seed` must be an integer or None. Received: seed={seed!r} (of type {type(seed).__name__})."
         ) from None
     if not -(2**63) <= value < 2**63:
-        raise ValueError(f"`seed` must lie in [-2**63, 2**63 - 1]. Received: seed={value}.")
+        raise ValueError(f"`seed` must lie in [-2**63, 2**63 - 1]. Received: seed={shown(value)}.")
     return value
 
 

@@ -7,6 +7,8 @@ import operator
 from types import EllipsisType
 from typing import Any, NamedTuple
 
+from fanin._words import shown
+
 MAX_ELEMENTS = 2**63 - 1
 MAX_RANK = 64  # NumPy's
 
@@ -16,8 +18,9 @@ def checked_shape(shape: Any) -> tuple[int, ...]:
     lengths = shape if _is_plain(shape) else _converted_shape(shape)
     if len(lengths) > MAX_RANK:
         raise ValueError(f"`shape` must have a rank of at most {MAX_RANK}. Received: a shape of rank {len(lengths)}.")
-    if math.prod(lengths) > MAX_ELEMENTS:
-        raise ValueError(f"`shape` must have at most 2**63 - 1 elements. Received: shape={lengths}.")
+    if math.prod(lengths) > MAX_ELEMENTS or (0 in lengths and math.prod(filter(None, lengths)) > MAX_ELEMENTS):
+        # An empty tensor is held to its other axes, whose fans must stay numbers.
+        raise ValueError(f"`shape` must have at most 2**63 - 1 elements. Received: shape={shown(lengths)}.")
     return lengths
 
 

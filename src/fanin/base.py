@@ -17,6 +17,7 @@ import numpy as np
 from fanin import _dtypes, _native, _random
 from fanin._configs import translated_config
 from fanin._shapes import parse_region
+from fanin._words import shown
 from fanin.distributions import Distribution
 from fanin.settings import config as settings
 
@@ -37,8 +38,9 @@ if hasattr(os, "register_at_fork"):
 class Initializer:
     """Base class of all initializers, and of your own.
 
-    A subclass either overrides `distribution`, and gets regions, `out=`, partitions and threads with it, or, as in
-    tf_keras, `__call__` itself. `get_config` makes it serializable.
+    A subclass either overrides `distribution`, and gets regions, `out=`, partitions and threads with it (what is drawn
+    at random needs a seed: derive from `SeededInitializer` then), or, as in tf_keras, `__call__` itself. `get_config`
+    makes it serializable.
 
     >>> import fanin
     >>> class Smaller(fanin.Initializer):
@@ -105,10 +107,15 @@ class Initializer:
             piece = piece or partition
         distribution = self.distribution(shape, dtype)
         box = parse_region(region, distribution.shape) if region is not None else None
+        if distribution.random and not self._random:
+            raise TypeError(
+                f"{type(self).__name__} draws at random and has no seed: its base class must be SeededInitializer. "
+                f"Received: the distribution {distribution.kind!r}."
+            )
         result = distribution.room(box, out)  # before a seed is drawn: a call that raises draws none
         if not self._random:
             distribution.fill(result, (0, 0), box, fresh=out is None)
-            return result
+            return result if out is None else out
 
         repeats = self._repeats or settings.call_semantics == "released"
         if repeats and not piece and self._calls and self._seed is None:
@@ -128,7 +135,7 @@ class Initializer:
                 if not piece and self._calls == number + 1:
                     self._calls = number
             raise
-        return result
+        return result if out is None else out
 
     def distribution(self, shape: Any, dtype: Any = None) -> Distribution:
         """What would be drawn, as data: kind, parameters as the dtype rounds them, bounds, moments and fans.
@@ -231,15 +238,10 @@ class Initializer:
             return NotImplemented
         if self._random and self._seed is None:
             return False
-        return self.get_config() == other.get_config()
+        return repr(self) == repr(other)  # not ==, which 1 and 1.0, 0.0 and -0.0 pass, and NaN does not
 
     def __hash__(self) -> int:
-        if not self._describes_itself():
-            return object.__hash__(self)
-        try:
-            return hash((type(self), frozenset(self.get_config().items())))
-        except TypeError:  # a user's own configuration with a list in it, say
-            return hash(type(self))
+        return hash((type(self), repr(self))) if self._describes_itself() else object.__hash__(self)
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
@@ -247,7 +249,20 @@ class Initializer:
 
 
 class SeededInitializer(Initializer):
-    """What has a `seed`."""
+    """Base class of initializers that draw at random: seeds, counts of calls, warnings.
+
+    >>> import fanin
+    >>> class Bounded(fanin.SeededInitializer):
+    ...     def distribution(self, shape, dtype=None):
+    ...         return fanin.RandomUniform(-0.1, 0.1).distribution(shape, dtype)
+    ...     def get_config(self):
+    ...         return {"seed": self.seed}
+    >>> Bounded(seed=3)((1000, 4), region=(999, 0)) == fanin.RandomUniform(-0.1, 0.1, seed=3)((1000, 4))[999, 0]
+    np.True_
+
+    Args:
+        seed: an integer in [-2**63, 2**63 - 1], or None, which draws one at the first call.
+    """
 
     _random = True
 
@@ -265,11 +280,11 @@ def number(name: str, value: Any) -> int | float:
     plain = scalar(value)
     if isinstance(plain, bool) or not isinstance(plain, (int, float)):
         raise TypeError(
-            f"`{name}` must be a real number or a scalar tensor. Received: {name}={value!r} "
+            f"`{name}` must be a real number or a scalar tensor. Received: {name}={shown(value)} "
             f"(of type {type(value).__name__})."
         )
     if abs(plain) > sys.float_info.max or not math.isfinite(plain):
-        raise ValueError(f"`{name}` must be finite. Received: {name}={value!r}.")
+        raise ValueError(f"`{name}` must be finite. Received: {name}={shown(value)}.")
     return plain
 
 

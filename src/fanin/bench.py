@@ -294,7 +294,7 @@ def run(groups: tuple[str, ...] = GROUPS, *, quick: bool = False) -> Iterator[li
     frameworks = Frameworks()
     everything = len(os.sched_getaffinity(0))
     for group in groups:
-        for threads in sorted({1, everything}, reverse=True) if group == "fill" else (everything,):
+        for threads in (everything,) if group == "import" else sorted({1, everything}, reverse=True):
             with cores(threads):
                 yield from _RUNNERS[group](frameworks, QUICK if quick else FULL, threads)
 

@@ -125,7 +125,7 @@ def bench(groups: tuple[str, ...], quick: bool, file: str | None, check: bool) -
     """Time fanin and what else is installed, in interleaved rounds of one process, and print medians and ratios."""
     with refusing():
         from fanin import bench as benchmarks
-        from fanin._names import suggestion
+        from fanin._words import suggestion
         from fanin.report import bench as reports
     if check:
         wrong = benchmarks.check()
@@ -184,7 +184,7 @@ def _list(name: str | None, as_json: bool) -> None:
 
 def _class(name: str) -> type[Initializer]:
     """The initializer of a name, in any of its spellings."""
-    from fanin._names import suggestion
+    from fanin._words import suggestion
     from fanin.initializers import NAMES, Initializer
 
     known = {each: cls for each, cls in NAMES.items() if cls is not Initializer}
@@ -211,7 +211,7 @@ def _arguments(cls: type[Initializer], settings: Iterable[str]) -> dict[str, Any
     """The arguments of a class from `name=value` pairs. What the values may be, the class checks."""
     import inspect
 
-    from fanin._names import suggestion
+    from fanin._words import suggestion
 
     allowed = list(inspect.signature(cls).parameters)
     arguments: dict[str, Any] = {}

@@ -37,6 +37,7 @@ class Distribution:
     shape: tuple[int, ...]
     dtype: np.dtype
     kind: ClassVar[str] = "unknown"
+    random: ClassVar[bool] = False  # whether values depend on the seed
 
     @property
     def fan_in(self) -> int:
@@ -105,6 +106,7 @@ class Distribution:
 class Affine(Distribution):
     """Floats `x * factor + offset` of a unit variable x, every operation rounded in the dtype."""
 
+    random: ClassVar[bool] = True
     _law: ClassVar[str]  # of x, in the kernels' names
 
     def unit_cdf(self, x: float) -> float:
@@ -148,7 +150,7 @@ class Affine(Distribution):
         """All values of the unit variable in a 16-bit dtype, and the probability that each is the nearest."""
         every = np.arange(2**16, dtype=np.uint16).view(self.dtype)
         with np.errstate(invalid="ignore"):  # NaNs are among them
-            units = np.unique(every[np.abs(every) < 8].astype(np.float64))  # no unit normal is larger than 5.7
+            units = np.unique(every[np.abs(every) < LARGEST_NORMAL].astype(np.float64))
         middles = (units[1:] + units[:-1]) / 2
         below = np.array([self.unit_cdf(middle) for middle in middles.tolist()])
         probabilities = np.diff(below, prepend=0.0, append=1.0)
@@ -161,7 +163,8 @@ class Affine(Distribution):
             return None
         values, probabilities = self.grid
         with np.errstate(all="ignore"):  # values that overflow have no moments
-            mean = math.fsum(probabilities * values)  # exact, so that symmetric values have a mean of 0
+            # fsum is exact, so that symmetric values have a mean of 0; but it refuses infinities.
+            mean = math.fsum(probabilities * values) if np.isfinite(values).all() else float(probabilities @ values)
             variance, fourth = (probabilities @ (values - mean) ** power for power in (2, 4))
             return mean, float(np.sqrt(variance)), float(fourth / variance**2)
 
@@ -232,6 +235,7 @@ class UniformInteger(Distribution):
     low: int
     high: int
     kind: ClassVar[str] = "uniform_integer"
+    random: ClassVar[bool] = True
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -396,6 +400,15 @@ class Orthogonal(Distribution):
 
     gain: float
     kind: ClassVar[str] = "orthogonal"
+    random: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gain", float(_dtypes.rounded(self.gain, self._matrix_dtype)))
+
+    @property
+    def _matrix_dtype(self) -> np.dtype:
+        """16-bit tensors are made in float32 and rounded once."""
+        return _dtypes.FLOAT64 if self.dtype.itemsize == 8 else _dtypes.FLOAT32
 
     @property
     def _matrix_shape(self) -> tuple[int, int]:
@@ -417,16 +430,23 @@ class Orthogonal(Distribution):
         if not result.size:
             return
         rows, columns = self._matrix_shape
-        # 16-bit tensors are made in float32 and rounded once.
-        dtype = np.dtype(np.float64 if self.dtype.itemsize == 8 else np.float32)
-        tall = (max(rows, columns), min(rows, columns))
-        matrix = np.empty(tall, dtype, order="F")  # LAPACK's order; the kernel writes in any
-        _random.fill(f"normal/{_dtypes.FLOATS[dtype]}", pair, matrix, tall)
-        q, signs = orthonormal_columns(matrix)
-        with np.errstate(over="ignore"):  # a large gain may make an infinity of a 16-bit value
+        dtype = self._matrix_dtype
+        matrix = np.empty(self._tall, dtype, order="F")  # LAPACK's order; the kernel writes in any
+        _random.fill(f"normal/{_dtypes.FLOATS[dtype]}", pair, matrix, self._tall)
+        with np.errstate(all="ignore"):  # large and small gains overflow and underflow
+            q, signs = orthonormal_columns(matrix)
             q *= signs * dtype.type(self.gain)
             whole = q if rows >= columns else q.T
             if region is None and result.flags.c_contiguous:
                 copy_in_blocks(whole, result.reshape(rows, columns))
             else:
                 result[...] = whole.reshape(self.shape)[() if region is None else region.slices]
+
+    @property
+    def _tall(self) -> tuple[int, int]:
+        rows, columns = self._matrix_shape
+        return max(rows, columns), min(rows, columns)
+
+    def room(self, region: Region | None = None, out: np.ndarray | None = None) -> np.ndarray:
+        allocate(self._tall, self._matrix_dtype)  # the whole matrix is needed on the way: is there room for it?
+        return super().room(region, out)

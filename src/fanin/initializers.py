@@ -15,8 +15,8 @@ from typing import Any, ClassVar, SupportsIndex
 import numpy as np
 
 from fanin import _dtypes, _native, distributions
-from fanin._names import suggestion
 from fanin._shapes import checked_shape, fans
+from fanin._words import suggestion
 from fanin.base import Initializer, SeededInitializer, float_dtype, number, scalar
 from fanin.distributions import TRUNCATED_STDDEV, Distribution
 
@@ -107,14 +107,15 @@ class RandomUniform(SeededInitializer):
             if self.minval is None:
                 raise ValueError("`minval` must be a number for floating dtypes. Received: minval=None.")
             return distributions.Uniform(shape, resolved, self.minval, 1 if self.maxval is None else self.maxval)
-        if _dtypes.kind(resolved) not in ("integer", "float"):
-            raise ValueError(f"Expected float or integer dtype, got {_dtypes.name(resolved)}.")
+        if resolved not in _dtypes.INTEGERS:
+            raise ValueError(
+                f"Expected float or integer dtype, got {_dtypes.name(resolved)}. "
+                f"Use {', '.join([*_dtypes.FLOATS.values(), *map(str, _dtypes.INTEGERS)])}."
+            )
         return distributions.UniformInteger(shape, resolved, *self._integer_bounds(resolved))
 
     def _integer_bounds(self, dtype: np.dtype) -> tuple[int, int]:
         received = f"Received: minval={self.minval!r}, maxval={self.maxval!r}, dtype={dtype.name}."
-        if dtype not in _dtypes.INTEGERS:
-            raise ValueError(f"Integers are drawn as int32, int64, uint32 or uint64. {received}")
         smallest, largest = _dtypes.integer_range(dtype)
         if self.minval is None and self.maxval is None:
             return smallest, largest + 1
@@ -192,7 +193,7 @@ class VarianceScaling(SeededInitializer):
         self.scale = number("scale", scale)
         if self.scale <= 0.0:
             raise ValueError(f"`scale` must be positive float. Received: scale={scale}.")
-        if mode not in _MODES:
+        if not isinstance(mode, str) or mode not in _MODES:
             raise ValueError(
                 f"Invalid `mode` argument: {mode!r}. Please use one of the {_MODES}.{suggestion(mode, _MODES)}"
             )
@@ -432,6 +433,12 @@ def _numeric_dtype(dtype: Any) -> np.dtype:
     return resolved
 
 
+def _constant(shape: Any, dtype: np.dtype, converted: Any, value: Any) -> Distribution:
+    if converted != converted and value == value:  # NaN: float8_e8m0fnu has powers of two alone
+        raise ValueError(f"The dtype must have the value. Received: value={value!r}, dtype={dtype.name}.")
+    return distributions.Constant(checked_shape(shape), dtype, converted)
+
+
 class Zeros(Initializer):
     """Makes zeros, of any numeric dtype or bool.
 
@@ -444,7 +451,7 @@ class Zeros(Initializer):
 
     def distribution(self, shape: Any, dtype: Any = None) -> Distribution:
         resolved = _numeric_dtype(dtype)
-        return distributions.Constant(checked_shape(shape), resolved, resolved.type(0))
+        return _constant(shape, resolved, resolved.type(0), 0)
 
 
 class Ones(Initializer):
@@ -459,7 +466,7 @@ class Ones(Initializer):
 
     def distribution(self, shape: Any, dtype: Any = None) -> Distribution:
         resolved = _numeric_dtype(dtype)
-        return distributions.Constant(checked_shape(shape), resolved, resolved.type(1))
+        return _constant(shape, resolved, resolved.type(1), 1)
 
 
 _KINDS = ("bool", "integer", "float", "complex")
@@ -492,7 +499,7 @@ class Constant(Initializer):
 
     def distribution(self, shape: Any, dtype: Any = None) -> Distribution:
         resolved = _numeric_dtype(dtype)
-        return distributions.Constant(checked_shape(shape), resolved, self._converted(resolved))
+        return _constant(shape, resolved, self._converted(resolved), self.value)
 
     def _converted(self, dtype: np.dtype) -> np.generic:
         types = {bool: "bool", int: "integer", float: "float", complex: "complex"}

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fanin import _native
-from fanin._names import suggestion
+from fanin._words import suggestion
 
 REFERENCE = "reference"  # the tier that is NumPy alone
 TIERS = (REFERENCE, *_native.TIERS)  # what this machine has, from the plainest to the best
@@ -21,7 +21,7 @@ _CALL_SEMANTICS = ("documented", "released")
 
 def _one_of(allowed: tuple[str, ...]) -> Callable[[str, Any], str]:
     def check(label: str, value: Any) -> str:
-        if value in allowed:
+        if isinstance(value, str) and value in allowed:
             return value
         raise ValueError(
             f"{label} must be one of {', '.join(allowed)}. Received: {label}={value!r}.{suggestion(value, allowed)}"
@@ -31,7 +31,7 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[str, Any], str]:
 
 
 def _check_cpu(label: str, value: Any) -> str:
-    if value in _ALL_TIERS and value not in TIERS:
+    if isinstance(value, str) and value in _ALL_TIERS and value not in TIERS:
         raise ValueError(
             f"{label} must be a tier that this machine has: {', '.join(TIERS)}. Received: {label}={value!r}. "
             "Leave it unset to get the best one."
@@ -42,7 +42,7 @@ def _check_cpu(label: str, value: Any) -> str:
 def _check_threads(label: str, value: Any) -> int:
     try:
         threads = int(value) if isinstance(value, str) else value.__index__()
-    except (AttributeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         threads = 0
     if isinstance(value, bool) or not 1 <= threads <= 1 << 16:
         raise ValueError(f"{label} must be a whole number from 1 to 65536. Received: {label}={value!r}.")
@@ -50,7 +50,7 @@ def _check_threads(label: str, value: Any) -> int:
 
 
 def _available_cores() -> int:
-    """The cores this process may run on, which a container or `taskset` may have made fewer than the machine's."""
+    """The cores this process may run on, which `taskset` or a cpuset may have made fewer than the machine's."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

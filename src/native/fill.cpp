@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <cstring>
 
 #include "environment.h"
@@ -10,8 +11,9 @@
 namespace fanin {
 namespace {
 
-constexpr int64_t piece_length = 1 << 14;            // elements a thread takes at a time
-constexpr int64_t elements_per_thread = 1 << 18;     // less is not worth starting a thread for (0.1 ms)
+std::atomic<int64_t> elements_per_thread{1 << 18};
+constexpr int64_t pieces_per_thread = 16;              // at least, so that a thread that is late takes fewer of them
+constexpr int64_t longest_piece = 1 << 14;             // elements
 constexpr int64_t tile_rows = 32, tile_columns = 256;  // 32 values fill whole cache lines of a transposed array
 
 // Drops axes of length 1 and joins neighbours that are one axis in memory and in the stream alike.
@@ -57,16 +59,17 @@ class Tiling {
             columns = outer.back();
             outer.pop_back();
         }
-        contiguous = columns.byte_stride == item_size || columns.length == 1;
+        contiguous = (columns.byte_stride == item_size || columns.length == 1) && aligned();
         if (!contiguous) {
             const auto neighbours = std::find_if(outer.begin(), outer.end(),
                                                  [&](const Axis& axis) { return axis.byte_stride == item_size; });
-            if (neighbours != outer.end()) {
+            if (neighbours != outer.end() && columns.length > 1) {
                 rows = *neighbours;
                 outer.erase(neighbours);
             }
         }
-        width = contiguous ? piece_length : tile_columns;
+        const int64_t piece = elements_per_thread / pieces_per_thread;
+        width = contiguous ? std::clamp<int64_t>(piece, 64, longest_piece) : tile_columns;
         column_tiles = (columns.length + width - 1) / width;
         row_tiles = (rows.length + tile_rows - 1) / tile_rows;
         tile_count = column_tiles * row_tiles;
@@ -109,6 +112,13 @@ class Tiling {
     }
 
   private:
+    // Whether every element lies where the processor wants its like: views into records may not.
+    bool aligned() const {
+        uint64_t all = reinterpret_cast<uintptr_t>(data) | uint64_t(columns.length > 1 ? columns.byte_stride : 0);
+        for (const Axis& axis : outer) all |= uint64_t(axis.byte_stride);
+        return all % uint64_t(item_size) == 0;
+    }
+
     void fill_tile(char* to, uint64_t index, int64_t row_tile, int64_t column_tile) const {
         const int64_t column = column_tile * width, wide = std::min(width, columns.length - column);
         to += column * columns.byte_stride;
@@ -148,9 +158,11 @@ void fill(Array array, Fill kernel, const Draw& draw, int threads) {
     if (elements == 0) return;
 
     const Tiling tiling(array, kernel, draw);
-    const int64_t wanted = std::min({int64_t(threads), elements / elements_per_thread, tiling.count()});
-    // Pieces of about one size, whatever the tiles': a thread that is late takes fewer of them.
-    const int64_t step = std::max<int64_t>(1, tiling.count() / std::max<int64_t>(1, elements / (4 * piece_length)));
+    const int64_t per_thread = elements_per_thread;
+    const int64_t wanted = std::min({int64_t(threads), elements / per_thread, tiling.count()});
+    // As many tiles at a time as make a few pieces, whatever the size of the tiles.
+    const int64_t portions = std::max<int64_t>(1, elements / std::max<int64_t>(1, per_thread / 4));
+    const int64_t step = std::max<int64_t>(1, tiling.count() / portions);
     std::atomic<int64_t> next{0};
     const auto work = [&] {
         const DefaultFloatEnvironment environment;
@@ -159,5 +171,7 @@ void fill(Array array, Fill kernel, const Draw& draw, int threads) {
     };
     run_with_helpers(int(wanted) - 1, work);
 }
+
+int64_t set_elements_per_thread(int64_t elements) { return elements_per_thread.exchange(std::max<int64_t>(1, elements)); }
 
 }  // namespace fanin

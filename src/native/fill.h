@@ -27,4 +27,8 @@ struct Array {
 // changes no value. Never throws once the fill has begun: a thread that cannot be started is done without.
 void fill(Array array, Fill kernel, const Draw& draw, int threads);
 
+// How many elements are worth another thread (which takes 0.1 to 0.2 ms to start). Tests set it to see many threads at
+// work on little; returns what it was.
+int64_t set_elements_per_thread(int64_t elements);
+
 }  // namespace fanin

@@ -347,6 +347,13 @@ void fill(const Draw& draw, uint64_t first, uint64_t count, void* to) {
     }
 }
 
+// The first of the blocks that are made at once.
+Counter block(Counter counter, const KeySchedule& keys) {
+    uint32_t blocks[interleaved * lanes][4];
+    block_words(blocks, counter, 1, keys);
+    return {{blocks[0][0], blocks[0][1], blocks[0][2], blocks[0][3]}};
+}
+
 // logf, sinf and cosf of the unit floats first/2**23, (first + 1)/2**23, …; `count` a multiple of 16.
 void elementary(Elementary function, uint32_t first, uint32_t count, float* out) {
     for (uint32_t i = 0; i < count; i += 2 * lanes) {
@@ -368,6 +375,7 @@ constexpr Kernels kernels = {
      fill<Normal<Float16<V>>>, fill<Normal<Bfloat16<V>>>, fill<Normal<Float32<V>>>, fill<NormalFloat64>,
      fill<TruncatedNormal<Float16<V>>>, fill<TruncatedNormal<Bfloat16<V>>>, fill<TruncatedNormal<Float32<V>>>,
      fill<TruncatedNormalFloat64>, fill<Integers<uint32_t>>, fill<Integers<uint64_t>>},
+    block,
     elementary};
 
 }  // namespace

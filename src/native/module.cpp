@@ -1,12 +1,10 @@
-// The Python module: buffers in, interpreter lock dropped, the table of tiers called. Everything arrives checked by the
-// Python side, and is checked again wherever a mistake could write outside of a buffer.
+// The Python module: buffers in, interpreter lock dropped, the table of tiers called. What the Python side has checked is
+// checked again only where a mistake could write outside of a buffer.
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -28,7 +26,8 @@ class Memory {
         const size_t alignment = size >= huge_page ? huge_page : 64;
         if (size > PTRDIFF_MAX || posix_memalign(&data, alignment, size)) throw std::bad_alloc();
 #ifdef __linux__
-        madvise(data, size / huge_page * huge_page, MADV_HUGEPAGE);  // whole pages only: the rest would be wasted
+        // Whole pages only: of another one, the rest would be wasted.
+        if (size >= huge_page) madvise(data, size / huge_page * huge_page, MADV_HUGEPAGE);
 #endif
     }
     ~Memory() { std::free(data); }
@@ -63,21 +62,30 @@ const Kernels& kernels_of(int tier) {
     return *tiers[tier].kernels;
 }
 
+Fill kernel_of(int tier, int kernel) {
+    if (kernel < 0 || kernel >= kernel_count) throw nb::value_error("no such kernel");
+    return kernels_of(tier).fill[kernel];
+}
+
+KeySchedule schedule(uint64_t key) { return {uint32_t(key), uint32_t(key >> 32)}; }
+
+Draw draw_of(uint64_t key, uint64_t counter, double scale, double shift, uint64_t minval, uint64_t span) {
+    return {{schedule(key), uint32_t(counter), uint32_t(counter >> 32)}, scale, shift, minval, span};
+}
+
 // Fills a buffer with elements of a stream. `index_strides` says by how much an element's flat index grows along each axis.
 void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double shift,
                  uint64_t minval, uint64_t span, int threads, uint64_t first_index,
                  const std::vector<uint64_t>& index_strides) {
-    if (kernel < 0 || kernel >= kernel_count) throw nb::value_error("no such kernel");
-    const Fill fill_run = kernels_of(tier).fill[kernel];
+    const Fill fill_run = kernel_of(tier, kernel);
+    const Draw draw = draw_of(key, counter, scale, shift, minval, span);
     const Buffer buffer(out);
     const Py_buffer& view = buffer.view;
     if (view.itemsize != kernel_infos[kernel].item_size) throw nb::value_error("the buffer's items do not fit the kernel");
     if (size_t(view.ndim) != index_strides.size()) throw nb::value_error("the buffer's rank does not fit the strides");
+    if (index_strides.size() > max_rank) throw nb::value_error("the buffer's rank is too high");
     Array array = {static_cast<char*>(view.buf), view.itemsize, first_index, {}};
-    if (view.ndim > int(max_rank)) throw nb::value_error("the buffer's rank is too high");
     for (int i = 0; i < view.ndim; ++i) array.axes.push_back({view.shape[i], view.strides[i], index_strides[size_t(i)]});
-    const Draw draw = {{KeySchedule(uint32_t(key), uint32_t(key >> 32)), uint32_t(counter), uint32_t(counter >> 32)},
-                       scale, shift, minval, span};
     nb::gil_scoped_release unlocked;
     fill(std::move(array), fill_run, draw, threads);
 }
@@ -85,12 +93,10 @@ void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t co
 // The same for fresh memory: all of it, from the stream's beginning.
 void fill_memory(Memory& memory, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double shift,
                  uint64_t minval, uint64_t span, int threads) {
-    if (kernel < 0 || kernel >= kernel_count) throw nb::value_error("no such kernel");
-    const Fill fill_run = kernels_of(tier).fill[kernel];
+    const Fill fill_run = kernel_of(tier, kernel);
+    const Draw draw = draw_of(key, counter, scale, shift, minval, span);
     const int64_t item_size = kernel_infos[kernel].item_size;
     Array array = {static_cast<char*>(memory.data), item_size, 0, {{int64_t(memory.size) / item_size, item_size, 1}}};
-    const Draw draw = {{KeySchedule(uint32_t(key), uint32_t(key >> 32)), uint32_t(counter), uint32_t(counter >> 32)},
-                       scale, shift, minval, span};
     nb::gil_scoped_release unlocked;
     fill(std::move(array), fill_run, draw, threads);
 }
@@ -101,9 +107,11 @@ nb::object undisturbed(const nb::callable& function, const nb::args& arguments) 
     return function(*arguments);
 }
 
-nb::tuple philox_block(uint64_t counter_low, uint64_t counter_high, uint64_t key) {
+// One block: plainly, or by a tier's vectors (the first lane of them).
+nb::tuple philox_block(uint64_t counter_low, uint64_t counter_high, uint64_t key, int tier) {
     const Counter counter = {{uint32_t(counter_low), uint32_t(counter_low >> 32), uint32_t(counter_high), uint32_t(counter_high >> 32)}};
-    const Counter words = philox(counter, KeySchedule(uint32_t(key), uint32_t(key >> 32)));
+    const KeySchedule keys = schedule(key);
+    const Counter words = tier < 0 ? philox(counter, keys) : kernels_of(tier).block(counter, keys);
     return nb::make_tuple(words.word[0], words.word[1], words.word[2], words.word[3]);
 }
 
@@ -128,7 +136,7 @@ void elementary_values(nb::handle out, int function, int tier) {
 }  // namespace
 
 NB_MODULE(_native, m) {
-    m.doc() = "fanin's kernels. Private: every call here trusts what the Python side has checked.";
+    m.doc() = "fanin's kernels. Private: arguments are checked on the Python side.";
     nb::class_<Memory>(m, "Memory", nb::type_slots(memory_slots)).def(nb::init<size_t>());
     nb::dict kernel_numbers;
     for (int i = 0; i < kernel_count; ++i) kernel_numbers[kernel_infos[i].name] = i;
@@ -140,6 +148,7 @@ NB_MODULE(_native, m) {
     m.def("fill_buffer", &fill_buffer);
     m.def("fill_memory", &fill_memory);
     m.def("undisturbed", &undisturbed);
-    m.def("philox", &philox_block);
+    m.def("philox", &philox_block, nb::arg(), nb::arg(), nb::arg(), nb::arg("tier") = -1);
+    m.def("set_elements_per_thread", &set_elements_per_thread);
     m.def("elementary", &elementary_values);
 }

@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include <vector>
+#include <vector>  // and with it, __GLIBC__
 
 namespace fanin {
 namespace {
@@ -13,7 +13,7 @@ struct Helper {
     const std::function<void()>* work;
 };
 
-#ifdef __linux__
+#ifdef __GLIBC__  // and so Linux: others have no affinity in a thread's attributes
 
 // Linux puts a new thread behind its creator on the same core, and takes a few milliseconds to move it to an idle one:
 // as long as a whole fill may last. So each helper is born on a core of its own, and then free to go anywhere. (Measured

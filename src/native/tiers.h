@@ -33,6 +33,8 @@ constexpr int kernel_count = sizeof kernel_infos / sizeof kernel_infos[0];
 
 struct Kernels {
     Fill fill[kernel_count];  // in the order of kernel_infos
+    // For the tests: the functions that the kernels are made of.
+    Counter (*block)(Counter counter, const KeySchedule& keys);
     void (*elementary)(Elementary function, uint32_t first, uint32_t count, float* out);
 };
 

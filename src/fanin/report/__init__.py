@@ -16,12 +16,6 @@ def number(value: Any, digits: int = 6) -> str:
     return str(value) if isinstance(value, (complex, np.complexfloating)) else f"{float(value):.{digits}g}"
 
 
-def readable(size: int) -> str:
-    """A number of bytes."""
-    exponent = min(max(size.bit_length() - 1, 0) // 10, 4)
-    return f"{size / 1024**exponent:.4g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[exponent]}"
-
-
 def literal(value: Any) -> str:
     """A Python expression for an argument."""
     if isinstance(value, str):

@@ -21,7 +21,7 @@ def table(results: Sequence[Result]) -> str:
     """
     ours = next(result for result in results if result.candidate.startswith("fanin"))
     first = results[0]
-    threads = f", {first.threads} thread{'s' * (first.threads > 1)}" if first.group == "fill" else ""
+    threads = f", {first.threads} thread{'s' * (first.threads > 1)}" if first.elements else ""
     lines = [f"| {first.case}{threads} | median | million elements/s | times fanin's |", "| --- | ---: | ---: | ---: |"]
     for result in results:
         rate = f"{result.elements / result.seconds / 1e6:,.0f}" if result.elements else ""

@@ -16,9 +16,10 @@ import ml_dtypes
 import numpy as np
 
 from fanin import _dtypes
+from fanin._words import readable
 from fanin.distributions import Affine, Distribution, Identity, Orthogonal, Uniform, UniformInteger
 from fanin.initializers import Initializer, VarianceScaling
-from fanin.report import literal, number, plain, readable
+from fanin.report import literal, number, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
