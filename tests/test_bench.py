@@ -81,7 +81,7 @@ def test_the_command(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     outcome = CliRunner().invoke(main, ["bench", "--group", "small", "--quick", "--json", str(file)])
     assert outcome.exit_code == 0, outcome.output
-    assert "| GlorotUniform (64, 64) | median |" in outcome.stdout
+    assert "| GlorotUniform (64, 64), 1 thread | median |" in outcome.stdout
     assert {row["group"] for row in json.loads(file.read_text())["results"]} == {"small"}
     outcome = CliRunner().invoke(main, ["bench", "--group", "smal"])
     assert outcome.exit_code == 2

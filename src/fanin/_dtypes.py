@@ -47,7 +47,7 @@ def resolve(dtype: Any) -> np.dtype:
         ) from error
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)  # typed, for tf.int32 == 3 and the like
 def _resolved(dtype: Any) -> np.dtype:
     if isinstance(dtype, str):
         dtype = _ML_DTYPES.get(_ALIASES.get(dtype, dtype), _ALIASES.get(dtype, dtype))
