@@ -768,3 +768,39 @@ def test_no_value_passes_the_documented_reach() -> None:
     """The largest unit normal both libraries can draw is sqrt(-2 log 1e-7)."""
     values = [library.RandomNormal(0.0, 1.0, seed=2)((400_000,)) for library in (fanin, K)]
     assert all(np.abs(np.asarray(value)).max() < LARGEST_NORMAL for value in values)
+
+
+EXAMPLES: list[tuple[str, dict[str, Any]]] = [
+    ("RandomNormal", {"mean": 0.0, "stddev": 1.0}),
+    ("RandomUniform", {"minval": 0.0, "maxval": 1.0}),
+    ("TruncatedNormal", {"mean": 0.0, "stddev": 1.0}),
+    ("Zeros", {}),
+    ("Ones", {}),
+    ("GlorotNormal", {}),
+    ("GlorotUniform", {}),
+    ("HeNormal", {}),
+    ("HeUniform", {}),
+    ("Identity", {}),
+    ("Orthogonal", {}),
+    ("Constant", {"value": 3.0}),
+    ("VarianceScaling", {"scale": 0.1, "mode": "fan_in", "distribution": "uniform"}),
+    ("LecunNormal", {}),
+    ("LecunUniform", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "config"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def test_the_documented_examples(name: str, config: dict[str, Any]) -> None:
+    """Both examples of each class: standalone, and in a layer, whose kernel is that of tf_keras's own initializer."""
+    assert getattr(fanin.initializers, name)(**config)(shape=(2, 2)).shape == (2, 2)
+    kernels = []
+    libraries: tuple[Any, ...] = (fanin, tf_keras)
+    for library in libraries:
+        library.utils.set_random_seed(5)
+        layer = tf_keras.layers.Dense(3, kernel_initializer=getattr(library.initializers, name)(**config))
+        layer.build((None, 3))
+        kernels.append(layer.kernel.numpy())
+    if name == "Orthogonal":
+        assert np.abs(kernels[0] - kernels[1]).max() < 1e-5
+    else:
+        assert kernels[0].tobytes() == kernels[1].tobytes()

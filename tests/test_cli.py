@@ -289,7 +289,9 @@ def test_list_as_json() -> None:
     """The same as data; each name is one that `show` takes."""
     entries = json.loads(run("show", "--list", "--json").stdout)["initializers"]
     assert sorted(entry["class"] for entry in entries) == sorted(
-        name for name in fanin.__all__ if name[0].isupper() and name not in ("Distribution", "Initializer", "SeededInitializer")
+        name
+        for name in fanin.__all__
+        if name[0].isupper() and name not in ("Distribution", "Initializer", "SeededInitializer")
     )
     for entry in entries:
         assert list(entry) == ["name", "class", "arguments", "description"]

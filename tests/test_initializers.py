@@ -335,7 +335,7 @@ def test_distributions_describe_the_draw() -> None:
         drawn.shape = (1,)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-@pytest.mark.parametrize("name", [name for name, (each, _, _) in CATALOGUE.items() if each._random])
+@pytest.mark.parametrize("name", [name for name, (each, _, _) in CATALOGUE.items() if each._is_random])
 def test_moments(name: str) -> None:
     """Means and standard deviations of a million elements lie within 5 standard errors, on every tier."""
     initializer, dtypes, _ = CATALOGUE[name]

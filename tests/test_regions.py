@@ -151,7 +151,7 @@ def reference_values(drawn: Any, pair: tuple[int, int], indices: np.ndarray) -> 
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, (each, _, _) in CATALOGUE.items() if each._random and name != "Orthogonal"]
+    "name", [name for name, (each, _, _) in CATALOGUE.items() if each._is_random and name != "Orthogonal"]
 )
 def test_far_out_in_a_huge_tensor(name: str) -> None:
     """Regions beyond 2**32 and 2**40 elements are addressed rightly, without the tensor being made."""

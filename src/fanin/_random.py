@@ -6,7 +6,7 @@ A stream is chosen by a pair of 64-bit integers; an initializer's seed s is the 
 from __future__ import annotations
 
 import operator
-import threading
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -64,21 +64,22 @@ def checked_seed(seed: Any) -> int | None:
     return value
 
 
-_thread = threading.local()
+# What the calling thread's unseeded initializers take their seeds from; every thread begins without.
+_generator: ContextVar[Any] = ContextVar("fanin_generator", default=None)
 
 
 def seed_thread(seed: int) -> None:
     """Sets what the calling thread's unseeded initializers take their seeds from."""
     import random  # here and below: not on the way to seeded values
 
-    _thread.generator = random.Random(seed)
+    _generator.set(random.Random(seed))
 
 
 def choose_seed() -> int:
     """A seed for an initializer without one, as tf_keras chooses it."""
     import random
 
-    return getattr(_thread, "generator", random).randint(1, 10**9)
+    return (_generator.get() or random).randint(1, 10**9)
 
 
 def fill(

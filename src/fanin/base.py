@@ -7,8 +7,8 @@ import math
 import operator
 import os
 import sys
-import threading
 import warnings
+from _thread import allocate_lock  # `threading` would be a tenth of the time that fanin takes to load
 from collections.abc import Mapping
 from typing import Any, ClassVar, SupportsIndex
 
@@ -26,7 +26,7 @@ _ALLOWED_KEYWORDS = ["partition_shape", "partition_offset", "layout"]
 
 def _make_lock() -> None:
     global _lock
-    _lock = threading.Lock()
+    _lock = allocate_lock()
 
 
 # Guards seeds and counts of calls, for an instant each time; a child process starts with a free one.
@@ -59,7 +59,7 @@ class Initializer:
     # Whether `partition_shape` and `partition_offset` are taken.
     _partitions: ClassVar[bool] = True
     # Whether values depend on a seed at all.
-    _random: ClassVar[bool] = False
+    _is_random: ClassVar[bool] = False
 
     _seed: int | None = None  # as given
     _drawn_seed: int | None = None  # chosen at the first call of an unseeded initializer
@@ -107,13 +107,13 @@ class Initializer:
             piece = piece or partition
         distribution = self.distribution(shape, dtype)
         box = parse_region(region, distribution.shape) if region is not None else None
-        if distribution.random and not self._random:
+        if distribution.random and not self._is_random:
             raise TypeError(
                 f"{type(self).__name__} draws at random and has no seed: its base class must be SeededInitializer. "
                 f"Received: the distribution {distribution.kind!r}."
             )
         result = distribution.room(box, out)  # before a seed is drawn: a call that raises draws none
-        if not self._random:
+        if not self._is_random:
             distribution.fill(result, (0, 0), box, fresh=out is None)
             return result if out is None else out
 
@@ -163,7 +163,7 @@ class Initializer:
         if not isinstance(name, str):
             raise TypeError(f"`name` must be a string. Received: name={name!r} (of type {type(name).__name__}).")
         spawned = copy.copy(self)
-        if self._random:
+        if self._is_random:
             from hashlib import blake2b  # not on the way to a result
 
             with _lock:
@@ -236,7 +236,7 @@ class Initializer:
             return True
         if type(self) is not type(other) or not isinstance(other, Initializer) or not self._describes_itself():
             return NotImplemented
-        if self._random and self._seed is None:
+        if self._is_random and self._seed is None:
             return False
         return repr(self) == repr(other)  # not ==, which 1 and 1.0, 0.0 and -0.0 pass, and NaN does not
 
@@ -264,7 +264,7 @@ class SeededInitializer(Initializer):
         seed: an integer in [-2**63, 2**63 - 1], or None, which draws one at the first call.
     """
 
-    _random = True
+    _is_random = True
 
     def __init__(self, seed: SupportsIndex | None = None) -> None:
         self._seed = _random.checked_seed(seed)

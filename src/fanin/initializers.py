@@ -575,7 +575,7 @@ def _names() -> dict[str, type[Initializer]]:
         name = cls.__name__
         snake_case = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
         names |= {name: cls, snake_case: cls, name + "V2": cls}
-        if cls._random and not cls._repeats:  # the six that old files may call so
+        if cls._is_random and not cls._repeats:  # the six that old files may call so
             names[snake_case + "V2"] = cls
     for alias, name in {"uniform": "RandomUniform", "normal": "RandomNormal", "one": "Ones", "zero": "Zeros"}.items():
         names[alias] = names[name]
