@@ -49,7 +49,7 @@ class Effort(NamedTuple):
     quick: bool
 
 
-FULL = Effort(rounds=7, sample=0.05, quick=False)
+FULL = Effort(rounds=5, sample=0.05, quick=False)
 QUICK = Effort(rounds=3, sample=0.002, quick=True)
 
 
