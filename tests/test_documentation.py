@@ -2,6 +2,8 @@
 
 import doctest
 import importlib
+import importlib.util
+import os
 import pkgutil
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 import fanin
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).parent.parent
 MODULES = [
     name for _, name, _ in pkgutil.walk_packages(fanin.__path__, "fanin.") if not name.endswith(("._native", ".cli"))
@@ -31,6 +34,11 @@ def test_docstrings_are_found() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.filterwarnings("ignore")  # those of tf_keras's import
 def test_pages(path: Path) -> None:
-    """Every `>>>` example of a page gives what it says."""
-    assert doctest.testfile(str(path), module_relative=False, optionflags=OPTIONS, encoding="utf-8").failed == 0
+    """Every `>>>` example of a page gives what it says, tf_keras's own where tf_keras is installed."""
+    page = doctest.DocTestParser().get_doctest(path.read_text(encoding="utf-8"), {}, path.name, str(path), 0)
+    if importlib.util.find_spec("tf_keras") is None:
+        page.examples = [each for each in page.examples if "tf_keras" not in each.source]
+    assert len(page.examples) >= {"README.md": 7, "promise.md": 5}.get(path.name, 0)
+    assert doctest.DocTestRunner(optionflags=OPTIONS).run(page).failed == 0
