@@ -140,7 +140,7 @@ CALLS: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (NORMAL, {"out": np.zeros((3, 2), np.float32)}, ValueError, "`out` must have the shape of the result, (2, 3). Received: out of shape (3, 2)."),
     (NORMAL, {"out": np.zeros((2, 3), np.float64)}, ValueError, "`out` must have the dtype of the result, float32. Received: out of dtype float64."),
     (NORMAL, {"out": np.zeros((2, 3), ">f4")}, ValueError, "`out` must have the dtype of the result"),
-    (NORMAL, {"out": [[0.0] * 3] * 2}, TypeError, "`out` must be a NumPy array. Received: out of type list."),
+    (NORMAL, {"out": [[0.0] * 3] * 2}, TypeError, "`out` must be a writable array in the CPU's memory: of NumPy, of PyTorch, or of anything that exports it (by DLPack, `__array_interface__` or the buffer protocol). Received: out of type list (memoryview: a bytes-like object is required, not 'list')."),
     (fanin.Zeros(), {"out": READ_ONLY}, ValueError, "`out` must be writable."),
     (fanin.Identity(), {"out": OVERLAPPING}, ValueError, "which overlaps itself"),
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fanin import _native
+from fanin._foreign import as_numpy
 from fanin._words import readable
 
 _UNSIGNED = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
@@ -34,9 +35,8 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """`out` as a plain array, if the result can be written to it."""
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"`out` must be a NumPy array. Received: out of type {type(out).__name__}.")
+    """`out` as a plain array over its memory, if the result can be written to it."""
+    out = as_numpy(out)
     if out.shape != shape:
         raise ValueError(f"`out` must have the shape of the result, {shape}. Received: out of shape {out.shape}.")
     if out.dtype != dtype or not out.dtype.isnative:

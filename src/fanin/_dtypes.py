@@ -22,13 +22,13 @@ INTEGERS = tuple(np.dtype(name) for name in ("int32", "int64", "uint32", "uint64
 UNIT_BITS = {FLOAT16: 10, BFLOAT16: 7, FLOAT32: 23, FLOAT64: 52}
 
 _ALIASES = {"half": "float16", "float": "float32", "double": "float64", "string": "str"}
-_ML_DTYPES = {
+ML_DTYPES = {
     name: np.dtype(getattr(ml_dtypes, name))
     for name in dir(ml_dtypes)
     if isinstance(getattr(ml_dtypes, name), type) and issubclass(getattr(ml_dtypes, name), np.generic)
 }
 _NUMPY_NAMES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32")
-_NAMES = (*_NUMPY_NAMES, "float64", "complex64", "complex128", *_ML_DTYPES, *_ALIASES)
+_NAMES = (*_NUMPY_NAMES, "float64", "complex64", "complex128", *ML_DTYPES, *_ALIASES)
 
 
 def resolve(dtype: Any) -> np.dtype:
@@ -50,12 +50,12 @@ def resolve(dtype: Any) -> np.dtype:
 @lru_cache(maxsize=256, typed=True)  # typed, for tf.int32 == 3 and the like
 def _resolved(dtype: Any) -> np.dtype:
     if isinstance(dtype, str):
-        dtype = _ML_DTYPES.get(_ALIASES.get(dtype, dtype), _ALIASES.get(dtype, dtype))
+        dtype = ML_DTYPES.get(_ALIASES.get(dtype, dtype), _ALIASES.get(dtype, dtype))
     elif dtype is float:
         dtype = np.float32  # as in tf_keras; NumPy would say float64
     elif type(dtype).__module__.partition(".")[0] == "torch":
         name = str(dtype).removeprefix("torch.")
-        dtype = _ML_DTYPES.get(name, name)
+        dtype = ML_DTYPES.get(name, name)
     elif hasattr(dtype, "as_numpy_dtype"):  # TensorFlow
         dtype = str if dtype.as_numpy_dtype is object else dtype.as_numpy_dtype  # its strings are NumPy's objects
     elif not isinstance(dtype, (type, np.dtype)):  # a scalar or an array, say, which NumPy would take for its own dtype
@@ -73,14 +73,14 @@ def kind(dtype: np.dtype) -> str:
     kinds = {"b": "bool", "i": "integer", "u": "integer", "f": "float", "c": "complex"}
     if dtype.kind in kinds:
         return kinds[dtype.kind]
-    if dtype in _ML_DTYPES.values():
+    if dtype in ML_DTYPES.values():
         return "integer" if "int" in dtype.name else "float"
     return "other"
 
 
 def integer_range(dtype: np.dtype) -> tuple[int, int]:
     """The smallest and largest value of an integer dtype, ml_dtypes' narrow ones included."""
-    limits: Any = (ml_dtypes.iinfo if dtype.name in _ML_DTYPES else np.iinfo)(dtype)
+    limits: Any = (ml_dtypes.iinfo if dtype.name in ML_DTYPES else np.iinfo)(dtype)
     return int(limits.min), int(limits.max)
 
 

@@ -6,6 +6,8 @@ A stream is chosen by a pair of 64-bit integers; an initializer's seed s is the 
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
@@ -73,6 +75,19 @@ def seed_thread(seed: int) -> None:
     import random  # here and below: not on the way to seeded values
 
     _generator.set(random.Random(seed))
+
+
+@contextmanager
+def seeds_from(generator: Any) -> Iterator[None]:
+    """Has unseeded initializers take their seeds from this `random.Random` in the block; None leaves things be."""
+    if generator is None:
+        yield
+        return
+    token = _generator.set(generator)
+    try:
+        yield
+    finally:
+        _generator.reset(token)
 
 
 def choose_seed() -> int:

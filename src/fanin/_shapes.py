@@ -71,6 +71,14 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return receptive_field * shape[-2], receptive_field * shape[-1]
 
 
+def fans_of_axes(shape: tuple[int, ...], input_axes: tuple[int, ...], output_axes: tuple[int, ...]) -> tuple[int, int]:
+    """Fan-in and fan-out as the products of these axes' lengths, as Keras 3 has them for einsum kernels."""
+    for name, axes in (("input_axes", input_axes), ("output_axes", output_axes)):
+        if not all(-len(shape) <= axis < len(shape) for axis in axes):
+            raise ValueError(f"`{name}` must be axes of the shape {shape}. Received: {name}={list(axes)}.")
+    return math.prod(shape[axis] for axis in input_axes), math.prod(shape[axis] for axis in output_axes)
+
+
 class Region(NamedTuple):
     """A box within a tensor: `starts` and `lengths` for each of its axes, and which axes an integer index drops."""
 

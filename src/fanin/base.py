@@ -10,17 +10,19 @@ import sys
 import warnings
 from _thread import allocate_lock  # `threading` would be a tenth of the time that fanin takes to load
 from collections.abc import Mapping
-from typing import Any, ClassVar, SupportsIndex
+from typing import Any, ClassVar, SupportsIndex, TypeVar, overload
 
 import numpy as np
 
 from fanin import _dtypes, _native, _random
 from fanin._configs import translated_config
-from fanin._shapes import parse_region
+from fanin._foreign import note_write
+from fanin._shapes import Region, parse_region
 from fanin._words import shown
 from fanin.distributions import Distribution
 from fanin.settings import config as settings
 
+_Out = TypeVar("_Out")
 _ALLOWED_KEYWORDS = ["partition_shape", "partition_offset", "layout"]
 
 
@@ -65,15 +67,13 @@ class Initializer:
     _drawn_seed: int | None = None  # chosen at the first call of an unseeded initializer
     _calls = 0
 
+    @overload
     def __call__(
-        self,
-        shape: Any,
-        dtype: Any = None,
-        *,
-        region: Any = None,
-        out: np.ndarray | None = None,
-        **kwargs: Any,
-    ) -> np.ndarray:
+        self, shape: Any, dtype: Any = None, *, region: Any = None, out: None = None, **kwargs: Any
+    ) -> np.ndarray: ...
+    @overload
+    def __call__(self, shape: Any, dtype: Any = None, *, region: Any = None, out: _Out, **kwargs: Any) -> _Out: ...
+    def __call__(self, shape: Any, dtype: Any = None, *, region: Any = None, out: Any = None, **kwargs: Any) -> Any:
         """Returns the initialized tensor.
 
         Args:
@@ -83,7 +83,9 @@ class Initializer:
             region: a piece of the tensor, as NumPy's basic indexing with step 1: the result is that of
                 `initializer(shape)[region]`, bit for bit, at the cost of the piece alone (`Orthogonal` makes the whole
                 matrix on the way). It belongs to the first call, does not count as one, and never warns.
-            out: a writable array of the result's shape and dtype, of any strides, to be filled and returned.
+            out: a writable array of the result's shape and dtype, of any strides, to be filled and returned: of NumPy,
+                of PyTorch (16-bit and 8-bit floats too), or of anything that exports the CPU's memory by DLPack,
+                `__array_interface__` or the buffer protocol.
             **kwargs: tf_keras's `partition_shape` (the shape drawn instead) and `partition_offset` (a tuple of integers
                 which chooses other values); `layout` may be None.
 
@@ -97,7 +99,7 @@ class Initializer:
         """
         return _native.undisturbed(self._make, shape, dtype, region, out, kwargs)
 
-    def _make(self, shape: Any, dtype: Any, region: Any, out: np.ndarray | None, kwargs: dict[str, Any]) -> np.ndarray:
+    def _make(self, shape: Any, dtype: Any, region: Any, out: Any, kwargs: dict[str, Any]) -> Any:
         offset: tuple[int, ...] = ()
         piece = region is not None
         if kwargs:
@@ -113,10 +115,26 @@ class Initializer:
                 f"Received: the distribution {distribution.kind!r}."
             )
         result = distribution.room(box, out)  # before a seed is drawn: a call that raises draws none
-        if not self._is_random:
-            distribution.fill(result, (0, 0), box, fresh=out is None)
-            return result if out is None else out
+        self._fill(distribution, result, offset, box, piece=piece, fresh=out is None)
+        if out is None:
+            return result
+        note_write(out)
+        return out
 
+    def _fill(
+        self,
+        distribution: Distribution,
+        result: np.ndarray,
+        offset: tuple[int, ...],
+        box: Region | None,
+        *,
+        piece: bool,
+        fresh: bool,
+    ) -> None:
+        """Fills the result of a call, which counts unless it is for a piece."""
+        if not self._is_random:
+            distribution.fill(result, (0, 0), box, fresh=fresh)
+            return
         repeats = self._repeats or settings.call_semantics == "released"
         if repeats and not piece and self._calls and self._seed is None:
             self._warn_reuse()
@@ -129,13 +147,21 @@ class Initializer:
         if offset:
             pair = _random.fold_in(pair, hash(offset))
         try:
-            distribution.fill(result, pair, box, fresh=out is None)
+            distribution.fill(result, pair, box, fresh=fresh)
         except BaseException:
             with _lock:  # a call that raises does not count, unless another thread's has counted since
                 if not piece and self._calls == number + 1:
                     self._calls = number
             raise
-        return result if out is None else out
+
+    def _draw(self, pair: _random.Pair, shape: Any, dtype: Any, region: Any = None, out: Any = None) -> np.ndarray:
+        """The tensor of a seed pair that the caller chooses; the initializer's own seed and count stay as they are."""
+        return _native.undisturbed(self._draw_undisturbed, pair, shape, dtype, region, out)
+
+    def _draw_undisturbed(self, pair: _random.Pair, shape: Any, dtype: Any, region: Any, out: Any) -> np.ndarray:
+        distribution = self.distribution(shape, dtype)
+        box = parse_region(region, distribution.shape) if region is not None else None
+        return distribution.draw(pair, box, out)
 
     def distribution(self, shape: Any, dtype: Any = None) -> Distribution:
         """What would be drawn, as data: kind, parameters as the dtype rounds them, bounds, moments and fans.
@@ -224,7 +250,7 @@ class Initializer:
             f"The initializer {type(self).__name__} is unseeded and being called multiple times, which will return "
             "identical values each time (even if the initializer is unseeded). Please update your code to provide a "
             "seed to the initializer, or avoid using the same initializer instance more than once.",
-            stacklevel=4,  # from here, _make and __call__ to who called
+            stacklevel=5,  # from here, _fill, _make and __call__ to who called
         )
 
     def _describes_itself(self) -> bool:
@@ -273,6 +299,17 @@ class SeededInitializer(Initializer):
     def seed(self) -> int | None:
         """The seed as it was given; None for an unseeded initializer, even after its first call."""
         return self._seed
+
+
+def source_of(initializer: Any) -> Initializer:
+    """The fanin initializer that is meant: itself, or what one of `fanin.tf_keras` or `fanin.keras` calls."""
+    found = getattr(initializer, "source", initializer)
+    if not isinstance(found, Initializer):
+        raise TypeError(
+            "`initializer` must be a fanin initializer, such as fanin.HeNormal(seed=1). "
+            f"Received: {shown(initializer)} (of type {type(initializer).__name__})."
+        )
+    return found
 
 
 def number(name: str, value: Any) -> int | float:

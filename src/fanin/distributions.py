@@ -6,6 +6,7 @@ read the same object.
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,12 +43,22 @@ class Distribution:
     @property
     def fan_in(self) -> int:
         """The number of units that feed one output."""
-        return fans(self.shape)[0]
+        return self._fans[0]
 
     @property
     def fan_out(self) -> int:
         """The number of units that one input feeds."""
-        return fans(self.shape)[1]
+        return self._fans[1]
+
+    @cached_property
+    def _fans(self) -> tuple[int, int]:
+        return fans(self.shape)
+
+    def with_fans(self, fan_in: int, fan_out: int) -> Distribution:
+        """The same, of a kernel whose fans are not those of its last two axes."""
+        other = copy.copy(self)
+        vars(other)["_fans"] = fan_in, fan_out
+        return other
 
     @property
     def size(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, SupportsIndex
 import numpy as np
 
 from fanin import _dtypes, _native, distributions
-from fanin._shapes import checked_shape, fans
+from fanin._shapes import checked_shape, fans, fans_of_axes
 from fanin._words import suggestion
 from fanin.base import Initializer, SeededInitializer, float_dtype, number, scalar
 from fanin.distributions import TRUNCATED_STDDEV, Distribution
@@ -143,9 +143,22 @@ _MODES = ("fan_in", "fan_out", "fan_avg")
 _DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
 
 
-def _scaled(shape: tuple[int, ...], dtype: np.dtype, scale: float, mode: str, distribution: str) -> Distribution:
+# Axes whose lengths make fan_in and fan_out; None for the usual ones.
+_Axes = tuple[tuple[int, ...], tuple[int, ...]] | None
+
+
+def _scaled(
+    shape: tuple[int, ...], dtype: np.dtype, scale: float, mode: str, distribution: str, axes: _Axes
+) -> Distribution:
     """A variance of `scale / n`, n being the number of units that the mode says."""
-    fan_in, fan_out = fans(shape)
+    fan_in, fan_out = fans(shape) if axes is None else fans_of_axes(shape, *axes)
+    drawn = _scaled_by_fans(shape, dtype, scale, mode, distribution, fan_in, fan_out)
+    return drawn if axes is None else drawn.with_fans(fan_in, fan_out)
+
+
+def _scaled_by_fans(
+    shape: tuple[int, ...], dtype: np.dtype, scale: float, mode: str, distribution: str, fan_in: int, fan_out: int
+) -> Distribution:
     units = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
     variance = scale / max(1.0, units)
     if distribution == "uniform":
@@ -182,6 +195,8 @@ class VarianceScaling(SeededInitializer):
         TypeError, ValueError: an argument is none of these.
     """
 
+    _axes: _Axes = None
+
     def __init__(
         self,
         scale: Any = 1.0,
@@ -208,7 +223,9 @@ class VarianceScaling(SeededInitializer):
         self.mode, self._distribution = mode, lowered
 
     def distribution(self, shape: Any, dtype: Any = None) -> Distribution:
-        return _cached_scaled(checked_shape(shape), float_dtype(dtype), self.scale, self.mode, self._distribution)
+        return _cached_scaled(
+            checked_shape(shape), float_dtype(dtype), self.scale, self.mode, self._distribution, self._axes
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {"scale": self.scale, "mode": self.mode, "distribution": self._distribution, "seed": self.seed}

@@ -136,6 +136,7 @@ void elementary_values(nb::handle out, int function, int tier) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    nb::set_leak_warnings(false);  // a framework's tensor may hold its memory until after the interpreter has ended
     m.doc() = "fanin's kernels. Private: arguments are checked on the Python side.";
     nb::class_<Memory>(m, "Memory", nb::type_slots(memory_slots)).def(nb::init<size_t>());
     nb::dict kernel_numbers;
