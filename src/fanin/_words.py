@@ -31,3 +31,10 @@ def shown(value: object) -> str:
         return repr(value)
     except ValueError:
         return f"one of type {type(value).__name__}, too long to be shown"
+
+
+def missing(error: ModuleNotFoundError, module: str, product: str, *, extra: str) -> ImportError:
+    """What to raise where importing a framework has failed: what to install, unless it is there and lacks a part."""
+    if error.name != module:
+        return error
+    return ImportError(f"{product} is not installed: pip install 'fanin[{extra}]'.", name=module)

@@ -1,0 +1,329 @@
+"""fanin in Keras 3, on each of its backends: the same initializer classes, whose calls return the backend's tensors.
+
+They are Keras's own classes to Keras: files, configurations and clones have Keras's names and keys in them, and load
+where fanin is not installed. `patch` makes a script use them that names none.
+
+Keras 3 measures the fans of einsum kernels (`EinsumDense`, `MultiHeadAttention`) by the equation's axes, tf_keras by
+the last two axes. These classes do as Keras 3 does, so the weights of those layers differ from tf_keras's.
+
+>>> import fanin.keras, keras
+>>> layer = keras.layers.Dense(3, kernel_initializer=fanin.keras.HeNormal(seed=42))
+>>> layer.build((None, 2))
+>>> bool((keras.ops.convert_to_numpy(layer.kernel) == fanin.HeNormal(seed=42)((2, 3))).all())
+True
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fanin import base, initializers, utils
+from fanin._carriers import Carrier, Carriers, InForce, carrier_class, refuse_names_of, released_calls
+from fanin._configs import translated_config
+from fanin._shapes import checked_shape
+from fanin._tensors import to_jax, to_sharded_jax, to_tensorflow, to_torch
+from fanin._words import missing
+from fanin.base import Initializer
+
+try:
+    import keras
+    from keras.src import api_export  # Keras keeps the public names of its classes there
+    from keras.src.backend.common.stateless_scope import in_stateless_scope
+except ModuleNotFoundError as error:
+    raise missing(error, "keras", "Keras 3", extra="keras") from error
+
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "Orthogonal",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+    "as_keras",
+    "get",
+    "patch",
+    "unpatch",
+]
+
+
+_AXES = ("input_axes", "output_axes")  # Keras 3's own arguments of variance scalings
+
+
+class _Carrier(Carrier, keras.initializers.Initializer):
+    """The interface of Keras 3's initializers."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        arguments = self._signature_of(self._source_class).bind(*args, **kwargs).arguments
+        axes = {name: arguments.pop(name, None) for name in _AXES} if self._scales() else {}
+        seed = arguments.get("seed")
+        if isinstance(seed, Mapping):
+            seed = arguments["seed"] = keras.saving.deserialize_keras_object(dict(seed))
+        if isinstance(seed, keras.random.SeedGenerator):
+            self._generator = arguments.pop("seed")
+        self._carry(self._source_class(**arguments))
+        if axes:
+            self._set_axes(**axes)
+
+    _generator: Any = None  # a keras.random.SeedGenerator in place of a seed
+
+    @classmethod
+    def _scales(cls) -> bool:
+        return issubclass(cls._source_class, initializers.VarianceScaling)
+
+    @classmethod
+    def _signature_of(cls, source_class: type[Initializer]) -> inspect.Signature:
+        """The arguments of a fanin class, with Keras 3's own where it has any."""
+        signature = inspect.signature(source_class)
+        if not issubclass(source_class, initializers.VarianceScaling):
+            return signature
+        axes = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None) for name in _AXES]
+        return signature.replace(parameters=[*signature.parameters.values(), *axes])
+
+    def _set_axes(self, input_axes: Any, output_axes: Any) -> None:
+        self.input_axes, self.output_axes = input_axes, output_axes
+        if input_axes is not None and output_axes is not None:
+            self.source._axes = (tuple(input_axes), tuple(output_axes))  # pyright: ignore[reportAttributeAccessIssue]
+
+    def __call__(self, shape: Any, dtype: Any = None, layout: Any = None, region: Any = None) -> Any:
+        """Returns the initialized tensor.
+
+        Args:
+            shape: the shape of the tensor.
+            dtype: its dtype; by default `keras.config.floatx()`.
+            layout: a `keras.distribution.TensorLayout` or a sharding of JAX, on the JAX backend: each device's piece is
+                made alone, and the whole is the tensor without a layout.
+            region: as fanin has it.
+
+        Returns:
+            A tensor of the backend.
+        """
+        shape = checked_shape(shape)
+        dtype = keras.backend.standardize_dtype(keras.config.floatx() if dtype is None else dtype)
+        with released_calls(_patch.in_force):
+            if layout is not None:
+                return self._with_layout(shape, dtype, layout)
+            return _to_backend(self._maker(shape, dtype)(region))
+
+    def _maker(self, shape: tuple[int, ...], dtype: str) -> Callable[[Any], np.ndarray]:
+        """What makes this call's tensor, for the region None, or regions of it."""
+        source = self.source
+        if self._generator is not None:  # one draw, as Keras has it, however many regions
+            state: Any = keras.ops.convert_to_numpy(self._generator.next())
+            first, second = state.tolist()
+            return lambda region: source._draw((first, second), shape, dtype, region)
+        if not in_stateless_scope():
+            return lambda region: source(shape, dtype, region=region)
+        # Keras wants a placeholder of a variable that it makes later: no call that counts, and no seed drawn for it.
+        if source._is_random and source._seed is None and source._drawn_seed is None:
+            source = initializers.Zeros()
+        everything = (slice(None),) * len(shape)
+        return lambda region: source(shape, dtype, region=everything if region is None else region)
+
+    def _with_layout(self, shape: tuple[int, ...], dtype: str, layout: Any) -> Any:
+        if keras.backend.backend() != "jax":
+            raise ValueError(
+                "`layout` must be None: only the JAX backend has layouts. "
+                f"Received: layout={layout!r} on the backend {keras.backend.backend()!r}."
+            )
+        import jax
+
+        sharding = layout.backend_layout if isinstance(layout, keras.distribution.TensorLayout) else layout
+        if isinstance(sharding.mesh, jax.sharding.AbstractMesh):  # Keras asks with the mesh's axes made explicit
+            sharding = jax.sharding.NamedSharding(jax.sharding.get_mesh(), sharding.spec)
+        return to_sharded_jax(self._maker(shape, dtype), shape, dtype, sharding)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this initializer again, under Keras's own keys."""
+        config = self.source.get_config()
+        if self._generator is not None:
+            config["seed"] = keras.saving.serialize_keras_object(self._generator)
+        if self._scales():
+            config |= {"input_axes": self.input_axes, "output_axes": self.output_axes}
+        return config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """An initializer from what `get_config` returned."""
+        own = {name: value for name, value in config.items() if name in _AXES and cls._scales()}
+        if isinstance(config.get("seed"), Mapping):
+            own["seed"] = config["seed"]
+        rest = {name: value for name, value in config.items() if name not in own}
+        return cls(**translated_config(cls._source_class, rest), **own)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {name: vars(self)[name] for name in (*_AXES, "_generator") if name in vars(self)}
+        return as_keras, (self.source,), state
+
+
+def _seed(self: Any) -> Any:
+    """The seed in force, drawn now if there is none yet; a SeedGenerator if that was given."""
+    if self._generator is not None:
+        return self._generator
+    with base._lock:
+        return self.source._chosen_seed()
+
+
+def _to_backend(array: np.ndarray) -> Any:
+    """A fresh array as a tensor of Keras's backend."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return to_tensorflow(array)
+    if backend == "jax":
+        return to_jax(array)
+    return keras.ops.convert_to_tensor(to_torch(array) if backend == "torch" else array)
+
+
+def _make_class(source_class: type[Initializer]) -> Any:
+    members = {"seed": property(_seed)} if source_class._is_random else {}
+    if source_class not in initializers.CLASSES:
+        refuse_names_of("Keras", source_class.__name__, {name.rpartition(".")[2] for name in _symbols})
+        made = carrier_class(source_class, (_Carrier,), __name__, **members)
+        keras.saving.register_keras_serializable(package="fanin")(made)
+        keras.saving.get_custom_objects()[made.__name__] = made  # .h5 files have the bare name
+        return made
+    theirs = getattr(keras.initializers, source_class.__name__)
+    made = carrier_class(source_class, (_Carrier, theirs), __name__, **members)
+    # With the public name of Keras's class, this one is written to files as that one.
+    api_export.REGISTERED_OBJS_TO_NAMES[made] = api_export.REGISTERED_OBJS_TO_NAMES[theirs]
+    return made
+
+
+_symbols = api_export.REGISTERED_NAMES_TO_OBJS
+_carriers = Carriers(_make_class)
+
+
+def as_keras(initializer: Any) -> Any:
+    """A fanin initializer, your own included, as one of Keras 3.
+
+    Args:
+        initializer: an initializer, of which a copy is taken; or a class derived from `fanin.Initializer`, for which a
+            class is returned. A class of your own is registered in Keras under its name, so that saved models load
+            again where this has been called for it.
+
+    Raises:
+        TypeError: not a fanin initializer.
+        ValueError: a class of your own has the name of one of Keras's.
+
+    >>> import fanin, fanin.keras
+    >>> fanin.keras.as_keras(fanin.HeNormal(seed=1).spawn("encoder/kernel"))
+    fanin.keras.HeNormal(seed=1220132738645619909)
+    """
+    return _carriers.wrapped(initializer)
+
+
+_Carrier._wrap = staticmethod(as_keras)
+
+RandomNormal = random_normal = _carriers.class_for(initializers.RandomNormal)
+RandomUniform = random_uniform = _carriers.class_for(initializers.RandomUniform)
+TruncatedNormal = truncated_normal = _carriers.class_for(initializers.TruncatedNormal)
+Zeros = zeros = _carriers.class_for(initializers.Zeros)
+Ones = ones = _carriers.class_for(initializers.Ones)
+GlorotNormal = glorot_normal = _carriers.class_for(initializers.GlorotNormal)
+GlorotUniform = glorot_uniform = _carriers.class_for(initializers.GlorotUniform)
+HeNormal = he_normal = _carriers.class_for(initializers.HeNormal)
+HeUniform = he_uniform = _carriers.class_for(initializers.HeUniform)
+Identity = identity = _carriers.class_for(initializers.Identity)
+Orthogonal = orthogonal = _carriers.class_for(initializers.Orthogonal)
+Constant = constant = _carriers.class_for(initializers.Constant)
+VarianceScaling = variance_scaling = _carriers.class_for(initializers.VarianceScaling)
+LecunNormal = lecun_normal = _carriers.class_for(initializers.LecunNormal)
+LecunUniform = lecun_uniform = _carriers.class_for(initializers.LecunUniform)
+
+
+def get(identifier: Any) -> Any:
+    """One of this module's initializers from a name, a configuration, a class or an initializer of fanin.
+
+    >>> import fanin.keras
+    >>> fanin.keras.get("he_normal")
+    fanin.keras.HeNormal(seed=None)
+    """
+    return _carriers.named(identifier)
+
+
+class _Patch:
+    """fanin's classes in Keras's table of public names, its function that sets seeds, and what was there before."""
+
+    def __init__(self) -> None:
+        self.in_force = False
+        self._lock = threading.Lock()
+        self._replaced: dict[str, Any] = {}
+        self._set_random_seed: Any = None
+
+    def begin(self) -> bool:
+        """Puts the classes in; False if they are in already."""
+        with self._lock:
+            if self.in_force:
+                return False
+            theirs = {
+                getattr(keras.initializers, cls.__name__): _carriers.class_for(cls) for cls in initializers.CLASSES
+            }
+            self._replaced = {name: found for name, found in _symbols.items() if found in theirs}
+            _symbols.update({name: theirs[found] for name, found in self._replaced.items()})
+            self._set_random_seed = keras.utils.set_random_seed
+            _replace_everywhere(self._set_random_seed, self._set_both_seeds)
+            self.in_force = True
+            return True
+
+    def end(self) -> None:
+        """Takes them out, if they are in."""
+        with self._lock:
+            if self.in_force:
+                _symbols.update(self._replaced)
+                _replace_everywhere(self._set_both_seeds, self._set_random_seed)
+                self.in_force = False
+
+    def _set_both_seeds(self, seed: int) -> None:
+        """Sets the seeds of Keras and of fanin's unseeded initializers."""
+        utils.set_random_seed(seed)
+        self._set_random_seed(seed)
+
+
+def _replace_everywhere(before: Any, after: Any) -> None:
+    """Replaces a function in every module of Keras that has it."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "keras" and getattr(module, "set_random_seed", None) == before:
+            module.set_random_seed = after  # pyright: ignore[reportAttributeAccessIssue]
+
+
+_patch = _Patch()
+
+
+def patch() -> InForce:
+    """Has Keras use fanin's classes wherever it looks an initializer up: an unchanged script gets tf_keras's weights.
+
+    From here on, in all threads, Keras's names of initializers ("he_normal" and all others), the defaults of its layers
+    and the initializers of configurations and files are this module's classes. A call repeats the values of the one
+    before, as in Keras, whatever `fanin.config.call_semantics` says. `keras.utils.set_random_seed` then also gives the
+    calling thread's unseeded initializers tf_keras's sequence of seeds, so that the same script has the same weights
+    on every backend, and in tf_keras. Classes that a script names itself, such as `keras.initializers.HeNormal`, stay
+    Keras's.
+
+    Returns:
+        A context manager that ends the patch with its block. Without a block it lasts until `unpatch`.
+
+    >>> import fanin.keras, keras
+    >>> with fanin.keras.patch():
+    ...     keras.layers.Dense(3).kernel_initializer
+    fanin.keras.GlorotUniform(seed=None)
+    """
+    return InForce(_patch.end if _patch.begin() else None)
+
+
+def unpatch() -> None:
+    """Ends what `patch` began; does nothing if it is not in force."""
+    _patch.end()
