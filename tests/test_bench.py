@@ -32,6 +32,25 @@ def test_every_group_runs() -> None:
     assert os.sched_getaffinity(0) == affinity
 
 
+@pytest.mark.filterwarnings("ignore")  # those of the frameworks' imports
+def test_the_frameworks_are_measured() -> None:
+    """Each framework's own initializers against fanin's in it, and a model built with and without the patch."""
+    for framework in ("tf_keras", "torch", "jax"):
+        pytest.importorskip(framework)
+    cases = {results[0].case: results for results in bench.run(("frameworks",), quick=True)}
+    assert list(cases) == [
+        "normal_ (512, 512) float32", "normal_ (512, 512) bfloat16",
+        "trunc_normal_ (512, 512) float32", "trunc_normal_ (512, 512) bfloat16",
+        "kaiming_uniform_ (512, 512) float32", "kaiming_uniform_ (512, 512) bfloat16",
+        "orthogonal_ (256, 256) float32",
+        "he_normal (512, 512), jit", "glorot_uniform (512, 512), jit",
+        "MobileNet, built",
+    ]  # fmt: skip
+    for results in cases.values():
+        assert results[0].candidate == "fanin"
+        assert len(results) == 2
+
+
 @pytest.mark.usefixtures("alone")
 def test_fills_measure_every_tier() -> None:
     """Each case of the fills has memset, every native tier and NumPy where it can."""

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import os
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,17 @@ def test_docstrings_are_found() -> None:
 @pytest.mark.filterwarnings("ignore")  # those of tf_keras's import
 def test_pages(path: Path) -> None:
     """Every `>>>` example of a page gives what it says, tf_keras's own where tf_keras is installed."""
+    for framework in ("tf_keras", "keras", "torch", "jax", "flax") if path.name == "frameworks.md" else ():
+        pytest.importorskip(framework)
     page = doctest.DocTestParser().get_doctest(path.read_text(encoding="utf-8"), {}, path.name, str(path), 0)
     if importlib.util.find_spec("tf_keras") is None:
         page.examples = [each for each in page.examples if "tf_keras" not in each.source]
-    assert len(page.examples) >= {"README.md": 7, "promise.md": 5}.get(path.name, 0)
+    assert len(page.examples) >= {"README.md": 7, "promise.md": 5, "frameworks.md": 25}.get(path.name, 0)
     assert doctest.DocTestRunner(optionflags=OPTIONS).run(page).failed == 0
+
+
+def test_the_picture_of_layouts() -> None:
+    """The picture's numbers are what fanin makes, in Keras's order and then in PyTorch's."""
+    kernel = fanin.GlorotUniform(seed=1)((2, 3))
+    shown = re.findall(r">(−?\d\.\d{4})<", (ROOT / "docs/layouts.svg").read_text(encoding="utf-8"))
+    assert shown == [f"{value:.4f}".replace("-", "−") for value in [*kernel.flat, *kernel.T.flat]]

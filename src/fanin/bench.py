@@ -6,6 +6,7 @@ candidate once, and the medians over the rounds are compared.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -29,9 +30,10 @@ FLOATS = ("float32", "bfloat16", "float16", "float64")
 SMALL_SHAPES = ((64, 64), (3, 3, 64, 64), (4096, 4096))
 FRESH_SHAPE = (8192, 4096)
 ORTHOGONAL_SIZES = (512, 1024, 2048)
+FRAMEWORK_SHAPE = (4096, 4096)  # of what each framework's own initializers fill
 # Keeping a BLAS that has threads for all cores to one of them measures how its threads wait for each other.
-ALL_CORES = ("orthogonal", "import")
-GROUPS = ("fill", "fresh", "small", "orthogonal", "import")
+ALL_CORES = ("orthogonal", "frameworks", "import")
+GROUPS = ("fill", "fresh", "small", "orthogonal", "frameworks", "import")
 
 
 class Effort(NamedTuple):
@@ -261,6 +263,81 @@ def _orthogonal(frameworks: Frameworks, effort: Effort, threads: int) -> Iterato
         )
 
 
+def _in_torch(torch: Any, shape: tuple[int, int], size: int) -> Iterator[tuple[str, int, Candidates]]:
+    """`fanin.torch.fill_` and what PyTorch has for the same law, in place."""
+    from fanin.torch import fill_
+
+    init = torch.nn.init
+    pairs: dict[str, tuple[Any, Callable[[Any], object]]] = {
+        "normal_": (initializers.RandomNormal(0.0, 1.0, seed=1), init.normal_),
+        "trunc_normal_": (initializers.TruncatedNormal(0.0, 1.0, seed=1), init.trunc_normal_),
+        "kaiming_uniform_": (
+            initializers.HeUniform(seed=1),
+            lambda tensor: init.kaiming_uniform_(tensor, nonlinearity="relu"),
+        ),
+        "orthogonal_": (initializers.Orthogonal(seed=1), init.orthogonal_),
+    }
+    for name, (initializer, theirs) in pairs.items():
+        for dtype in ("float32",) if name == "orthogonal_" else ("float32", "bfloat16"):
+            lengths = (size, size) if name == "orthogonal_" else shape
+            tensor = torch.empty(lengths, dtype=getattr(torch, dtype))
+            candidates: Candidates = {
+                "fanin": lambda tensor=tensor, initializer=initializer: fill_(tensor, initializer),
+                "PyTorch": lambda tensor=tensor, theirs=theirs: theirs(tensor),
+            }
+            yield f"{name} {lengths} {dtype}", tensor.numel(), candidates
+
+
+def _in_jax(jax: Any, shape: tuple[int, int]) -> Iterator[tuple[str, int, Candidates]]:
+    """`fanin.jax.as_jax` and JAX's own initializers, both compiled."""
+    from fanin.jax import as_jax
+
+    key, own = jax.random.key(1), jax.nn.initializers
+    for name, ours, theirs in (
+        ("he_normal", initializers.HeNormal(), own.he_normal()),
+        ("glorot_uniform", initializers.GlorotUniform(), own.glorot_uniform()),
+    ):
+        makers = {"fanin": as_jax(ours), "JAX": theirs}
+        compiled = {candidate: jax.jit(lambda key, f=f: f(key, shape)) for candidate, f in makers.items()}
+        candidates: Candidates = {
+            candidate: lambda f=f: f(key).block_until_ready() for candidate, f in compiled.items()
+        }
+        yield f"{name} {shape}, jit", shape[0] * shape[1], candidates
+
+
+def _in_tf_keras(tf_keras: Any, quick: bool) -> Iterator[tuple[str, int, Candidates]]:
+    """A whole model, built as it is and under `fanin.tf_keras.patch`."""
+    from fanin.tf_keras import patch
+
+    shape = (32, 32, 3) if quick else (224, 224, 3)
+    name = "MobileNet" if quick else "ResNet50"
+
+    def build() -> int:
+        tf_keras.backend.clear_session()
+        elements = getattr(tf_keras.applications, name)(weights=None, input_shape=shape).count_params()
+        gc.collect()  # or the next candidate would be charged for freeing this model
+        return elements
+
+    def patched() -> int:
+        with patch():
+            return build()
+
+    yield f"{name}, built", build(), {"fanin": patched, "tf_keras": build}
+
+
+def _frameworks(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[list[Result]]:
+    shape = (512, 512) if effort.quick else FRAMEWORK_SHAPE
+    cases: list[Iterator[tuple[str, int, Candidates]]] = []
+    if frameworks.torch:
+        cases.append(_in_torch(frameworks.torch, shape, 256 if effort.quick else 1024))
+    if frameworks.jax:
+        cases.append(_in_jax(frameworks.jax, shape))
+    if frameworks.tf_keras:
+        cases.append(_in_tf_keras(frameworks.tf_keras, effort.quick))
+    for case, elements, candidates in (each for every in cases for each in every):
+        yield measure("frameworks", case, candidates, effort, threads=threads, elements=elements)
+
+
 def _import(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[list[Result]]:
     """The time of a new interpreter that imports."""
     statements = {
@@ -279,7 +356,14 @@ def _import(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[li
     yield measure("import", "import", candidates, effort, threads=threads, elements=0)
 
 
-_RUNNERS = {"fill": _fill, "fresh": _fresh, "small": _small, "orthogonal": _orthogonal, "import": _import}
+_RUNNERS = {
+    "fill": _fill,
+    "fresh": _fresh,
+    "small": _small,
+    "orthogonal": _orthogonal,
+    "frameworks": _frameworks,
+    "import": _import,
+}
 
 
 def run(groups: tuple[str, ...] = GROUPS, *, quick: bool = False) -> Iterator[list[Result]]:

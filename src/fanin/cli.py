@@ -117,7 +117,9 @@ Examples:
   fanin bench --json bench.json
 """,
 )
-@click.option("--group", "groups", multiple=True, metavar="GROUP", help="fill, fresh, small, orthogonal or import.")
+@click.option(
+    "--group", "groups", multiple=True, metavar="GROUP", help="fill, fresh, small, orthogonal, frameworks or import."
+)
 @click.option("--quick", is_flag=True, help="Small sizes and few rounds: the figures mean little.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, writable=True), help="Write every round to a file.")
 @click.option("--check", is_flag=True, help="Only check that each tier is faster than the one before.")
