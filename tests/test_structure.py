@@ -98,6 +98,9 @@ def test_public_names() -> None:
     assert set(dir(fanin)) == set(fanin.__all__)
     with pytest.raises(AttributeError, match="module 'fanin' has no attribute 'HeNorml'"):
         _ = fanin.HeNorml  # pyright: ignore[reportAttributeAccessIssue]
+    code = "import fanin; fanin.jax"
+    hint = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "module 'fanin' has no attribute 'jax'. Import it by name: import fanin.jax" in hint.stderr
 
 
 def test_every_module_and_function_has_a_docstring() -> None:

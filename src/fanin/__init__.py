@@ -101,7 +101,8 @@ def __getattr__(name: str) -> Any:
             module = import_module(f"fanin.{home}")
             if hasattr(module, name):
                 return globals().setdefault(name, getattr(module, name))
-    raise AttributeError(f"module 'fanin' has no attribute {name!r}")
+    hint = f". Import it by name: import fanin.{name}" if name in ("tf_keras", "keras", "torch", "jax") else ""
+    raise AttributeError(f"module 'fanin' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -100,12 +101,14 @@ class Carriers:
     def __init__(self, make: Callable[[type[Initializer]], Any]) -> None:
         self._make = make
         self._classes: dict[type[Initializer], Any] = {}
+        self._lock = threading.Lock()
 
     def class_for(self, source_class: type[Initializer]) -> Any:
         """The one class for a fanin class, made at its first use."""
-        if source_class not in self._classes:
-            self._classes[source_class] = self._make(source_class)
-        return self._classes[source_class]
+        with self._lock:
+            if source_class not in self._classes:
+                self._classes[source_class] = self._make(source_class)
+            return self._classes[source_class]
 
     def wrapped(self, initializer: Any) -> Any:
         """A carrier of a copy of an initializer, or the carrier class of a class."""

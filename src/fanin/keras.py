@@ -94,6 +94,11 @@ class _Carrier(Carrier, keras.initializers.Initializer):
         axes = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None) for name in _AXES]
         return signature.replace(parameters=[*signature.parameters.values(), *axes])
 
+    def _carry(self, source: Initializer) -> None:
+        super()._carry(source)
+        if isinstance(source, initializers.VarianceScaling):
+            self.input_axes, self.output_axes = source._axes or (None, None)
+
     def _set_axes(self, input_axes: Any, output_axes: Any) -> None:
         self.input_axes, self.output_axes = input_axes, output_axes
         if input_axes is not None and output_axes is not None:
