@@ -5,13 +5,18 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any, ClassVar
+
+import numpy as np
 
 from fanin import initializers
 from fanin._configs import translated_config
+from fanin._shapes import parse_region
 from fanin.base import Initializer, source_of
 from fanin.settings import config as settings
 
@@ -33,6 +38,14 @@ class Carrier:
     def _carry(self, source: Initializer) -> None:
         vars(self).update(_attributes(source))
         self.source = source
+
+    def _array(self, shape: Any, dtype: Any, region: Any = None, **kwargs: Any) -> np.ndarray:
+        """The source's array, of this caller alone; a piece of it where a region is given."""
+        if type(self.source).__call__ is Initializer.__call__:
+            return self.source(shape, dtype, **({} if region is None else {"region": region}), **kwargs)
+        # A call of the user's own knows no regions, and may keep what it returns.
+        whole = np.array(self.source(shape, dtype, **kwargs))
+        return whole if region is None else whole[parse_region(region, whole.shape).slices]
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this initializer again, under the framework's own keys."""
@@ -126,11 +139,18 @@ class Carriers:
         return self.wrapped(found) if isinstance(found, Initializer) else found
 
 
-def refuse_names_of(framework: str, name: str, known: Collection[str]) -> None:
-    """A class of one's own must not have the name of one of the framework's: files that mean theirs would get it."""
-    if name in known:
+def refuse_names_of(package: str, name: str, aliases: Collection[str] = ()) -> None:
+    """A class of one's own must not have the name of anything in a framework: files that mean theirs would get it.
+
+    Args:
+        package: the framework's package, which has been imported.
+        name: the class's name.
+        aliases: names under which the framework knows things besides those that they have in its modules.
+    """
+    modules = [module for path, module in list(sys.modules.items()) if path.partition(".")[0] == package]
+    if name in aliases or any(isinstance(vars(module).get(name), (type, FunctionType)) for module in modules):
         raise ValueError(
-            f"A class of your own must not have the name of one of {framework}'s: files that mean theirs would load "
+            f"A class of your own must not have a name that is taken in {package}: files that mean theirs would load "
             f"yours. Received: a class named {name!r}. Rename it."
         )
 

@@ -37,7 +37,7 @@ def as_numpy(out: Any) -> np.ndarray:
         if hasattr(out, "__dlpack__"):
             device = int(out.__dlpack_device__()[0])
             if device in _CPU_DEVICES:
-                return np.from_dlpack(out)
+                return np.from_dlpack(out, copy=False)
             raise BufferError(f"it lies on a device of DLPack's type {device}")
         if hasattr(out, "__array_interface__") or hasattr(out, "__array_struct__"):
             return np.array(out, copy=False)
@@ -46,7 +46,7 @@ def as_numpy(out: Any) -> np.ndarray:
         raise TypeError(
             "`out` must be a writable array in the CPU's memory: of NumPy, of PyTorch, or of anything that exports it "
             f"(by DLPack, `__array_interface__` or the buffer protocol). Received: out of type {type(out).__name__} "
-            f"({error})."
+            f"({_first_sentence(error)})."
         ) from None
 
 
@@ -85,20 +85,31 @@ def _of_torch(tensor: Any) -> np.ndarray:
     bits, dtype = _views(tensor.dtype)
     try:
         plain = tensor.detach()
-        return plain.numpy() if bits is None else plain.view(bits).numpy().view(dtype)
+        array = plain.numpy() if bits is None else plain.view(bits).numpy().view(dtype)
+        reach = 1 + sum(stride * (length - 1) for stride, length in zip(plain.stride(), plain.shape, strict=True))
+        held = plain.untyped_storage().nbytes() // plain.element_size() - plain.storage_offset()
     except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"The tensor must be dense memory of a dtype that NumPy or ml_dtypes has. Received: a "
             f"{type(tensor).__name__} of layout {tensor.layout} and dtype {tensor.dtype} ({_first_sentence(error)})."
         ) from None
+    # A storage may have been given back, or stand for another one within a transform.
+    if array.size and (held < reach or array.ctypes.data != tensor.data_ptr()):
+        raise ValueError(
+            f"The tensor must have memory of its own. Received: a {type(tensor).__name__} of shape "
+            f"{tuple(tensor.shape)} over a storage of {plain.untyped_storage().nbytes()} bytes."
+        )
+    return array
 
 
 @cache
 def _views(dtype: Any) -> tuple[Any, np.dtype | None]:
     """For what NumPy alone does not have, an integer dtype of PyTorch of the same width, and ml_dtypes' name for it."""
     found = _dtypes.ML_DTYPES.get(str(dtype).removeprefix("torch."))
-    return (None, None) if found is None else (getattr(sys.modules["torch"], _BITS[found.itemsize]), found)
+    if found is None or found.itemsize not in _BITS:
+        return None, None
+    return getattr(sys.modules["torch"], _BITS[found.itemsize]), found
 
 
 def _first_sentence(error: BaseException) -> str:
-    return str(error).partition(". ")[0].removesuffix(".")
+    return str(error).strip().partition("\n")[0].partition(". ")[0].removesuffix(".")

@@ -22,11 +22,11 @@ def keras_axes(layout: Any, rank: int) -> tuple[int, ...]:
     Raises:
         ValueError, TypeError: no such layout, or not a permutation of the tensor's axes.
     """
-    if layout == "keras":
-        return tuple(range(rank))
-    if layout == "torch":
-        return (*range(2, rank), 1, 0) if rank >= 2 else tuple(range(rank))
     if isinstance(layout, str):
+        if layout == "keras" or (layout == "torch" and rank < 2):
+            return tuple(range(rank))
+        if layout == "torch":
+            return (*range(2, rank), 1, 0)
         raise ValueError(
             f"`layout` must be 'keras', 'torch' or a permutation of the axes. Received: layout={layout!r}."
             f"{suggestion(layout, LAYOUTS)}"

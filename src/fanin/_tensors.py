@@ -1,5 +1,7 @@
-"""A fresh array handed to a framework, as its tensor. It must not be touched afterwards: where it can, the tensor is
-that memory."""
+"""An array handed to a framework, as its tensor: of the same memory where that is fanin's and fresh, else of a copy.
+
+The array must not be touched afterwards.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from fanin import _native
+from fanin._arrays import allocate
 from fanin._dtypes import ML_DTYPES
 
 _BITS = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16)}
@@ -15,10 +19,24 @@ _BITS = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16)}
 _LARGEST_CONSTANT = 2**26
 
 
+def _fresh(array: Any) -> np.ndarray:
+    """The array, if it is what `allocate` made, which is aligned and nobody else's; else a copy that is.
+
+    An initializer of a user's own may return anything, and TensorFlow ends the process over memory that is not aligned.
+    """
+    if isinstance(array, np.ndarray) and isinstance(array.base, _native.Memory):
+        return array
+    array = np.asarray(array)
+    fresh = allocate(array.shape, array.dtype.newbyteorder("="))
+    fresh[...] = array
+    return fresh
+
+
 def to_tensorflow(array: np.ndarray) -> Any:
     """A tensor of TensorFlow: eager, of the same memory; in a graph, a constant or, if large, an input captured."""
     import tensorflow as tf
 
+    array = _fresh(array)
     if tf.executing_eagerly():
         return _eager_tensorflow(tf, array)
     # A constant can be lifted out of a function that is compiled while its variables are made; an input cannot.
@@ -41,6 +59,7 @@ def to_torch(array: np.ndarray) -> Any:
     """A tensor of PyTorch, of the same memory."""
     import torch
 
+    array = _fresh(array)
     if array.dtype.name not in ML_DTYPES:
         return torch.from_numpy(array)
     return torch.from_numpy(array.view(_BITS[array.itemsize])).view(getattr(torch, array.dtype.name))
@@ -50,7 +69,7 @@ def to_jax(array: np.ndarray, device: Any = None) -> Any:
     """An array of JAX on a device, or on the default one; of the same memory where that is the CPU's."""
     import jax
 
-    return jax.device_put(array, device, may_alias=True)
+    return jax.device_put(_fresh(array), device, may_alias=True)
 
 
 def to_sharded_jax(

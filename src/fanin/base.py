@@ -312,6 +312,17 @@ def source_of(initializer: Any) -> Initializer:
     return found
 
 
+def drawing_source_of(initializer: Any) -> Initializer:
+    """The same, if it says what to draw: a class of the user's own may override `__call__` alone."""
+    source = source_of(initializer)
+    if type(source).distribution is Initializer.distribution:
+        raise TypeError(
+            "The initializer must say what to draw, by its method `distribution`. "
+            f"Received: one of class {type(source).__name__}, which overrides `__call__` alone."
+        )
+    return source
+
+
 def number(name: str, value: Any) -> int | float:
     """A finite real parameter as a Python number, from a number or a 0-d array or tensor."""
     plain = scalar(value)

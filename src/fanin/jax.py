@@ -18,15 +18,17 @@ from typing import Any
 import numpy as np
 
 from fanin import _dtypes, _random
+from fanin._arrays import allocate
 from fanin._layouts import keras_axes, permuted
 from fanin._shapes import checked_shape, parse_region
 from fanin._tensors import to_jax, to_sharded_jax
 from fanin._words import missing
-from fanin.base import Initializer, source_of
+from fanin.base import Initializer, drawing_source_of
 
 try:
     import jax
     from jax.core import Tracer
+    from jax.sharding import NamedSharding, PartitionSpec
 except ModuleNotFoundError as error:
     raise missing(error, "jax", "JAX", extra="jax") from error
 
@@ -48,8 +50,8 @@ def as_jax(initializer: Any, *, layout: Any = "keras") -> Callable[..., jax.Arra
     Returns:
         `init(key, shape, dtype=jnp.float32, out_sharding=None)`. `key` is a key or a legacy uint32 key. With
         `out_sharding`, a `NamedSharding` or a `PartitionSpec` for the mesh in force, each device's piece is made alone.
-        Callbacks of several processes run in the first one alone: there, call `init` with `out_sharding` outside of
-        `jit`, or `make_array`.
+        A mesh in force (`jax.set_mesh`) without `out_sharding` has the array on all of its devices, as in JAX. With
+        several processes, give `out_sharding` or use `make_array`: a callback without it runs in the first one alone.
 
     Raises:
         TypeError: not a fanin initializer.
@@ -59,16 +61,15 @@ def as_jax(initializer: Any, *, layout: Any = "keras") -> Callable[..., jax.Arra
     >>> layer = nn.Dense(256, kernel_init=fanin.jax.as_jax(fanin.HeNormal()))
     >>> variables = layer.init(jax.random.key(0), jnp.ones((1, 784)))
     """
-    source = source_of(initializer)
-    if type(source).distribution is Initializer.distribution:
-        raise TypeError(
-            "The initializer must say what to draw, by its method `distribution`, for a key to choose the values. "
-            f"Received: {source!r}, which overrides `__call__` alone."
-        )
+    source = drawing_source_of(initializer)
 
     def init(key: Any, shape: Any, dtype: Any = np.float32, out_sharding: Any = None) -> jax.Array:
         maker = _Maker(source, checked_shape(shape), _canonical(dtype), layout)
-        words = jax.random.key_data(key) if jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+        words = _key_words(key)
+        if out_sharding is None:
+            mesh = jax.sharding.get_abstract_mesh()
+            if not mesh.empty and not mesh.manual_axes:
+                out_sharding = PartitionSpec()  # where a mesh is in force all of its devices have the array
         if isinstance(words, Tracer):
             return _traced(maker, words, out_sharding)
         pair = maker.pair(np.asarray(words))
@@ -103,7 +104,7 @@ def make_array(
     >>> sharding = NamedSharding(mesh, PartitionSpec("rows"))
     >>> kernel = fanin.jax.make_array(fanin.GlorotUniform(seed=1), (8192, 64), "bfloat16", sharding)
     """
-    source = source_of(initializer)
+    source = drawing_source_of(initializer)
     maker = _Maker(source, checked_shape(shape), _canonical(_dtypes.resolve(dtype)), layout)
     if source._is_random and source._seed is None and jax.process_count() > 1:
         raise ValueError(
@@ -113,6 +114,24 @@ def make_array(
     if sharding is None:
         return to_jax(maker.make(None))
     return maker.sharded(None, sharding)
+
+
+def _key_words(key: Any) -> Any:
+    """The words of a key, which may be a tracer's."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None and jax.numpy.issubdtype(dtype, jax.dtypes.prng_key):
+        words = jax.random.key_data(key)
+    elif dtype == np.uint32:
+        words = key
+    else:
+        raise TypeError(
+            f"`key` must be a key of JAX, such as jax.random.key(0). Received: {key!r} (of type {type(key).__name__})."
+        )
+    if words.ndim != 1 or words.size % 2 or not words.size:
+        raise ValueError(
+            f"`key` must be one key. Received: key data of shape {words.shape}. Use jax.vmap for several keys."
+        )
+    return words
 
 
 class _Maker:
@@ -125,10 +144,6 @@ class _Maker:
 
     def pair(self, words: np.ndarray) -> _random.Pair:
         """The seed pair that a key's words choose."""
-        if words.ndim != 1 or words.size % 2:
-            raise ValueError(
-                f"`key` must be one key. Received: key data of shape {words.shape}. Use jax.vmap for several keys."
-            )
         pair = (self.source._seed or 0, 0)
         for low, high in words.reshape(-1, 2).tolist():
             pair = _random.fold_in(pair, low | high << 32)
@@ -139,7 +154,7 @@ class _Maker:
         region = None if index is None else permuted(index, self.axes)
         lengths = self.shape if region is None else parse_region(index, self.shape).shape
         in_order = self.axes == tuple(range(len(self.axes)))
-        out = None if in_order else np.empty(lengths, self.dtype)
+        out = None if in_order else allocate(lengths, self.dtype)
         kernel = None if out is None else out.transpose(self.axes)
         if pair is not None:
             made = self.source._draw(pair, self.kernel_shape, self.dtype, region, kernel)
@@ -164,6 +179,11 @@ def _traced(maker: _Maker, words: Any, out_sharding: Any) -> jax.Array:
         return jax.pure_callback(whole, result, words, vmap_method="sequential")
 
     sharding = _named(out_sharding, jax.sharding.get_abstract_mesh())
+    if not isinstance(sharding, NamedSharding):
+        raise TypeError(
+            "`out_sharding` must be a NamedSharding or a PartitionSpec in a function that JAX compiles. "
+            f"Received: {sharding!r}."
+        )
     lengths = sharding.shard_shape(maker.shape)
     names = [() if entry is None else (entry,) if isinstance(entry, str) else tuple(entry) for entry in sharding.spec]
     names += [()] * (len(lengths) - len(names))
@@ -178,17 +198,15 @@ def _traced(maker: _Maker, words: Any, out_sharding: Any) -> jax.Array:
         result = jax.ShapeDtypeStruct(lengths, maker.dtype)
         return jax.pure_callback(piece, result, words, *numbers, vmap_method="sequential")
 
-    specification = jax.sharding.PartitionSpec(*sharding.spec)
-    return jax.shard_map(
-        local, mesh=sharding.mesh, in_specs=jax.sharding.PartitionSpec(), out_specs=specification, check_vma=False
-    )(words)
+    pieces = jax.shard_map(
+        local, mesh=sharding.mesh, in_specs=PartitionSpec(), out_specs=sharding.spec, check_vma=False
+    )
+    return pieces(words)
 
 
 def _named(sharding: Any, mesh: Any) -> Any:
     """A sharding over a mesh, from itself or from its specification for the mesh in force."""
-    if isinstance(sharding, jax.sharding.PartitionSpec):
-        return jax.sharding.NamedSharding(mesh, sharding)
-    return sharding
+    return NamedSharding(mesh, sharding) if isinstance(sharding, PartitionSpec) else sharding
 
 
 def _canonical(dtype: Any) -> np.dtype:

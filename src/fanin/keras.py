@@ -34,6 +34,7 @@ from fanin.base import Initializer
 try:
     import keras
     from keras.src import api_export  # Keras keeps the public names of its classes there
+    from keras.src import initializers as their_initializers
     from keras.src.backend.common.stateless_scope import in_stateless_scope
 except ModuleNotFoundError as error:
     raise missing(error, "keras", "Keras 3", extra="keras") from error
@@ -132,12 +133,12 @@ class _Carrier(Carrier, keras.initializers.Initializer):
             first, second = state.tolist()
             return lambda region: source._draw((first, second), shape, dtype, region)
         if not in_stateless_scope():
-            return lambda region: source(shape, dtype, region=region)
+            return lambda region: self._array(shape, dtype, region)
         # Keras wants a placeholder of a variable that it makes later: no call that counts, and no seed drawn for it.
         if source._is_random and source._seed is None and source._drawn_seed is None:
-            source = initializers.Zeros()
+            return lambda region: initializers.Zeros()(shape, dtype, region=region)
         everything = (slice(None),) * len(shape)
-        return lambda region: source(shape, dtype, region=everything if region is None else region)
+        return lambda region: self._array(shape, dtype, everything if region is None else region)
 
     def _with_layout(self, shape: tuple[int, ...], dtype: str, layout: Any) -> Any:
         if keras.backend.backend() != "jax":
@@ -196,7 +197,7 @@ def _to_backend(array: np.ndarray) -> Any:
 def _make_class(source_class: type[Initializer]) -> Any:
     members = {"seed": property(_seed)} if source_class._is_random else {}
     if source_class not in initializers.CLASSES:
-        refuse_names_of("Keras", source_class.__name__, {name.rpartition(".")[2] for name in _symbols})
+        refuse_names_of("keras", source_class.__name__, their_initializers.ALL_OBJECTS_DICT)
         made = carrier_class(source_class, (_Carrier,), __name__, **members)
         keras.saving.register_keras_serializable(package="fanin")(made)
         keras.saving.get_custom_objects()[made.__name__] = made  # .h5 files have the bare name

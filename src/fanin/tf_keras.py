@@ -81,7 +81,7 @@ class _Carrier(Carrier, tf_keras.initializers.Initializer):
             if {"partition_shape", "partition_offset"} <= kwargs.keys() and _shards_wholes():
                 kwargs["region"] = _partition(**kwargs)
                 del kwargs["partition_shape"], kwargs["partition_offset"]
-            return to_tensorflow(self.source(shape, dtype, **kwargs))
+            return to_tensorflow(self._array(shape, dtype, **kwargs))
 
     def _with_layout(self, shape: Any, dtype: Any, layout: Any, kwargs: dict[str, Any]) -> Any:
         if kwargs:
@@ -111,7 +111,7 @@ class _Carrier(Carrier, tf_keras.initializers.Initializer):
             key = tuple(bounds)
             if key not in made:
                 region = tuple(slice(*each) for each in bounds)
-                made[key] = to_tensorflow(self.source(lengths, dtype, region=region))
+                made[key] = to_tensorflow(self._array(lengths, dtype, region))
             pieces.append(made[key])
         return dtensor.pack(pieces, layout)
 
@@ -153,15 +153,11 @@ def _make(source_class: type[Initializer]) -> Any:
         # With the public names of tf_keras's class, this one is written to files as that one.
         names = {name: vars(theirs)[name] for name in _API_NAMES if name in vars(theirs)}
         return carrier_class(source_class, (_Carrier, theirs), __name__, **names)
-    refuse_names_of("tf_keras", source_class.__name__, _their_names())
+    refuse_names_of("tf_keras", source_class.__name__)
     made = carrier_class(source_class, (_Carrier,), __name__)
     tf_keras.saving.register_keras_serializable(package="fanin")(made)
     tf_keras.saving.get_custom_objects()[made.__name__] = made  # .h5 files have the bare name
     return made
-
-
-def _their_names() -> set[str]:
-    return {name.rpartition(".")[2] for name in tf_export._NAME_TO_SYMBOL_MAPPING if name.startswith("keras.")}
 
 
 _carriers = Carriers(_make)

@@ -28,7 +28,7 @@ from fanin import _foreign, initializers
 from fanin._arrays import overlaps_itself
 from fanin._layouts import keras_axes
 from fanin._words import missing
-from fanin.base import source_of
+from fanin.base import drawing_source_of
 
 try:
     import torch
@@ -86,7 +86,7 @@ def fill_(tensor: torch.Tensor, initializer: Any, *, layout: Any = "torch") -> t
     """
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"`tensor` must be a torch.Tensor. Received: tensor of type {type(tensor).__name__}.")
-    source = source_of(initializer)
+    source = drawing_source_of(initializer)
     array = _foreign.as_numpy(tensor)
     if overlaps_itself(array):
         raise ValueError(
