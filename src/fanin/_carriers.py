@@ -47,6 +47,15 @@ class Carrier:
         whole = np.array(self.source(shape, dtype, **kwargs))
         return whole if region is None else whole[parse_region(region, whole.shape).slices]
 
+    def _pieces(self, shape: Any, dtype: Any) -> Callable[[Any], np.ndarray]:
+        """What makes the pieces of one call's tensor: a call like any other, whose tensor is never made whole."""
+        if type(self.source).__call__ is not Initializer.__call__:
+            whole = self._array(shape, dtype)
+            return lambda region: whole[parse_region(region, whole.shape).slices]
+        self.source._what(shape, dtype, None)  # raises what a call would, before it counts
+        pair, _ = self.source._begin_call()
+        return lambda region: self.source._draw(pair, shape, dtype, region)
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this initializer again, under the framework's own keys."""
         return self.source.get_config()
@@ -127,6 +136,8 @@ class Carriers:
         """A carrier of a copy of an initializer, or the carrier class of a class."""
         if isinstance(initializer, type) and issubclass(initializer, Initializer):
             return self.class_for(initializer)
+        if type(initializer) in self._classes.values():  # one of this framework already, with what only it has
+            return copy.copy(initializer)
         source = source_of(initializer)
         cls = self.class_for(type(source))
         carrier = cls.__new__(cls)
@@ -135,6 +146,10 @@ class Carriers:
 
     def named(self, identifier: Any) -> Any:
         """What `get` makes of a name, a configuration, a class or an initializer."""
+        if isinstance(identifier, Mapping) and isinstance(identifier.get("config"), Mapping):
+            source_class = initializers.NAMES.get(identifier.get("class_name", ""))
+            if source_class is not None:  # the framework's configurations may have keys that fanin's do not
+                return self.class_for(source_class).from_config(identifier["config"])
         found = initializers.get(identifier)
         return self.wrapped(found) if isinstance(found, Initializer) else found
 

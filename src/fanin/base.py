@@ -107,13 +107,7 @@ class Initializer:
             if piece and partition:
                 raise ValueError("`region` cannot be combined with partition-related arguments. Received both.")
             piece = piece or partition
-        distribution = self.distribution(shape, dtype)
-        box = parse_region(region, distribution.shape) if region is not None else None
-        if distribution.random and not self._is_random:
-            raise TypeError(
-                f"{type(self).__name__} draws at random and has no seed: its base class must be SeededInitializer. "
-                f"Received: the distribution {distribution.kind!r}."
-            )
+        distribution, box = self._what(shape, dtype, region)
         result = distribution.room(box, out)  # before a seed is drawn: a call that raises draws none
         self._fill(distribution, result, offset, box, piece=piece, fresh=out is None)
         if out is None:
@@ -135,15 +129,7 @@ class Initializer:
         if not self._is_random:
             distribution.fill(result, (0, 0), box, fresh=fresh)
             return
-        repeats = self._repeats or settings.call_semantics == "released"
-        if repeats and not piece and self._calls and self._seed is None:
-            self._warn_reuse()
-        with _lock:
-            pair = (self._chosen_seed(), 0)
-            number = 0 if piece else self._calls
-            self._calls += not piece
-        if number and not repeats:
-            pair = _random.fold_in(pair, number)
+        pair, number = self._begin_call(piece=piece)
         if offset:
             pair = _random.fold_in(pair, hash(offset))
         try:
@@ -154,14 +140,36 @@ class Initializer:
                     self._calls = number
             raise
 
+    def _begin_call(self, *, piece: bool = False) -> tuple[_random.Pair, int]:
+        """The seed pair of a call, which counts from here on unless it is for a piece, and its number."""
+        if not self._is_random:
+            return (0, 0), 0
+        repeats = self._repeats or settings.call_semantics == "released"
+        if repeats and not piece and self._calls and self._seed is None:
+            self._warn_reuse()
+        with _lock:
+            pair = (self._chosen_seed(), 0)
+            number = 0 if piece else self._calls
+            self._calls += not piece
+        return pair if repeats or not number else _random.fold_in(pair, number), number
+
     def _draw(self, pair: _random.Pair, shape: Any, dtype: Any, region: Any = None, out: Any = None) -> np.ndarray:
         """The tensor of a seed pair that the caller chooses; the initializer's own seed and count stay as they are."""
         return _native.undisturbed(self._draw_undisturbed, pair, shape, dtype, region, out)
 
     def _draw_undisturbed(self, pair: _random.Pair, shape: Any, dtype: Any, region: Any, out: Any) -> np.ndarray:
-        distribution = self.distribution(shape, dtype)
-        box = parse_region(region, distribution.shape) if region is not None else None
+        distribution, box = self._what(shape, dtype, region)
         return distribution.draw(pair, box, out)
+
+    def _what(self, shape: Any, dtype: Any, region: Any) -> tuple[Distribution, Region | None]:
+        """What to draw, and where."""
+        distribution = self.distribution(shape, dtype)
+        if distribution.random and not self._is_random:
+            raise TypeError(
+                f"{type(self).__name__} draws at random and has no seed: its base class must be SeededInitializer. "
+                f"Received: the distribution {distribution.kind!r}."
+            )
+        return distribution, parse_region(region, distribution.shape) if region is not None else None
 
     def distribution(self, shape: Any, dtype: Any = None) -> Distribution:
         """What would be drawn, as data: kind, parameters as the dtype rounds them, bounds, moments and fans.
@@ -250,7 +258,7 @@ class Initializer:
             f"The initializer {type(self).__name__} is unseeded and being called multiple times, which will return "
             "identical values each time (even if the initializer is unseeded). Please update your code to provide a "
             "seed to the initializer, or avoid using the same initializer instance more than once.",
-            stacklevel=5,  # from here, _fill, _make and __call__ to who called
+            stacklevel=6,  # from here, _begin_call, _fill, _make and __call__ to who called
         )
 
     def _describes_itself(self) -> bool:

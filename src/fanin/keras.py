@@ -19,6 +19,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -65,18 +66,24 @@ __all__ = [
 _AXES = ("input_axes", "output_axes")  # Keras 3's own arguments of variance scalings
 
 
+def _scales(source_class: type[Initializer]) -> bool:
+    """Whether Keras has such a class, with axes for the fans."""
+    return source_class in initializers.CLASSES and issubclass(source_class, initializers.VarianceScaling)
+
+
 class _Carrier(Carrier, keras.initializers.Initializer):
     """The interface of Keras 3's initializers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        arguments = self._signature_of(self._source_class).bind(*args, **kwargs).arguments
+        bound = self._signature_of(self._source_class).bind(*args, **kwargs)
+        arguments = bound.arguments
         axes = {name: arguments.pop(name, None) for name in _AXES} if self._scales() else {}
         seed = arguments.get("seed")
         if isinstance(seed, Mapping):
             seed = arguments["seed"] = keras.saving.deserialize_keras_object(dict(seed))
         if isinstance(seed, keras.random.SeedGenerator):
             self._generator = arguments.pop("seed")
-        self._carry(self._source_class(**arguments))
+        self._carry(self._source_class(*bound.args, **bound.kwargs))
         if axes:
             self._set_axes(**axes)
 
@@ -84,20 +91,20 @@ class _Carrier(Carrier, keras.initializers.Initializer):
 
     @classmethod
     def _scales(cls) -> bool:
-        return issubclass(cls._source_class, initializers.VarianceScaling)
+        return _scales(cls._source_class)
 
     @classmethod
     def _signature_of(cls, source_class: type[Initializer]) -> inspect.Signature:
         """The arguments of a fanin class, with Keras 3's own where it has any."""
         signature = inspect.signature(source_class)
-        if not issubclass(source_class, initializers.VarianceScaling):
+        if not _scales(source_class):
             return signature
         axes = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None) for name in _AXES]
         return signature.replace(parameters=[*signature.parameters.values(), *axes])
 
     def _carry(self, source: Initializer) -> None:
         super()._carry(source)
-        if isinstance(source, initializers.VarianceScaling):
+        if isinstance(source, initializers.VarianceScaling) and self._scales():
             self.input_axes, self.output_axes = source._axes or (None, None)
 
     def _set_axes(self, input_axes: Any, output_axes: Any) -> None:
@@ -123,22 +130,25 @@ class _Carrier(Carrier, keras.initializers.Initializer):
         with released_calls(_patch.in_force):
             if layout is not None:
                 return self._with_layout(shape, dtype, layout)
-            return _to_backend(self._maker(shape, dtype)(region))
+            return _to_backend(self._make(shape, dtype, region))
 
-    def _maker(self, shape: tuple[int, ...], dtype: str) -> Callable[[Any], np.ndarray]:
-        """What makes this call's tensor, for the region None, or regions of it."""
+    def _make(self, shape: tuple[int, ...], dtype: str, region: Any) -> np.ndarray:
+        if self._generator is None and not in_stateless_scope():
+            return self._array(shape, dtype, region)
+        return self._pieces(shape, dtype)((slice(None),) * len(shape) if region is None else region)
+
+    def _pieces(self, shape: Any, dtype: Any) -> Callable[[Any], np.ndarray]:
         source = self.source
-        if self._generator is not None:  # one draw, as Keras has it, however many regions
-            state: Any = keras.ops.convert_to_numpy(self._generator.next())
-            first, second = state.tolist()
-            return lambda region: source._draw((first, second), shape, dtype, region)
-        if not in_stateless_scope():
-            return lambda region: self._array(shape, dtype, region)
-        # Keras wants a placeholder of a variable that it makes later: no call that counts, and no seed drawn for it.
-        if source._is_random and source._seed is None and source._drawn_seed is None:
+        if in_stateless_scope():
+            # Keras wants a placeholder of a variable that it makes later: no call that counts, no seed drawn for it.
+            seeded = self._generator is None and (source._seed is not None or source._drawn_seed is not None)
+            if seeded or not source._is_random:
+                return lambda region: self._array(shape, dtype, region)
             return lambda region: initializers.Zeros()(shape, dtype, region=region)
-        everything = (slice(None),) * len(shape)
-        return lambda region: self._array(shape, dtype, everything if region is None else region)
+        if self._generator is None:
+            return super()._pieces(shape, dtype)
+        pair = _next_state(self._generator)
+        return lambda region: source._draw(pair, shape, dtype, region)
 
     def _with_layout(self, shape: tuple[int, ...], dtype: str, layout: Any) -> Any:
         if keras.backend.backend() != "jax":
@@ -149,9 +159,17 @@ class _Carrier(Carrier, keras.initializers.Initializer):
         import jax
 
         sharding = layout.backend_layout if isinstance(layout, keras.distribution.TensorLayout) else layout
-        if isinstance(sharding.mesh, jax.sharding.AbstractMesh):  # Keras asks with the mesh's axes made explicit
+        if isinstance(getattr(sharding, "mesh", None), jax.sharding.AbstractMesh):  # Keras has made its axes explicit
             sharding = jax.sharding.NamedSharding(jax.sharding.get_mesh(), sharding.spec)
-        return to_sharded_jax(self._maker(shape, dtype), shape, dtype, sharding)
+        return to_sharded_jax(self._pieces(shape, dtype), shape, dtype, sharding)
+
+    def __repr__(self) -> str:
+        if self._generator is None:
+            return super().__repr__()
+        arguments = {**self.source.get_config(), "seed": self._generator}
+        return (
+            f"{__name__}.{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this initializer again, under Keras's own keys."""
@@ -184,6 +202,19 @@ def _seed(self: Any) -> Any:
         return self.source._chosen_seed()
 
 
+def _next_state(generator: Any) -> tuple[int, int]:
+    """What a SeedGenerator gives Keras's own initializers, outside of any graph that is being made."""
+    scope: Any = nullcontext()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        scope = tf.init_scope()
+    with scope:
+        state: Any = keras.ops.convert_to_numpy(generator.next())
+    first, second = state.tolist()
+    return first, second
+
+
 def _to_backend(array: np.ndarray) -> Any:
     """A fresh array as a tensor of Keras's backend."""
     backend = keras.backend.backend()
@@ -199,9 +230,7 @@ def _make_class(source_class: type[Initializer]) -> Any:
     if source_class not in initializers.CLASSES:
         refuse_names_of("keras", source_class.__name__, their_initializers.ALL_OBJECTS_DICT)
         made = carrier_class(source_class, (_Carrier,), __name__, **members)
-        keras.saving.register_keras_serializable(package="fanin")(made)
-        keras.saving.get_custom_objects()[made.__name__] = made  # .h5 files have the bare name
-        return made
+        return keras.saving.register_keras_serializable(package="fanin")(made)
     theirs = getattr(keras.initializers, source_class.__name__)
     made = carrier_class(source_class, (_Carrier, theirs), __name__, **members)
     # With the public name of Keras's class, this one is written to files as that one.

@@ -17,6 +17,7 @@ from typing import Any
 
 from fanin import _random, initializers
 from fanin._carriers import Carrier, Carriers, InForce, carrier_class, refuse_names_of, released_calls
+from fanin._shapes import checked_shape
 from fanin._tensors import to_tensorflow
 from fanin._words import missing
 from fanin.base import Initializer
@@ -94,7 +95,8 @@ class _Carrier(Carrier, tf_keras.initializers.Initializer):
             )
         from tensorflow.experimental import dtensor
 
-        mesh, lengths = layout.mesh, tuple(map(int, shape))
+        mesh, lengths = layout.mesh, checked_shape(shape)
+        make = self._pieces(lengths, dtype)
         made: dict[tuple[tuple[int, int], ...], Any] = {}
         pieces = []
         for location in mesh.local_device_locations():
@@ -111,7 +113,7 @@ class _Carrier(Carrier, tf_keras.initializers.Initializer):
             key = tuple(bounds)
             if key not in made:
                 region = tuple(slice(*each) for each in bounds)
-                made[key] = to_tensorflow(self._array(lengths, dtype, region))
+                made[key] = to_tensorflow(make(region))
             pieces.append(made[key])
         return dtensor.pack(pieces, layout)
 
