@@ -71,6 +71,15 @@ def _scales(source_class: type[Initializer]) -> bool:
     return source_class in initializers.CLASSES and issubclass(source_class, initializers.VarianceScaling)
 
 
+def _left_to_python(method: Any) -> Any:
+    """Keeps TensorFlow from converting a method within a function that becomes a graph."""
+    if keras.backend.backend() != "tensorflow":
+        return method
+    import tensorflow as tf
+
+    return tf.autograph.experimental.do_not_convert(method)
+
+
 class _Carrier(Carrier, keras.initializers.Initializer):
     """The interface of Keras 3's initializers."""
 
@@ -112,6 +121,7 @@ class _Carrier(Carrier, keras.initializers.Initializer):
         if input_axes is not None and output_axes is not None:
             self.source._axes = (tuple(input_axes), tuple(output_axes))  # pyright: ignore[reportAttributeAccessIssue]
 
+    @_left_to_python
     def __call__(self, shape: Any, dtype: Any = None, layout: Any = None, region: Any = None) -> Any:
         """Returns the initialized tensor.
 

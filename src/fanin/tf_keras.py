@@ -61,6 +61,7 @@ _API_NAMES = ("_keras_api_names", "_keras_api_names_v1")  # where tf_export note
 class _Carrier(Carrier, tf_keras.initializers.Initializer):
     """The interface of tf_keras's initializers."""
 
+    @tf.autograph.experimental.do_not_convert  # this is Python's to run, also within a function that becomes a graph
     def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> Any:
         """Returns the initialized tensor.
 
@@ -80,7 +81,7 @@ class _Carrier(Carrier, tf_keras.initializers.Initializer):
             if layout is not None:
                 return self._with_layout(shape, dtype, layout, kwargs)
             if {"partition_shape", "partition_offset"} <= kwargs.keys() and _shards_wholes():
-                kwargs["region"] = _partition(**kwargs)
+                kwargs["region"] = _partition(shape, **kwargs)
                 del kwargs["partition_shape"], kwargs["partition_offset"]
             return to_tensorflow(self._array(shape, dtype, **kwargs))
 
@@ -95,31 +96,40 @@ class _Carrier(Carrier, tf_keras.initializers.Initializer):
             )
         from tensorflow.experimental import dtensor
 
-        mesh, lengths = layout.mesh, checked_shape(shape)
+        lengths = checked_shape(shape)
+        regions = [_region_at(location, layout, lengths) for location in layout.mesh.local_device_locations()]
         make = self._pieces(lengths, dtype)
-        made: dict[tuple[tuple[int, int], ...], Any] = {}
-        pieces = []
-        for location in mesh.local_device_locations():
-            bounds = []
-            for axis, (length, name) in enumerate(zip(lengths, layout.sharding_specs, strict=True)):
-                count = 1 if name == dtensor.UNSHARDED else mesh.dim_size(name)
-                if length % count:
-                    raise ValueError(
-                        "A sharded axis must be divisible by the number of its pieces. Received: axis "
-                        f"{axis} of length {length}, in {count} pieces along mesh dimension {name!r}."
-                    )
-                start = 0 if count == 1 else location[name] * (length // count)
-                bounds.append((start, start + length // count))
-            key = tuple(bounds)
-            if key not in made:
-                region = tuple(slice(*each) for each in bounds)
-                made[key] = to_tensorflow(make(region))
-            pieces.append(made[key])
-        return dtensor.pack(pieces, layout)
+        made = {
+            bounds: to_tensorflow(make(tuple(slice(*each) for each in bounds))) for bounds in dict.fromkeys(regions)
+        }
+        return dtensor.pack([made[bounds] for bounds in regions], layout)
+
+
+def _region_at(location: Any, layout: Any, shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """Where the piece of a device begins and ends along each axis."""
+    from tensorflow.experimental import dtensor
+
+    if len(layout.sharding_specs) != len(shape):
+        raise ValueError(
+            f"`layout` must have the rank of the shape {shape}, {len(shape)}. "
+            f"Received: a layout of rank {len(layout.sharding_specs)}, {layout.sharding_specs}."
+        )
+    bounds = []
+    for axis, (length, name) in enumerate(zip(shape, layout.sharding_specs, strict=True)):
+        count, number = (1, 0) if name == dtensor.UNSHARDED else (layout.mesh.dim_size(name), location[name])
+        if length % count:
+            raise ValueError(
+                "A sharded axis must be divisible by the number of its pieces. Received: axis "
+                f"{axis} of length {length}, in {count} pieces along mesh dimension {name!r}."
+            )
+        bounds.append((number * (length // count), (number + 1) * (length // count)))
+    return tuple(bounds)
 
 
 def _known(shape: Any) -> Any:
     """A shape whose values are known, of a tensor that a graph may have made of one."""
+    if isinstance(shape, (tuple, list)):
+        return tuple(map(_known, shape)) if any(map(tf.is_tensor, shape)) else shape
     if not tf.is_tensor(shape):
         return shape
     values = tf.get_static_value(shape)
@@ -143,8 +153,18 @@ def _shards_wholes() -> bool:
     return sharding and settings.call_semantics == "documented"  # which `patch` sets to "released"
 
 
-def _partition(partition_shape: Any, partition_offset: Any, **_: Any) -> tuple[slice, ...]:
-    return tuple(slice(start, start + length) for start, length in zip(partition_offset, partition_shape, strict=True))
+def _partition(shape: Any, partition_shape: Any, partition_offset: Any, **_: Any) -> tuple[slice, ...]:
+    """A partition as a region. One that is of another tensor is refused, and the strategy then cuts the whole.
+
+    (An LSTM with `unit_forget_bias` asks three initializers of parts of its bias for a partition of all of it.)
+    """
+    region = tuple(slice(at, at + length) for at, length in zip(partition_offset, partition_shape, strict=True))
+    if len(region) != len(shape) or any(part.stop > length for part, length in zip(region, shape, strict=False)):
+        raise ValueError(
+            f"A partition must lie within the shape, {tuple(shape)}. "
+            f"Received: partition_shape={partition_shape}, partition_offset={partition_offset}."
+        )
+    return region
 
 
 def _make(source_class: type[Initializer]) -> Any:
