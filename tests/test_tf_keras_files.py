@@ -339,6 +339,8 @@ def test_patch_draws_the_same_weights(seed: int | None) -> None:
     runs = []
     for force, module in ((nullcontext, "tf_keras.src.initializers.initializers"), (F.patch, "fanin.tf_keras")):
         tf_keras.utils.set_random_seed(7 if seed is None else seed)
+        fanin.utils.set_random_seed(1)  # which is nothing to tf_keras
+        random.seed(7)
         if seed is None:
             backend._SEED_GENERATOR.generator = None
         with force():

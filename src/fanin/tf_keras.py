@@ -12,6 +12,7 @@ True
 
 from __future__ import annotations
 
+import random
 import threading
 from typing import Any
 
@@ -77,7 +78,8 @@ class _Carrier(Carrier, tf_keras.initializers.Initializer):
         shape = _known(shape)
         dtype = backend.floatx() if dtype is None else dtype
         layout = kwargs.pop("layout", None)
-        with _random.seeds_from(_their_generator()), released_calls(_patch.in_force):
+        generator = _their_generator() or (random if _patch.in_force else None)
+        with _random.seeds_from(generator), released_calls(_patch.in_force):
             if layout is not None:
                 return self._with_layout(shape, dtype, layout, kwargs)
             if {"partition_shape", "partition_offset"} <= kwargs.keys() and _shards_wholes():
