@@ -1,4 +1,4 @@
-"""tf_keras: an unchanged script gets the same weights from fanin, faster; and one initializer by name, in one layer."""
+"""tf_keras: an unchanged script gets the same weights from fanin; and one initializer by name, in one layer."""
 
 import os
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from fanin._words import suggestion
@@ -16,7 +17,7 @@ def translated_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments that a configuration of tf_keras, Keras 3 or fanin means for a class."""
     arguments = dict(config)
     arguments.pop("dtype", None)
-    parameters = inspect.signature(cls).parameters
+    parameters = _parameters(cls)
     for name in _AXES:
         if name in arguments and name not in parameters and arguments.pop(name) is not None:
             raise ValueError(
@@ -34,6 +35,12 @@ def translated_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
             f"{suggestion(unknown[0], parameters)}"
         )
     return arguments
+
+
+@lru_cache(maxsize=256)
+def _parameters(cls: type) -> Mapping[str, inspect.Parameter]:
+    """A class's arguments. To ask for them takes longer than all else that `from_config` does."""
+    return inspect.signature(cls).parameters
 
 
 def _first_seed(generator: Mapping[str, Any]) -> int | None:

@@ -279,15 +279,17 @@ class _Patch:
 
     def _populate_with_ours(self) -> None:
         self._populate()
-        table = their_initializers.LOCAL.ALL_OBJECTS
-        table.update({name: self._ours(theirs) for name, theirs in table.items()})
+        local: Any = their_initializers.LOCAL  # of each thread, and new with each `begin`
+        if getattr(local, "with_ours", None) is not local.ALL_OBJECTS:  # every `get` comes here
+            local.ALL_OBJECTS.update({name: self._ours(theirs) for name, theirs in local.ALL_OBJECTS.items()})
+            local.with_ours = local.ALL_OBJECTS
 
 
 _patch = _Patch()
 
 
 def patch() -> InForce:
-    """Has tf_keras use fanin's classes wherever it looks an initializer up, so that an unchanged script is faster.
+    """Has tf_keras use fanin's classes wherever it looks an initializer up, in a script that names none of them.
 
     From here on, in all threads, tf_keras's names of initializers ("he_normal" and all others), the defaults of its
     layers and the initializers of configurations and files are this module's classes. Unseeded ones take their seeds
