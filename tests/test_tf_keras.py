@@ -122,6 +122,28 @@ def test_default_dtype(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_same(kernel_of(F.HeNormal(seed=1)), kernel_of(fanin.HeNormal(seed=1), dtype=dtype))
 
 
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
+def test_eight_bits(dtype: str) -> None:
+    """Ones of eight bits, which tf_keras cannot make, are TensorFlow's too."""
+    tensor = F.Ones()((2, 3), dtype)
+    assert tensor.dtype.name == dtype
+    assert tensor.numpy().tobytes() == fanin.Ones()((2, 3), dtype).tobytes()
+
+
+def test_calls_are_left_to_python() -> None:
+    """Within a function that becomes a graph TensorFlow converts Python's code, but none of fanin's."""
+    frames: list[str] = []
+
+    def make() -> Any:
+        frames.extend(each.function for each in inspect.stack())
+        return np.zeros((2, 3), np.float32)
+
+    initializer = F.as_tf_keras(Given(make))
+    tf.function(lambda: initializer((2, 3)))()
+    assert "_array" in frames
+    assert not {"tf____call__", "tf___array"} & set(frames)
+
+
 def shape_of_tensors(shape: Any) -> Any:
     """A shape each of whose lengths is a tensor."""
     return tuple(map(tf.constant, shape))

@@ -47,12 +47,12 @@ def to_tensorflow(array: np.ndarray) -> Any:
 
 
 def _eager_tensorflow(tf: Any, array: np.ndarray) -> Any:
-    if not array.size or array.dtype.name in ("int4", "uint4"):  # no memory to share; four bits to a byte
-        return tf.constant(array)
     share = tf.experimental.dlpack.from_dlpack
-    if array.dtype.name not in ML_DTYPES:
-        return share(array.__dlpack__())
-    return tf.bitcast(share(array.view(_BITS[array.itemsize]).__dlpack__()), tf.as_dtype(array.dtype.name))
+    if array.size and array.dtype.name == "bfloat16":
+        return tf.bitcast(share(array.view(np.uint16).__dlpack__()), tf.bfloat16)
+    if not array.size or array.dtype.name in ML_DTYPES:  # no memory to share; dtypes that DLPack or bitcast has not
+        return tf.constant(array)
+    return share(array.__dlpack__())
 
 
 def to_torch(array: np.ndarray) -> Any:
