@@ -105,7 +105,7 @@ def make_array(
     >>> kernel = fanin.jax.make_array(fanin.GlorotUniform(seed=1), (8192, 64), "bfloat16", sharding)
     """
     source = drawing_source_of(initializer)
-    maker = _Maker(source, checked_shape(shape), _canonical(_dtypes.resolve(dtype)), layout)
+    maker = _Maker(source, checked_shape(shape), _canonical(dtype), layout)
     if source._is_random and source._seed is None and jax.process_count() > 1:
         raise ValueError(
             f"An initializer must have a seed where several processes make one array. Received: {source!r} in process "
