@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fanin import distributions, initializers, utils
+    from fanin import distributions, initializers, plans, recipes, utils
     from fanin.base import SeededInitializer
     from fanin.distributions import Distribution
     from fanin.initializers import (
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         variance_scaling,
         zeros,
     )
+    from fanin.recipes import Recipe
     from fanin.settings import config
 
 __version__ = "0.1.0"
@@ -62,6 +63,7 @@ __all__ = [
     "Orthogonal",
     "RandomNormal",
     "RandomUniform",
+    "Recipe",
     "SeededInitializer",
     "TruncatedNormal",
     "VarianceScaling",
@@ -82,8 +84,10 @@ __all__ = [
     "lecun_uniform",
     "ones",
     "orthogonal",
+    "plans",
     "random_normal",
     "random_uniform",
+    "recipes",
     "serialize",
     "truncated_normal",
     "utils",
@@ -94,10 +98,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Loads a public name at its first use: `fanin --help` then needs no NumPy."""
-    if name in ("distributions", "initializers", "utils"):
+    if name in ("distributions", "initializers", "plans", "recipes", "utils"):
         return import_module(f"fanin.{name}")
     if name in __all__:
-        for home in ("initializers", "distributions", "settings"):
+        for home in ("initializers", "distributions", "recipes", "settings"):
             module = import_module(f"fanin.{home}")
             if hasattr(module, name):
                 return globals().setdefault(name, getattr(module, name))

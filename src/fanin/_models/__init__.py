@@ -1,0 +1,109 @@
+"""Models of each framework described as parameters, and filled. Nothing of a framework is imported before it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fanin import _dtypes
+from fanin._layouts import keras_axes
+from fanin._parameters import ROLES, Parameter, stripped
+from fanin._shapes import checked_shape, fans
+from fanin._words import suggestion
+from fanin.plans import Found
+
+_KEYS = ("path", "shape", "dtype", "layer", "role", "layout", "fan_in", "fan_out", "blocks", "tied")
+
+
+def describe(model: Any, **options: Any) -> Found:
+    """A model's parameters; those of a list as they are given there."""
+    if isinstance(model, Found):
+        return model
+    for package, classes in (("torch", "torch.nn.Module"), ("tf_keras", "tf_keras.layers.Layer"), ("keras", "keras.Layer")):
+        if package in sys.modules and isinstance(model, _attribute(sys.modules[package], classes)):
+            return importlib.import_module(f"fanin._models.{package}").describe(model)
+    if isinstance(model, Sequence) and model and all(isinstance(each, Mapping) and "path" in each for each in model):
+        return described_list(model)
+    if "jax" in sys.modules:
+        return importlib.import_module("fanin._models.jax").describe(model, **options)
+    raise TypeError(
+        "A plan needs a model: a torch.nn.Module, a model of Keras, a module or tree of JAX, or a list of dicts with "
+        f"`path` and `shape`. Received: {type(model).__name__}."
+    )
+
+
+def _attribute(module: Any, path: str) -> Any:
+    for name in path.split(".")[1:]:
+        module = getattr(module, name, None)
+    return module or ()
+
+
+def described_list(entries: Sequence[Mapping[str, Any]], model: str = "a list of shapes") -> Found:
+    """Parameters as plain data says them: `path` and `shape`, and what else is known.
+
+    Raises:
+        ValueError, TypeError: with the entry.
+    """
+    parameters = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            parameters.append(_described(entry))
+        except (TypeError, ValueError, KeyError) as error:
+            text = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"Entry {number} of the list, {entry.get('path', '?')!r}: {text}") from None
+    paths = [parameter.path for parameter in parameters]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice is not None:
+        raise ValueError(f"Each path must be there once. Received: {twice!r} twice.")
+    return Found(tuple(parameters), model)
+
+
+def _described(entry: Mapping[str, Any]) -> Parameter:
+    for key in entry:
+        if key not in _KEYS:
+            hint = suggestion(key, _KEYS) or f" There are {', '.join(_KEYS)}."
+            raise ValueError(f"Unknown key {key!r}.{hint}")
+    shape, dtype = checked_shape(entry["shape"]), _dtypes.resolve(entry.get("dtype"))
+    if not isinstance(entry["path"], str) or not entry["path"]:
+        raise TypeError(f"`path` must be a string. Received: {entry['path']!r}.")
+    path = stripped(entry["path"])
+    leaf = path.rpartition(".")[2]
+    role = entry.get("role", role_of_name(leaf, shape))
+    if role not in ROLES:
+        hint = suggestion(role, ROLES) or f" There are {', '.join(ROLES)}."
+        raise ValueError(f"Unknown role {role!r}.{hint}")
+    axes = keras_axes(entry["layout"], len(shape)) if "layout" in entry else None
+    known = {} if axes is None else dict(zip(("fan_in", "fan_out"), fans(tuple(shape[axis] for axis in axes)), strict=True))
+    known |= {key: entry[key] for key in ("fan_in", "fan_out") if key in entry}
+    both = (known["fan_in"], known["fan_out"]) if len(known) == 2 else None
+    tied = tuple(stripped(each) for each in entry.get("tied", ()))
+    blocks = tuple(entry.get("blocks", ()))
+    layer = entry.get("layer", "")
+    return Parameter(path, shape, dtype, layer, (), role, axes, both, blocks=blocks, tied=tied, known=known)
+
+
+# What these last components of a path say by themselves, in the frameworks that use them.
+_NAMED_ROLES = {
+    "bias": "bias",
+    "gamma": "scale",
+    "beta": "offset",
+    "scale": "scale",
+    "running_mean": "mean",
+    "running_var": "variance",
+    "moving_mean": "mean",
+    "moving_variance": "variance",
+    "num_batches_tracked": "count",
+    "embedding": "embedding",
+    "embeddings": "embedding",
+    "kernel": "kernel",
+    "recurrent_kernel": "recurrent_kernel",
+}
+
+
+def role_of_name(leaf: str, shape: tuple[int, ...]) -> str:
+    """The role of a parameter of which only name and shape are known; "other" where these do not say it."""
+    if leaf == "weight" and len(shape) == 1:
+        return "scale"
+    return _NAMED_ROLES.get(leaf, "other")

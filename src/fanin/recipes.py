@@ -1,0 +1,660 @@
+"""Recipes: a seed and ordered rules that say which initializer each parameter of a model gets.
+
+>>> import fanin
+>>> recipe = fanin.Recipe([
+...     {"path": "*.c_proj.weight", "initializer": "random_normal", "stddev": "0.02 / sqrt(2 * n_layers)"},
+...     {"role": ["kernel", "embedding"], "initializer": "random_normal", "stddev": 0.02},
+...     {"role": "scale", "initializer": "ones"},
+...     {"role": ["bias", "offset"], "initializer": "zeros"},
+... ], seed=1)
+>>> plan = recipe.plan([
+...     {"path": "h.0.attn.c_proj.weight", "shape": [64, 64], "role": "kernel", "layout": "keras"},
+...     {"path": "h.0.attn.c_proj.bias", "shape": [64], "role": "bias"},
+... ])
+>>> print(plan.entries[0].initializer)
+RandomNormal(mean=0.0, stddev=0.01414213562373095, seed=7250962377376562432)
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fanin import initializers, plans
+from fanin._expressions import VARIABLES, Expression
+from fanin._parameters import ROLES, NameMap, Parameter, glob
+from fanin._random import checked_seed
+from fanin._recipe_files import NotReadable, Source, read, written
+from fanin._words import suggestion
+from fanin.base import Initializer, SeededInitializer
+
+KEEP = "keep"  # in place of an initializer: the parameter stays as it is
+PRESETS = ("bert", "flax", "gpt2", "keras", "llama", "mup", "resnet", "t5", "torch", "vit")
+
+_CONDITIONS = {
+    "path": "a glob, or several, of the parameter's path; * stands for any text, dots among it",
+    "regex": "a regular expression that the whole path must match",
+    "layer": "a glob, or several, of the type of its layer, such as Linear",
+    "within": "a glob, or several, of the type of any layer around that one",
+    "role": f"one of {', '.join(ROLES)}, or several",
+    "rank": "the number of its axes, or several",
+    "block": "a glob of the name of a block of a fused parameter, such as forget or query",
+}
+_SETTINGS = {
+    "name": "a name for the rule, for tables and messages",
+    "initializer": "the name of an initializer, or keep",
+    "layout": 'the order of its axes where the table of layers has none: "keras", "torch" or Keras\'s axes',
+    "fan_in": "the fan-in, a number or an expression, in place of the table's",
+    "fan_out": "the fan-out, likewise",
+    "blocks": "the names of the equal blocks that it is made of along its outputs; each is drawn by itself",
+}
+_TOP = ("seed", "description", "sources", "constants", "rules")
+_TEXTS = {"mode", "distribution"}  # arguments that are words, not numbers
+_CLASSES = {cls.__name__: cls for cls in initializers.CLASSES}
+
+
+class Mistake(NamedTuple):
+    """One mistake of a recipe.
+
+    Attributes:
+        file: the file's name, None for a recipe made in Python.
+        line: the line in the file.
+        rule: the rule in words, "" for what is not in a rule.
+        problem: what is wrong, and what to do.
+    """
+
+    file: str | None
+    line: int | None
+    rule: str
+    problem: str
+
+    def __str__(self) -> str:
+        place = "" if self.file is None else f"{self.file}:{self.line or 1}"
+        return ": ".join(filter(None, [", ".join(filter(None, [place, self.rule])), self.problem]))
+
+
+class RecipeError(ValueError):
+    """A recipe with mistakes; the message has all of them.
+
+    Attributes:
+        mistakes: a tuple of `Mistake`.
+    """
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        count = f"{len(self.mistakes)} mistakes" if len(self.mistakes) > 1 else "a mistake"
+        super().__init__(f"The recipe has {count}.\n" + "\n".join(f"  {each}" for each in self.mistakes))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.mistakes,)
+
+
+class _Checker:
+    """Collects the mistakes of a recipe's data, and what could be read in spite of them."""
+
+    def __init__(self, source: Source, constants: Mapping[str, float]) -> None:
+        self.source, self.constants = source, constants
+        self.mistakes: list[Mistake] = []
+        self.number: int | None = None
+        self.label = ""
+
+    def add(self, problem: str, key: str | None = None) -> None:
+        line = self.source.line(self.number, key)
+        self.mistakes.append(Mistake(self.source.file, line, self.label, problem))
+
+    def in_rule(self, number: int | None, data: Any = None) -> None:
+        """Says which rule the following is about."""
+        self.number = number
+        name = data.get("name") if isinstance(data, Mapping) else None
+        named = f' ("{name}")' if isinstance(name, str) else ""
+        self.label = "" if number is None else f"rule {number + 1}{named}"
+
+    def strings(self, data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+        """One string or a list of them."""
+        value = data.get(key)
+        if value is None:
+            return ()
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, (list, tuple)) or not values or not all(isinstance(v, str) and v for v in values):
+            self.add(f"`{key}` must be {_CONDITIONS.get(key) or _SETTINGS[key]}. Received: {key} = {value!r}.", key)
+            return ()
+        return tuple(values)
+
+    def expression(self, key: str, value: Any) -> Any:
+        """A number, or an expression that is one."""
+        if isinstance(value, str):
+            try:
+                return Expression(value, self.constants)
+            except ValueError as error:
+                self.add(f"`{key}`: {error}", key)
+                return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            self.add(f"`{key}` must be a number or an expression. Received: {key} = {value!r}.", key)
+            return None
+        return value
+
+
+class Rule:
+    """One rule of a recipe: conditions, all of which a parameter must meet, and what it gets then.
+
+    Args:
+        **data: the keys of a rule. Conditions: `path`, `regex`, `layer`, `within`, `role`, `rank`, `block`. What to do:
+            `initializer` and the initializer's own arguments, numbers or expressions; `name`, `layout`, `fan_in`,
+            `fan_out`, `blocks`.
+
+    Raises:
+        RecipeError: with every mistake.
+
+    >>> from fanin.recipes import Rule
+    >>> Rule(role="kernel", initializer="he_normal")
+    Rule(role='kernel', initializer='he_normal')
+    """
+
+    def __init__(self, **data: Any) -> None:
+        checker = _Checker(Source(), data.pop("_constants", {}))
+        checker.in_rule(data.pop("_number", None), data)
+        self._read(checker, data)
+        if checker.mistakes:
+            raise RecipeError(checker.mistakes)
+
+    @classmethod
+    def _checked(cls, checker: _Checker, data: Any) -> Rule | None:
+        """A rule of a recipe's data; None, and mistakes in the checker, if it is none."""
+        if isinstance(data, Rule):
+            data = data._data
+        if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
+            checker.add(f"A rule must be a table of keys and values. Received: {data!r}.")
+            return None
+        before = len(checker.mistakes)
+        rule = cls.__new__(cls)
+        rule._read(checker, dict(data))
+        return rule if len(checker.mistakes) == before else None
+
+    def _read(self, checker: _Checker, data: dict[str, Any]) -> None:
+        self._data = data
+        self.number = checker.number
+        self.line = checker.source.line(checker.number) if checker.number is not None else None
+        self.name = data.get("name")
+        if self.name is not None and not isinstance(self.name, str):
+            checker.add(f"`name` must be a string. Received: name = {self.name!r}.", "name")
+        self._read_conditions(checker, data)
+        self._read_initializer(checker, data)
+        self._read_overrides(checker, data)
+
+    def _read_conditions(self, checker: _Checker, data: dict[str, Any]) -> None:
+        if not any(key in data for key in _CONDITIONS):
+            checker.add(f'A rule needs a condition: {", ".join(_CONDITIONS)}. For all parameters write path = "*".')
+        self._paths = [glob(pattern) for pattern in checker.strings(data, "path")]
+        self._layers = [glob(pattern) for pattern in checker.strings(data, "layer")]
+        self._within = [glob(pattern) for pattern in checker.strings(data, "within")]
+        blocks = checker.strings(data, "block")
+        self._blocks = [glob(pattern) for pattern in blocks]
+        self._roles = checker.strings(data, "role")
+        for role in self._roles:
+            if role not in ROLES:
+                hint = suggestion(role, ROLES) or f" There are {', '.join(ROLES)}."
+                checker.add(f"Unknown role {role!r}.{hint}", "role")
+        self._regex = None
+        if "regex" in data:
+            try:
+                self._regex = re.compile(data["regex"])
+            except (re.error, TypeError, RecursionError) as error:
+                checker.add(f"`regex` must be a regular expression ({error}). Received: {data['regex']!r}.", "regex")
+        ranks = data.get("rank", [])
+        ranks = list(ranks) if isinstance(ranks, (list, tuple)) else [ranks]
+        if not all(type(rank) is int and rank >= 0 for rank in ranks):
+            checker.add(f"`rank` must be a number of axes, or several. Received: rank = {data['rank']!r}.", "rank")
+        self._ranks = ranks
+
+    def _read_initializer(self, checker: _Checker, data: dict[str, Any]) -> None:
+        self._given: Initializer | None = None
+        self._class: type[Initializer] | None = None
+        self._arguments: dict[str, Any] = {}
+        arguments = {key: value for key, value in data.items() if key not in _CONDITIONS and key not in _SETTINGS}
+        value = data.get("initializer")
+        if value is None:
+            checker.add("A rule needs an `initializer`, such as initializer = \"he_normal\", or \"keep\".", "initializer")
+        elif value == KEEP:
+            pass
+        elif isinstance(value, str):
+            found = initializers.NAMES.get(value)
+            if found is None or found is Initializer:
+                hint = suggestion(value, [*initializers.NAMES, KEEP]) or " `fanin show --list` has all names."
+                checker.add(f"Unknown initializer {value!r}.{hint}", "initializer")
+                arguments = {key: None for key in arguments if suggestion(key, [*_CONDITIONS, *_SETTINGS])}
+            else:
+                self._class = found
+        else:
+            self._read_object(checker, value)
+        known = () if self._class is None else [each for each in _parameters_of(self._class) if each != "seed"]
+        for key in arguments:
+            if key not in known:
+                self._unknown_key(checker, key, known)
+        if self._class is not None:
+            self._read_arguments(checker, {key: value for key, value in arguments.items() if key in known})
+
+    def _read_object(self, checker: _Checker, value: Any) -> None:
+        """An initializer itself, or its configuration; its seed would be everyone's."""
+        try:
+            found = initializers.get(value)
+            found = getattr(found, "source", found)
+        except (TypeError, ValueError) as error:
+            checker.add(str(error), "initializer")
+            return
+        if not isinstance(found, Initializer) or type(found).distribution is Initializer.distribution:
+            checker.add(
+                "`initializer` must be a name or an initializer that says what to draw, by its method `distribution`. "
+                f"Received: {value!r}.",
+                "initializer",
+            )
+        elif found._seed is not None:
+            checker.add(
+                "An initializer of a rule must have no seed: each parameter's comes from the recipe's and its name. "
+                f"Received: {found!r}.",
+                "initializer",
+            )
+        else:
+            self._given = found
+
+    def _unknown_key(self, checker: _Checker, key: str, arguments: Iterable[str]) -> None:
+        if key == "seed":
+            checker.add("A rule has no seed: each parameter's comes from the recipe's seed and its name.", key)
+            return
+        known = [*_CONDITIONS, *_SETTINGS, *arguments]
+        hint = suggestion(key, known)
+        if not hint:
+            of = f"the arguments {', '.join(arguments)}" if arguments else "no arguments"
+            hint = f" There are {', '.join([*_CONDITIONS, *_SETTINGS])}; the initializer has {of}."
+        checker.add(f"Unknown key {key!r}.{hint}", key)
+
+    def _read_arguments(self, checker: _Checker, arguments: dict[str, Any]) -> None:
+        assert self._class is not None
+        constructed = {}
+        for key, value in arguments.items():
+            numeric = key not in _TEXTS and not (self._class is _CLASSES["Constant"] and not isinstance(value, str))
+            found = checker.expression(key, value) if numeric else value
+            if found is None:
+                return
+            self._arguments[key] = found
+            constructed[key] = 1.0 if isinstance(found, Expression) else found
+        try:
+            self._class(**constructed)  # which checks what is given as numbers and words
+        except (TypeError, ValueError) as error:
+            key = next((each for each in arguments if f"`{each}`" in str(error)), "initializer")
+            checker.add(str(error), key)
+
+    def _read_overrides(self, checker: _Checker, data: dict[str, Any]) -> None:
+        self.layout = data.get("layout")
+        if isinstance(self.layout, str) and self.layout not in ("keras", "torch"):
+            hint = suggestion(self.layout, ["keras", "torch"])
+            checker.add(f"`layout` must be {_SETTINGS['layout']}. Received: {self.layout!r}.{hint}", "layout")
+        elif isinstance(self.layout, (list, tuple)):
+            if not all(type(axis) is int for axis in self.layout) or len(set(self.layout)) != len(self.layout):
+                checker.add(f"`layout` must be {_SETTINGS['layout']}. Received: {self.layout!r}.", "layout")
+            self.layout = tuple(self.layout)
+        elif self.layout is not None and not isinstance(self.layout, str):
+            checker.add(f"`layout` must be {_SETTINGS['layout']}. Received: {self.layout!r}.", "layout")
+        self._fans = tuple(
+            checker.expression(key, data[key]) if key in data else None for key in ("fan_in", "fan_out")
+        )
+        self.blocks = checker.strings(data, "blocks")
+        if len(set(self.blocks)) != len(self.blocks) or len(self.blocks) == 1 or isinstance(data.get("blocks"), str):
+            checker.add(f"`blocks` must be two or more different names. Received: {data['blocks']!r}.", "blocks")
+
+    def matches(self, parameter: Parameter, name: str) -> bool:
+        """Whether a parameter meets all conditions but that of `block`."""
+        paths = {parameter.path, name, *parameter.tied}
+        if parameter.part is not None:
+            paths.add(parameter.part.path)
+        return (
+            (not self._paths or any(pattern.match(path) for pattern in self._paths for path in paths))
+            and (self._regex is None or any(self._regex.fullmatch(path) for path in paths))
+            and (not self._layers or any(pattern.match(parameter.layer) for pattern in self._layers))
+            and (not self._within or any(p.match(each) for p in self._within for each in parameter.within))
+            and (not self._roles or parameter.role in self._roles)
+            and (not self._ranks or len(parameter.shape) in self._ranks)
+        )
+
+    @property
+    def by_block(self) -> bool:
+        """Whether it is about blocks of fused parameters, each of which it draws by itself."""
+        return bool(self._blocks or self.blocks)
+
+    def matches_block(self, block: str) -> bool:
+        """Whether it is about this block."""
+        return not self._blocks or any(pattern.match(block) for pattern in self._blocks)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether parameters stay as they are."""
+        return self._data["initializer"] == KEEP
+
+    def make(self, known: Mapping[str, float], seed: int) -> Initializer:
+        """The initializer, with its expressions evaluated and the recipe's seed.
+
+        Raises:
+            ValueError, TypeError: an expression has no value here, or one that the initializer does not take.
+        """
+        if self._given is not None:
+            config = self._given.get_config()
+            if isinstance(self._given, SeededInitializer) and "seed" in config:
+                return type(self._given).from_config({**config, "seed": seed})
+            return self._given
+        assert self._class is not None
+        arguments = {
+            key: value.value(known) if isinstance(value, Expression) else value
+            for key, value in self._arguments.items()
+        }
+        seeds = {"seed": seed} if self._class._is_random else {}
+        return self._class(**arguments, **seeds)
+
+    def fans(self, known: Mapping[str, float]) -> tuple[float | None, float | None]:
+        """The fans that the rule itself says."""
+        first, second = (each.value(known) if isinstance(each, Expression) else each for each in self._fans)
+        return first, second
+
+    def as_dict(self) -> dict[str, Any]:
+        """The rule's keys, as plain data.
+
+        Raises:
+            TypeError: its initializer is of a class that no file can name.
+        """
+        data = {key: list(value) if isinstance(value, tuple) else value for key, value in self._data.items()}
+        if self._given is not None:
+            if type(self._given) not in initializers.CLASSES:
+                raise TypeError(
+                    "Only fanin's own initializers have names that a file can hold. "
+                    f"Received: {self.label} with {self._given!r}."
+                )
+            config = {key: value for key, value in self._given.get_config().items() if key != "seed"}
+            data = {**data, "initializer": type(self._given).__name__, **config}
+        return data
+
+    @property
+    def label(self) -> str:
+        """The rule in a few words: its number, line and name."""
+        number = "" if self.number is None else f" {self.number + 1}"
+        line = "" if self.line is None else f" (line {self.line})"
+        return f"rule{number}{line}" + (f" “{self.name}”" if self.name else "")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Rule):
+            return NotImplemented
+        return repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __repr__(self) -> str:
+        return f"Rule({', '.join(f'{key}={value!r}' for key, value in self._data.items())})"
+
+
+def _parameters_of(cls: type[Initializer]) -> list[str]:
+    return list(inspect.signature(cls).parameters)
+
+
+class Recipe:
+    """A seed and ordered rules: which initializer each parameter of a model gets. The first rule that matches counts.
+
+    Every parameter's values are a function of the seed, its name and the index alone: neither the order of the
+    parameters nor what else is in the model matters.
+
+    Args:
+        rules: rules, as `Rule` or as dicts with the same keys, in order.
+        seed: an integer in [-2**63, 2**63 - 1].
+        constants: numbers by name, for the rules' expressions. `n_layers` may be among them, for a piece of a model.
+        description: what the recipe is for, in a sentence.
+        sources: where its rules come from.
+
+    Raises:
+        RecipeError: the recipe has mistakes; it has all of them. (A ValueError.)
+
+    >>> import fanin
+    >>> recipe = fanin.Recipe([{"path": "*", "initializer": "random_normal", "stddev": "1 / width"}],
+    ...                       seed=1, constants={"width": 64})
+    >>> print(recipe.to_toml())
+    seed = 1
+    <BLANKLINE>
+    [constants]
+    width = 64
+    <BLANKLINE>
+    [[rules]]
+    path = "*"
+    initializer = "random_normal"
+    stddev = "1 / width"
+    <BLANKLINE>
+    """
+
+    seed: int
+    rules: tuple[Rule, ...]
+    constants: dict[str, float]
+    description: str
+    sources: tuple[str, ...]
+
+    def __init__(
+        self,
+        rules: Iterable[Any],
+        seed: int = 0,
+        *,
+        constants: Mapping[str, float] | None = None,
+        description: str = "",
+        sources: Iterable[str] = (),
+    ) -> None:
+        data = {"rules": rules, "seed": seed, "constants": constants or {}, "description": description}
+        self._read({**data, "sources": [sources] if isinstance(sources, str) else list(sources)}, Source())
+
+    def _read(self, data: Any, source: Source) -> None:
+        if not isinstance(data, Mapping):
+            raise RecipeError([Mistake(source.file, 1, "", f"A recipe must have {', '.join(_TOP)}. Received: {data!r}.")])
+        constants = data.get("constants", {})
+        checker = _Checker(source, constants if isinstance(constants, Mapping) else {})
+        for key in data:
+            if key not in _TOP:
+                hint = suggestion(key, _TOP) or f" A recipe has {', '.join(_TOP)}."
+                checker.add(f"Unknown key {key!r}.{hint}", str(key))
+        self.seed = self._checked_seed(checker, data.get("seed", 0))
+        self.description = data.get("description", "")
+        if not isinstance(self.description, str):
+            checker.add(f"`description` must be a string. Received: {self.description!r}.", "description")
+        sources = data.get("sources", [])
+        if not isinstance(sources, (list, tuple)) or not all(isinstance(each, str) for each in sources):
+            checker.add(f"`sources` must be a list of strings. Received: {sources!r}.", "sources")
+            sources = []
+        self.sources = tuple(sources)
+        self.constants = self._checked_constants(checker, constants)
+        self.rules = self._checked_rules(checker, data.get("rules"))
+        self.file = source.file
+        if checker.mistakes:
+            raise RecipeError(checker.mistakes)
+
+    @staticmethod
+    def _checked_seed(checker: _Checker, seed: Any) -> int:
+        try:
+            if seed is None:
+                raise ValueError("`seed` must be an integer. Received: seed=None.")
+            return checked_seed(seed) or 0
+        except (TypeError, ValueError) as error:
+            checker.add(str(error).replace(" or None", ""), "seed")
+            return 0
+
+    @staticmethod
+    def _checked_constants(checker: _Checker, constants: Any) -> dict[str, float]:
+        if not isinstance(constants, Mapping):
+            checker.add(f"`constants` must be a table of numbers. Received: {constants!r}.", "constants")
+            return {}
+        found = {}
+        for name, value in constants.items():
+            key = f"constants.{name}"
+            if not isinstance(name, str) or not name.isidentifier() or name == "config":
+                checker.add(f"A constant's name must be an identifier other than config. Received: {name!r}.", key)
+            elif name in VARIABLES and name != "n_layers":
+                checker.add(f"A constant must not be named as a variable. Received: {name!r}.", key)
+            elif isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
+                checker.add(f"A constant must be a finite number. Received: {name} = {value!r}.", key)
+            else:
+                found[name] = value
+        return found
+
+    @staticmethod
+    def _checked_rules(checker: _Checker, rules: Any) -> tuple[Rule, ...]:
+        if isinstance(rules, (str, bytes, Mapping)) or not isinstance(rules, Iterable):
+            checker.add(f"A recipe needs `rules`, a list of them. Received: {rules!r}.", "rules")
+            return ()
+        found = []
+        rules = list(rules)
+        if not rules:
+            checker.add("A recipe needs at least one rule. Received: none.", "rules")
+        for number, data in enumerate(rules):
+            checker.in_rule(number, data)
+            rule = Rule._checked(checker, data)
+            if rule is not None:
+                found.append(rule)
+        checker.in_rule(None)
+        return tuple(found)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        """A recipe from what `as_dict` returns: `seed`, `rules`, `constants`, `description`, `sources`.
+
+        Raises:
+            RecipeError: with every mistake.
+
+        >>> import fanin
+        >>> fanin.Recipe.from_dict({"seed": 3, "rules": [{"path": "*", "initializer": "zeros"}]})
+        Recipe([Rule(path='*', initializer='zeros')], seed=3)
+        """
+        recipe = cls.__new__(cls)
+        recipe._read(data, Source())
+        return recipe
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, seed: int | None = None) -> Recipe:
+        """A recipe from a TOML or YAML file.
+
+        Args:
+            path: a file that ends in .toml, .yaml or .yml (which needs PyYAML: `pip install 'fanin[yaml]'`).
+            seed: another seed than the file's.
+
+        Raises:
+            RecipeError: with every mistake, its line and its rule.
+            OSError: the file cannot be read.
+        """
+        path = Path(path)
+        try:
+            data, source = read(path)
+        except NotReadable as error:
+            raise RecipeError([Mistake(path.name, error.line, "", str(error))]) from None
+        recipe = cls.__new__(cls)
+        recipe._read(data, source)
+        return recipe if seed is None else recipe.with_seed(seed)
+
+    @classmethod
+    def preset(cls, name: str, seed: int = 0, **constants: float) -> Recipe:
+        """One of the recipes that come with fanin: bert, flax, gpt2, keras, llama, mup, resnet, t5, torch or vit.
+
+        Args:
+            name: the preset's name. Its file, with its sources, is printed by `fanin recipe new --preset NAME`.
+            seed: the seed.
+            **constants: other values for the preset's constants.
+
+        Raises:
+            ValueError: no such preset, or no such constant in it.
+
+        >>> import fanin
+        >>> fanin.Recipe.preset("gpt2", seed=1).description
+        'GPT-2, and transformers made after it'
+        """
+        recipe = cls.load(preset_path(name), seed=seed)
+        for constant in constants:
+            if constant not in recipe.constants:
+                there = ", ".join(recipe.constants) or "none"
+                raise ValueError(
+                    f"A constant must be one of the preset's, which are: {there}. Received: {constant!r}."
+                    f"{suggestion(constant, recipe.constants)}"
+                )
+        return cls.from_dict({**recipe.as_dict(), "constants": {**recipe.constants, **constants}}) if constants else recipe
+
+    def with_seed(self, seed: int) -> Recipe:
+        """The same rules with another seed."""
+        checker = _Checker(Source(), {})
+        other = type(self).__new__(type(self))
+        vars(other).update(vars(self))
+        other.seed = self._checked_seed(checker, seed)
+        if checker.mistakes:
+            raise RecipeError(checker.mistakes)
+        return other
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as plain data, which `from_dict` takes.
+
+        Raises:
+            TypeError: an initializer is of a class that no file can name.
+        """
+        data: dict[str, Any] = {"seed": self.seed}
+        if self.description:
+            data["description"] = self.description
+        if self.sources:
+            data["sources"] = list(self.sources)
+        if self.constants:
+            data["constants"] = dict(self.constants)
+        data["rules"] = [rule.as_dict() for rule in self.rules]
+        return data
+
+    def to_toml(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The recipe as TOML, which `load` reads; written to a file, too, if a path is given."""
+        text = written(self.as_dict())
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def plan(self, model: Any, *, names: Any = None, layers: Any = None) -> plans.Plan:
+        """What each parameter of a model would get. Nothing is drawn.
+
+        Args:
+            model: a module of PyTorch, a model of tf_keras or Keras 3, a module of flax.nnx or equinox or a tree of
+                arrays or shapes of JAX; or a list of dicts with `path` and `shape`, and `dtype`, `layer`, `role`,
+                `layout`, `fan_in` and `fan_out` where they are known.
+            names: under which names parameters are drawn, where those are not their paths: a mapping of globs to names,
+                in which each `*` stands for what it stands for in the glob, or a function of a parameter. Models of
+                different frameworks get the same weights where names are the same.
+            layers: for trees of flax.linen, what `fanin.jax.layers_of` found.
+
+        Returns:
+            A `Plan`. What stands in the way of its execution is in `plan.problems` and `plan.unmatched`.
+
+        >>> import fanin
+        >>> recipe = fanin.Recipe([{"path": "*", "initializer": "random_normal"}])
+        >>> recipe.plan([{"path": "w", "shape": [2, 3]}]).entries[0].name
+        'w'
+        """
+        from fanin import _models
+
+        found = _models.describe(model, **({} if layers is None else {"layers": layers}))
+        return self.plan_of(found, names=names)
+
+    def plan_of(self, found: Any, *, names: Any = None) -> plans.Plan:
+        """The plan for parameters that have been found already, a `plans.Found`."""
+        return plans.made(self, found, NameMap(names))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Recipe):
+            return NotImplemented
+        return (self.seed, self.rules, self.constants) == (other.seed, other.rules, other.constants)
+
+    def __hash__(self) -> int:
+        return hash((self.seed, self.rules))
+
+    def __repr__(self) -> str:
+        constants = f", constants={self.constants!r}" if self.constants else ""
+        return f"Recipe({list(self.rules)!r}, seed={self.seed}{constants})"
+
+
+def preset_path(name: str) -> Path:
+    """The file of a preset."""
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ValueError(f"A preset must be one of {', '.join(PRESETS)}. Received: {name!r}.{suggestion(name, PRESETS)}")
+    return Path(__file__).parent / "presets" / f"{name}.toml"
