@@ -20,6 +20,7 @@ VARIABLES = {
     "fan_in": "the units that feed one output of its layer",
     "fan_out": "the units that one input of its layer feeds",
     "units": "the units of its recurrent layer, or the outputs of any other",
+    "inputs": "the input units or channels of its layer",
     "groups": "the groups of its convolution, 1 without",
     "receptive_field": "the positions that its convolution's window covers, 1 for other layers",
     "rank": "the number of its axes",

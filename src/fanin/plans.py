@@ -199,7 +199,7 @@ class Entry:
                 first, last = max(low, start), min(high, start + length)
                 view.append(slice(first - start, max(first, last) - start))
                 begins.append(first - low)
-            piece = kernel[tuple(view)]
+            piece = kernel[(*view, ...)]  # the dots keep a 0-d array an array
             if piece.size:
                 draw.fill(piece, tuple(begins))
 

@@ -29,7 +29,7 @@ from fanin._expressions import VARIABLES, Expression
 from fanin._parameters import ROLES, NameMap, Parameter, glob
 from fanin._random import checked_seed
 from fanin._recipe_files import NotReadable, Source, read, written
-from fanin._words import suggestion
+from fanin._words import shown, suggestion
 from fanin.base import Initializer, SeededInitializer
 
 KEEP = "keep"  # in place of an initializer: the parameter stays as it is
@@ -658,3 +658,11 @@ def preset_path(name: str) -> Path:
     if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"A preset must be one of {', '.join(PRESETS)}. Received: {name!r}.{suggestion(name, PRESETS)}")
     return Path(__file__).parent / "presets" / f"{name}.toml"
+
+
+def checked_recipe(recipe: Any) -> Recipe:
+    """The recipe, if it is one."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    hint = f" Write Recipe.preset({recipe!r})." if str(recipe) in PRESETS else " Load a file by Recipe.load(path)."
+    raise TypeError(f"`recipe` must be a fanin.Recipe. Received: {shown(recipe)}.{hint if isinstance(recipe, str) else ''}")

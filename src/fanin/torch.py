@@ -22,6 +22,7 @@ True
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, SupportsIndex
 
 from fanin import _foreign, initializers
@@ -29,9 +30,13 @@ from fanin._arrays import overlaps_itself
 from fanin._layouts import keras_axes
 from fanin._words import missing
 from fanin.base import drawing_source_of
+from fanin.recipes import Recipe, checked_recipe
 
 try:
     import torch
+
+    from fanin._models import torch as _models
+    from fanin._models.report import Report
 except ModuleNotFoundError as error:
     raise missing(error, "torch", "PyTorch", extra="torch") from error
 
@@ -43,6 +48,7 @@ __all__ = [
     "he_normal_",
     "he_uniform_",
     "identity_",
+    "initialize",
     "lecun_normal_",
     "lecun_uniform_",
     "ones_",
@@ -203,3 +209,66 @@ def orthogonal_(
 ) -> torch.Tensor:
     """Fills a weight with an orthogonal matrix: `fanin.Orthogonal`."""
     return fill_(tensor, initializers.Orthogonal(gain, seed), layout=layout)
+
+
+def initialize(
+    module: torch.nn.Module,
+    recipe: Recipe,
+    *,
+    device: Any = None,
+    only: Any = None,
+    skip: Any = None,
+    only_missing: Any = None,
+    names: Any = None,
+    buffers: Mapping[str, torch.Tensor] | None = None,
+    unmatched: str = "error",
+    progress: bool | None = None,
+) -> Report:
+    """Gives every parameter of a module the values that a recipe has for it.
+
+    Each is a function of the recipe's seed, its name and the index: other parameters and their order do not matter. A
+    module on the meta device is materialised, one parameter at a time; what was tied stays tied, and buffers that have
+    no values (rotary tables, position ids) are made again by the code of the modules that own them. Running statistics
+    start anew.
+
+    Args:
+        module: the module. It is changed in place. Wrappers (`torch.compile`, `DataParallel`, FSDP's) make no difference.
+        recipe: what each parameter gets. `recipe.plan(module)` shows it before.
+        device: where parameters of the meta device are to be; by default the CPU.
+        only: a glob of paths, or several: the others stay as they are.
+        skip: a glob of paths, or several, that stay as they are.
+        only_missing: a state dict or its keys, or what `load_state_dict(…, strict=False)` returned: what was loaded stays
+            as it is.
+        names: as for `Recipe.plan`.
+        buffers: values for buffers on the meta device, by globs of their paths.
+        unmatched: "error", or "keep": parameters that no rule matches stay as they are.
+        progress: whether to show a bar; by default for long work on a terminal, if rich is installed.
+
+    Returns:
+        A report: what was filled, kept and restored. It can be interrupted: a parameter has its old values or its new
+        ones then, and calling it again completes the work.
+
+    Raises:
+        fanin.plans.PlanError: the recipe does not fit, a parameter cannot be written, or a buffer cannot be made again.
+            Nothing has been written then. (A ValueError.)
+        TypeError: not a module, or not a recipe.
+
+    >>> import fanin, fanin.torch, torch
+    >>> with torch.device("meta"):
+    ...     model = torch.nn.Sequential(torch.nn.Linear(784, 256), torch.nn.ReLU(), torch.nn.Linear(256, 10))
+    >>> report = fanin.torch.initialize(model, fanin.Recipe.preset("keras", seed=1))
+    >>> len(report.filled), model[2].weight.device
+    (4, device(type='cpu'))
+    """
+    return _models.initialize(
+        module,
+        checked_recipe(recipe),
+        device=device,
+        only=only,
+        skip=skip,
+        only_missing=only_missing,
+        names=names,
+        buffers=buffers,
+        unmatched=unmatched,
+        progress=progress,
+    )

@@ -1,0 +1,505 @@
+"""Modules of PyTorch described as parameters, materialised and filled."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
+
+from fanin import _dtypes, _foreign
+from fanin._arrays import allocate, overlaps_itself
+from fanin._models.report import Execution, Report
+from fanin._models.torch_layers import described
+from fanin._parameters import Parameter, glob, selector, stripped
+from fanin._tensors import to_torch
+from fanin.plans import Entry, Found, Plan, PlanError
+
+# Their only child is what they wrap, under the name `module`.
+_WRAPPERS = {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "AveragedModel", "DeepSpeedEngine"}
+_LARGEST_REBUILT = 2**24  # elements; a module of more is not made a second time for its buffers
+
+
+@dataclass
+class _Held:
+    """A parameter or buffer, and every place in the module that has it."""
+
+    parameter: Parameter
+    tensor: torch.Tensor
+    owners: list[tuple[nn.Module, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)  # as the state dict has them
+
+
+@dataclass
+class _Visit:
+    """A module within another, with its path without wrappers and the raw one."""
+
+    module: nn.Module
+    path: str
+    raw: str
+    within: tuple[str, ...]
+    parent: nn.Module | None
+    name: str
+
+
+class _Scan:
+    """Everything in a module: what a recipe is about, and buffers that it is not about."""
+
+    def __init__(self, root: nn.Module) -> None:
+        self.root = root
+        self.held: dict[int, _Held] = {}
+        self.buffers: list[tuple[_Visit, str, torch.Tensor]] = []
+        for visit in _visits(root):
+            self._add(visit)
+        self._tie_equal_memory()
+        self.inner = next((visit.module for visit in _visits(root) if not visit.path), root)
+
+    def _add(self, visit: _Visit) -> None:
+        module = visit.module
+        for leaf, tensor in module._parameters.items():
+            if tensor is not None:
+                self._add_tensor(visit, leaf, tensor, buffer=False)
+        for leaf, tensor in module._buffers.items():
+            if tensor is None:
+                continue
+            what = described(module, leaf, tensor, visit.parent, visit.name)
+            if what.get("role") in ("mean", "variance", "count"):
+                self._add_tensor(visit, leaf, tensor, buffer=True)
+            else:
+                self.buffers.append((visit, leaf, tensor))
+
+    def _add_tensor(self, visit: _Visit, leaf: str, tensor: torch.Tensor, *, buffer: bool) -> None:
+        raw = _joined(visit.raw, leaf)
+        if nn.parameter.is_lazy(tensor):
+            raise ValueError(
+                f"Every parameter must have a shape. Received: {raw} of the lazy module {type(visit.module).__name__}. "
+                "Call the module on an input first."
+            )
+        module, path, within = visit.module, _joined(visit.path, leaf), visit.within
+        what = described(module, leaf, tensor, visit.parent, visit.name)
+        layer = type(module).__name__
+        if isinstance(module, ParametrizationList) and leaf == "original" and visit.parent is not None:
+            # The tensor that a parametrization computes the weight from stands for the weight.
+            weight = visit.path.rpartition(".")[2]
+            owner = visit.owner if isinstance(visit, _Parametrized) else visit.parent
+            what = described(owner, weight, tensor, None, "")
+            path, layer = visit.path, type(owner).__name__.removeprefix("Parametrized")
+        held = self.held.get(id(tensor))
+        if held is None:
+            dtype = _dtype(tensor)
+            parameter = Parameter(path, tuple(tensor.shape), dtype, layer, within, buffer=buffer, **what)
+            held = self.held[id(tensor)] = _Held(parameter, tensor)
+        elif path != held.parameter.path and path not in held.parameter.tied:
+            held.parameter = replace(held.parameter, tied=(*held.parameter.tied, path))
+            if held.parameter.role == "other" and what:  # the other layer is one that the table has
+                held.parameter = replace(held.parameter, layer=layer, within=within, **what)
+        held.owners.append((module, leaf))
+        held.paths.append(raw)
+
+    def _tie_equal_memory(self) -> None:
+        """Parameters that are the same memory are tied, too; ones that share a part of it are refused."""
+        spans: dict[int, list[tuple[int, int, int]]] = {}
+        for key, held in self.held.items():
+            tensor = held.tensor.detach()
+            if tensor.is_meta or not tensor.is_cpu or not tensor.numel() or tensor.layout != torch.strided:
+                continue
+            reach = 1 + sum(s * (n - 1) for s, n in zip(tensor.stride(), tensor.shape, strict=True))
+            try:
+                begin = tensor.data_ptr()
+                storage = tensor.untyped_storage().data_ptr()
+            except (RuntimeError, NotImplementedError):  # no memory of its own; refused when it is to be filled
+                continue
+            spans.setdefault(storage, []).append((begin, begin + reach * tensor.element_size(), key))
+        for each in spans.values():
+            each.sort()
+            for (begin, end, key), (begin2, end2, key2) in zip(each, each[1:], strict=False):
+                if begin2 >= end:
+                    continue
+                first, second = self.held[key], self.held[key2]
+                same = (begin, end, first.tensor.stride(), first.tensor.dtype)
+                if same != (begin2, end2, second.tensor.stride(), second.tensor.dtype):
+                    raise ValueError(
+                        "Parameters must have memory of their own, or all of it in common. Received: "
+                        f"{first.parameter.path} and {second.parameter.path}, which share a part."
+                    )
+                self._merge(key, key2)
+
+    def _merge(self, key: int, key2: int) -> None:
+        order = list(self.held)
+        first, second = sorted((key, key2), key=order.index)
+        kept, gone = self.held[first], self.held.pop(second)
+        tied = (*kept.parameter.tied, gone.parameter.path, *gone.parameter.tied)
+        kept.parameter = replace(kept.parameter, tied=tied)
+        kept.owners += gone.owners
+        kept.paths += gone.paths
+        self.held[second] = kept  # for a third one; `values` takes each once
+
+    def all(self) -> list[_Held]:
+        """Each parameter once, in the module's order."""
+        return list({id(held): held for held in self.held.values()}.values())
+
+    def found(self) -> Found:
+        """The description for a plan."""
+        held = self.all()
+        left = {
+            _joined(visit.path, leaf): "a buffer"
+            for visit, leaf, _ in self.buffers
+        }
+        return Found(tuple(each.parameter for each in held), type(self.inner).__name__, _config(self.inner), left)
+
+
+@dataclass
+class _Parametrized(_Visit):
+    owner: nn.Module = field(default_factory=nn.Module)
+
+
+def _visits(root: nn.Module) -> Iterator[_Visit]:
+    """Every module in every place, the outer ones first."""
+
+    def walk(visit: _Visit, above: frozenset[int]) -> Iterator[_Visit]:
+        yield visit
+        module = visit.module
+        if id(module) in above:
+            return
+        for name, child in module._modules.items():
+            if child is None:
+                continue
+            raw = _joined(visit.raw, name)
+            if name == "parametrizations" and isinstance(child, nn.ModuleDict):
+                for weight, each in child.items():
+                    path = _joined(visit.path, weight)
+                    if not isinstance(each, ParametrizationList) or hasattr(each, "original0"):
+                        path = _joined(visit.path, f"parametrizations.{weight}")
+                    inner = _Parametrized(each, path, f"{raw}.{weight}", visit.within, module, weight, module)
+                    yield from walk(inner, above | {id(module)})
+                continue
+            wrapper = type(module).__name__ in _WRAPPERS and name == "module"
+            if wrapper or not stripped(name):
+                yield from walk(_Visit(child, visit.path, raw, visit.within, visit.parent, visit.name), above | {id(module)})
+                continue
+            within = (*visit.within, type(module).__name__)
+            yield from walk(_Visit(child, _joined(visit.path, name), raw, within, module, name), above | {id(module)})
+
+    yield from walk(_Visit(root, "", "", (), None, ""), frozenset())
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _dtype(tensor: torch.Tensor) -> np.dtype:
+    return _dtypes.resolve(tensor.dtype)
+
+
+def _config(module: nn.Module) -> dict[str, float]:
+    """The numbers of a model's configuration, as Hugging Face's models have it."""
+    config = getattr(module, "config", None)
+    try:
+        items = dict(config.to_dict()) if hasattr(config, "to_dict") else dict(vars(config))  # pyright: ignore
+    except TypeError:
+        return {}
+    return {name: value for name, value in items.items() if type(value) in (int, float)}
+
+
+def describe(module: nn.Module) -> Found:
+    """A module's parameters, and the running statistics of its norms."""
+    return _Scan(module).found()
+
+
+def initialize(
+    module: nn.Module,
+    recipe: Any,
+    *,
+    device: Any,
+    only: Any,
+    skip: Any,
+    only_missing: Any,
+    names: Any,
+    buffers: Mapping[str, Any] | None,
+    unmatched: str,
+    progress: bool | None,
+) -> Report:
+    """What `fanin.torch.initialize` does."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"`module` must be a torch.nn.Module. Received: module of type {type(module).__name__}.")
+    scan = _Scan(module)
+    plan = recipe.plan_of(scan.found(), names=names)
+    held = {each.parameter.path: each for each in scan.all()}
+    chosen, passed = _chosen(plan, held, only, skip, only_missing)
+    plan = plan.chosen(lambda parameter: parameter.path in chosen)
+    plan.check(unmatched)
+    _check_memory(plan, held)
+    everything = only is None and skip is None and only_missing is None
+    restored = _restored(scan, buffers or {}, device, everything=everything)
+    execution = Execution(plan, progress)
+    execution.kept.update(passed)
+    for visit, leaf, value, how in restored:
+        visit.module._buffers[leaf] = value
+        execution.buffers[_joined(visit.path, leaf)] = how
+    for entry in execution.entries():
+        _fill(entry, held[entry.path], device)
+    return execution.report()
+
+
+def _chosen(
+    plan: Plan, held: Mapping[str, _Held], only: Any, skip: Any, only_missing: Any
+) -> tuple[set[str], dict[str, str]]:
+    """The paths that were asked for, and why the others were not."""
+    paths = [path for entry in plan.entries for path in (entry.path, *entry.parameter.tied)]
+    wanted = (lambda _: True) if only is None else selector("only", only, paths)
+    unwanted = (lambda _: False) if skip is None else selector("skip", skip, paths)
+    there = _there(only_missing, held)
+    chosen, passed = set(), {}
+    for entry in plan.entries:
+        if not wanted(entry.parameter):
+            passed[entry.path] = "not among `only`"
+        elif unwanted(entry.parameter):
+            passed[entry.path] = "among `skip`"
+        elif entry.path in there:
+            passed[entry.path] = "not missing"
+        else:
+            chosen.add(entry.path)
+    return chosen, passed
+
+
+def _there(only_missing: Any, held: Mapping[str, _Held]) -> set[str]:
+    """The paths of parameters that a state dict has, or that were not among its missing keys."""
+    if only_missing is None:
+        return set()
+    if hasattr(only_missing, "missing_keys"):  # what load_state_dict returns
+        missing = {stripped(key) for key in only_missing.missing_keys}
+        return {path for path, each in held.items() if not missing & _names(each)}
+    if isinstance(only_missing, (str, bytes)) or not isinstance(only_missing, Iterable):
+        raise TypeError(
+            "`only_missing` must be a state dict, its keys, or what `load_state_dict` returned. "
+            f"Received: {type(only_missing).__name__}."
+        )
+    keys = {stripped(str(key)) for key in only_missing}
+    return {path for path, each in held.items() if keys & _names(each)}
+
+
+def _names(held: _Held) -> set[str]:
+    names = {stripped(path) for path in held.paths} | {held.parameter.path, *held.parameter.tied}
+    return names | {f"module.{name}" for name in names}
+
+
+def _check_memory(plan: Plan, held: Mapping[str, _Held]) -> None:
+    """Refuses, before anything is written, what cannot be written."""
+    wrong = []
+    for entry in plan.entries:
+        tensor = held[entry.path].tensor
+        if entry.kept and tensor.is_meta:
+            wrong.append(f"{entry.path}: {entry.rule} keeps it as it is, but it is on the meta device and has no values.")
+        if not entry.draws or tensor.is_meta or not tensor.is_cpu:
+            continue
+        try:
+            array = _foreign.as_numpy(tensor)
+            if overlaps_itself(array):
+                raise ValueError("Its elements must have places of their own in memory, which `expand` does not give.")
+        except ValueError as error:
+            wrong.append(f"{entry.path}: {error}")
+    if wrong:
+        lines = "".join(f"\n  {each}" for each in wrong)
+        raise PlanError(f"Parameters of {plan.found.model} cannot be written; nothing has been written.{lines}")
+
+
+def _fill(entry: Entry, held: _Held, device: Any) -> None:
+    """Gives one parameter its values, in its own memory or, where it has none, in new memory."""
+    tensor = held.tensor
+    if tensor.is_meta:
+        target = torch.device("cpu" if device is None else device)
+        fresh = _drawn(entry, tensor)
+        _replace(held, fresh if target.type == "cpu" else fresh.to(target))
+    elif tensor.is_cpu:
+        entry.fill(_foreign.as_numpy(tensor))
+        _foreign.note_write(tensor)
+    else:
+        with torch.no_grad():
+            tensor.copy_(_drawn(entry, tensor))
+
+
+def _drawn(entry: Entry, tensor: torch.Tensor) -> torch.Tensor:
+    """A new tensor of the CPU with the parameter's values, and with the strides of the given one."""
+    if tensor.is_contiguous():
+        array = allocate(entry.parameter.shape, entry.parameter.dtype)
+        entry.fill(array)
+        return to_torch(array)
+    fresh = torch.empty_like(tensor.detach(), device="cpu")
+    entry.fill(_foreign.as_numpy(fresh))
+    return fresh
+
+
+def _replace(held: _Held, data: torch.Tensor) -> None:
+    """Puts a new parameter where the old one was, in every place, so that what was tied stays tied."""
+    old = held.tensor
+    new: torch.Tensor = data
+    if isinstance(old, nn.Parameter):
+        new = torch.Tensor._make_subclass(type(old), data, old.requires_grad)
+    vars(new).update(vars(old))
+    for module, leaf in held.owners:
+        (module._buffers if leaf in module._buffers else module._parameters)[leaf] = new  # pyright: ignore
+    held.tensor = new
+
+
+# Buffers that no recipe is about ------------------------------------------------------------------------------------
+
+
+def _restored(
+    scan: _Scan, given: Mapping[str, Any], device: Any, *, everything: bool
+) -> list[tuple[_Visit, str, torch.Tensor, str]]:
+    """Values for the buffers that have none, made before anything is written.
+
+    Raises:
+        PlanError: one cannot be made again.
+        ValueError, TypeError: `buffers` does not fit.
+    """
+    patterns = {pattern: glob(pattern) for pattern in given}
+    target = torch.device("cpu" if device is None else device)
+    found, lost = [], []
+    made: dict[int, dict[str, tuple[torch.Tensor, str]]] = {}
+    used = set()
+    for visit, leaf, tensor in scan.buffers:
+        path = _joined(visit.path, leaf)
+        pattern = next((each for each, expression in patterns.items() if expression.match(path)), None)
+        if pattern is not None:
+            used.add(pattern)
+            found.append((visit, leaf, _given_buffer(path, given[pattern], tensor).to(target), "given"))
+        elif tensor.is_meta:
+            if id(visit.module) not in made:
+                made[id(visit.module)] = _made_again(visit, scan)
+            value = made[id(visit.module)].get(leaf)
+            if value is None:
+                lost.append(f"{path} of {type(visit.module).__name__}, {tuple(tensor.shape)}, {tensor.dtype}")
+            else:
+                found.append((visit, leaf, value[0].to(target), value[1]))
+    unused = [pattern for pattern in patterns if pattern not in used]
+    if unused:
+        known = [_joined(visit.path, leaf) for visit, leaf, _ in scan.buffers]
+        raise ValueError(f"`buffers` must name buffers of the module. Received: {unused[0]!r}. There are: {known}.")
+    if lost and everything:
+        raise PlanError(
+            "Buffers on the meta device have no values, and those of these modules could not be made again; nothing has "
+            "been written.\n" + "".join(f"  {each}\n" for each in lost) + "  Pass them, buffers={path: tensor}, or build "
+            "these modules outside of the meta device."
+        )
+    return found
+
+
+def _given_buffer(path: str, value: Any, tensor: torch.Tensor) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor) or value.shape != tensor.shape or value.is_meta:
+        raise ValueError(
+            f"The buffer {path} must be a tensor of shape {tuple(tensor.shape)} with values. Received: "
+            f"{type(value).__name__}{f' of shape {tuple(value.shape)}' if isinstance(value, torch.Tensor) else ''}."
+        )
+    return value.detach().to(tensor.dtype)
+
+
+def _made_again(visit: _Visit, scan: _Scan) -> dict[str, tuple[torch.Tensor, str]]:
+    """The buffers of a module, by its own code: a method for them, its model's, or its constructor."""
+    module = visit.module
+    wanted = {leaf: tensor for each, leaf, tensor in scan.buffers if each.module is module and tensor.is_meta}
+    attempts = [(f"by {name}()", getattr(module, name, None)) for name in ("init_non_persistent_buffers", "reset_buffers")]
+    owner = _model_of(visit, scan)
+    if owner is not None and all(tensor is None or tensor.is_meta for tensor in module._parameters.values()):
+        attempts.append((f"by {type(owner).__name__}'s _init_weights", lambda: owner._init_weights(module)))
+    for how, method in attempts:
+        if callable(method):
+            made = _written_by(method, module, wanted)
+            if made is not None:
+                return {leaf: (tensor, how) for leaf, tensor in made.items()}
+    rebuilt = _rebuilt(module, wanted)
+    return {leaf: (tensor, f"as {type(module).__name__} makes it") for leaf, tensor in (rebuilt or {}).items()}
+
+
+def _model_of(visit: _Visit, scan: _Scan) -> Any:
+    """The model around a module that knows how to initialize it: Hugging Face's have `_init_weights`."""
+    del visit
+    return scan.inner if hasattr(scan.inner, "_init_weights") and hasattr(scan.inner, "config") else None
+
+
+def _written_by(method: Any, module: nn.Module, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
+    """What a method writes into the module's buffers; None unless it writes all of them.
+
+    It is run twice, on memory of different bytes: what depends on the bytes was not written.
+    """
+    before = dict(module._buffers)
+    results = []
+    try:
+        for byte in (0x55, 0x2A):
+            for leaf, tensor in wanted.items():
+                module._buffers[leaf] = _of_bytes(tensor, byte)
+            with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
+                method()
+            results.append({leaf: module._buffers[leaf] for leaf in wanted})
+    except Exception:  # whatever the method of somebody else raises, it is of no use here
+        return None
+    finally:
+        module._buffers.clear()
+        module._buffers.update(before)
+    first, second = results
+    for leaf, tensor in wanted.items():
+        values, others = first[leaf], second[leaf]
+        if values is None or others is None or values.is_meta or values.shape != tensor.shape:
+            return None
+        if values.dtype != tensor.dtype or not torch.equal(values, others):
+            return None
+    return {leaf: first[leaf] for leaf in wanted}  # pyright: ignore[reportReturnType]
+
+
+def _of_bytes(tensor: torch.Tensor, byte: int) -> torch.Tensor:
+    """A tensor of the CPU like this one, every byte of it the same."""
+    fresh = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
+    if fresh.dtype == torch.bool:
+        return fresh.fill_(byte == 0x55)
+    fresh.view(torch.uint8).fill_(byte) if fresh.ndim else fresh.fill_(byte)
+    return fresh
+
+
+def _rebuilt(module: nn.Module, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
+    """The buffers of a second module that the same constructor makes of what the first one remembers.
+
+    Arguments are taken from attributes of their names. The second module counts only if all plain attributes of both are
+    the same.
+    """
+    if sum(tensor.numel() for tensor in module.parameters()) > _LARGEST_REBUILT:
+        return None
+    arguments: dict[str, Any] = {}
+    try:
+        signature = inspect.signature(type(module))
+        for name, argument in signature.parameters.items():
+            if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+                continue
+            value = vars(module).get(name, argument.default)
+            if name == "device":
+                value = "cpu"
+            if value is argument.empty:
+                return None
+            if argument.kind is argument.POSITIONAL_ONLY:
+                return None
+            arguments[name] = value
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            second = type(module)(**arguments)
+    except Exception:  # as above
+        return None
+    if _plain(module) != _plain(second):
+        return None
+    made = {leaf: second._buffers.get(leaf) for leaf in wanted}
+    for leaf, tensor in wanted.items():
+        value = made[leaf]
+        if value is None or value.is_meta or value.shape != tensor.shape:
+            return None
+    return {leaf: made[leaf].to(tensor.dtype) for leaf, tensor in wanted.items()}  # pyright: ignore
+
+
+def _plain(module: nn.Module) -> dict[str, str]:
+    kinds = (int, float, complex, str, bytes, tuple, list, dict, type(None))
+    return {
+        name: repr(value)
+        for name, value in vars(module).items()
+        if not name.startswith("_") and name != "training" and isinstance(value, kinds)
+    }
