@@ -23,6 +23,8 @@ from strategies import examples
 ALL = '[[rules]]\npath = "*"\n'
 ZEROS = ALL + 'initializer = "zeros"\n'
 NORMAL = ALL + 'initializer = "random_normal"\n'
+SCALING = ALL + 'initializer = "variance_scaling"\ndistribution = "uniform"\n'
+CONSTANTS = ZEROS + "[constants]\na = 1\n"
 KEYS = "path, regex, layer, within, role, rank, block, name, initializer, layout, fan_in, fan_out, blocks"
 ROLES = (
     "kernel, recurrent_kernel, depthwise_kernel, bias, recurrent_bias, embedding, scale, offset, mean, variance, "
@@ -30,35 +32,69 @@ ROLES = (
 )
 LAYOUT = '`layout` must be the order of its axes where the table of layers has none: "keras", "torch" or Keras\'s axes.'
 SEED = "`seed` must be an integer. Received: seed="
-BLOCKS = "`blocks` must be two or more different names. Received: "
 
-# The text of a file; the place of its mistake, and what is said of it.
+# Lines that are a mistake behind a rule that is good, `ZEROS` or `NORMAL` (below it: 4), and what is said of them.
+LINES = {
+    'roll = "kernel"': "Unknown key 'roll'. Did you mean 'role'?",
+    "qqq = 3": f"Unknown key 'qqq'. There are {KEYS}; the initializer has the arguments mean, stddev.",
+    "stdev = 3": "Unknown key 'stdev'. Did you mean 'stddev'?",
+    "stddev = true": "`stddev` must be a number or an expression. Received: stddev = True.",
+    "stddev = [1]": "`stddev` must be a number or an expression. Received: stddev = [1].",
+    "stddev = inf": "`stddev` must be finite. Received: stddev=inf.",
+    'regex = "("': "`regex` must be a regular expression (missing ), unterminated subpattern at position 0). "
+    "Received: '('.",
+    "regex = 3": "`regex` must be a regular expression (…",
+    'role = ["bias", "kernal"]': "Unknown role 'kernal'. Did you mean 'kernel'?",
+    'role = "qqq"': f"Unknown role 'qqq'. There are {ROLES}.",
+    "role = 3": f"`role` must be one of {ROLES}, or several. Received: role = 3.",
+    "rank = -1": "`rank` must be a number of axes, or several. Received: rank = -1.",
+    "rank = [2, true]": "`rank` must be a number of axes, or several. Received: rank = [2, True].",
+    "layer = []": "`layer` must be a glob, or several, of the type of its layer, such as Linear. Received: layer = [].",
+    "within = ['']": "`within` must be a glob, or several, of the type of any layer around that one. Received: …",
+    "name = 3": "`name` must be a string. Received: name = 3.",
+    "seed = 3": "A rule has no seed: each parameter's comes from the recipe's seed and its name.",
+    'layout = "tourch"': f"{LAYOUT} Received: 'tourch'. Did you mean 'torch'?",
+    "layout = [0, 0]": f"{LAYOUT} Received: [0, 0].",
+    "layout = 3": f"{LAYOUT} Received: 3.",
+    'blocks = ["a"]': "`blocks` must be two or more different names. Received: ['a'].",
+    'blocks = ["a", "a"]': "`blocks` must be two or more different names. Received: ['a', 'a'].",
+    'blocks = "ab"': "`blocks` must be two or more different names. Received: 'ab'.",
+    "blocks = [1, 2]": "`blocks` must be the names of the equal blocks …",
+    'fan_in = "fan_inn"': "`fan_in`: Unknown variable 'fan_inn' in 'fan_inn'. Did you mean 'fan_in'?",
+    "fan_out = true": "`fan_out` must be a number or an expression. Received: fan_out = True.",
+}
+# Lines that are a mistake before a good rule.
+FIRST_LINES = {
+    "sead = 1": "Unknown key 'sead'. Did you mean 'seed'?",
+    "zzz = 1": "Unknown key 'zzz'. A recipe has seed, description, sources, constants, rules.",
+    "[rule]": "Unknown key 'rule'. Did you mean 'rules'?",
+    "seed = = 3": "Invalid value (at line 1, column 8)",
+    "seed = true": SEED + "True (of type bool).",
+    "seed = 1.0": SEED + "1.0 (of type float).",
+    'seed = "1"': SEED + "'1' (of type str).",
+    "seed = 9223372036854775808": "`seed` must lie in [-2**63, 2**63 - 1]. Received: seed=9223372036854775808.",
+    "constants = 3": "`constants` must be a table of numbers. Received: 3.",
+    "constants = { rank = 3 }": "A constant must not be named as a variable. Received: 'rank'.",
+    "description = 3": "`description` must be a string. Received: 3.",
+    'sources = "a"': "`sources` must be a list of strings. Received: 'a'.",
+    "a = " + "[" * 5000: "…",
+}
+# Texts of files otherwise; the place of the mistake, and what is said of it.
 MISTAKES = {
-    "syntax": ("seed = 1\nseed = = 3\n", "2", "Invalid value (at line 2, column 8)"),
     "end": (ZEROS + 'name = """a', "4", "…"),
-    "top key": ("# a\nsead = 1\n" + ZEROS, "2", "Unknown key 'sead'. Did you mean 'seed'?"),
-    "another top key": (
-        "zzz = 1\n" + ZEROS,
-        "1",
-        "Unknown key 'zzz'. A recipe has seed, description, sources, constants, rules.",
+    "name": (
+        ALL + 'initializer = "he_norml"',
+        "3, rule 1",
+        "Unknown initializer 'he_norml'. Did you mean 'he_normal'?",
     ),
-    "table": ("[rule]\na = 1\n" + ZEROS, "1", "Unknown key 'rule'. Did you mean 'rules'?"),
-    "rule key": (ZEROS + 'roll = "kernel"\n', "4, rule 1", "Unknown key 'roll'. Did you mean 'role'?"),
-    "initializer": (ALL + 'initializer = "he_norml"\n', "3, rule 1", "Unknown initializer 'he_norml'. Did you mean 'he_normal'?"),
-    "far initializer": (ALL + 'initializer = "qqq"\n', "3, rule 1", "Unknown initializer 'qqq'. `fanin show --list` has all names."),
-    "the base class": (ALL + 'initializer = "Initializer"\n', "3, rule 1", "Unknown initializer 'Initializer'.…"),
-    "kept": (ALL + 'initializer = "kep"\n', "3, rule 1", "Unknown initializer 'kep'. Did you mean 'keep'?"),
-    "number": (ALL + "initializer = 3\n", "3, rule 1", "Could not interpret initializer identifier: 3.…"),
+    "far name": (ALL + 'initializer = "q"', "3, rule 1", "Unknown initializer 'q'. `fanin show --list` has all names."),
+    "base": (ALL + 'initializer = "Initializer"', "3, rule 1", "Unknown initializer 'Initializer'.…"),
+    "keep": (ALL + 'initializer = "kep"', "3, rule 1", "Unknown initializer 'kep'. Did you mean 'keep'?"),
+    "no name": (ALL + "initializer = 3", "3, rule 1", "Could not interpret initializer identifier: 3.…"),
     "no initializer": (
         "\n" + ALL,
         "2, rule 1",
         'A rule needs an `initializer`, such as initializer = "he_normal", or "keep".',
-    ),
-    "argument": (NORMAL + "stdev = 3\n", "4, rule 1", "Unknown key 'stdev'. Did you mean 'stddev'?"),
-    "far argument": (
-        NORMAL + "qqq = 3\n",
-        "4, rule 1",
-        f"Unknown key 'qqq'. There are {KEYS}; the initializer has the arguments mean, stddev.",
     ),
     "argument of none": (
         ZEROS + "stddev = 3\n",
@@ -66,90 +102,41 @@ MISTAKES = {
         f"Unknown key 'stddev'. There are {KEYS}; the initializer has no arguments.",
     ),
     "argument of keep": (ALL + 'initializer = "keep"\nmean = 3\n', "4, rule 1", "Unknown key 'mean'.…"),
-    "type": (NORMAL + "mean = 0\nstddev = true\n", "5, rule 1", "`stddev` must be a number or an expression. Received: stddev = True."),
-    "list": (NORMAL + "stddev = [1]\n", "4, rule 1", "`stddev` must be a number or an expression. Received: stddev = [1]."),
-    "range": (
-        ALL + 'initializer = "variance_scaling"\nmode = "fan_in"\nscale = -1\n',
-        "5, rule 1",
-        "`scale` must be positive float. Received: scale=-1.",
-    ),
-    "mode": (
-        ALL + 'initializer = "variance_scaling"\nmode = "fanin"\n',
-        "4, rule 1",
-        "Invalid `mode` argument: 'fanin'. Please use one of the ('fan_in', 'fan_out', 'fan_avg'). Did you mean 'fan_in'?",
-    ),
-    "infinite": (NORMAL + "stddev = inf\n", "4, rule 1", "`stddev` must be finite. Received: stddev=inf."),
-    "regex": (
-        ZEROS + 'regex = "("\n',
-        "4, rule 1",
-        "`regex` must be a regular expression (missing ), unterminated subpattern at position 0). Received: '('.",
-    ),
-    "regex type": (ZEROS + "regex = 3\n", "4, rule 1", "`regex` must be a regular expression (…"),
-    "role": (ZEROS + 'role = ["bias", "kernal"]\n', "4, rule 1", "Unknown role 'kernal'. Did you mean 'kernel'?"),
-    "far role": (ZEROS + 'role = "qqq"\n', "4, rule 1", f"Unknown role 'qqq'. There are {ROLES}."),
-    "role type": (ZEROS + "role = 3\n", "4, rule 1", f"`role` must be one of {ROLES}, or several. Received: role = 3."),
-    "rank": (ZEROS + "rank = -1\n", "4, rule 1", "`rank` must be a number of axes, or several. Received: rank = -1."),
-    "rank type": (ZEROS + "rank = [2, true]\n", "4, rule 1", "`rank` must be a number of axes, or several. Received: rank = [2, True]."),
-    "path type": (
+    "range": (SCALING + "scale = -1", "5, rule 1", "`scale` must be positive float. Received: scale=-1."),
+    "mode": (SCALING + "mode = 'fanin'", "5, rule 1", "Invalid `mode` argument: 'fanin'.… Did you mean 'fan_in'?"),
+    "path": (
         '[[rules]]\npath = []\ninitializer = "zeros"\n',
         "2, rule 1",
-        "`path` must be a glob, or several, of the parameter's path; * stands for any text, dots among it. Received: path = [].",
+        "`path` must be a glob, or several, of the parameter's path; * stands for any text, dots among it. "
+        "Received: path = [].",
     ),
-    "name type": (ZEROS + "name = 3\n", "4, rule 1", "`name` must be a string. Received: name = 3."),
     "no condition": (
         '[[rules]]\nname = "n"\ninitializer = "zeros"\n',
         '1, rule 1 ("n")',
         'A rule needs a condition: path, regex, layer, within, role, rank, block. For all parameters write path = "*".',
     ),
-    "seed in a rule": (
-        ZEROS + "seed = 3\n",
-        "4, rule 1",
-        "A rule has no seed: each parameter's comes from the recipe's seed and its name.",
-    ),
-    "layout": (ZEROS + 'layout = "tourch"\n', "4, rule 1", f"{LAYOUT} Received: 'tourch'. Did you mean 'torch'?"),
-    "layout axes": (ZEROS + "layout = [0, 0]\n", "4, rule 1", f"{LAYOUT} Received: [0, 0]."),
-    "layout type": (ZEROS + "layout = 3\n", "4, rule 1", f"{LAYOUT} Received: 3."),
-    "one block": (ZEROS + 'blocks = ["a"]\n', "4, rule 1", BLOCKS + "['a']."),
-    "equal blocks": (ZEROS + 'blocks = ["a", "a"]\n', "4, rule 1", BLOCKS + "['a', 'a']."),
-    "text as blocks": (ZEROS + 'blocks = "ab"\n', "4, rule 1", BLOCKS + "'ab'."),
-    "blocks type": (ZEROS + "blocks = [1, 2]\n", "4, rule 1", "`blocks` must be the names of the equal blocks …"),
-    "fan": (ZEROS + 'fan_in = "fan_inn"\n', "4, rule 1", "`fan_in`: Unknown variable 'fan_inn' in 'fan_inn'. Did you mean 'fan_in'?"),
-    "fan type": (ZEROS + "fan_out = true\n", "4, rule 1", "`fan_out` must be a number or an expression. Received: fan_out = True."),
     "second rule": (
         ZEROS + '\n# b\n[[rules]]\nname = "output"\nrole = "bais"\ninitializer = "zeros"\n',
         '8, rule 2 ("output")',
         "Unknown role 'bais'. Did you mean 'bias'?",
     ),
-    "bool seed": ("# a\nseed = true\n" + ZEROS, "2", SEED + "True (of type bool)."),
-    "float seed": ("seed = 1.0\n" + ZEROS, "1", SEED + "1.0 (of type float)."),
-    "text seed": ('seed = "1"\n' + ZEROS, "1", SEED + "'1' (of type str)."),
-    "large seed": (
-        "seed = 9223372036854775808\n" + ZEROS,
-        "1",
-        "`seed` must lie in [-2**63, 2**63 - 1]. Received: seed=9223372036854775808.",
-    ),
-    "no rules": ("seed = 1\n", "1", "A recipe needs `rules`, a list of them. Received: None."),
+    "no rules": ("# a", "1", "A recipe needs `rules`, a list of them. Received: None."),
     "empty rules": ("seed = 1\nrules = []\n", "2", "A recipe needs at least one rule. Received: none."),
-    "a table of rules": ('[rules]\npath = "*"\n', "1", "A recipe needs `rules`, a list of them. Received: {'path': '*'}."),
-    "numbers as rules": ("seed = 1\nrules = [3]\n", "2, rule 1", "A rule must be a table of keys and values. Received: 3."),
-    "variable as constant": (
-        ZEROS + "[constants]\nfan_in = 3\n",
-        "5",
-        "A constant must not be named as a variable. Received: 'fan_in'.",
+    "one rule": ("[rules]\na = 1\n", "1", "A recipe needs `rules`, a list of them. Received: {'a': 1}."),
+    "number": ("seed = 1\nrules = [3]\n", "2, rule 1", "A rule must be a table of keys and values. Received: 3."),
+    "variable": (CONSTANTS + "fan_in = 3", "6", "A constant must not be named as a variable. Received: 'fan_in'."),
+    "text": (CONSTANTS + "width = 'b'", "6", "A constant must be a finite number. Received: width = 'b'."),
+    "infinity": (CONSTANTS + "b = inf", "6", "A constant must be a finite number. Received: b = inf."),
+    "truth": (CONSTANTS + "b = true", "6", "A constant must be a finite number. Received: b = True."),
+    "spaces": (
+        CONSTANTS + "'b c' = 1",
+        "6",
+        "A constant's name must be an identifier other than config. Received: 'b c'.",
     ),
-    "text as constant": (ZEROS + '[constants]\na = 1\nwidth = "b"\n', "6", "A constant must be a finite number. Received: width = 'b'."),
-    "infinite constant": ("[constants]\na = inf\n" + ZEROS, "2", "A constant must be a finite number. Received: a = inf."),
-    "bool constant": ("[constants]\na = true\n" + ZEROS, "2", "A constant must be a finite number. Received: a = True."),
-    "constant's name": (
-        '[constants]\n"a b" = 1\n' + ZEROS,
-        "2",
-        "A constant's name must be an identifier other than config. Received: 'a b'.",
-    ),
-    "constants": ("constants = 3\n" + ZEROS, "1", "`constants` must be a table of numbers. Received: 3."),
-    "description": ("description = 3\n" + ZEROS, "1", "`description` must be a string. Received: 3."),
-    "sources": ('sources = "a"\n' + ZEROS, "1", "`sources` must be a list of strings. Received: 'a'."),
-    "deep": ("a = " + "[" * 5000, "1", "…"),
-}  # fmt: skip
+    "config": (CONSTANTS + "config = 1", "6", "A constant's name must be an identifier other than config.…"),
+}
+MISTAKES |= {line: (NORMAL + line, "4, rule 1", said) for line, said in LINES.items()}
+MISTAKES |= {line[:20]: (f"{line}\n{ZEROS}", "1", said) for line, said in FIRST_LINES.items()}
 
 # Expressions that are none, and how that is said.
 NO_EXPRESSIONS = {
@@ -160,8 +147,7 @@ NO_EXPRESSIONS = {
     "x := 1": "It must be an expression.…",
     "fan_inn": "Unknown variable 'fan_inn' in 'fan_inn'. Did you mean 'fan_in'?",
     "widht": "Unknown variable 'widht' in 'widht'. Did you mean 'width'?",
-    "2 * qqq": "Unknown variable 'qqq' in '2 * qqq'. There are depth, fan_in, fan_out, groups, n_layers, rank, "
-    "receptive_field, size, units, width, and config.NAME.",
+    "2 * qqq": "Unknown variable 'qqq' in '2 * qqq'. There are depth, fan_in, fan_out, …, width, and config.NAME.",
     "config": "Unknown variable 'config' in 'config'. There are …",
     "sqr(2)": "Unknown function 'sqr'. Received: 'sqr(2)'. Did you mean 'sqrt'?",
     "__import__('os')": "Unknown function '__import__'. Received: \"__import__('os')\".…",
@@ -174,14 +160,14 @@ NO_EXPRESSIONS = {
     "1" * 201: "An expression must have at most 200 characters. Received: 201 characters.",
     "(" * 120 + "1" + ")" * 120: "An expression must have at most 200 characters. Received: 241 characters.",
     "(" * 199: "It must be an expression.…",
-} | {
-    text: f"{text!r} is not allowed. Received: {text!r}. Allowed are numbers, + - * / // % **, parentheses, …"
-    for text in (
-        *("fan_in.real", "().__class__", "fan_in[0]", "lambda: 1", "[x for x in (1,)]", "[1]", "'a'", "b'a'"),
-        *("f'{1}'", "sqrt(x=1)", "max(1, key=abs)", "max(1, 2, **{})", "abs(1)(2)", "config.a.b", "True", "None", "1j"),
-        *("1 if 1 else 2", "1 < 2", "1 and 2", "(1, 2)", "fan_in @ 2", "~1", "1 << 3", "not 1", "...", "(yield)"),
-    )
-}  # fmt: skip
+}
+FORBIDDEN = (
+    "fan_in.real|().__class__|fan_in[0]|lambda: 1|[x for x in (1,)]|[1]|'a'|b'a'|f'{1}'|sqrt(x=1)|max(1, key=abs)|"
+    "max(1, 2, **{})|abs(1)(2)|config.a.b|True|None|1j|1 if 1 else 2|1 < 2|1 and 2|(1, 2)|fan_in @ 2|~1|1 << 3|not 1|"
+    "...|(yield)|await x|{1: 2}|{1}|sqrt.__self__|math.pi"
+)
+for text in FORBIDDEN.split("|"):
+    NO_EXPRESSIONS[text] = f"{text!r} is not allowed. Received: {text!r}. Allowed are numbers, + - * / // % **, …"
 
 
 def load(folder: Path, text: str, suffix: str = ".toml") -> Recipe:
@@ -203,9 +189,9 @@ def refused(make: Callable[..., Any], *arguments: Any) -> str:
 
 
 def assert_says(said: str, expected: str) -> None:
-    """The texts are equal, up to an ellipsis."""
-    start, ellipsis, _ = expected.partition("…")
-    assert said.startswith(start) if ellipsis else said == expected
+    """The texts are equal; an ellipsis stands for any text."""
+    start, _, end = expected.partition("…")
+    assert said == expected if "…" not in expected else said.startswith(start) and said.endswith(end)
 
 
 @pytest.mark.parametrize("name", list(MISTAKES))
@@ -285,7 +271,7 @@ ALL_OF_MANY = [
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_all_mistakes_at_once(end: str, tmp_path: Path) -> None:
     """Several mistakes are one error, each with its line, whatever stands in strings and however lines end."""
-    with pytest.raises(RecipeError, match=r"^The recipe has 7 mistakes\.\n  recipe\.toml:1: `seed`") as caught:
+    with pytest.raises(RecipeError, match=r"^The recipe has 7 mistakes\.\n") as caught:
         load(tmp_path, MANY.replace("\n", end))
     mistakes = sorted(caught.value.mistakes, key=operator.attrgetter("line"))
     assert [(each.line, each.rule) for each in mistakes] == [(line, rule) for line, rule, _ in ALL_OF_MANY]
@@ -306,48 +292,42 @@ def test_inline_rules(tmp_path: Path) -> None:
 
 YAML = "seed: 1\nrules:\n- path: '*'\n  initializer: zeros\n"
 YAML_MISTAKES = {
-    "syntax": ("seed: 1\nrules: [1\n", "3", "expected ',' or ']', but got '<stream end>'"),
-    "tab": ("seed: 1\n\trules: 3\n", "2", "found character '\\t' that cannot start any token"),
-    "repeated at the top": ("seed: 1\nseed: 2\n" + YAML, "2", "the key 'seed' is there twice, first in line 1"),
-    "repeated in a rule": (YAML + "  path: a\n", "5", "the key 'path' is there twice, first in line 3"),
-    "repeated constant": (
-        YAML + "constants:\n  a: 1\n  a: 2\n",
-        "7",
-        "the key 'a' is there twice, first in line 6",
-    ),
-    "a tag": (
-        "# a\nseed: !!python/object/apply:os.getcwd []\n",
-        "2",
-        "could not determine a constructor for the tag 'tag:yaml.org,2002:python/object/apply:os.getcwd'",
-    ),
-    "empty": ("", "1", "A recipe must have seed, description, sources, constants, rules. Received: None."),
-    "list": ("- 1\n", "1", "A recipe must have seed, description, sources, constants, rules. Received: [1]."),
-    "two documents": ("seed: 1\n---\nseed: 2\n", "2", "…"),
-    "itself": ("a: &a [*a]\n" + YAML, "1", "…"),
-    "deep": ("a: " + "[" * 5000, "1", "…"),
-    "list as key": ("? [a]\n: 3\n" + YAML, "1", "…"),
-    "list as key in a rule": (YAML + "  ? [a]\n  : 3\n", "5", "…"),
-    "number as key": (YAML + "3: 4\n", "5", "Unknown key 3. A recipe has seed, description, sources, constants, rules."),
-    "no date": ("description: 2024-13-45\n" + YAML, "1", "…"),
-    "top key": ("\nsead: 1\nrules:\n- {path: a, initializer: zeros}\n", "2", "Unknown key 'sead'. Did you mean 'seed'?"),
-    "no seed": ("rules:\n- {path: a, initializer: zeros}\nseed:\n", "3", SEED + "None."),
-    "constant": (YAML + "constants:\n  a: 1\n  rank: 2\n", "7", "A constant must not be named as a variable. Received: 'rank'."),
+    "syntax": ("seed: 1\nrules: [1\n", "3: expected ',' or ']', but got '<stream end>'"),
+    "tab": ("seed: 1\n\trules: 3\n", "2: found character '\\t' that cannot start any token"),
+    "twice at the top": ("seed: 1\nseed: 2\n" + YAML, "2: the key 'seed' is there twice, first in line 1"),
+    "twice in a rule": (YAML + "  path: a\n", "5: the key 'path' is there twice, first in line 3"),
+    "constant twice": (YAML + "constants:\n  a: 1\n  a: 2\n", "7: the key 'a' is there twice, first in line 6"),
+    "a tag": ("# a\nseed: !!python/object/apply:os.getcwd []\n", "2: could not determine a constructor for the tag …"),
+    "empty": ("", "1: A recipe must have seed, description, sources, constants, rules. Received: None."),
+    "list": ("- 1\n", "1: A recipe must have seed, description, sources, constants, rules. Received: [1]."),
+    "two documents": ("seed: 1\n---\nseed: 2\n", "2: …"),
+    "itself": ("a: &a [*a]\n" + YAML, "1: …"),
+    "deep": ("a: " + "[" * 5000, "1: …"),
+    "list as key": ("? [a]\n: 3\n" + YAML, "1: …"),
+    "list as key of a rule": (YAML + "  ? [a]\n  : 3\n", "5…"),
+    "number as key": (YAML + "3: 4\n", "5: Unknown key 3. A recipe has seed, description, sources, constants, rules."),
+    "no date": ("description: 2024-13-45\n" + YAML, "1: …"),
+    "top key": ("\nsead: 1\nrules:\n- {path: a, initializer: ones}\n", "2: Unknown key 'sead'. Did you mean 'seed'?"),
+    "no seed": ("rules:\n- {path: a, initializer: zeros}\nseed:\n", f"3: {SEED}None."),
+    "variable": (YAML + "constants:\n  a: 1\n  rank: 2\n", "7: A constant must not be named as a variable.…'rank'."),
     "rule": (
         YAML + "\n- initializer: he_normal\n  name: b\n  role: kernl\n",
-        '8, rule 2 ("b")',
-        "Unknown role 'kernl'. Did you mean 'kernel'?",
+        "8, rule 2 (\"b\"): Unknown role 'kernl'. Did you mean 'kernel'?",
     ),
-    "no initializer": (YAML + "- path: a\n", "5, rule 2", 'A rule needs an `initializer`, such as initializer = "he_normal", or "keep".'),
-    "flow": ("rules:\n- {path: a,\n  initializer: zerros}\n", "3, rule 1", "Unknown initializer 'zerros'. Did you mean 'zeros'?"),
-}  # fmt: skip
+    "no initializer": (YAML + "- path: a\n", "5, rule 2: A rule needs an `initializer`, such as …"),
+    "flow": (
+        "rules:\n- {path: a,\n  initializer: zerros}\n",
+        "3, rule 1: Unknown initializer 'zerros'. Did you mean 'zeros'?",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", list(YAML_MISTAKES))
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_mistake_in_yaml(name: str, end: str, tmp_path: Path) -> None:
     """The same in YAML; keys that are there twice are mistakes, too, and nothing is made of tags."""
-    text, place, message = YAML_MISTAKES[name]
-    assert_says(refused(load, tmp_path, text.replace("\n", end), ".yml"), f"recipe.yml:{place}: {message}")
+    text, message = YAML_MISTAKES[name]
+    assert_says(refused(load, tmp_path, text.replace("\n", end), ".yml"), f"recipe.yml:{message}")
 
 
 numbers = st.integers(-9, 9) | st.floats(-1e6, 1e6).map(lambda value: value + 0.0)
@@ -422,8 +402,6 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, data: dict[str, An
     assert again == load(folder, yaml.safe_dump(data, sort_keys=False), ".yaml") == recipe
     assert again.as_dict() == data
     assert hash(again) == hash(recipe) == hash(pickle.loads(pickle.dumps(recipe)))
-    lines = text.splitlines()
-    assert [lines[rule.line - 1].strip() for rule in again.rules if rule.line] == ["[[rules]]"] * len(again.rules)
 
 
 def test_equal_recipes() -> None:
@@ -497,20 +475,20 @@ def test_initializers_in_rules() -> None:
 
 
 REFUSED = (
-    (fanin.HeNormal(seed=3), "An initializer of a rule must have no seed: each parameter's comes from the recipe's and "),
-    ({"class_name": "HeNormal", "config": {"seed": 3}}, "An initializer of a rule must have no seed: "),
-    (OnlyCalled(), "`initializer` must be a name or an initializer that says what to draw, by its method `distrib"),
-    (len, "`initializer` must be a name or an initializer that says what to draw"),
-    ({"class_name": "HeNorml", "config": {}}, "Unknown initializer: 'HeNorml'. Pass your own classes in `custom_objects`."),
-    ({"class_name": "Zeros"}, "Improper config format for {'class_name': 'Zeros'}."),
-    (True, "Could not interpret initializer identifier: True."),
-)  # fmt: skip
+    (fanin.HeNormal(seed=3), "An initializer of a rule must have no seed: each parameter's comes from the recipe's …"),
+    ({"class_name": "HeNormal", "config": {"seed": 3}}, "An initializer of a rule must have no seed: …"),
+    (OnlyCalled(), "`initializer` must be a name or an initializer that says what to draw, by its method …"),
+    (len, "`initializer` must be a name or an initializer that says what to draw, …"),
+    ({"class_name": "HeNorml", "config": {}}, "Unknown initializer: 'HeNorml'.… Did you mean 'HeNormal'?"),
+    ({"class_name": "Zeros"}, "Improper config format for {'class_name': 'Zeros'}.…"),
+    (True, "Could not interpret initializer identifier: True.…"),
+)
 
 
 @pytest.mark.parametrize(("given", "message"), REFUSED, ids=[str(number) for number in range(len(REFUSED))])
 def test_refused_initializers(given: Any, message: str) -> None:
     """Seeds would be everyone's, and what does not say what it draws cannot be drawn in pieces."""
-    assert refused(Recipe, [{"path": "*", "initializer": given}]).startswith(f"rule 1: {message}")
+    assert_says(refused(Recipe, [{"path": "*", "initializer": given}]), f"rule 1: {message}")
 
 
 @pytest.mark.parametrize("cls", [Configured, Bounded])
@@ -560,8 +538,9 @@ def test_arithmetic(text: str) -> None:
     hypothesis.assume(len(text) <= 200)
     names = {name: getattr(math, name) for name in ("sqrt", "exp", "log", "log2")}
     config = type("Config", (), {"hidden": KNOWN["config.hidden"]})
+    expected: Any = None
     try:
-        expected: Any = eval(text, {**names, **KNOWN, "config": config})
+        expected = eval(text, {**names, **KNOWN, "config": config})
         finite = not isinstance(expected, complex) and math.isfinite(expected)
     except (ArithmeticError, ValueError, TypeError):
         finite = False

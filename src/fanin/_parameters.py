@@ -63,6 +63,7 @@ class Parameter:
         known: further numbers for expressions.
         tied: further paths of the same parameter.
         buffer: whether it is a buffer, not a parameter, of its module.
+        name: the name under which it is drawn, if that is not its path.
     """
 
     path: str
@@ -81,6 +82,7 @@ class Parameter:
     known: Mapping[str, float] = field(default_factory=dict)
     tied: tuple[str, ...] = ()
     buffer: bool = False
+    name: str = ""
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
@@ -195,7 +197,8 @@ class NameMap:
             if not isinstance(name, str):
                 raise TypeError(f"`names` must return a string. Received: {name!r} for {path!r}.")
             return stripped(name)
-        return self.mapped(path) or path
+        own = parameter.name if path == parameter.path else ""
+        return self.mapped(path) or own or path
 
     def mapped(self, path: str) -> str | None:
         """What a mapping says for a path, if anything."""
@@ -207,14 +210,16 @@ class NameMap:
         return None
 
 
-def selector(option: str, patterns: Any, paths: Iterable[str]) -> Callable[[Parameter], bool]:
-    """What chooses parameters by `only=` or `skip=`: globs, each of which must match something."""
+def selector(option: str, patterns: Any, paths: Iterable[str] | None) -> Callable[[Parameter], bool]:
+    """What chooses parameters by `only=` or `skip=`: globs, each of which must match one of these paths, if given."""
     if isinstance(patterns, str):
         patterns = [patterns]
+    if not isinstance(patterns, (list, tuple, set, frozenset)) or not all(isinstance(each, str) for each in patterns):
+        raise TypeError(f"`{option}` must be a glob of paths, or several. Received: {option}={patterns!r}.")
     compiled = [glob(pattern) for pattern in patterns]
-    paths = list(paths)
+    paths = None if paths is None else list(paths)
     for pattern, expression in zip(patterns, compiled, strict=True):
-        if not any(expression.match(path) for path in paths):
+        if paths is not None and not any(expression.match(path) for path in paths):
             raise ValueError(
                 f"`{option}` must match parameters of the model. Received: {pattern!r}, which matches none."
                 f"{suggestion(pattern, paths)}"

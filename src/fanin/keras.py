@@ -28,15 +28,20 @@ from fanin import base, initializers, utils
 from fanin._carriers import Carrier, Carriers, InForce, carrier_class, refuse_names_of, released_calls
 from fanin._configs import translated_config
 from fanin._shapes import checked_shape
-from fanin._tensors import to_jax, to_sharded_jax, to_tensorflow, to_torch
+from fanin._tensors import to_sharded_jax
 from fanin._words import missing
 from fanin.base import Initializer
+from fanin.recipes import Recipe, checked_recipe
 
 try:
     import keras
     from keras.src import api_export  # Keras keeps the public names of its classes there
     from keras.src import initializers as their_initializers
     from keras.src.backend.common.stateless_scope import in_stateless_scope
+
+    from fanin._models import keras_common as _common
+    from fanin._models import keras as _models
+    from fanin._models.report import Report
 except ModuleNotFoundError as error:
     raise missing(error, "keras", "Keras 3", extra="keras") from error
 
@@ -58,6 +63,7 @@ __all__ = [
     "Zeros",
     "as_keras",
     "get",
+    "initialize",
     "patch",
     "unpatch",
 ]
@@ -140,7 +146,7 @@ class _Carrier(Carrier, keras.initializers.Initializer):
         with released_calls(_patch.in_force):
             if layout is not None:
                 return self._with_layout(shape, dtype, layout)
-            return _to_backend(self._make(shape, dtype, region))
+            return _models.to_backend(self._make(shape, dtype, region))
 
     def _make(self, shape: tuple[int, ...], dtype: str, region: Any) -> np.ndarray:
         if self._generator is None and not in_stateless_scope():
@@ -223,16 +229,6 @@ def _next_state(generator: Any) -> tuple[int, int]:
         state: Any = keras.ops.convert_to_numpy(generator.next())
     first, second = state.tolist()
     return first, second
-
-
-def _to_backend(array: np.ndarray) -> Any:
-    """A fresh array as a tensor of Keras's backend."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        return to_tensorflow(array)
-    if backend == "jax":
-        return to_jax(array)
-    return keras.ops.convert_to_tensor(to_torch(array) if backend == "torch" else array)
 
 
 def _make_class(source_class: type[Initializer]) -> Any:
@@ -372,3 +368,58 @@ def patch() -> InForce:
 def unpatch() -> None:
     """Ends what `patch` began; does nothing if it is not in force."""
     _patch.end()
+
+
+def initialize(
+    model: Any,
+    recipe: Recipe,
+    *,
+    only: Any = None,
+    skip: Any = None,
+    names: Any = None,
+    unmatched: str = "error",
+    progress: bool | None = None,
+) -> Report:
+    """Gives every weight of a model the values that a recipe has for it.
+
+    Each is a function of the recipe's seed, its name and the index: other weights and their order do not matter. A
+    model that is not built gets its values as its layers make their weights. Seeds of layers such as `Dropout` stay as
+    they are.
+
+    Names that Keras itself gave are counted within their parent, so that a second model of the same code gets the same
+    weights: `dense_5` is drawn as `dense` where it is the first.
+
+    Args:
+        model: a model or layer of Keras 3; it is changed in place.
+        recipe: what each weight gets. `recipe.plan(model)` shows it before.
+        only: a glob of paths (`encoder.dense.kernel`; / may be written for dots), or several: the others stay as they are.
+        skip: a glob of paths, or several, that stay as they are.
+        names: as for `Recipe.plan`.
+        unmatched: "error", or "keep": weights that no rule matches stay as they are.
+        progress: whether to show a bar; by default for long work on a terminal, if rich is installed.
+
+    Returns:
+        A report: what was filled and kept, and which layers are not built yet.
+
+    Raises:
+        fanin.plans.PlanError: the recipe does not fit; nothing has been written. (A ValueError.) A model that is not
+            built raises it when it is.
+        TypeError: not a model, or not a recipe.
+
+    >>> import fanin, fanin.keras, keras
+    >>> model = keras.Sequential([keras.layers.Dense(3, name="fc")])
+    >>> report = fanin.keras.initialize(model, fanin.Recipe.preset("keras", seed=1))
+    >>> model.build((None, 2))
+    >>> bool((keras.ops.convert_to_numpy(model.layers[0].kernel) == fanin.GlorotUniform(seed=1).spawn("fc.kernel")((2, 3))).all())
+    True
+    """
+    return _common.initialize(
+        _models.FRAMEWORK,
+        model,
+        checked_recipe(recipe),
+        only=only,
+        skip=skip,
+        names=names,
+        unmatched=unmatched,
+        progress=progress,
+    )

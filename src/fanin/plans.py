@@ -40,6 +40,7 @@ class Found:
         config: numbers of the model's configuration, by name.
         left: what the recipe is not asked about, by path, with the reason.
         notes: what a reader of the plan should know.
+        layers: paths that say which blocks there are besides the parameters'.
     """
 
     parameters: tuple[Parameter, ...]
@@ -47,6 +48,7 @@ class Found:
     config: Mapping[str, float] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -396,11 +398,17 @@ class Plan:
             fold: shows the parameters of repeated blocks in one row: `layers.[0-31].mlp.w1`.
         """
         rows = _folded(self.entries) if fold else [_Row(entry.path, _cells(entry)) for entry in self.entries]
-        heads = ("path", *_COLUMNS)
-        cells = [(row.path, *(row.cells[column] for column in _COLUMNS)) for row in rows]
+        columns = self._columns()
+        heads = ("path", *columns)
+        cells = [(row.path, *(row.cells[column] for column in columns)) for row in rows]
         widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
         lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (heads, *cells)]
         return "\n".join(line.rstrip() for line in [*lines, "", *self._remarks()])
+
+    def _columns(self) -> tuple[str, ...]:
+        """The columns behind the path; the name only where one differs from its path."""
+        named = any(entry.name != entry.path for entry in self.entries)
+        return ("name", *_COLUMNS) if named else _COLUMNS
 
     def _remarks(self) -> list[str]:
         """The totals, and what a reader should know."""
@@ -432,9 +440,10 @@ class Plan:
             cells = (f"<{tag} style='text-align:left'>{escape(text)}</{tag}>" for text in texts)
             return f"<tr>{''.join(cells)}</tr>"
 
-        body = "".join(line("td", (row.path, *(row.cells[c] for c in _COLUMNS))) for row in _folded(self.entries))
+        columns = self._columns()
+        body = "".join(line("td", (row.path, *(row.cells[c] for c in columns))) for row in _folded(self.entries))
         remarks = "<br>".join(escape(remark) for remark in self._remarks())
-        return f"<table><thead>{line('th', ('path', *_COLUMNS))}</thead><tbody>{body}</tbody></table><p>{remarks}</p>"
+        return f"<table><thead>{line('th', ('path', *columns))}</thead><tbody>{body}</tbody></table><p>{remarks}</p>"
 
 
 @dataclass(frozen=True)
@@ -463,7 +472,8 @@ class Comparison:
 
 def made(recipe: Any, found: Found, names: NameMap) -> Plan:
     """The plan of a `Recipe` for a model's parameters."""
-    depth_of = depths(path for each in found.parameters for path in (each.path, *each.tied))
+    paths = [path for each in found.parameters for path in (each.path, *each.tied)]
+    depth_of = depths([*paths, *found.layers])
     entries = []
     for parameter in found.parameters:
         known: dict[str, float] = {f"config.{name}": value for name, value in found.config.items()}
@@ -653,6 +663,7 @@ def _cells(entry: Entry) -> dict[str, str]:
     parameter = entry.parameter
     stddev = entry.stddev
     return {
+        "name": _template(entry.name)[0].replace("{}", "·") if entry.name != entry.path else "",
         "shape": "×".join(map(str, parameter.shape)) or "()",
         "dtype": parameter.dtype.name,
         "layout": parameter.layout,

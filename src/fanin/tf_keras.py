@@ -22,6 +22,7 @@ from fanin._shapes import checked_shape
 from fanin._tensors import to_tensorflow
 from fanin._words import missing
 from fanin.base import Initializer
+from fanin.recipes import Recipe, checked_recipe
 from fanin.settings import config as settings
 
 try:
@@ -30,6 +31,10 @@ try:
     from tensorflow.python.util import tf_export  # tf_keras keeps the names of its classes there
     from tf_keras.src import backend
     from tf_keras.src import initializers as their_initializers
+
+    from fanin._models import keras_common as _common
+    from fanin._models import tf_keras as _models
+    from fanin._models.report import Report
 except ModuleNotFoundError as error:
     module = "tf_keras" if error.name == "tf_keras" else "tensorflow"
     raise missing(error, module, "tf_keras with TensorFlow", extra="tensorflow") from error
@@ -52,6 +57,7 @@ __all__ = [
     "Zeros",
     "as_tf_keras",
     "get",
+    "initialize",
     "patch",
     "unpatch",
 ]
@@ -311,3 +317,58 @@ def patch() -> InForce:
 def unpatch() -> None:
     """Ends what `patch` began; does nothing if it is not in force."""
     _patch.end()
+
+
+def initialize(
+    model: Any,
+    recipe: Recipe,
+    *,
+    only: Any = None,
+    skip: Any = None,
+    names: Any = None,
+    unmatched: str = "error",
+    progress: bool | None = None,
+) -> Report:
+    """Gives every weight of a model the values that a recipe has for it.
+
+    Each is a function of the recipe's seed, its name and the index: other weights and their order do not matter. A
+    model that is not built gets its values as its layers make their weights. Seeds of layers such as `Dropout` stay as
+    they are.
+
+    Names that Keras itself gave are counted within their parent, so that a second model of the same code gets the same
+    weights: `dense_5` is drawn as `dense` where it is the first.
+
+    Args:
+        model: a model or layer of tf_keras; it is changed in place.
+        recipe: what each weight gets. `recipe.plan(model)` shows it before.
+        only: a glob of paths (`encoder.dense.kernel`; / may be written for dots), or several: the others stay as they are.
+        skip: a glob of paths, or several, that stay as they are.
+        names: as for `Recipe.plan`.
+        unmatched: "error", or "keep": weights that no rule matches stay as they are.
+        progress: whether to show a bar; by default for long work on a terminal, if rich is installed.
+
+    Returns:
+        A report: what was filled and kept, and which layers are not built yet.
+
+    Raises:
+        fanin.plans.PlanError: the recipe does not fit; nothing has been written. (A ValueError.) A model that is not
+            built raises it when it is.
+        TypeError: not a model, or not a recipe.
+
+    >>> import fanin, fanin.tf_keras, tf_keras
+    >>> model = tf_keras.Sequential([tf_keras.layers.Dense(3, name="fc")])
+    >>> report = fanin.tf_keras.initialize(model, fanin.Recipe.preset("keras", seed=1))
+    >>> model.build((None, 2))
+    >>> bool((model.layers[0].kernel.numpy() == fanin.GlorotUniform(seed=1).spawn("fc.kernel")((2, 3))).all())
+    True
+    """
+    return _common.initialize(
+        _models.FRAMEWORK,
+        model,
+        checked_recipe(recipe),
+        only=only,
+        skip=skip,
+        names=names,
+        unmatched=unmatched,
+        progress=progress,
+    )

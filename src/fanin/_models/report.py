@@ -25,6 +25,7 @@ class Report:
         filled: paths of the parameters that have new values.
         kept: paths of those that stayed as they were, with the reason.
         buffers: paths of buffers that were restored, with how.
+        waiting: layers that are not built yet, and get their values when they are.
     """
 
     plan: Plan
@@ -32,6 +33,7 @@ class Report:
     filled: tuple[str, ...] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
     buffers: Mapping[str, str] = field(default_factory=dict)
+    waiting: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -45,7 +47,8 @@ class Report:
             f"{self.seconds:.3g} s, seed {self.plan.seed}"
         ]
         lines += [f"kept: {path} ({reason})" for path, reason in self.kept.items()]
-        return "\n".join(lines + [f"restored: {path} ({how})" for path, how in self.buffers.items()])
+        lines += [f"restored: {path} ({how})" for path, how in self.buffers.items()]
+        return "\n".join(lines + [f"when it is built: {layer}" for layer in self.waiting])
 
 
 class Execution:

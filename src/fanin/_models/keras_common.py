@@ -1,0 +1,227 @@
+"""Models of tf_keras and Keras 3 described as parameters, and initialized: now, or when they are built."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fanin import _dtypes
+from fanin._arrays import allocate
+from fanin._models.keras_layers import Visit, described, visits
+from fanin._models.report import Execution, Report
+from fanin._parameters import Parameter, selector
+from fanin.plans import Entry, Found, Plan
+
+
+@dataclass(frozen=True)
+class Framework:
+    """What the two have differently.
+
+    Attributes:
+        layer_class: their `Layer`.
+        own: a layer's own variables, without those of the layers in it.
+        assign: gives a variable an array's values.
+        tensor: an array as a tensor, for an initializer to return.
+    """
+
+    layer_class: Any
+    own: Callable[[Any], list[Any]]
+    assign: Callable[[Any, np.ndarray], None]
+    tensor: Callable[[np.ndarray], Any]
+
+
+def _leaf(variable: Any) -> str:
+    return variable.name.rpartition("/")[2].partition(":")[0]
+
+
+class Scan:
+    """Every variable of a model, each once."""
+
+    def __init__(self, root: Any, framework: Framework) -> None:
+        self.root, self.framework = root, framework
+        self.variables: dict[str, Any] = {}
+        self.parameters: list[Parameter] = []
+        self.layers: list[str] = []
+        self.unbuilt: list[str] = []
+        seen: dict[int, int] = {}
+        for visit in visits(root):
+            self.layers.append(visit.path)
+            if not visit.layer.built:
+                self.unbuilt.append(visit.path or visit.layer.name)
+            leaves: dict[str, int] = {}
+            for variable in framework.own(visit.layer):
+                leaf = _leaf(variable)
+                leaves[leaf] = leaves.get(leaf, 0) + 1
+                if leaves[leaf] > 1:
+                    leaf = f"{leaf}#{leaves[leaf]}"
+                parameter = parameter_of(visit, leaf, variable.shape, variable.dtype)
+                position = seen.setdefault(id(variable), len(self.parameters))
+                if position < len(self.parameters):
+                    first = self.parameters[position]
+                    if parameter.path not in (first.path, *first.tied):
+                        self.parameters[position] = replace(first, tied=(*first.tied, parameter.path))
+                    continue
+                self.parameters.append(parameter)
+                self.variables[parameter.path] = variable
+
+    def found(self) -> Found:
+        """The description for a plan."""
+        layers = tuple(f"{path}." for path in self.layers if path)
+        notes = (f"{len(self.unbuilt)} layers are not built yet",) if self.unbuilt and not self.root.built else ()
+        return Found(tuple(self.parameters), self.root.name, layers=layers, notes=notes)
+
+
+def parameter_of(visit: Visit, leaf: str, shape: Any, dtype: Any) -> Parameter:
+    """A variable of a layer as a parameter."""
+    lengths = tuple(int(length) for length in shape)
+    path, name = (f"{place}.{leaf}" if place else leaf for place in (visit.path, visit.name))
+    what = described(visit.layer, leaf.partition("#")[0], lengths)
+    layer = type(visit.layer).__name__
+    return Parameter(path, lengths, _dtypes.resolve(dtype), layer, visit.within, name=name, **what)
+
+
+def initialize(
+    framework: Framework,
+    model: Any,
+    recipe: Any,
+    *,
+    only: Any,
+    skip: Any,
+    names: Any,
+    unmatched: str,
+    progress: bool | None,
+) -> Report:
+    """What `fanin.keras.initialize` and `fanin.tf_keras.initialize` do."""
+    if not isinstance(model, framework.layer_class):
+        package = framework.layer_class.__module__.partition(".")[0]
+        raise TypeError(f"`model` must be a model or layer of {package}. Received: model of type {type(model).__name__}.")
+    scan = Scan(model, framework)
+    plan = recipe.plan_of(scan.found(), names=names)
+    waiting = not model.built
+    plan, passed = _chosen(plan, only, skip, waiting)
+    plan.check(unmatched)
+    execution = Execution(plan, progress)
+    execution.kept.update(passed)
+    for entry in execution.entries():
+        framework.assign(scan.variables[entry.path], drawn(entry))
+    if waiting:
+        _Waiting(framework, model, recipe, only, skip, names, unmatched)
+    return replace(execution.report(), waiting=tuple(scan.unbuilt) if waiting else ())
+
+
+def _chosen(plan: Plan, only: Any, skip: Any, waiting: bool) -> tuple[Plan, dict[str, str]]:
+    paths = [path for entry in plan.entries for path in (entry.path, *entry.parameter.tied)]
+    # What a pattern is for may not be there yet.
+    wanted = (lambda _: True) if only is None else selector("only", only, None if waiting else paths)
+    unwanted = (lambda _: False) if skip is None else selector("skip", skip, None if waiting else paths)
+    passed = {}
+    for entry in plan.entries:
+        if not wanted(entry.parameter):
+            passed[entry.path] = "not among `only`"
+        elif unwanted(entry.parameter):
+            passed[entry.path] = "among `skip`"
+    return plan.chosen(lambda parameter: parameter.path not in passed), passed
+
+
+def drawn(entry: Entry) -> np.ndarray:
+    """A new array with a parameter's values."""
+    array = allocate(entry.parameter.shape, entry.parameter.dtype)
+    entry.fill(array)
+    return array
+
+
+class _Waiting:
+    """A recipe for a model that is not built: its layers get their values as they make their variables.
+
+    The layers' method `add_weight` is asked for that, of the class and so of every layer; models that wait for nothing
+    are none of its business.
+    """
+
+    _models: weakref.WeakKeyDictionary[Any, _Waiting] = weakref.WeakKeyDictionary()
+    _lock = threading.Lock()
+
+    def __init__(
+        self, framework: Framework, model: Any, recipe: Any, only: Any, skip: Any, names: Any, unmatched: str
+    ) -> None:
+        self.framework, self.recipe, self.names, self.unmatched = framework, recipe, names, unmatched
+        self.only, self.skip = only, skip
+        with self._lock:
+            self._models[model] = self
+            _watch(framework.layer_class)
+
+    @classmethod
+    def initializer_for(cls, layer: Any, leaf: str, shape: Any, dtype: Any) -> Any:
+        """What initializes a variable that a layer is making; None where nothing waits for the layer."""
+        with cls._lock:
+            waiting = list(cls._models.items())
+        for model, each in waiting:
+            for visit in visits(model) if isinstance(model, each.framework.layer_class) else ():
+                if visit.layer is layer:
+                    return each._initializer(model, visit, leaf, shape, dtype)
+        return None
+
+    def _initializer(self, model: Any, visit: Visit, leaf: str, shape: Any, dtype: Any) -> Any:
+        parameter = parameter_of(visit, leaf, shape, dtype)
+        layers = tuple(f"{each.path}." for each in visits(model) if each.path)
+        found = Found((parameter,), model.name, layers=layers)
+        plan, _ = _chosen(self.recipe.plan_of(found, names=self.names), self.only, self.skip, waiting=True)
+        plan.check(self.unmatched)
+        if not plan.entries or not plan.entries[0].draws:
+            return None
+        entry, tensor = plan.entries[0], self.framework.tensor
+
+        def planned(shape: Any, dtype: Any = None) -> Any:
+            del shape, dtype  # they are those of the plan
+            return tensor(drawn(entry))
+
+        return planned
+
+
+_watched: set[Any] = set()
+
+
+def _watch(layer_class: Any) -> None:
+    """Has `add_weight` of a framework's layers ask what waits for them."""
+    if layer_class in _watched:
+        return
+    _watched.add(layer_class)
+    theirs = layer_class.add_weight
+    signature = inspect.signature(theirs)
+
+    def add_weight(self: Any, *args: Any, **kwargs: Any) -> Any:
+        arguments = _normalized(signature, self, args, kwargs)
+        if arguments is not None:
+            dtype = arguments.get("dtype") or getattr(self, "variable_dtype", None)
+            shape = arguments.get("shape")
+            initializer = _Waiting.initializer_for(self, arguments["name"], () if shape is None else shape, dtype)
+            if initializer is not None:
+                arguments["initializer"] = initializer
+                return theirs(self, **arguments)
+        return theirs(self, *args, **kwargs)
+
+    add_weight.__doc__, add_weight.__wrapped__ = theirs.__doc__, theirs  # pyright: ignore[reportFunctionMemberAccess]
+    layer_class.add_weight = add_weight
+
+
+def _normalized(signature: inspect.Signature, layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
+    """The arguments by name; None where they are not known by name, or there is no name to draw under."""
+    try:
+        bound = dict(signature.bind(layer, *args, **kwargs).arguments)
+    except TypeError:
+        return None
+    bound.pop("self", None)
+    rest, more = bound.pop("args", ()), bound.pop("kwargs", {})
+    if isinstance(rest, tuple) and len(rest) == 2:  # Keras 3 takes shape and initializer by position, and Keras 2's order
+        if isinstance(rest[0], str):
+            return None
+        bound |= dict(zip(("shape", "initializer"), rest, strict=True))
+    elif len(rest) == 1:
+        bound["shape"] = rest[0]
+    bound |= more
+    return bound if isinstance(bound.get("name"), str) else None
