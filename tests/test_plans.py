@@ -154,6 +154,17 @@ def test_wrappers(path: str) -> None:
     assert planned([NORMAL], path).entries == planned([NORMAL], "a.w").entries
 
 
+@pytest.mark.parametrize(
+    "array", [np.zeros((2, 2), np.float32), np.zeros((9, 9), np.float32), np.zeros((4, 4), np.int32), np.zeros((4, 4))]
+)
+def test_arrays_that_do_not_fit(array: np.ndarray) -> None:
+    """Arrays of another shape or dtype are not filled, whatever the size of their elements."""
+    (entry,) = planned([NORMAL], {"path": "w", "shape": [4, 4]}).entries
+    with pytest.raises((ValueError, TypeError)):
+        entry.fill(array)
+    assert not array.any()
+
+
 @st.composite
 def parameters(draw: Any) -> dict[str, Any]:
     """Entries of lists: any shape, layout and dtype, of blocks or not."""
@@ -341,12 +352,25 @@ def test_bad_names(names: Any, error: type[Exception], message: str) -> None:
     assert str(caught.value).startswith(message.rstrip("…"))
 
 
+class Still(fanin.SeededInitializer):
+    """One with a seed, on which nothing depends."""
+
+    def distribution(self, shape: Any, dtype: Any = None) -> Any:
+        """Ones."""
+        return fanin.Ones().distribution(shape, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The seed."""
+        return {"seed": self.seed}
+
+
 def test_equal_seeds() -> None:
     """Parameters of one name have the same random words, and the plan says so; zeros have none."""
     plan = planned([{"path": "z*", "initializer": "zeros"}, NORMAL], "a", "b", "c", "z1", "z2", names={"*": "n"})
     assert plan.equal_seeds == (("a", "b", "c"),)
     assert "\nequal seeds: a, b, c\n" in f"{plan}\n"
     assert not planned([NORMAL], "a", "b").equal_seeds
+    assert not planned([{"path": "*", "initializer": Still()}], "a", "b", names={"*": "n"}).equal_seeds
 
 
 def test_without_a_rule() -> None:
@@ -362,6 +386,35 @@ def test_without_a_rule() -> None:
     plan.check(unmatched="keep")
     (entry,) = planned([{"role": "variance", "initializer": "constant", "value": 2}], model[1]).entries
     assert drawn(entry).tolist() == [2, 2]
+
+
+def test_start_of_an_odd_dtype() -> None:
+    """A start that a dtype does not have is a problem of the plan, as a rule's is."""
+    plan = planned([NORMAL | {"path": "q"}], {"path": "running_mean", "shape": [2], "dtype": "bool"})
+    assert plan.problems[0].startswith("running_mean")
+
+
+ROLES = {
+    "embedding": "a.embedding b.embeddings",
+    "kernel": "a.kernel a/kernel:0",
+    "recurrent_kernel": "a.recurrent_kernel",
+    "bias": "a.bias bias",
+    "scale": "a.gamma a.scale a.weight",
+    "offset": "a.beta",
+    "mean": "a.running_mean a.moving_mean",
+    "variance": "a.running_var a.moving_variance",
+    "count": "a.num_batches_tracked",
+    "other": "a.w a.biases cls_token",
+}
+
+
+@pytest.mark.parametrize("role", list(ROLES))
+def test_roles_of_names(role: str) -> None:
+    """The roles that names say by themselves, where a list has none."""
+    for path in ROLES[role].split():
+        assert planned([NORMAL], path).entries[0].parameter.role == role
+    assert planned([NORMAL], {"path": "a.weight", "shape": [2, 2]}).entries[0].parameter.role == "other"
+    assert planned([NORMAL], {"path": "a.bias", "shape": [2], "role": "scale"}).entries[0].parameter.role == "scale"
 
 
 def test_everything_that_stands_in_the_way() -> None:
@@ -504,24 +557,12 @@ def test_plain_data(tmp_path: Any) -> None:
     assert data == plan.as_dict()
     assert (data["parameters"], data["elements"], data["bytes"]) == (3, 54, 216)
     assert data["unmatched"] == ["u"]
-    expected = {
-        "path": "w",
-        "name": "w",
-        "shape": [4, 12],
-        "dtype": "float32",
-        "layout": "keras",
-        "layer": "",
-        "role": "kernel",
-        "rule": "rule 1",
-        "initializer": f"{', '.join(GATES)}: HeNormal()",
-        "fans": [4, 12],
-        "mean": 0.0,
-        "stddev": plan.entries[0].stddev,
-        "seeds": list(plan.entries[0].seeds),
-        "tied": ["v"],
-        "problem": "",
-    }
-    assert data["entries"][0] == expected
+    stddev, seeds = plan.entries[0].stddev, list(plan.entries[0].seeds)
+    assert list(data["entries"][0].items()) == [
+        *[("path", "w"), ("name", "w"), ("shape", [4, 12]), ("dtype", "float32"), ("layout", "keras"), ("layer", "")],
+        *[("role", "kernel"), ("rule", "rule 1"), ("initializer", f"{', '.join(GATES)}: HeNormal()")],
+        *[("fans", [4, 12]), ("mean", 0.0), ("stddev", stddev), ("seeds", seeds), ("tied", ["v"]), ("problem", "")],
+    ]
     assert not plan.compare(data)
     assert str(plan.compare(plan)) == "The plans are the same."
 
@@ -581,6 +622,7 @@ ENTRIES: list[tuple[dict[str, Any], str]] = [
     ({"fan_in": "x", "fan_out": 2}, "`fan_in` must be"),
     ({"tied": "abc"}, "`tied` must be"),
     ({"blocks": "ab"}, "`blocks` must be"),
+    ({"blocks": ["a", "a"]}, "`blocks` must be"),
 ]
 W = {"path": "w", "shape": [4, 4]}
 LISTS: list[tuple[list[Any], str]] = [

@@ -48,6 +48,7 @@ LINES = {
     'role = "qqq"': f"Unknown role 'qqq'. There are {ROLES}.",
     "role = 3": f"`role` must be one of {ROLES}, or several. Received: role = 3.",
     "rank = -1": "`rank` must be a number of axes, or several. Received: rank = -1.",
+    "rank = []": "`rank` must be a number of axes, or several. Received: rank = [].",
     "rank = [2, true]": "`rank` must be a number of axes, or several. Received: rank = [2, True].",
     "layer = []": "`layer` must be a glob, or several, of the type of its layer, such as Linear. Received: layer = [].",
     "within = ['']": "`within` must be a glob, or several, of the type of any layer around that one. Received: …",
@@ -314,6 +315,8 @@ YAML_MISTAKES = {
         YAML + "\n- initializer: he_normal\n  name: b\n  role: kernl\n",
         "8, rule 2 (\"b\"): Unknown role 'kernl'. Did you mean 'kernel'?",
     ),
+    "empty path": ("rules:\n- path:\n  initializer: zeros\n", "2, rule 1: `path` must be a glob, or several, of …"),
+    "empty role": (YAML + "  role:\n", "5, rule 1: `role` must be one of …"),
     "no initializer": (YAML + "- path: a\n", "5, rule 2: A rule needs an `initializer`, such as …"),
     "flow": (
         "rules:\n- {path: a,\n  initializer: zerros}\n",
@@ -361,7 +364,7 @@ rules = st.builds(
             "layer": one_or_several(words),
             "within": words,
             "role": one_or_several(st.sampled_from(ROLES.split(", "))),
-            "rank": st.integers(0, 5) | st.lists(st.integers(0, 5), max_size=3),
+            "rank": st.integers(0, 5) | st.lists(st.integers(0, 5), min_size=1, max_size=3),
             "block": words,
         },
     ),
@@ -481,6 +484,7 @@ REFUSED = (
     (len, "`initializer` must be a name or an initializer that says what to draw, …"),
     ({"class_name": "HeNorml", "config": {}}, "Unknown initializer: 'HeNorml'.… Did you mean 'HeNormal'?"),
     ({"class_name": "Zeros"}, "Improper config format for {'class_name': 'Zeros'}.…"),
+    (np.zeros(3), "…"),
     (True, "Could not interpret initializer identifier: True.…"),
 )
 

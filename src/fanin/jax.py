@@ -24,15 +24,19 @@ from fanin._shapes import checked_shape, parse_region
 from fanin._tensors import to_jax, to_sharded_jax
 from fanin._words import missing
 from fanin.base import Initializer, drawing_source_of
+from fanin.recipes import Recipe, checked_recipe
 
 try:
     import jax
     from jax.core import Tracer
     from jax.sharding import NamedSharding, PartitionSpec
+
+    from fanin._models import jax as _models
+    from fanin._models.report import Report
 except ModuleNotFoundError as error:
     raise missing(error, "jax", "JAX", extra="jax") from error
 
-__all__ = ["as_jax", "make_array"]
+__all__ = ["as_jax", "initialize", "layers_of", "make_array"]
 
 
 def as_jax(initializer: Any, *, layout: Any = "keras") -> Callable[..., jax.Array]:
@@ -218,3 +222,83 @@ def _canonical(dtype: Any) -> np.dtype:
             f"JAX makes {canonical.name} of {wanted.name}. Set jax_enable_x64 to have {wanted.name}.", stacklevel=3
         )
     return canonical
+
+
+def initialize(
+    tree: Any,
+    recipe: Recipe,
+    *,
+    layers: Any = None,
+    only: Any = None,
+    skip: Any = None,
+    names: Any = None,
+    shardings: Any = None,
+    unmatched: str = "error",
+    progress: bool | None = None,
+) -> tuple[Any, Report]:
+    """Makes a tree of arrays, each with the values that a recipe has for it.
+
+    Each is a function of the recipe's seed, its name and the index: other arrays and their order do not matter. Nothing
+    of the tree is changed.
+
+    Args:
+        tree: a module of flax.nnx (`nnx.eval_shape(lambda: Model(rngs=nnx.Rngs(0)))`) or of equinox
+            (`eqx.filter_eval_shape(Model, key)`), the variables of a module of flax.linen (see `layers_of`), or any tree
+            of arrays or shapes. Random states of flax.nnx are made from the seed and their paths, too.
+        recipe: what each array gets. `recipe.plan(tree)` shows it before.
+        layers: for flax.linen, what `layers_of` found. Without it, layers are known by flax's names alone, and where
+            these do not say what a kernel's axes are, its fans are not known.
+        only: a glob of paths (`encoder.dense.kernel`), or several: the others stay as they are.
+        skip: a glob of paths, or several, that stay as they are.
+        names: as for `Recipe.plan`.
+        shardings: a sharding, a function of a `Parameter` that returns one or None, or a tree of them. Each device's piece
+            is made alone then. Shapes that have a sharding need none here.
+        unmatched: "error", or "keep": arrays that no rule matches stay as they are.
+        progress: whether to show a bar; by default for long work on a terminal, if rich is installed.
+
+    Returns:
+        The tree, and a report: what was made and kept.
+
+    Raises:
+        fanin.plans.PlanError: the recipe does not fit, or something that it does not draw is a shape. (A ValueError.)
+        TypeError: no tree of arrays, or not a recipe.
+
+    >>> import fanin, fanin.jax, jax
+    >>> from flax import nnx
+    >>> abstract = nnx.eval_shape(lambda: nnx.Linear(784, 256, rngs=nnx.Rngs(0)))
+    >>> linear, report = fanin.jax.initialize(abstract, fanin.Recipe.preset("flax", seed=1))
+    >>> bool((linear.kernel[...] == fanin.LecunNormal(seed=1).spawn("kernel")((784, 256))).all())
+    True
+    """
+    return _models.initialize(
+        tree,
+        checked_recipe(recipe),
+        layers=layers,
+        only=only,
+        skip=skip,
+        names=names,
+        shardings=shardings,
+        unmatched=unmatched,
+        progress=progress,
+    )
+
+
+def layers_of(module: Any, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+    """The abstract variables of a module of flax.linen, and its layers: what kind each is, and what its kernel's axes are.
+
+    Args:
+        module: the module.
+        *args: what it is called with, as arrays or `jax.ShapeDtypeStruct`.
+        **kwargs: further arguments of the call.
+
+    Returns:
+        The variables, as shapes, and the layers by their paths.
+
+    >>> import fanin, fanin.jax, jax.numpy as jnp
+    >>> from flax import linen as nn
+    >>> variables, layers = fanin.jax.layers_of(nn.Dense(256), jnp.ones((1, 784)))
+    >>> variables, report = fanin.jax.initialize(variables, fanin.Recipe.preset("flax", seed=1), layers=layers)
+    >>> variables["params"]["kernel"].shape
+    (784, 256)
+    """
+    return _models.layers_of(module, args, kwargs)

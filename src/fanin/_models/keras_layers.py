@@ -102,7 +102,12 @@ def _einsum(layer: Any, leaf: str, shape: tuple[int, ...]) -> dict[str, Any] | N
     """By the equation: axes of the input alone are summed over, axes of the output alone are its units."""
     if leaf != "kernel":
         return _beside(layer, leaf)
-    match = re.fullmatch(r"\s*([\w.]+)\s*,\s*(\w+)\s*->\s*([\w.]+)\s*", layer.equation)
+    return einsum_kernel(layer.equation, shape)
+
+
+def einsum_kernel(equation: str, shape: tuple[int, ...]) -> dict[str, Any] | None:
+    """What there is to know of the second operand of an einsum, such as `abc,cde->abde`."""
+    match = re.fullmatch(r"([\w.]+),(\w+)->([\w.]+)", equation.replace(" ", ""))
     if match is None or len(match[2]) != len(shape):
         return None
     inputs, axes, outputs = match[1], match[2], match[3]

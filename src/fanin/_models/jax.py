@@ -1,0 +1,411 @@
+"""Trees of JAX described as parameters, and made: modules of flax.nnx and equinox, variables of flax.linen, any tree."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from fanin import _dtypes
+from fanin._arrays import allocate
+from fanin._models import role_of_name
+from fanin._models.jax_layers import cell_of_names, equinox_layer, flax_cell, flax_layer
+from fanin._models.report import Execution, Report
+from fanin._parameters import Parameter, selector, stripped
+from fanin._tensors import to_jax, to_sharded_jax
+from fanin._words import shown
+from fanin.plans import Entry, Found, PlanError
+
+# What flax.linen's `init` returns has its variables in collections.
+_COLLECTIONS = {"params", "batch_stats", "cache", "intermediates", "spectral_norm", "constants"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What is known of a layer of flax.
+
+    Attributes:
+        type: its class.
+        info: the attributes that say what its arrays are.
+    """
+
+    type: str
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Leaf:
+    """One array of a tree."""
+
+    path: str
+    value: Any
+    parameter: Parameter | None
+    make: Callable[[int], Any] | None = None  # for random states: from the recipe's seed
+
+
+class Tree:
+    """The arrays of a tree, and how it is put together again."""
+
+    model = "a tree"
+
+    def __init__(self) -> None:
+        self.leaves: list[Leaf] = []
+
+    def rebuilt(self, values: list[Any]) -> Any:
+        """The tree with these values in the place of its leaves."""
+        raise NotImplementedError
+
+    def found(self) -> Found:
+        """The description for a plan."""
+        parameters = tuple(leaf.parameter for leaf in self.leaves if leaf.parameter is not None)
+        left = {leaf.path: _kind(leaf.value) for leaf in self.leaves if leaf.parameter is None and leaf.make is None}
+        return Found(parameters, self.model, left=left)
+
+
+def _kind(value: Any) -> str:
+    dtype = getattr(value, "dtype", None)
+    return f"an array of {dtype}" if dtype is not None else f"of type {type(value).__name__}"
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _is_key(value: Any) -> bool:
+    return _is_array(value) and jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
+def _is_drawn(value: Any) -> bool:
+    """Whether a recipe is about an array: about floats, and about integers that could be a table's."""
+    return _is_array(value) and not _is_key(value) and jax.numpy.issubdtype(value.dtype, np.inexact)
+
+
+def _parameter(path: str, value: Any, layer: str, within: tuple[str, ...], what: dict[str, Any]) -> Parameter:
+    dtype = _dtypes.resolve(value.dtype)
+    return Parameter(path, tuple(value.shape), dtype, layer, within, **what)
+
+
+class NnxTree(Tree):
+    """A module of flax.nnx."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        from flax import nnx
+
+        self.nnx, self.model = nnx, type(module).__name__
+        self.graph, self.state = nnx.split(module)
+        modules = {
+            tuple(map(str, path)): node for path, node in nnx.iter_graph(module) if isinstance(node, nnx.Module)
+        }
+        for path, variable in self.state.flat_state():
+            self.leaves.append(self._leaf(tuple(map(str, path)), variable, modules))
+
+    def _leaf(self, path: tuple[str, ...], variable: Any, modules: Mapping[tuple[str, ...], Any]) -> Leaf:
+        value, dotted, nnx = variable.get_value(), ".".join(path), self.nnx
+        if isinstance(variable, nnx.RngKey) and _is_key(value):
+            return Leaf(dotted, value, None, lambda seed: _key(seed, dotted, value))
+        if isinstance(variable, nnx.RngCount):
+            return Leaf(dotted, value, None, lambda _: jax.numpy.zeros(value.shape, value.dtype))
+        if not isinstance(variable, (nnx.Param, nnx.BatchStat)) or not _is_drawn(value):
+            return Leaf(dotted, value, None)
+        owner, parent = modules.get(path[:-1]), modules.get(path[:-2])
+        layer, info = nnx_layer(owner)
+        what = flax_layer(layer, info, path[-1], tuple(value.shape))
+        if parent is not None:
+            what = flax_cell(type(parent).__name__, path[-2], path[-1], ".".join(path[:-2]), what)
+        within = tuple(type(modules[path[:end]]).__name__ for end in range(len(path) - 1) if path[:end] in modules)
+        if owner is None or not type(owner).__module__.startswith("flax."):
+            what = what or _by_name(path[-1], tuple(value.shape))
+        return Leaf(dotted, value, _parameter(dotted, value, layer, within, what))
+
+    def rebuilt(self, values: list[Any]) -> Any:
+        flat = self.state.flat_state()
+        state = {path: variable.replace(value) for (path, variable), value in zip(flat, values, strict=True)}
+        return self.nnx.merge(self.graph, self.nnx.State.from_flat_path(state))
+
+
+def nnx_layer(module: Any) -> tuple[str, dict[str, Any]]:
+    """The type of a layer of flax.nnx, and what matters of it; nothing for one of somebody's own."""
+    names = [cls.__name__ for cls in type(module).__mro__ if cls.__module__.startswith("flax.nnx")]
+    own = type(module).__name__ if module is not None else ""
+    if not names or names[0] in ("Module", "Pytree", "Object"):
+        return own, {}
+    weight = getattr(module, "kernel", None)
+    info: dict[str, Any] = {"kernel_shape": None if weight is None else tuple(weight.shape)}
+    if names[0] == "LinearGeneral":
+        batch = getattr(module, "batch_axis", None) or {}
+        info |= {"batch": len(batch), "ins": len(_tuple(module.in_features))}
+    info |= {"groups": getattr(module, "feature_group_count", 1)}
+    info |= {"transposed": getattr(module, "transpose_kernel", False), "equation": getattr(module, "einsum_str", "")}
+    return names[0], info
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _key(seed: int, path: str, like: Any) -> Any:
+    """A key of JAX that depends on the recipe's seed and the key's path alone."""
+    from fanin.initializers import RandomNormal
+
+    spawned = RandomNormal(seed=seed).spawn(path)._seed or 0
+    key = jax.random.key(spawned & 0xFFFFFFFF, impl=jax.random.key_impl(like) if isinstance(like, jax.Array) else None)
+    return key if not like.shape else jax.random.split(key, like.shape)
+
+
+class PytreeTree(Tree):
+    """Any other tree: of equinox, of flax.linen, or of dicts and lists."""
+
+    def __init__(self, tree: Any, layers: Mapping[str, Layer] | None) -> None:
+        super().__init__()
+        equinox = sys.modules.get("equinox")
+        self.equinox = equinox if equinox is not None and isinstance(tree, equinox.Module) else None
+        self.tree, self.layers = tree, layers or {}
+        if self.equinox is not None:
+            self.model = type(tree).__name__
+        found, self.structure = jax.tree_util.tree_flatten_with_path(tree)
+        paths = [self._components(path) for path, _ in found]
+        self.siblings: dict[tuple[str, ...], set[str]] = {}
+        for path in paths:
+            for end in range(len(path)):
+                self.siblings.setdefault(path[:end], set()).add(path[end])
+        for (keys, value), path in zip(found, paths, strict=True):
+            self.leaves.append(self._leaf(keys, path, value))
+
+    def _components(self, keys: tuple[Any, ...]) -> tuple[str, ...]:
+        names = [_name(key) for key in keys]
+        if self.equinox is None and keys and isinstance(keys[-1], jax.tree_util.GetAttrKey) and names[-1] == "value":
+            names.pop()  # of what flax keeps beside an array, such as its axes' names
+        if len(names) > 1 and names[0] in _COLLECTIONS and isinstance(self.tree, Mapping) and set(self.tree) <= _COLLECTIONS:
+            names = names[1:]
+        return tuple(stripped(name) for name in names) if names else ("array",)
+
+    def _leaf(self, keys: tuple[Any, ...], path: tuple[str, ...], value: Any) -> Leaf:
+        dotted = ".".join(path)
+        if not _is_drawn(value):
+            return Leaf(dotted, value, None)
+        shape = tuple(value.shape)
+        if self.equinox is not None:
+            layer, within, what = self._of_equinox(keys, path[-1], shape)
+        else:
+            layer, within, what = self._of_flax(path, shape)
+        return Leaf(dotted, value, _parameter(dotted, value, layer, within, what))
+
+    def _of_equinox(
+        self, keys: tuple[Any, ...], leaf: str, shape: tuple[int, ...]
+    ) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+        node, owners = self.tree, []
+        for key in keys:
+            if self.equinox is not None and isinstance(node, self.equinox.Module):
+                owners.append(node)
+            node = _child(node, key)
+        owner = owners[-1]
+        names = [cls.__name__ for cls in type(owner).__mro__ if cls.__module__.startswith("equinox.nn")]
+        what = equinox_layer(owner, names[0], leaf, shape) if names else {}
+        return type(owner).__name__, tuple(type(each).__name__ for each in owners[:-1]), what
+
+    def _of_flax(self, path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+        owner, leaf = ".".join(path[:-1]), path[-1]
+        layer = self.layers.get(owner)
+        above = [self.layers.get(".".join(path[:end])) for end in range(len(path) - 1)]
+        within = tuple(each.type for each in above if each is not None)
+        if layer is not None:
+            what = flax_layer(layer.type, layer.info, leaf, shape) or _by_name(leaf, shape)
+        else:
+            what = self._by_names(path, shape)
+        if len(path) > 2:
+            cell = above[-1].type if above[-1] is not None else cell_of_names(self.siblings[path[:-2]])
+            # What flax.linen calls OptimizedLSTMCell keeps its gates apart, too.
+            cell = {"OptimizedLSTMCell": "LSTMCell"}.get(cell, cell)
+            what = flax_cell(cell, path[-2], leaf, ".".join(path[:-2]), what)
+        return layer.type if layer else "", within, what
+
+    def _by_names(self, path: tuple[str, ...], shape: tuple[int, ...]) -> dict[str, Any]:
+        """Where nobody has said which layers there are, what flax's names say by themselves."""
+        leaf, name = path[-1], path[-2] if len(path) > 1 else ""
+        beside = self.siblings.get(path[:-1], set())
+        if beside & {"scale", "mean"} and "kernel" not in beside:
+            return flax_layer("Norm", {}, leaf, shape)
+        if leaf == "kernel" and len(shape) == 3:
+            attention = {"query", "key", "value", "out"} <= self.siblings.get(path[:-2], set())
+            if not attention:  # a convolution over one axis, or a dense layer of several
+                return {"role": "kernel"}
+            return flax_layer("DenseGeneral", {"batch": 0, "ins": 2 if name == "out" else 1}, leaf, shape)
+        return _by_name(leaf, shape)
+
+    def rebuilt(self, values: list[Any]) -> Any:
+        return jax.tree_util.tree_unflatten(self.structure, values)
+
+
+def _name(key: Any) -> str:
+    return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
+
+
+def _child(node: Any, key: Any) -> Any:
+    if isinstance(key, jax.tree_util.GetAttrKey):
+        return getattr(node, key.name)
+    try:
+        return node[getattr(key, "key", getattr(key, "idx", None))]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _by_name(leaf: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    role = role_of_name(leaf, shape)
+    role = {"var": "variance"}.get(leaf, role)
+    if role in ("kernel", "embedding") and len(shape) > 1:
+        return flax_layer("Dense" if role == "kernel" else "Embed", {}, leaf, shape) or {"role": role}
+    return {"role": role} if role != "other" else {}
+
+
+def tree_of(tree: Any, layers: Mapping[str, Layer] | None = None) -> Tree:
+    """The arrays of a module or tree.
+
+    Raises:
+        TypeError: there are none.
+    """
+    flax = sys.modules.get("flax.nnx")
+    found: Tree
+    if flax is not None and isinstance(tree, flax.Module):
+        found = NnxTree(tree)
+    else:
+        found = PytreeTree(tree, layers)
+    if not any(_is_array(leaf.value) for leaf in found.leaves):
+        raise TypeError(
+            "A plan needs a model: a module of PyTorch, Keras, flax.nnx or equinox, a tree of arrays or shapes of JAX, or "
+            f"a list of dicts with `path` and `shape`. Received: {shown(tree)[:200]} (of type {type(tree).__name__})."
+        )
+    return found
+
+
+def describe(tree: Any, layers: Mapping[str, Layer] | None = None) -> Found:
+    """A tree's arrays."""
+    return tree_of(tree, layers).found()
+
+
+def layers_of(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Layer]]:
+    """The abstract variables of a flax.linen module, and its layers by their paths."""
+    from flax import linen
+
+    found: dict[str, Layer] = {}
+
+    def note(method: Any, arguments: Any, keywords: Any, context: Any) -> Any:
+        layer = context.module
+        found[".".join(layer.path)] = Layer(type(layer).__name__, _linen_info(layer))
+        return method(*arguments, **keywords)
+
+    with linen.intercept_methods(note):
+        variables = jax.eval_shape(lambda *a: module.init(jax.random.key(0), *a, **kwargs), *args)
+    shapes = {leaf.path: tuple(leaf.value.shape) for leaf in PytreeTree(variables, None).leaves if _is_array(leaf.value)}
+    for path, layer in found.items():
+        shape = shapes.get(f"{path}.kernel" if path else "kernel")
+        found[path] = replace(layer, info={**layer.info, "kernel_shape": shape})
+    return variables, found
+
+
+def _linen_info(layer: Any) -> dict[str, Any]:
+    info: dict[str, Any] = {
+        "groups": getattr(layer, "feature_group_count", 1),
+        "transposed": getattr(layer, "transpose_kernel", False),
+        "equation": getattr(layer, "einsum_str", ""),
+    }
+    if hasattr(layer, "batch_dims"):
+        info |= {"batch": len(_tuple(layer.batch_dims)), "ins": len(_tuple(layer.axis))}
+    return info
+
+
+def initialize(
+    tree: Any,
+    recipe: Any,
+    *,
+    layers: Mapping[str, Layer] | None,
+    only: Any,
+    skip: Any,
+    names: Any,
+    shardings: Any,
+    unmatched: str,
+    progress: bool | None,
+) -> tuple[Any, Report]:
+    """What `fanin.jax.initialize` does."""
+    held = tree_of(tree, layers)
+    plan = recipe.plan_of(held.found(), names=names)
+    paths = [entry.path for entry in plan.entries]
+    wanted = (lambda _: True) if only is None else selector("only", only, paths)
+    unwanted = (lambda _: False) if skip is None else selector("skip", skip, paths)
+    passed = {}
+    for entry in plan.entries:
+        if not wanted(entry.parameter):
+            passed[entry.path] = "not among `only`"
+        elif unwanted(entry.parameter):
+            passed[entry.path] = "among `skip`"
+    plan = plan.chosen(lambda parameter: parameter.path not in passed)
+    plan.check(unmatched)
+    given = _shardings(tree, held, shardings)
+    _refuse_abstract(held, plan, passed)
+    execution = Execution(plan, progress)
+    execution.kept.update(passed)
+    values = {leaf.path: leaf.value for leaf in held.leaves}
+    for entry in execution.entries():
+        values[entry.path] = _made(entry, given.get(entry.path) or _abstract_sharding(values[entry.path]))
+    for leaf in held.leaves:
+        if leaf.make is not None:
+            values[leaf.path] = leaf.make(recipe.seed)
+            execution.buffers[leaf.path] = "a random state, from the seed and its path"
+    return held.rebuilt([values[leaf.path] for leaf in held.leaves]), execution.report()
+
+
+def _refuse_abstract(held: Tree, plan: Any, passed: Mapping[str, str]) -> None:
+    """What stays as it is must be something."""
+    kept = {entry.path for entry in plan.entries if not entry.draws}
+    shapes = [
+        leaf.path
+        for leaf in held.leaves
+        if isinstance(leaf.value, jax.ShapeDtypeStruct)
+        and leaf.make is None
+        and (leaf.parameter is None or (leaf.path in kept and leaf.path not in passed))
+    ]
+    if shapes:
+        raise PlanError(
+            f"Of {held.model}, what no rule draws must be arrays, not shapes; nothing has been made.\n"
+            + "".join(f"  {path}\n" for path in shapes)
+            + "  Put values there, or leave these out of the tree."
+        )
+
+
+def _shardings(tree: Any, held: Tree, shardings: Any) -> dict[str, Any]:
+    """The sharding of each array: one for all, a function of a parameter, or a tree like the arrays'."""
+    if shardings is None:
+        return {}
+    if isinstance(shardings, jax.sharding.Sharding):
+        return {leaf.path: shardings for leaf in held.leaves}
+    if callable(shardings):
+        return {leaf.path: shardings(leaf.parameter) for leaf in held.leaves if leaf.parameter is not None}
+    flat = jax.tree_util.tree_leaves(shardings, is_leaf=lambda each: isinstance(each, jax.sharding.Sharding))
+    if len(flat) != len(held.leaves):
+        raise ValueError(
+            f"`shardings` must have one sharding for each of the tree's {len(held.leaves)} arrays. Received: {len(flat)}."
+        )
+    return {leaf.path: sharding for leaf, sharding in zip(held.leaves, flat, strict=True)}
+
+
+def _abstract_sharding(value: Any) -> Any:
+    """The sharding that an abstract array wants; concrete ones are made anew where arrays are made by default."""
+    return getattr(value, "sharding", None)
+
+
+def _made(entry: Entry, sharding: Any) -> Any:
+    parameter = entry.parameter
+
+    def piece(index: tuple[slice, ...]) -> np.ndarray:
+        bounds = [each.indices(length)[:2] for each, length in zip(index, parameter.shape, strict=True)]
+        array = allocate(tuple(end - start for start, end in bounds), parameter.dtype)
+        entry.fill(array, index)
+        return array
+
+    if sharding is not None:
+        return to_sharded_jax(piece, parameter.shape, parameter.dtype, sharding)
+    return to_jax(piece(tuple(slice(None) for _ in parameter.shape)))
