@@ -291,7 +291,7 @@ def test_list_as_json() -> None:
     assert sorted(entry["class"] for entry in entries) == sorted(
         name
         for name in fanin.__all__
-        if name[0].isupper() and name not in ("Distribution", "Initializer", "SeededInitializer")
+        if name[0].isupper() and name not in ("Distribution", "Initializer", "Recipe", "SeededInitializer")
     )
     for entry in entries:
         assert list(entry) == ["name", "class", "arguments", "description"]
@@ -331,11 +331,11 @@ def test_width() -> None:
 
 @pytest.mark.parametrize("command", [["--help"], ["show", "--help"]])
 def test_help(command: list[str]) -> None:
-    """Two examples to copy, which work."""
+    """Examples to copy, which work."""
     outcome = run(*command)
     assert outcome.exit_code == 0
     examples = [line.split() for line in outcome.stdout.splitlines() if line.startswith("    fanin ")]
-    assert len(examples) == 2
+    assert len(examples) == (2 if "show" in command else 3)
     for example in examples:
         assert run(*example[1:]).exit_code == 0
 

@@ -618,7 +618,7 @@ ENTRIES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"layout": [0, 0]}, "`layout` must have each of the tensor's 2 axes once. Received: layout=[0, 0]."),
     ({"layer": 3}, "`layer` must be"),
-    ({"role": ["kernel"]}, "Unknown role ['kernel']"),
+    ({"role": ["kernel"]}, "`role` must be a string. Received: ['kernel']."),
     ({"fan_in": "x", "fan_out": 2}, "`fan_in` must be"),
     ({"tied": "abc"}, "`tied` must be"),
     ({"blocks": "ab"}, "`blocks` must be"),
@@ -628,7 +628,7 @@ W = {"path": "w", "shape": [4, 4]}
 LISTS: list[tuple[list[Any], str]] = [
     ([{"path": "w"}], "Entry 1 of the list, 'w': no 'shape'"),
     ([W, {**W, "path": 3}], "Entry 2 of the list, 3: `path` must be a string. Received: 3."),
-    ([W, {**W, "path": ""}], "Entry 2 of the list, '': `path` must be a string. Received: ''."),
+    ([W, {**W, "path": ""}], "Entry 2 of the list, '': `path` must not be empty."),
     ([W, {**W, "path": "_orig_mod.w"}], "Each path must be there once. Received: 'w' twice."),
     ([W, {"shape": [2]}], "A plan needs a model: a torch.nn.Module, a model of Keras, "),
     ([], "A plan needs a model: "),

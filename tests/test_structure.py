@@ -26,6 +26,7 @@ ORDER = [
     {"plans"},
     {"_models"},
     {"recipes"},
+    {"_recipe_schema"},
     {"_carriers"},
     {"tf_keras", "keras", "torch", "jax"},
     {"bench"},

@@ -42,9 +42,17 @@ _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
-    # In floats: integers would grow to any length.
-    ast.Pow: lambda base, exponent: float(base) ** float(exponent),
+    ast.Pow: lambda base, exponent: _power(float(base), float(exponent)),  # integers would grow to any length
 }
+
+
+def _power(base: float, exponent: float) -> float:
+    result = base**exponent
+    if isinstance(result, complex):
+        raise ValueError("a power that is no real number")
+    return result
+
+
 _UNARY: dict[type[ast.unaryop], Callable[[float], float]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 _LONGEST = 200
 _ALLOWED = (
@@ -71,7 +79,9 @@ class Expression:
     def __init__(self, text: str, constants: Collection[str] = ()) -> None:
         self.text = text
         if len(text) > _LONGEST:
-            raise ValueError(f"An expression must have at most {_LONGEST} characters. Received: {len(text)} characters.")
+            raise ValueError(
+                f"An expression must have at most {_LONGEST} characters. Received: {len(text)} characters."
+            )
         try:
             self._tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: null characters
@@ -107,7 +117,8 @@ class Expression:
             raise ValueError(f"Unknown function {name!r}. Received: {self.text!r}.{hint}")
         count = _FUNCTIONS[name][1]
         if len(node.args) != count if count else len(node.args) < 2:
-            raise ValueError(f"{name} takes {count or 'two or more'} arguments. Received: {self.text!r}.")
+            wanted = "one argument" if count else "two or more arguments"
+            raise ValueError(f"{name} takes {wanted}. Received: {self.text!r}.")
         for argument in node.args:
             self._check(argument, known)
 
@@ -122,7 +133,9 @@ class Expression:
             raise ValueError(f"{self.text!r} needs {' and '.join(missing)}, which {_are(missing)} not known here")
         try:
             value = self._evaluate(self._tree, known)
-            finite = not isinstance(value, complex) and math.isfinite(value)
+            finite = math.isfinite(value)
+        except OverflowError:
+            raise ValueError(f"{self.text!r} is too large here{_given(self.names, known)}") from None
         except (ArithmeticError, ValueError) as error:
             raise ValueError(f"{self.text!r} has no value here ({error}){_given(self.names, known)}") from None
         if not finite:

@@ -96,7 +96,7 @@ class Parameter:
 
     @property
     def layout(self) -> str:
-        """"keras", "torch", or the axes, in words; "" where nobody knows or there is only one order."""
+        """ "keras", "torch", or the axes, in words; "" where nobody knows or there is only one order."""
         rank = len(self.shape)
         if self.axes is None or rank < 2:
             return ""
@@ -118,7 +118,7 @@ class Parameter:
 def stripped(path: str) -> str:
     """A dotted path without what wrappers put into it; `:0` behind Keras's names goes, too."""
     path = re.sub(r":\d+$", "", path.replace("/", "."))
-    return ".".join(part for part in path.split(".") if part not in _WRAPPERS)
+    return ".".join(part for part in path.split(".") if part not in _WRAPPERS) or path
 
 
 def depths(paths: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -201,9 +201,9 @@ class NameMap:
         return self.mapped(path) or own or path
 
     def mapped(self, path: str) -> str | None:
-        """What a mapping says for a path, if anything."""
+        """What a mapping says for a path, or for a block of one, if anything. Keys of blocks have brackets."""
         for pattern, name in self._patterns:
-            match = pattern.fullmatch(path)
+            match = pattern.fullmatch(path) if ("[" in path) == (r"\[" in pattern.pattern) else None
             if match:
                 pieces = iter(match.groups())
                 return re.sub(r"\*", lambda _, pieces=pieces: next(pieces), name)

@@ -60,7 +60,7 @@ def read(path: Path) -> tuple[Any, Source]:
     if suffix not in SUFFIXES:
         raise ValueError(f"A recipe is a file that ends in {', '.join(SUFFIXES)}. Received: {str(path)!r}.")
     try:
-        text = path.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotReadable(1, f"the file must be UTF-8 ({error})") from None
     return (_toml if suffix == ".toml" else _yaml)(text, path.name)
@@ -72,22 +72,28 @@ def _toml(text: str, name: str) -> tuple[Any, Source]:
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column \d+\)", str(error))
         raise NotReadable(int(found[1]) if found else text.count("\n") + 1, str(error)) from None
+    except RecursionError:
+        raise NotReadable(1, "it is nested too deeply") from None
     return data, _toml_source(text, name)
 
 
 def _toml_source(text: str, name: str) -> Source:
-    """The lines of keys, which `tomllib` does not tell: a line counts where the text before it is TOML by itself."""
+    """The lines of keys, which `tomllib` does not tell.
+
+    A line counts where the text between the last header and it is TOML by itself: within a string or an array of several
+    lines it is not.
+    """
     top: dict[str, int] = {}
     rules: list[dict[str | None, int]] = []
-    section: str | None = ""
+    section, begin = "", 0
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
         header = re.match(r"\s*\[\[?\s*([\w-]+)\s*\]\]?", line)
         key = re.match(r"""\s*(?:([\w-]+)|"([^"]*)"|'([^']*)')\s*=""", line)
-        if not (header or key) or not _is_toml("\n".join(lines[: number - 1])):
-            continue  # within a string or an array of several lines
+        if not (header or key) or not _is_toml("\n".join(lines[begin : number - 1])):
+            continue
         if header:
-            section = header[1]
+            section, begin = header[1], number - 1
             top.setdefault(section, number)
             if section == "rules":
                 rules.append({None: number})
@@ -147,6 +153,8 @@ def _refuse_repeated_keys(node: Any) -> None:
     seen: dict[Any, int] = {}
     for key, value in _pairs(node):
         line = key.start_mark.line + 1
+        if not isinstance(key.value, str):
+            raise NotReadable(line, "a key must be a word")
         if key.value in seen:
             raise NotReadable(line, f"the key {key.value!r} is there twice, first in line {seen[key.value]}")
         seen[key.value] = line
@@ -157,7 +165,8 @@ def _refuse_repeated_keys(node: Any) -> None:
 
 
 def written(data: Mapping[str, Any]) -> str:
-    """A recipe's data as TOML."""
+    """A recipe's data as TOML, a table for each rule."""
     import tomli_w
 
-    return tomli_w.dumps(data)
+    rest = {key: value for key, value in data.items() if key != "rules"}
+    return "\n".join([tomli_w.dumps(rest), *(f"[[rules]]\n{tomli_w.dumps(rule)}" for rule in data["rules"])])

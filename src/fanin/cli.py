@@ -36,7 +36,9 @@ def refusing() -> Iterator[None]:
     """Turns what the library refuses into a message and exit code 2."""
     try:
         yield
-    except (TypeError, ValueError, MemoryError) as error:
+    except BrokenPipeError:  # of whoever has stopped reading
+        raise
+    except (TypeError, ValueError, MemoryError, OSError, ImportError) as error:
         raise Refusal(str(error)) from error
 
 
@@ -46,6 +48,7 @@ def refusing() -> Iterator[None]:
 Examples:
   fanin show he_normal --shape 3x3x64x128 --seed 1 --dtype bfloat16
   fanin show --list
+  fanin recipe new --preset gpt2
 """,
 )
 @click.version_option(__version__, message="fanin %(version)s")
@@ -151,6 +154,155 @@ def bench(groups: tuple[str, ...], quick: bool, file: str | None, check: bool) -
         from pathlib import Path
 
         Path(file).write_text(benchmarks.as_json(measured) + "\n")
+
+
+@main.command(
+    short_help="Show what a recipe gives a model; nothing is drawn or written.",
+    epilog="""\b
+Exit codes: 0 the recipe fits the model, 1 it does not, 2 wrong usage.
+
+\b
+Examples:
+  fanin plan recipe.toml --model package.module:factory
+  fanin plan gpt2 --model model.safetensors --seed 1 --json > plan.json
+  fanin plan recipe.toml --model model.json --compare plan.json
+""",
+)
+@click.argument("recipe")
+@click.option(
+    "--model",
+    "model",
+    required=True,
+    metavar="MODEL",
+    help="A list of shapes (.json or .toml), a .safetensors file, or a factory, package.module:function, "
+    "which is called with the meta device in force.",
+)
+@click.option("--seed", type=int, help="Another seed than the recipe's.")
+@click.option("--compare", type=click.Path(exists=True, dir_okay=False), help="Show what differs from a plan's JSON.")
+@click.option("--all", "every", is_flag=True, help="Show repeated blocks one by one.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def plan(recipe: str, model: str, seed: int | None, compare: str | None, every: bool, as_json: bool) -> None:
+    """Show which parameter of MODEL gets what from RECIPE, a .toml or .yaml file or the name of a preset."""
+    with refusing():
+        import json
+        from pathlib import Path
+
+        from fanin._words import suggestion
+        from fanin.recipes import PRESETS, Recipe
+
+        if recipe not in PRESETS and not Path(recipe).is_file():
+            rule = f"RECIPE must be a file or one of the presets, {', '.join(PRESETS)}"
+            raise Refusal(f"{rule}. Received: {recipe!r}.{suggestion(recipe, PRESETS)}")
+        chosen = Recipe.preset(recipe) if recipe in PRESETS else Recipe.load(recipe)
+        if seed is not None:
+            chosen = chosen.with_seed(seed)
+        made = chosen.plan_of(_model(model))
+        if compare is not None:
+            try:
+                before = json.loads(Path(compare).read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise Refusal(f"--compare must be the JSON of a plan. Received: {compare!r} ({error}).") from None
+            difference = made.compare(before)
+    if compare is not None:
+        click.echo(str(difference))
+        sys.exit(1 if difference else 0)
+    click.echo(made.to_json() if as_json else made.table(fold=not every), nl=not as_json)
+    if made.problems or made.unmatched:
+        click.echo("The recipe does not fit the model.", err=True)
+        sys.exit(1)
+
+
+@main.group(short_help="Make and check recipes.")
+def recipe() -> None:
+    """Make and check recipes: which initializer each parameter of a model gets."""
+
+
+@recipe.command("new", short_help="Print a recipe to begin with.")
+@click.option("--preset", default="keras", show_default=True, metavar="NAME", help="The preset to begin with.")
+@click.option("--seed", type=int, help="Another seed than 0.")
+def new_recipe(preset: str, seed: int | None) -> None:
+    """Print the file of a preset: bert, flax, gpt2, keras, llama, mup, resnet, t5, torch or vit."""
+    with refusing():
+        from fanin.recipes import Recipe, preset_path
+
+        text = preset_path(preset).read_text(encoding="utf-8")
+        if seed is not None:
+            Recipe.preset(preset, seed=seed)  # which checks it
+            text = re.sub(r"(?m)^seed = 0$", f"seed = {seed}", text)
+    click.echo(text, nl=False)
+
+
+@recipe.command(
+    "lint",
+    short_help="Check recipe files.",
+    epilog="Exit codes: 0 no mistakes, 1 mistakes, 2 wrong usage.",
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+def lint_recipe(files: tuple[str, ...]) -> None:
+    """Check recipe FILES, and print every mistake with its line."""
+    wrong = False
+    for file in files:
+        with refusing():
+            from fanin.recipes import Recipe, RecipeError
+
+            try:
+                Recipe.load(file)
+            except RecipeError as error:
+                wrong = True
+                for mistake in error.mistakes:
+                    click.echo(str(mistake), err=True)
+            else:
+                click.echo(f"{file}: no mistakes")
+    if wrong:
+        sys.exit(1)
+
+
+@recipe.command("schema", short_help="Print the JSON schema of recipes.")
+def schema_of_recipes() -> None:
+    """Print the JSON schema of recipe files, for editors and other tools."""
+    import json
+
+    from fanin._recipe_schema import schema
+
+    click.echo(json.dumps(schema(), indent=2))
+
+
+def _model(text: str) -> Any:
+    """The parameters of a model that is given as a file or as a factory."""
+    from pathlib import Path
+
+    from fanin import _models
+    from fanin._models.files import SUFFIXES, describe_file
+
+    if text.endswith(SUFFIXES):
+        return describe_file(Path(text))
+    module, colon, name = text.partition(":")
+    if not colon or not name or not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
+        raise Refusal(
+            f"--model must be a file that ends in {', '.join(SUFFIXES)}, or package.module:factory. Received: {text!r}."
+        )
+    return _models.describe(_built(module, name))
+
+
+def _built(module: str, name: str) -> Any:
+    """What a factory makes, with the meta device of PyTorch in force where PyTorch is loaded."""
+    import importlib
+
+    sys.path.insert(0, "")  # as `python -m` has it
+    try:
+        factory: Any = importlib.import_module(module)
+        for part in name.split("."):
+            factory = getattr(factory, part)
+        torch = sys.modules.get("torch")
+        with contextlib.nullcontext() if torch is None else torch.device("meta"):
+            return factory()
+    except Exception as error:  # whatever the user's code raises is the user's to read
+        raise Refusal(
+            f"--model must be a factory that can be called without arguments. Received: {module}:{name}, which raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    finally:
+        sys.path.remove("")
 
 
 def _list(name: str | None, as_json: bool) -> None:

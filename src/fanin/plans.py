@@ -176,7 +176,9 @@ class Entry:
             words.setdefault(_described(draw.initializer), []).append(draw.label)
         if len(words) == 1 and not (len(self.draws) > 1 and len({draw.name for draw in self.draws}) > 1):
             return next(iter(words))
-        return "; ".join(f"{', '.join(filter(None, labels))}: {text}".removeprefix(": ") for text, labels in words.items())
+        return "; ".join(
+            f"{', '.join(filter(None, labels))}: {text}".removeprefix(": ") for text, labels in words.items()
+        )
 
     def fill(self, array: np.ndarray, region: Any = None) -> None:
         """Fills an array with the parameter's values, or with those of a region of it.
@@ -185,15 +187,18 @@ class Entry:
             array: a writable array of the parameter's dtype and shape (or the region's), in its own order of axes.
             region: a box in the parameter, as a tuple of slices of step 1, one for each axis.
         """
-        parameter = self.parameter
-        if region is None:
-            starts: tuple[int, ...] = (0,) * len(parameter.shape)
-            lengths = parameter.shape
-        else:
+        parameter, axes = self.parameter, self.parameter.kernel_axes
+        starts: tuple[int, ...] = (0,) * len(parameter.shape)
+        lengths = parameter.shape
+        if region is not None:
             box = parse_region(region, parameter.shape)
             starts, lengths = box.starts, box.lengths
-        axes = self._axes
-        kernel = array.reshape(lengths).transpose(axes) if region is not None else array.transpose(axes)
+        if array.shape != lengths or array.dtype != parameter.dtype:
+            raise ValueError(
+                f"`array` must have the shape {lengths} and the dtype {parameter.dtype.name}. "
+                f"Received: shape {array.shape}, dtype {array.dtype.name}."
+            )
+        kernel = array.transpose(axes)
         starts, lengths = permuted(starts, axes), permuted(lengths, axes)
         for draw in self.draws:
             view, begins = [], []
@@ -204,10 +209,6 @@ class Entry:
             piece = kernel[(*view, ...)]  # the dots keep a 0-d array an array
             if piece.size:
                 draw.fill(piece, tuple(begins))
-
-    @property
-    def _axes(self) -> tuple[int, ...]:
-        return self.parameter.kernel_axes
 
     def as_dict(self) -> dict[str, Any]:
         """The entry as plain data."""
@@ -279,13 +280,13 @@ class Plan:
     @property
     def equal_seeds(self) -> tuple[tuple[str, ...], ...]:
         """Paths of parameters that are not tied and yet have the same seed, and so the same random words."""
-        by_seed: dict[tuple[int, bool], list[str]] = {}
+        by_words: dict[tuple[Any, ...], list[str]] = {}
         for entry in self.entries:
             for draw in entry.draws:
-                if draw.seed is not None:
-                    by_seed.setdefault((draw.seed, entry.parameter.part is not None), []).append(entry.path)
-        groups = ((paths, part) for (_, part), paths in by_seed.items())
-        return tuple(tuple(dict.fromkeys(paths)) for paths, part in groups if len(set(paths)) > 1 and not part)
+                if draw.seed is not None:  # parts of one tensor have its seed, but begin elsewhere in it
+                    where = f"{entry.path}[{draw.label}]" if draw.label and len(entry.draws) > 1 else entry.path
+                    by_words.setdefault((draw.seed, draw.source), []).append(where)
+        return tuple(tuple(paths) for paths in by_words.values() if len(paths) > 1)
 
     @property
     def size(self) -> int:
@@ -402,7 +403,9 @@ class Plan:
         heads = ("path", *columns)
         cells = [(row.path, *(row.cells[column] for column in columns)) for row in rows]
         widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-        lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (heads, *cells)]
+        lines = [
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (heads, *cells)
+        ]
         return "\n".join(line.rstrip() for line in [*lines, "", *self._remarks()])
 
     def _columns(self) -> tuple[str, ...]:
@@ -420,7 +423,7 @@ class Plan:
             remarks.append(f"tied: {path} is also {', '.join(others)}")
         for paths in self.equal_seeds:
             remarks.append(f"equal seeds: {', '.join(paths)}")
-        remarks += [f"unused: {rule}" for rule in self.unused]
+        remarks += [f"unused: {', '.join(self.unused)}"] if self.unused else []
         remarks += [f"left alone: {path} ({reason})" for path, reason in self.found.left.items()]
         remarks += [f"note: {note}" for note in self.found.notes]
         remarks += [f"unmatched: {row.path}" for row in _folded(self.unmatched)]
@@ -512,7 +515,9 @@ class _Planner:
         missing = [str(block) for block, rule in chosen.items() if rule is None]
         try:
             if missing:
-                raise ValueError(f"no rule matches its {'blocks' if len(missing) > 1 else 'block'} {', '.join(missing)}")
+                raise ValueError(
+                    f"no rule matches its {'blocks' if len(missing) > 1 else 'block'} {', '.join(missing)}"
+                )
             overridden = next((rule.layout for rule in rules if rule.layout is not None), None)
             if overridden is not None:
                 axes = keras_axes(overridden, len(parameter.shape))
@@ -536,7 +541,10 @@ class _Planner:
         if parameter.role not in _STARTS:
             return Entry(parameter, self.name)
         initializer = initializers.Constant(_STARTS[parameter.role])
-        drawn = initializer.distribution(parameter.kernel_shape, parameter.dtype)
+        try:
+            drawn = initializer.distribution(parameter.kernel_shape, parameter.dtype)
+        except (TypeError, ValueError) as error:
+            return Entry(parameter, self.name, problem=f"{parameter.path}, by its usual start: {error}")
         target = tuple((0, length) for length in parameter.kernel_shape)
         draw = Draw(self.name, initializer, drawn, target, (0,) * len(target))
         return Entry(parameter, self.name, "its usual start", (), (draw,))
@@ -574,7 +582,14 @@ class _Planner:
             else:
                 source = keras_blocks.index(block)
                 yield self._draw(
-                    rule, self.name, target, len(blocks), offset=position * length, whole=len(blocks), source=source, label=block
+                    rule,
+                    self.name,
+                    target,
+                    len(blocks),
+                    offset=position * length,
+                    whole=len(blocks),
+                    source=source,
+                    label=block,
                 )
 
     def _block_name(self, block: str) -> str:
@@ -594,12 +609,14 @@ class _Planner:
     ) -> Draw:
         """A draw for a target of this shape: one of `cut` blocks of the parameter, from a tensor of `whole` such ones."""
         fans = self.parameter.fans
-        fan_in, fan_out = (None, None) if fans is None else (fans[0], fans[1] * whole // cut)
+        fan_in, fan_out = (self.parameter.known.get(key) for key in ("fan_in", "fan_out"))
+        if fans is not None:
+            fan_in, fan_out = fans[0], fans[1] * whole // cut
         known = dict(self.known)
         known |= {} if fan_in is None else {"fan_in": fan_in}
         known |= {} if fan_out is None else {"fan_out": fan_out}
         own_in, own_out = rule.fans(known)
-        fan_in, fan_out = own_in or fan_in, own_out or fan_out
+        fan_in, fan_out = fan_in if own_in is None else own_in, fan_out if own_out is None else own_out
         known |= {} if fan_in is None else {"fan_in": fan_in}
         known |= {} if fan_out is None else {"fan_out": fan_out}
         initializer = rule.make(known, self.recipe.seed).spawn(name)
@@ -632,7 +649,8 @@ class _Planner:
                 f"{' and '.join(f'`{key} = …`' for key in lacking)} into {rule.label}, or, if it is a kernel, "
                 '`layout = "torch"` or `layout = "keras"`'
             )
-        return initializer.distribution_of_fans(shape, dtype, fan_in or 1, fan_out or 1)
+        both = (1 if each is None else each for each in (fan_in, fan_out))
+        return initializer.distribution_of_fans(shape, dtype, *both)
 
     def _padding(self) -> Iterator[Draw]:
         shape = self.parameter.kernel_shape
@@ -671,7 +689,9 @@ def _cells(entry: Entry) -> dict[str, str]:
         "role": parameter.role,
         "rule": entry.rule or ("!" if entry.problem else "none"),
         "initializer": "!" if entry.problem else entry.what,
-        "fans": "" if entry.fans is None or parameter.role not in (*KERNELS, "embedding") else "→".join(map(str, entry.fans)),
+        "fans": ""
+        if entry.fans is None or parameter.role not in (*KERNELS, "embedding")
+        else "→".join(map(str, entry.fans)),
         "std": "" if stddev is None else f"{stddev:.4g}",
         "seed": ", ".join(map(str, entry.seeds)) if len(entry.seeds) < 2 else f"{len(entry.seeds)} seeds",
     }
@@ -680,8 +700,10 @@ def _cells(entry: Entry) -> dict[str, str]:
 def _folded(entries: Iterable[Entry]) -> list[_Row]:
     """Rows in which the parameters of repeated blocks are one, where all but the seeds is the same."""
     groups: dict[tuple[Any, ...], list[tuple[tuple[int, ...], dict[str, str]]]] = {}
+    names: dict[tuple[str, tuple[int, ...]], str] = {}
     for entry in entries:
         template, numbers = _template(entry.path)
+        names[template, numbers] = entry.name if entry.name != entry.path else ""
         cells = _cells(entry)
         key = (template, *(text for column, text in cells.items() if column != "seed"))
         groups.setdefault(key, []).append((numbers, cells))
@@ -690,6 +712,8 @@ def _folded(entries: Iterable[Entry]) -> list[_Row]:
         by_numbers = dict(members)
         for texts, folded in _ranges(list(by_numbers)):
             cells = dict(by_numbers[folded[0]])
+            if len(folded) == 1:
+                cells["name"] = names[template, folded[0]]
             seeds = {by_numbers[numbers]["seed"] for numbers in folded}
             if len(seeds) > 1:
                 cells["seed"] = f"{len(seeds)} seeds"
@@ -702,10 +726,10 @@ def _template(path: str) -> tuple[str, tuple[int, ...]]:
     numbers, parts = [], []
     for part in path.replace("{", "{{").replace("}", "}}").split("."):
         stem, underscore, tail = part.rpartition("_")
-        if part.isdecimal():
+        if part.isdecimal() and str(int(part)) == part:
             numbers.append(int(part))
             parts.append("{}")
-        elif underscore and tail.isdecimal():
+        elif underscore and tail.isdecimal() and str(int(tail)) == tail:
             numbers.append(int(tail))
             parts.append(stem + "_{}")
         else:

@@ -17,7 +17,9 @@ RandomNormal(mean=0.0, stddev=0.01414213562373095, seed=7250962377376562432)
 
 from __future__ import annotations
 
+import copy
 import inspect
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -30,12 +32,12 @@ from fanin._parameters import ROLES, NameMap, Parameter, glob
 from fanin._random import checked_seed
 from fanin._recipe_files import NotReadable, Source, read, written
 from fanin._words import shown, suggestion
-from fanin.base import Initializer, SeededInitializer
+from fanin.base import Initializer
 
 KEEP = "keep"  # in place of an initializer: the parameter stays as it is
 PRESETS = ("bert", "flax", "gpt2", "keras", "llama", "mup", "resnet", "t5", "torch", "vit")
 
-_CONDITIONS = {
+CONDITIONS = {
     "path": "a glob, or several, of the parameter's path; * stands for any text, dots among it",
     "regex": "a regular expression that the whole path must match",
     "layer": "a glob, or several, of the type of its layer, such as Linear",
@@ -44,7 +46,7 @@ _CONDITIONS = {
     "rank": "the number of its axes, or several",
     "block": "a glob of the name of a block of a fused parameter, such as forget or query",
 }
-_SETTINGS = {
+SETTINGS = {
     "name": "a name for the rule, for tables and messages",
     "initializer": "the name of an initializer, or keep",
     "layout": 'the order of its axes where the table of layers has none: "keras", "torch" or Keras\'s axes',
@@ -103,6 +105,7 @@ class _Checker:
         self.label = ""
 
     def add(self, problem: str, key: str | None = None) -> None:
+        """Notes a mistake, of a key where there is one."""
         line = self.source.line(self.number, key)
         self.mistakes.append(Mistake(self.source.file, line, self.label, problem))
 
@@ -115,12 +118,12 @@ class _Checker:
 
     def strings(self, data: Mapping[str, Any], key: str) -> tuple[str, ...]:
         """One string or a list of them."""
-        value = data.get(key)
-        if value is None:
+        if key not in data:
             return ()
+        value = data[key]
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, (list, tuple)) or not values or not all(isinstance(v, str) and v for v in values):
-            self.add(f"`{key}` must be {_CONDITIONS.get(key) or _SETTINGS[key]}. Received: {key} = {value!r}.", key)
+            self.add(f"`{key}` must be {CONDITIONS.get(key) or SETTINGS[key]}. Received: {key} = {value!r}.", key)
             return ()
         return tuple(values)
 
@@ -186,8 +189,8 @@ class Rule:
         self._read_overrides(checker, data)
 
     def _read_conditions(self, checker: _Checker, data: dict[str, Any]) -> None:
-        if not any(key in data for key in _CONDITIONS):
-            checker.add(f'A rule needs a condition: {", ".join(_CONDITIONS)}. For all parameters write path = "*".')
+        if not any(key in data for key in CONDITIONS):
+            checker.add(f'A rule needs a condition: {", ".join(CONDITIONS)}. For all parameters write path = "*".')
         self._paths = [glob(pattern) for pattern in checker.strings(data, "path")]
         self._layers = [glob(pattern) for pattern in checker.strings(data, "layer")]
         self._within = [glob(pattern) for pattern in checker.strings(data, "within")]
@@ -206,7 +209,7 @@ class Rule:
                 checker.add(f"`regex` must be a regular expression ({error}). Received: {data['regex']!r}.", "regex")
         ranks = data.get("rank", [])
         ranks = list(ranks) if isinstance(ranks, (list, tuple)) else [ranks]
-        if not all(type(rank) is int and rank >= 0 for rank in ranks):
+        if ("rank" in data and not ranks) or not all(type(rank) is int and rank >= 0 for rank in ranks):
             checker.add(f"`rank` must be a number of axes, or several. Received: rank = {data['rank']!r}.", "rank")
         self._ranks = ranks
 
@@ -214,18 +217,18 @@ class Rule:
         self._given: Initializer | None = None
         self._class: type[Initializer] | None = None
         self._arguments: dict[str, Any] = {}
-        arguments = {key: value for key, value in data.items() if key not in _CONDITIONS and key not in _SETTINGS}
+        arguments = {key: value for key, value in data.items() if key not in CONDITIONS and key not in SETTINGS}
         value = data.get("initializer")
         if value is None:
-            checker.add("A rule needs an `initializer`, such as initializer = \"he_normal\", or \"keep\".", "initializer")
-        elif value == KEEP:
+            checker.add('A rule needs an `initializer`, such as initializer = "he_normal", or "keep".', "initializer")
+        elif isinstance(value, str) and value == KEEP:
             pass
         elif isinstance(value, str):
             found = initializers.NAMES.get(value)
             if found is None or found is Initializer:
                 hint = suggestion(value, [*initializers.NAMES, KEEP]) or " `fanin show --list` has all names."
                 checker.add(f"Unknown initializer {value!r}.{hint}", "initializer")
-                arguments = {key: None for key in arguments if suggestion(key, [*_CONDITIONS, *_SETTINGS])}
+                arguments = {key: None for key in arguments if suggestion(key, [*CONDITIONS, *SETTINGS])}
             else:
                 self._class = found
         else:
@@ -264,11 +267,11 @@ class Rule:
         if key == "seed":
             checker.add("A rule has no seed: each parameter's comes from the recipe's seed and its name.", key)
             return
-        known = [*_CONDITIONS, *_SETTINGS, *arguments]
+        known = [*CONDITIONS, *SETTINGS, *arguments]
         hint = suggestion(key, known)
         if not hint:
             of = f"the arguments {', '.join(arguments)}" if arguments else "no arguments"
-            hint = f" There are {', '.join([*_CONDITIONS, *_SETTINGS])}; the initializer has {of}."
+            hint = f" There are {', '.join([*CONDITIONS, *SETTINGS])}; the initializer has {of}."
         checker.add(f"Unknown key {key!r}.{hint}", key)
 
     def _read_arguments(self, checker: _Checker, arguments: dict[str, Any]) -> None:
@@ -291,16 +294,18 @@ class Rule:
         self.layout = data.get("layout")
         if isinstance(self.layout, str) and self.layout not in ("keras", "torch"):
             hint = suggestion(self.layout, ["keras", "torch"])
-            checker.add(f"`layout` must be {_SETTINGS['layout']}. Received: {self.layout!r}.{hint}", "layout")
+            checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {self.layout!r}.{hint}", "layout")
         elif isinstance(self.layout, (list, tuple)):
             if not all(type(axis) is int for axis in self.layout) or len(set(self.layout)) != len(self.layout):
-                checker.add(f"`layout` must be {_SETTINGS['layout']}. Received: {self.layout!r}.", "layout")
+                checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {self.layout!r}.", "layout")
             self.layout = tuple(self.layout)
         elif self.layout is not None and not isinstance(self.layout, str):
-            checker.add(f"`layout` must be {_SETTINGS['layout']}. Received: {self.layout!r}.", "layout")
-        self._fans = tuple(
-            checker.expression(key, data[key]) if key in data else None for key in ("fan_in", "fan_out")
-        )
+            checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {self.layout!r}.", "layout")
+        fans = {key: checker.expression(key, data[key]) for key in ("fan_in", "fan_out") if key in data}
+        for key, value in fans.items():
+            if isinstance(value, (int, float)) and not 0 < value < math.inf:
+                checker.add(f"`{key}` must be a positive number. Received: {key} = {value!r}.", key)
+        self._fans = tuple(fans.get(key) for key in ("fan_in", "fan_out"))
         self.blocks = checker.strings(data, "blocks")
         if len(set(self.blocks)) != len(self.blocks) or len(self.blocks) == 1 or isinstance(data.get("blocks"), str):
             checker.add(f"`blocks` must be two or more different names. Received: {data['blocks']!r}.", "blocks")
@@ -331,7 +336,7 @@ class Rule:
     @property
     def keeps(self) -> bool:
         """Whether parameters stay as they are."""
-        return self._data["initializer"] == KEEP
+        return self._given is None and self._class is None
 
     def make(self, known: Mapping[str, float], seed: int) -> Initializer:
         """The initializer, with its expressions evaluated and the recipe's seed.
@@ -340,10 +345,9 @@ class Rule:
             ValueError, TypeError: an expression has no value here, or one that the initializer does not take.
         """
         if self._given is not None:
-            config = self._given.get_config()
-            if isinstance(self._given, SeededInitializer) and "seed" in config:
-                return type(self._given).from_config({**config, "seed": seed})
-            return self._given
+            given = copy.copy(self._given)  # whose configuration need not have a seed
+            given._seed = seed if given._is_random else None
+            return given
         assert self._class is not None
         arguments = {
             key: value.value(known) if isinstance(value, Expression) else value
@@ -355,6 +359,9 @@ class Rule:
     def fans(self, known: Mapping[str, float]) -> tuple[float | None, float | None]:
         """The fans that the rule itself says."""
         first, second = (each.value(known) if isinstance(each, Expression) else each for each in self._fans)
+        for key, value, given in zip(("fan_in", "fan_out"), (first, second), self._fans, strict=True):
+            if value is not None and value <= 0:
+                raise ValueError(f"`{key}` must be positive. Received: {value} of {given}")
         return first, second
 
     def as_dict(self) -> dict[str, Any]:
@@ -363,7 +370,7 @@ class Rule:
         Raises:
             TypeError: its initializer is of a class that no file can name.
         """
-        data = {key: list(value) if isinstance(value, tuple) else value for key, value in self._data.items()}
+        data = self._plain()
         if self._given is not None:
             if type(self._given) not in initializers.CLASSES:
                 raise TypeError(
@@ -384,10 +391,13 @@ class Rule:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Rule):
             return NotImplemented
-        return repr(self) == repr(other)
+        return self._plain() == other._plain()
 
     def __hash__(self) -> int:
-        return hash(repr(self))
+        return hash(repr(sorted(self._plain().items(), key=lambda item: item[0])))
+
+    def _plain(self) -> dict[str, Any]:
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in self._data.items()}
 
     def __repr__(self) -> str:
         return f"Rule({', '.join(f'{key}={value!r}' for key, value in self._data.items())})"
@@ -442,14 +452,16 @@ class Recipe:
         *,
         constants: Mapping[str, float] | None = None,
         description: str = "",
-        sources: Iterable[str] = (),
+        sources: Iterable[str] | None = (),
     ) -> None:
         data = {"rules": rules, "seed": seed, "constants": constants or {}, "description": description}
-        self._read({**data, "sources": [sources] if isinstance(sources, str) else list(sources)}, Source())
+        self._read({**data, "sources": [sources] if isinstance(sources, str) else list(sources or ())}, Source())
 
     def _read(self, data: Any, source: Source) -> None:
         if not isinstance(data, Mapping):
-            raise RecipeError([Mistake(source.file, 1, "", f"A recipe must have {', '.join(_TOP)}. Received: {data!r}.")])
+            raise RecipeError(
+                [Mistake(source.file, 1, "", f"A recipe must have {', '.join(_TOP)}. Received: {data!r}.")]
+            )
         constants = data.get("constants", {})
         checker = _Checker(source, constants if isinstance(constants, Mapping) else {})
         for key in data:
@@ -469,7 +481,7 @@ class Recipe:
         self.rules = self._checked_rules(checker, data.get("rules"))
         self.file = source.file
         if checker.mistakes:
-            raise RecipeError(checker.mistakes)
+            raise RecipeError(sorted(checker.mistakes, key=lambda mistake: mistake.line or 0))
 
     @staticmethod
     def _checked_seed(checker: _Checker, seed: Any) -> int:
@@ -576,7 +588,9 @@ class Recipe:
                     f"A constant must be one of the preset's, which are: {there}. Received: {constant!r}."
                     f"{suggestion(constant, recipe.constants)}"
                 )
-        return cls.from_dict({**recipe.as_dict(), "constants": {**recipe.constants, **constants}}) if constants else recipe
+        return (
+            cls.from_dict({**recipe.as_dict(), "constants": {**recipe.constants, **constants}}) if constants else recipe
+        )
 
     def with_seed(self, seed: int) -> Recipe:
         """The same rules with another seed."""
@@ -656,7 +670,9 @@ class Recipe:
 def preset_path(name: str) -> Path:
     """The file of a preset."""
     if not isinstance(name, str) or name not in PRESETS:
-        raise ValueError(f"A preset must be one of {', '.join(PRESETS)}. Received: {name!r}.{suggestion(name, PRESETS)}")
+        raise ValueError(
+            f"A preset must be one of {', '.join(PRESETS)}. Received: {name!r}.{suggestion(name, PRESETS)}"
+        )
     return Path(__file__).parent / "presets" / f"{name}.toml"
 
 
@@ -665,4 +681,6 @@ def checked_recipe(recipe: Any) -> Recipe:
     if isinstance(recipe, Recipe):
         return recipe
     hint = f" Write Recipe.preset({recipe!r})." if str(recipe) in PRESETS else " Load a file by Recipe.load(path)."
-    raise TypeError(f"`recipe` must be a fanin.Recipe. Received: {shown(recipe)}.{hint if isinstance(recipe, str) else ''}")
+    raise TypeError(
+        f"`recipe` must be a fanin.Recipe. Received: {shown(recipe)}.{hint if isinstance(recipe, str) else ''}"
+    )

@@ -21,7 +21,11 @@ def describe(model: Any, **options: Any) -> Found:
     """A model's parameters; those of a list as they are given there."""
     if isinstance(model, Found):
         return model
-    for package, classes in (("torch", "torch.nn.Module"), ("tf_keras", "tf_keras.layers.Layer"), ("keras", "keras.Layer")):
+    for package, classes in (
+        ("torch", "torch.nn.Module"),
+        ("tf_keras", "tf_keras.layers.Layer"),
+        ("keras", "keras.Layer"),
+    ):
         if package in sys.modules and isinstance(model, _attribute(sys.modules[package], classes)):
             return importlib.import_module(f"fanin._models.{package}").describe(model)
     if isinstance(model, Sequence) and model and all(isinstance(each, Mapping) and "path" in each for each in model):
@@ -65,9 +69,25 @@ def _described(entry: Mapping[str, Any]) -> Parameter:
         if key not in _KEYS:
             hint = suggestion(key, _KEYS) or f" There are {', '.join(_KEYS)}."
             raise ValueError(f"Unknown key {key!r}.{hint}")
+    for key, kind, words in (
+        ("path", str, "a string"),
+        ("layer", str, "a string"),
+        ("role", str, "a string"),
+        ("fan_in", (int, float), "a positive number"),
+        ("fan_out", (int, float), "a positive number"),
+    ):
+        value = entry.get(key, "x" if kind is str else 1)
+        if not isinstance(value, kind) or isinstance(value, bool) or (kind is not str and not 0 < value < float("inf")):
+            raise TypeError(f"`{key}` must be {words}. Received: {value!r}.")
+    for key in ("blocks", "tied"):
+        value = entry.get(key, [])
+        if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
+            raise TypeError(f"`{key}` must be a list of strings. Received: {value!r}.")
+        if len(set(value)) != len(value):
+            raise ValueError(f"`{key}` must be different names. Received: {value!r}.")
     shape, dtype = checked_shape(entry["shape"]), _dtypes.resolve(entry.get("dtype"))
-    if not isinstance(entry["path"], str) or not entry["path"]:
-        raise TypeError(f"`path` must be a string. Received: {entry['path']!r}.")
+    if not entry["path"]:
+        raise ValueError("`path` must not be empty.")
     path = stripped(entry["path"])
     leaf = path.rpartition(".")[2]
     role = entry.get("role", role_of_name(leaf, shape))
@@ -75,7 +95,9 @@ def _described(entry: Mapping[str, Any]) -> Parameter:
         hint = suggestion(role, ROLES) or f" There are {', '.join(ROLES)}."
         raise ValueError(f"Unknown role {role!r}.{hint}")
     axes = keras_axes(entry["layout"], len(shape)) if "layout" in entry else None
-    known = {} if axes is None else dict(zip(("fan_in", "fan_out"), fans(tuple(shape[axis] for axis in axes)), strict=True))
+    known = (
+        {} if axes is None else dict(zip(("fan_in", "fan_out"), fans(tuple(shape[axis] for axis in axes)), strict=True))
+    )
     known |= {key: entry[key] for key in ("fan_in", "fan_out") if key in entry}
     both = (known["fan_in"], known["fan_out"]) if len(known) == 2 else None
     tied = tuple(stripped(each) for each in entry.get("tied", ()))

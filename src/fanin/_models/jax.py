@@ -62,13 +62,11 @@ class Tree:
     def found(self) -> Found:
         """The description for a plan."""
         parameters = tuple(leaf.parameter for leaf in self.leaves if leaf.parameter is not None)
-        left = {leaf.path: _kind(leaf.value) for leaf in self.leaves if leaf.parameter is None and leaf.make is None}
+        others = [
+            leaf for leaf in self.leaves if leaf.parameter is None and leaf.make is None and _is_array(leaf.value)
+        ]
+        left = {leaf.path: f"an array of {leaf.value.dtype}" for leaf in others}
         return Found(parameters, self.model, left=left)
-
-
-def _kind(value: Any) -> str:
-    dtype = getattr(value, "dtype", None)
-    return f"an array of {dtype}" if dtype is not None else f"of type {type(value).__name__}"
 
 
 def _is_array(value: Any) -> bool:
@@ -98,9 +96,7 @@ class NnxTree(Tree):
 
         self.nnx, self.model = nnx, type(module).__name__
         self.graph, self.state = nnx.split(module)
-        modules = {
-            tuple(map(str, path)): node for path, node in nnx.iter_graph(module) if isinstance(node, nnx.Module)
-        }
+        modules = {tuple(map(str, path)): node for path, node in nnx.iter_graph(module) if isinstance(node, nnx.Module)}
         for path, variable in self.state.flat_state():
             self.leaves.append(self._leaf(tuple(map(str, path)), variable, modules))
 
@@ -180,7 +176,12 @@ class PytreeTree(Tree):
         names = [_name(key) for key in keys]
         if self.equinox is None and keys and isinstance(keys[-1], jax.tree_util.GetAttrKey) and names[-1] == "value":
             names.pop()  # of what flax keeps beside an array, such as its axes' names
-        if len(names) > 1 and names[0] in _COLLECTIONS and isinstance(self.tree, Mapping) and set(self.tree) <= _COLLECTIONS:
+        if (
+            len(names) > 1
+            and names[0] in _COLLECTIONS
+            and isinstance(self.tree, Mapping)
+            and set(self.tree) <= _COLLECTIONS
+        ):
             names = names[1:]
         return tuple(stripped(name) for name in names) if names else ("array",)
 
@@ -300,7 +301,9 @@ def layers_of(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
 
     with linen.intercept_methods(note):
         variables = jax.eval_shape(lambda *a: module.init(jax.random.key(0), *a, **kwargs), *args)
-    shapes = {leaf.path: tuple(leaf.value.shape) for leaf in PytreeTree(variables, None).leaves if _is_array(leaf.value)}
+    shapes = {
+        leaf.path: tuple(leaf.value.shape) for leaf in PytreeTree(variables, None).leaves if _is_array(leaf.value)
+    }
     for path, layer in found.items():
         shape = shapes.get(f"{path}.kernel" if path else "kernel")
         found[path] = replace(layer, info={**layer.info, "kernel_shape": shape})

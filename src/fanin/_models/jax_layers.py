@@ -25,7 +25,9 @@ _FUSED_CELLS = {
 _LSTM_LAYERS = {
     f"{side}{letter}": (side == "i", gate) for side in "ih" for letter, gate in zip("ifgo", LSTM_GATES, strict=True)
 }
-_GRU_LAYERS = {f"{side}{letter}": (side == "i", gate) for side in "ih" for letter, gate in zip("rzn", GRU_GATES, strict=True)}
+_GRU_LAYERS = {
+    f"{side}{letter}": (side == "i", gate) for side in "ih" for letter, gate in zip("rzn", GRU_GATES, strict=True)
+}
 _GATES = {"LSTMCell": (_LSTM_LAYERS, LSTM_GATES), "GRUCell": (_GRU_LAYERS, KERAS_GRU_GATES)}
 _NORM_ROLES = {"scale": "scale", "bias": "offset", "mean": "mean", "var": "variance"}
 _DENSE = ("Dense", "Linear")
@@ -47,7 +49,9 @@ def flax_layer(layer: str, info: Mapping[str, Any], leaf: str, shape: tuple[int,
         return kernel(shape, "embedding") if leaf == "embedding" else {}
     if leaf == "bias":
         weight = flax_layer(layer, info, "kernel", info["kernel_shape"]) if info.get("kernel_shape") else {}
-        return {key: weight[key] for key in ("fans", "known", "blocks", "keras_blocks") if key in weight} | {"role": "bias"}
+        return {key: weight[key] for key in ("fans", "known", "blocks", "keras_blocks") if key in weight} | {
+            "role": "bias"
+        }
     if leaf != "kernel" or len(shape) < 2:
         return {}
     if layer in _DENSE:
@@ -139,12 +143,16 @@ def equinox_layer(layer: Any, name: str, leaf: str, shape: tuple[int, ...]) -> d
             return torch_kernel(shape, roles[leaf], known=known, **order)
         weight = torch_kernel(tuple(layer.weight_ih.shape), known=known)
         beside = {"fans": weight["fans"], "known": weight["known"]}
-        return {"bias": {"role": "bias", **beside, **order}, "bias_n": {"role": "recurrent_bias", **beside}}.get(leaf, {})
+        return {"bias": {"role": "bias", **beside, **order}, "bias_n": {"role": "recurrent_bias", **beside}}.get(
+            leaf, {}
+        )
     if name == "Linear" or name.startswith("Conv"):
         weight_shape = tuple(layer.weight.shape)
         groups = getattr(layer, "groups", 1)
         depthwise = groups > 1 and groups == getattr(layer, "in_channels", None)
         known = {"groups": groups, "inputs": weight_shape[1] * groups if len(weight_shape) > 1 else 1}
         weight = torch_kernel(weight_shape, "depthwise_kernel" if depthwise else "kernel", known=known)
-        return {"weight": weight, "bias": {"role": "bias", "fans": weight["fans"], "known": weight["known"]}}.get(leaf, {})
+        return {"weight": weight, "bias": {"role": "bias", "fans": weight["fans"], "known": weight["known"]}}.get(
+            leaf, {}
+        )
     return {}

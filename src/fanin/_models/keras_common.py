@@ -80,9 +80,12 @@ class Scan:
 def parameter_of(visit: Visit, leaf: str, shape: Any, dtype: Any) -> Parameter:
     """A variable of a layer as a parameter."""
     lengths = tuple(int(length) for length in shape)
-    path, name = (f"{place}.{leaf}" if place else leaf for place in (visit.path, visit.name))
-    what = described(visit.layer, leaf.partition("#")[0], lengths)
     layer = type(visit.layer).__name__
+    # What tf_keras calls the depthwise kernel of a layer that has no other is the kernel in Keras 3.
+    alone = layer.startswith("Depthwise") and leaf == "depthwise_kernel"
+    path = f"{visit.path}.{leaf}" if visit.path else leaf
+    name = ".".join(filter(None, [visit.name, "kernel" if alone else leaf]))
+    what = described(visit.layer, leaf.partition("#")[0], lengths)
     return Parameter(path, lengths, _dtypes.resolve(dtype), layer, visit.within, name=name, **what)
 
 
@@ -100,7 +103,9 @@ def initialize(
     """What `fanin.keras.initialize` and `fanin.tf_keras.initialize` do."""
     if not isinstance(model, framework.layer_class):
         package = framework.layer_class.__module__.partition(".")[0]
-        raise TypeError(f"`model` must be a model or layer of {package}. Received: model of type {type(model).__name__}.")
+        raise TypeError(
+            f"`model` must be a model or layer of {package}. Received: model of type {type(model).__name__}."
+        )
     scan = Scan(model, framework)
     plan = recipe.plan_of(scan.found(), names=names)
     waiting = not model.built
@@ -217,7 +222,9 @@ def _normalized(signature: inspect.Signature, layer: Any, args: Any, kwargs: Any
         return None
     bound.pop("self", None)
     rest, more = bound.pop("args", ()), bound.pop("kwargs", {})
-    if isinstance(rest, tuple) and len(rest) == 2:  # Keras 3 takes shape and initializer by position, and Keras 2's order
+    if (
+        isinstance(rest, tuple) and len(rest) == 2
+    ):  # Keras 3 takes shape and initializer by position, and Keras 2's order
         if isinstance(rest[0], str):
             return None
         bound |= dict(zip(("shape", "initializer"), rest, strict=True))

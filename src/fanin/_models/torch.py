@@ -146,10 +146,7 @@ class _Scan:
     def found(self) -> Found:
         """The description for a plan."""
         held = self.all()
-        left = {
-            _joined(visit.path, leaf): "a buffer"
-            for visit, leaf, _ in self.buffers
-        }
+        left = {_joined(visit.path, leaf): "a buffer" for visit, leaf, _ in self.buffers}
         return Found(tuple(each.parameter for each in held), type(self.inner).__name__, _config(self.inner), left)
 
 
@@ -180,7 +177,9 @@ def _visits(root: nn.Module) -> Iterator[_Visit]:
                 continue
             wrapper = type(module).__name__ in _WRAPPERS and name == "module"
             if wrapper or not stripped(name):
-                yield from walk(_Visit(child, visit.path, raw, visit.within, visit.parent, visit.name), above | {id(module)})
+                yield from walk(
+                    _Visit(child, visit.path, raw, visit.within, visit.parent, visit.name), above | {id(module)}
+                )
                 continue
             within = (*visit.within, type(module).__name__)
             yield from walk(_Visit(child, _joined(visit.path, name), raw, within, module, name), above | {id(module)})
@@ -294,7 +293,9 @@ def _check_memory(plan: Plan, held: Mapping[str, _Held]) -> None:
     for entry in plan.entries:
         tensor = held[entry.path].tensor
         if entry.kept and tensor.is_meta:
-            wrong.append(f"{entry.path}: {entry.rule} keeps it as it is, but it is on the meta device and has no values.")
+            wrong.append(
+                f"{entry.path}: {entry.rule} keeps it as it is, but it is on the meta device and has no values."
+            )
         if not entry.draws or tensor.is_meta or not tensor.is_cpu:
             continue
         try:
@@ -384,7 +385,9 @@ def _restored(
     if lost and everything:
         raise PlanError(
             "Buffers on the meta device have no values, and those of these modules could not be made again; nothing has "
-            "been written.\n" + "".join(f"  {each}\n" for each in lost) + "  Pass them, buffers={path: tensor}, or build "
+            "been written.\n"
+            + "".join(f"  {each}\n" for each in lost)
+            + "  Pass them, buffers={path: tensor}, or build "
             "these modules outside of the meta device."
         )
     return found
@@ -403,7 +406,9 @@ def _made_again(visit: _Visit, scan: _Scan) -> dict[str, tuple[torch.Tensor, str
     """The buffers of a module, by its own code: a method for them, its model's, or its constructor."""
     module = visit.module
     wanted = {leaf: tensor for each, leaf, tensor in scan.buffers if each.module is module and tensor.is_meta}
-    attempts = [(f"by {name}()", getattr(module, name, None)) for name in ("init_non_persistent_buffers", "reset_buffers")]
+    attempts = [
+        (f"by {name}()", getattr(module, name, None)) for name in ("init_non_persistent_buffers", "reset_buffers")
+    ]
     owner = _model_of(visit, scan)
     if owner is not None and all(tensor is None or tensor.is_meta for tensor in module._parameters.values()):
         attempts.append((f"by {type(owner).__name__}'s _init_weights", lambda: owner._init_weights(module)))

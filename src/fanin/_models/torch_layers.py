@@ -139,7 +139,9 @@ _FUSED = (
 )
 
 
-def described(module: nn.Module, leaf: str, tensor: torch.Tensor, parent: nn.Module | None, name: str) -> dict[str, Any]:
+def described(
+    module: nn.Module, leaf: str, tensor: torch.Tensor, parent: nn.Module | None, name: str
+) -> dict[str, Any]:
     """What the table says of a parameter; nothing, where it has no such layer.
 
     Args:
@@ -171,4 +173,6 @@ def _fused(found: dict[str, Any], module: nn.Module, parent: nn.Module | None, n
     if parent is None or "fans" not in found:
         return {}
     package = type(parent).__module__.partition(".")[0]
-    return {"blocks": QKV} if (package, type(parent).__name__, name) in _FUSED and found["known"]["units"] % 3 == 0 else {}
+    return (
+        {"blocks": QKV} if (package, type(parent).__name__, name) in _FUSED and found["known"]["units"] % 3 == 0 else {}
+    )

@@ -1,0 +1,358 @@
+"""The same model in Keras, PyTorch and flax, from one recipe: equal weights, equal outputs."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import fanin
+
+for module in ("tensorflow", "tf_keras", "keras", "torch", "jax", "flax"):
+    pytest.importorskip(module)
+
+import flax.linen as nn
+import jax
+import keras
+import tensorflow as tf
+import tf_keras
+import torch
+from flax import nnx
+
+import fanin.jax
+import fanin.keras
+import fanin.tf_keras
+import fanin.torch
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of the frameworks
+RECIPE = fanin.Recipe.preset("keras", seed=7)
+RANDOM = np.random.default_rng(1)
+IMAGES = RANDOM.standard_normal((2, 8, 8, 3), np.float32)
+VECTORS = RANDOM.standard_normal((2, 5, 6), np.float32)
+TOKENS = RANDOM.integers(0, 11, (2, 5))
+WIDTH, HEADS, BLOCKS = 8, 2, 2
+
+
+@pytest.fixture(autouse=True)
+def _one_device() -> Iterator[None]:
+    """Without TensorFloat or anything else that rounds more coarsely."""
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+# Keras: K is tf_keras or keras, and L its layers ------------------------------------------------------------------------
+
+
+def keras_mlp(K: Any) -> Any:  # noqa: N803
+    """Two dense layers."""
+    L = K.layers
+    return K.Sequential([L.InputLayer((6,)), L.Dense(16, "relu", name="fc1"), L.Dense(4, name="fc2")])
+
+
+def keras_cnn(K: Any) -> Any:  # noqa: N803
+    """A convolution, a depthwise one, a norm, a transposed convolution and a classifier."""
+    L = K.layers
+    return K.Sequential(
+        [
+            L.InputLayer((8, 8, 3)),
+            L.Conv2D(8, 3, activation="relu", name="conv"),
+            L.DepthwiseConv2D(3, name="depthwise"),
+            L.BatchNormalization(name="norm", epsilon=1e-5),
+            L.Conv2DTranspose(5, 2, strides=2, name="up"),
+            L.GlobalAveragePooling2D(),
+            L.Dense(4, name="fc"),
+        ]
+    )
+
+
+def keras_lstm(K: Any) -> Any:  # noqa: N803
+    """An LSTM and a classifier of its last output."""
+    L = K.layers
+    return K.Sequential([L.InputLayer((5, 6)), L.LSTM(7, name="lstm"), L.Dense(4, name="fc")])
+
+
+def keras_transformer(K: Any) -> Any:  # noqa: N803
+    """Embeddings and blocks of attention and two dense layers."""
+    L = K.layers
+    inputs = K.Input((5,), dtype="int32")
+    x = L.Embedding(11, WIDTH, name="tokens")(inputs)
+    for number in range(BLOCKS):
+        normed = L.LayerNormalization(epsilon=1e-5, name=f"block_{number}_norm1")(x)
+        x = x + L.MultiHeadAttention(HEADS, WIDTH // HEADS, name=f"block_{number}_attn")(normed, normed)
+        normed = L.LayerNormalization(epsilon=1e-5, name=f"block_{number}_norm2")(x)
+        hidden = L.Dense(16, "relu", name=f"block_{number}_fc1")(normed)
+        x = x + L.Dense(WIDTH, name=f"block_{number}_fc2")(hidden)
+    return K.Model(inputs, L.Dense(11, name="head")(x))
+
+
+# PyTorch ---------------------------------------------------------------------------------------------------------------
+
+
+class TorchMlp(torch.nn.Module):
+    """Two dense layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = torch.nn.Linear(6, 16), torch.nn.Linear(16, 4)
+
+    def forward(self, x: Any) -> Any:
+        """Logits."""
+        return self.fc2(torch.relu(self.fc1(x)))
+
+
+class TorchCnn(torch.nn.Module):
+    """The convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 8, 3)
+        self.depthwise = torch.nn.Conv2d(8, 8, 3, groups=8)
+        self.norm = torch.nn.BatchNorm2d(8, eps=1e-5)
+        self.up = torch.nn.ConvTranspose2d(8, 5, 2, stride=2)
+        self.fc = torch.nn.Linear(5, 4)
+
+    def forward(self, x: Any) -> Any:
+        """Logits."""
+        x = self.norm(self.depthwise(torch.relu(self.conv(x.permute(0, 3, 1, 2)))))
+        return self.fc(self.up(x).mean((2, 3)))
+
+
+class TorchLstm(torch.nn.Module):
+    """The LSTM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.fc = torch.nn.LSTM(6, 7, batch_first=True), torch.nn.Linear(7, 4)
+
+    def forward(self, x: Any) -> Any:
+        """Logits of the last output."""
+        return self.fc(self.lstm(x)[0][:, -1])
+
+
+class TorchTransformer(torch.nn.Module):
+    """The transformer, with queries, keys and values in one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = torch.nn.Embedding(11, WIDTH)
+        for number in range(BLOCKS):
+            self.add_module(f"block_{number}_norm1", torch.nn.LayerNorm(WIDTH))
+            self.add_module(f"block_{number}_attn", torch.nn.MultiheadAttention(WIDTH, HEADS, batch_first=True))
+            self.add_module(f"block_{number}_norm2", torch.nn.LayerNorm(WIDTH))
+            self.add_module(f"block_{number}_fc1", torch.nn.Linear(WIDTH, 16))
+            self.add_module(f"block_{number}_fc2", torch.nn.Linear(16, WIDTH))
+        self.head = torch.nn.Linear(WIDTH, 11)
+
+    def forward(self, x: Any) -> Any:
+        """Logits."""
+        x = self.tokens(x)
+        for number in range(BLOCKS):
+            norm1, attn, norm2, fc1, fc2 = (
+                self.get_submodule(f"block_{number}_{name}") for name in ("norm1", "attn", "norm2", "fc1", "fc2")
+            )
+            normed = norm1(x)
+            x = x + attn(normed, normed, normed, need_weights=False)[0]
+            x = x + fc2(torch.relu(fc1(norm2(x))))
+        return self.head(x)
+
+
+# flax ------------------------------------------------------------------------------------------------------------------
+
+
+class FlaxMlp(nn.Module):
+    """Two dense layers."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return nn.Dense(4, name="fc2")(nn.relu(nn.Dense(16, name="fc1")(x)))
+
+
+class FlaxCnn(nn.Module):
+    """The convolutions."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        x = nn.relu(nn.Conv(8, (3, 3), padding="VALID", name="conv")(x))
+        x = nn.Conv(8, (3, 3), padding="VALID", feature_group_count=8, name="depthwise")(x)
+        x = nn.BatchNorm(use_running_average=True, epsilon=1e-5, name="norm")(x)
+        x = nn.ConvTranspose(5, (2, 2), (2, 2), padding="VALID", transpose_kernel=True, name="up")(x)
+        return nn.Dense(4, name="fc")(x.mean((1, 2)))
+
+
+class FlaxLstm(nn.Module):
+    """The LSTM, whose gates are layers of their own."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return nn.Dense(4, name="fc")(nn.RNN(nn.OptimizedLSTMCell(7, name="lstm"))(x)[:, -1])
+
+
+class FlaxTransformer(nn.Module):
+    """The transformer."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        x = nn.Embed(11, WIDTH, name="tokens")(x)
+        for number in range(BLOCKS):
+            block = f"block_{number}_"
+            normed = nn.LayerNorm(epsilon=1e-5, name=block + "norm1")(x)
+            x = x + nn.MultiHeadDotProductAttention(HEADS, name=block + "attn")(normed)
+            normed = nn.LayerNorm(epsilon=1e-5, name=block + "norm2")(x)
+            x = x + nn.Dense(WIDTH, name=block + "fc2")(nn.relu(nn.Dense(16, name=block + "fc1")(normed)))
+        return nn.Dense(11, name="head")(x)
+
+
+class NnxLstm(nnx.Module):
+    """The LSTM, whose gates are one kernel."""
+
+    def __init__(self, rngs: Any) -> None:
+        self.lstm, self.fc = nnx.OptimizedLSTMCell(6, 7, rngs=rngs), nnx.Linear(7, 4, rngs=rngs)
+
+    def __call__(self, x: Any) -> Any:
+        return self.fc(nnx.RNN(self.lstm)(x)[:, -1])
+
+
+class NnxMlp(nnx.Module):
+    """Two dense layers."""
+
+    def __init__(self, rngs: Any) -> None:
+        self.fc1, self.fc2 = nnx.Linear(6, 16, rngs=rngs), nnx.Linear(16, 4, rngs=rngs)
+
+    def __call__(self, x: Any) -> Any:
+        return self.fc2(nnx.relu(self.fc1(x)))
+
+
+# Keras's names are the names under which all are drawn.
+TORCH_NAMES = {
+    "lstm.weight_ih_l0": "lstm.lstm_cell.kernel",
+    "lstm.weight_hh_l0": "lstm.lstm_cell.recurrent_kernel",
+    "tokens.weight": "tokens.embeddings",
+    "*.in_proj_weight[*]": "*.*.kernel",
+    "*.out_proj.weight": "*.attention_output.kernel",
+    "*.weight": "*.kernel",
+}
+FLAX_NAMES = {
+    "lstm.dense_i.kernel": "lstm.lstm_cell.kernel",
+    "lstm.dense_h.kernel": "lstm.lstm_cell.recurrent_kernel",
+    "lstm.*": "lstm.lstm_cell.*",
+    "tokens.embedding": "tokens.embeddings",
+    "*_attn.out.*": "*_attn.attention_output.*",
+}
+MODELS: dict[str, tuple[Callable[[Any], Any], type, list[type], np.ndarray]] = {
+    "MLP": (keras_mlp, TorchMlp, [FlaxMlp, NnxMlp], VECTORS[:, 0]),
+    "CNN": (keras_cnn, TorchCnn, [FlaxCnn], IMAGES),
+    "LSTM": (keras_lstm, TorchLstm, [FlaxLstm, NnxLstm], VECTORS),
+    "transformer": (keras_transformer, TorchTransformer, [FlaxTransformer], TOKENS),
+}
+
+
+def in_keras(model: Any, package: Any, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The weights by name and the output of a Keras model."""
+    report = package.initialize(model, RECIPE)
+    weights = {}
+    for entry in report.plan.entries:
+        (found,) = [each for each in model.weights if path_of(each) == entry.path]
+        weights[entry.name] = np.asarray(found).copy()
+    return weights, np.asarray(model(inputs))
+
+
+def path_of(variable: Any) -> str:
+    """A variable's path, as fanin has it."""
+    path = getattr(variable, "path", variable.name).partition(":")[0].replace("/", ".")
+    return path.partition(".")[2] if path.startswith("sequential") else path
+
+
+def in_torch(model: torch.nn.Module, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The same of a module, weights in Keras's order of axes and blocks of fused ones apart."""
+    report = fanin.torch.initialize(model, RECIPE, names=TORCH_NAMES)
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    weights = {}
+    for entry in report.plan.entries:
+        kernel = tensors[entry.path].detach().numpy().transpose(entry.parameter.kernel_axes)
+        for draw in entry.draws:
+            weights[draw.name] = kernel[tuple(slice(*bounds) for bounds in draw.target)]
+        if entry.name.endswith("in_proj_bias") or entry.path == "depthwise.bias":
+            weights[entry.name] = kernel
+        elif "lstm.bias" in entry.path:
+            weights[entry.path] = kernel
+    model.eval()
+    with torch.no_grad():
+        return weights, model(torch.from_numpy(inputs)).numpy()
+
+
+def in_flax(kind: type, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The same of a module of flax; the parts of one tensor are put together."""
+    weights: dict[str, np.ndarray] = {}
+    if issubclass(kind, nnx.Module):
+        made, report = fanin.jax.initialize(nnx.eval_shape(lambda: kind(nnx.Rngs(0))), RECIPE, names=FLAX_NAMES)
+        values = {".".join(map(str, path)): np.asarray(each) for path, each in nnx.to_flat_state(nnx.state(made))}
+        output = made(inputs)
+    else:
+        model = kind()
+        variables, layers = fanin.jax.layers_of(model, inputs)
+        made, report = fanin.jax.initialize(variables, RECIPE, layers=layers, names=FLAX_NAMES)
+        leaves = jax.tree_util.tree_leaves_with_path(made)
+        values = {jax.tree_util.keystr(path[1:], simple=True, separator="."): np.asarray(each) for path, each in leaves}
+        output = model.apply(made, inputs)
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for entry in report.plan.entries:
+        if entry.parameter.part is None:
+            weights[entry.name] = values[entry.path]
+        else:
+            parts.setdefault(entry.name, {})[entry.parameter.part.block] = values[entry.path]
+    for name, blocks in parts.items():
+        weights[name] = np.concatenate([blocks[gate] for gate in ("input", "forget", "cell", "output")], -1)
+    return weights, np.asarray(output)
+
+
+def same(name: str, first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two weights are equal, byte by byte in C order, whatever the axes that are one elsewhere."""
+    return np.ascontiguousarray(first).tobytes() == np.ascontiguousarray(second).tobytes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_twins(name: str) -> None:
+    """Every weight that is drawn is the same in tf_keras, Keras 3, PyTorch and flax, and so are the outputs."""
+    in_k, torch_class, flax_classes, inputs = MODELS[name]
+    expected, output = in_keras(in_k(tf_keras), fanin.tf_keras, inputs)
+    drawn = {path for path, value in expected.items() if np.unique(value).size > 2}
+    assert len(drawn) == {"MLP": 2, "CNN": 4, "LSTM": 3, "transformer": 14}[name]
+    others = [in_keras(in_k(keras), fanin.keras, inputs), in_torch(torch_class(), inputs)]
+    others += [in_flax(kind, inputs) for kind in flax_classes]
+    for weights, result in others:
+        assert drawn <= set(weights), drawn - set(weights)
+        for path in drawn:
+            assert same(path, expected[path], weights[path]), path
+        assert np.abs(result - output).max() < 3e-6
+
+
+def test_forget_gates() -> None:
+    """The LSTMs' biases are Keras's in each: ones for the forget gate."""
+    expected, _ = in_keras(keras_lstm(tf_keras), fanin.tf_keras, VECTORS)
+    bias = expected["lstm.lstm_cell.bias"]
+    assert bias.tolist() == [0] * 7 + [1] * 7 + [0] * 14
+    for kind in (FlaxLstm, NnxLstm):
+        weights, _ = in_flax(kind, VECTORS)
+        name = "lstm.lstm_cell.bias" if kind is FlaxLstm else "lstm.lstm_cell.dense_h.bias"
+        assert same(name, bias, weights[name])
+    weights, _ = in_torch(TorchLstm(), VECTORS)
+    assert same("bias", bias, weights["lstm.bias_ih_l0"])
+    assert not weights["lstm.bias_hh_l0"].any()
+
+
+def test_twins_in_training_too() -> None:
+    """One step of gradient descent leaves the twins where they were: next to each other."""
+    model, twin = keras_mlp(tf_keras), TorchMlp()
+    fanin.tf_keras.initialize(model, RECIPE)
+    fanin.torch.initialize(twin, RECIPE, names=TORCH_NAMES)
+    inputs = VECTORS[:, 0]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(inputs) ** 2)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    (twin(torch.from_numpy(inputs)) ** 2).sum().backward()
+    assert twin.fc1.weight.grad is not None
+    assert np.abs(twin.fc1.weight.grad.numpy().T - gradients[0].numpy()).max() < 1e-4
