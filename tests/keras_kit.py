@@ -61,6 +61,8 @@ class Kit:
 
     def array(self, variable: Any) -> np.ndarray:
         """A variable or tensor as an array."""
+        if isinstance(variable, np.ndarray):
+            return variable
         if self.name == "tf_keras":
             return np.asarray(variable.numpy())
         return np.asarray(self.keras.ops.convert_to_numpy(variable))

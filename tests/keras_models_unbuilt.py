@@ -1,1 +1,432 @@
-"""x"""
+"""Cases of models that are not built when they get their recipe: their layers get their values as they are built."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import fanin
+from fanin.plans import PlanError
+from keras_kit import CASES, SEED, Case, Kit, case, differ, drawn, normal, ones, preset, raised, same
+
+
+def waiting(kit: Kit) -> int:
+    """How many models wait."""
+    gc.collect()
+    return len(kit.common._Waiting._models)
+
+
+def sequential(kit: Kit) -> Any:
+    """A Sequential model without the shape of its input."""
+    return kit.sequential(kit.L.Dense(5), kit.L.LayerNormalization(), kit.L.Dense(5), kit.L.Dense(2, name="head"))
+
+
+def of_sequentials(kit: Kit) -> Any:
+    """One of others."""
+    return kit.sequential(sequential(kit), kit.sequential(kit.L.Dense(2)), kit.L.Dense(2))
+
+
+def recurrent(kit: Kit) -> Any:
+    """One of recurrent layers, in both directions and of cells."""
+    layers = kit.L
+    cells = layers.StackedRNNCells([layers.GRUCell(3), layers.LSTMCell(2)])
+    reshape, both = layers.Reshape((2, 2)), layers.Bidirectional(layers.LSTM(3, return_sequences=True))
+    return kit.sequential(reshape, both, layers.TimeDistributed(layers.Dense(3)), layers.RNN(cells))
+
+
+def of_lists(kit: Kit) -> Any:
+    """A model of one's own with layers in a list and in a dict, and attention."""
+
+    class Tower(kit.keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = [kit.L.Dense(4), kit.L.Dense(4), kit.L.Dense(4, name="last")]
+            self.heads = {"a": kit.L.Dense(2), "b": kit.L.Dense(2)}
+            self.attention = kit.L.MultiHeadAttention(2, 2)
+
+        def call(self, inputs: Any) -> Any:
+            for block in self.blocks:
+                inputs = block(inputs)
+            sequence = inputs[:, None, :]
+            inputs = self.attention(sequence, sequence)[:, 0, :]
+            return self.heads["a"](inputs) + self.heads["b"](inputs)
+
+    return Tower()
+
+
+def of_layers_made_late(kit: Kit) -> Any:
+    """A model whose layers make theirs when they are built."""
+
+    class Block(kit.L.Layer):
+        def build(self, shape: Any) -> None:
+            self.first = kit.L.Dense(4)
+            self.first.build(shape)
+            self.second = kit.L.Dense(2)
+            self.second.build((*shape[:-1], 4))
+            self.gain = self.add_weight(name="gain", shape=(2,), initializer="ones")
+            super().build(shape)
+
+        def call(self, inputs: Any) -> Any:
+            return self.second(self.first(inputs)) * self.gain
+
+    return kit.sequential(Block(), Block(name="tail"))
+
+
+def of_built_ones(kit: Kit) -> Any:
+    """A model of one's own of which a part is built and the rest is not."""
+
+    class Mixed(kit.keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = kit.sequential(kit.L.Dense(4), kit.L.BatchNormalization(), shape=(4,))
+            self.outer = kit.L.Dense(2)
+
+        def call(self, inputs: Any) -> Any:
+            return self.outer(self.inner(inputs))
+
+    return Mixed()
+
+
+MODELS: dict[str, Callable[[Kit], Any]] = {
+    "sequential": sequential,
+    "of sequentials": of_sequentials,
+    "recurrent": recurrent,
+    "of lists": of_lists,
+    "of layers made late": of_layers_made_late,
+    "of built ones": of_built_ones,
+}
+
+
+def in_function(kit: Kit, model: Any) -> Any:
+    """Calls a model in a function that becomes a graph, where there are such."""
+    if kit.backend != "tensorflow":
+        return model(ones(3, 4))
+    import tensorflow as tf
+
+    return tf.function(lambda x: model(x))(tf.constant(ones(3, 4)))
+
+
+# How a model is first run; what it returns is compared, if it returns something.
+WAYS: dict[str, Callable[[Kit, Any], Any]] = {
+    "called": lambda kit, model: kit.array(model(ones(3, 4))),
+    "called for symbols": lambda kit, model: None if model(kit.keras.Input((4,))) is None else None,
+    "built": lambda kit, model: model.build((None, 4)),
+    "predict": lambda kit, model: model.predict(ones(3, 4), verbose=0),
+    "fit": lambda kit, model: kit.compile(model).fit(ones(3, 4), ones(3, 2), verbose=0) and None,
+    "function": in_function,
+}
+
+
+def everything() -> fanin.Recipe:
+    """Rules of which each weight has one, among them one that counts blocks."""
+    rules: list[Any] = [
+        {"layer": "Dense", "role": "kernel", "initializer": "he_normal"},
+        {"role": "kernel", "block": "*", "initializer": "glorot_normal"},
+        {"role": "recurrent_kernel", "initializer": "orthogonal"},
+        {"path": "*", "initializer": "random_normal", "stddev": "0.5 / (1 + rank)"},
+    ]
+    return fanin.Recipe(rules, seed=SEED)
+
+
+def check_way(kit: Kit, name: str, way: str) -> None:
+    """Weights, and what the first run returns, are those of a model that was initialized after it was built."""
+    make, run = MODELS[name], WAYS[way]
+    if way == "built" and kit.name == "keras" and name in ("of lists", "of built ones"):
+        return  # Keras 3 does not build the layers of such a model so
+    expected = make(kit)
+    expected(ones(3, 4))
+    kit.initialize(expected, everything())
+    model = make(kit)
+    report = kit.initialize(model, everything())
+    assert report.waiting
+    assert set(report.filled) == set(kit.by_path(model))
+    output = run(kit, model)
+    found, theirs = kit.by_name(model), kit.by_name(expected)
+    stay = [each for each in theirs if not (way == "fit" and "moving" in each)]
+    assert list(found) == list(theirs)
+    same({each: found[each] for each in stay}, {each: theirs[each] for each in stay})
+    if way in ("called", "predict"):
+        same(output, run(kit, expected))
+
+
+for _name in MODELS:
+    for _way in WAYS:
+        CASES[f"unbuilt {_name}, {_way}"] = Case(lambda kit, n=_name, w=_way: check_way(kit, n, w), ("tf_keras", "keras"))
+
+
+@case()
+def reports_of_unbuilt_models(kit: Kit) -> None:
+    """The report names the layers that wait, and the plan has a note; once built, nothing waits."""
+    model = kit.sequential(kit.L.Dense(3, name="first"), kit.L.Dense(2, name="second"), name="both")
+    assert kit.plan(model).found.notes == ("3 layers are not built yet",)
+    report = kit.initialize(model)
+    assert (report.filled, report.kept, report.waiting) == ((), {}, ("both", "first", "second"))
+    lines = str(report).splitlines()
+    assert lines[0].startswith("both: 0 parameters initialized ("), lines
+    assert lines[1:] == [f"when it is built: {name}" for name in report.waiting]
+    model.build((None, 3))
+    report = kit.initialize(model)
+    assert report.waiting == report.plan.found.notes == ()
+    assert report.filled == ("first.kernel", "first.bias", "second.kernel", "second.bias")
+
+
+@case()
+def chosen_of_unbuilt(kit: Kit) -> None:
+    """`only` and `skip` choose among weights that are not there yet; the others are those of their own initializers."""
+    for options, filled in (
+        ({"only": "b.*"}, ["b.kernel", "b.bias"]),
+        ({"only": ["*/kernel"], "skip": "a/*"}, ["b.kernel", "c.kernel"]),
+        ({"skip": ["*.bias", "c.*", "nothing.*"]}, ["a.kernel", "b.kernel"]),
+    ):
+        model = kit.sequential(*(kit.L.Dense(3, kernel_initializer="zeros", name=name) for name in "abc"))
+        kit.initialize(model, normal(), **options)
+        model.build((None, 3))
+        for path, values in kit.by_path(model).items():
+            same(values, drawn(path, values.shape, "RandomNormal" if path in filled else "Zeros") if path in filled
+                 else fanin.Zeros()(values.shape))
+
+
+@case()
+def unmatched_of_unbuilt(kit: Kit) -> None:
+    """A weight without a rule is an error when it is made, or stays its initializer's by `unmatched="keep"`."""
+    kernels = fanin.Recipe([{"role": "kernel", "initializer": "he_normal"}], seed=SEED)
+    for unmatched in ("error", "keep"):
+        model = kit.sequential(kit.L.Dense(3, name="fc", bias_initializer="ones"), name="small")
+        kit.initialize(model, kernels, unmatched=unmatched)
+        if unmatched == "error":
+            message = raised(PlanError, lambda model=model: model.build((None, 3)))
+            assert message == (
+                "The recipe does not fit small; nothing has been written.\n  No rule matches 1 of 1 parameters:\n"
+                '    fc.bias 3, Dense\n    Add rules for them (the last one may be path = "*"), or leave them: '
+                'unmatched="keep".'
+            )
+        else:
+            model.build((None, 3))
+            same(kit.by_path(model)["fc.bias"], fanin.Ones()((3,)))
+            same(kit.by_path(model)["fc.kernel"], drawn("fc.kernel", (3, 3), "HeNormal"))
+
+
+@case()
+def other_models_are_untouched(kit: Kit) -> None:
+    """While a model waits, other layers and models have the weights of their own initializers."""
+    model = sequential(kit)
+    kit.initialize(model, normal())
+
+    class Counting(kit.L.Layer):
+        def build(self, shape: Any) -> None:
+            self.seen = []
+            self.one = self.add_weight(name="kernel", shape=(2, 2), initializer=self.made)
+            self.built = True
+
+        def made(self, shape: Any, dtype: Any = None) -> Any:
+            self.seen.append(tuple(shape))
+            return kit.ours.Ones()(shape, dtype)
+
+    other = kit.sequential(kit.L.Dense(3, kernel_initializer=kit.ours.HeNormal(seed=3)), Counting(), shape=(3,))
+    same(kit.arrays(other)[0], fanin.HeNormal(seed=3)((3, 3)))
+    same(kit.array(other.layers[1].one), fanin.Ones()((2, 2)))
+    assert other.layers[1].seen
+    assert set(other.layers[1].seen) == {(2, 2)}
+    alone = kit.L.Dense(3, kernel_initializer=kit.ours.HeNormal(seed=3))
+    alone.build((None, 3))
+    same(kit.array(alone.kernel), fanin.HeNormal(seed=3)((3, 3)))
+    model(ones(1, 4))
+    same(kit.by_name(model)["head.kernel"], drawn("head.kernel", (5, 2), "RandomNormal"))
+
+
+@case()
+def nothing_is_left_behind(kit: Kit) -> None:
+    """Models that are gone wait no longer, whether they were built or not; `add_weight` is watched once."""
+    before = waiting(kit)
+    models = [make(kit) for make in MODELS.values()]
+    for model in models:
+        kit.initialize(model, everything())
+    watched = kit.L.Layer.add_weight
+    assert waiting(kit) == before + len(models)
+    models[0](ones(1, 4))
+    kit.initialize(models[1], normal())
+    assert waiting(kit) <= before + len(models)
+    assert kit.L.Layer.add_weight is watched
+    assert watched.__doc__ == watched.__wrapped__.__doc__
+    del models, model
+    kit.keras.backend.clear_session()
+    assert waiting(kit) == before
+
+
+@case()
+def the_last_recipe_counts(kit: Kit) -> None:
+    """A second recipe for a model that waits takes the place of the first."""
+    model = sequential(kit)
+    kit.initialize(model, normal())
+    kit.initialize(model)
+    model.build((None, 4))
+    same(kit.by_name(model)["head.kernel"], drawn("head.kernel", (5, 2)))
+
+
+@case()
+def parts_that_wait_by_themselves(kit: Kit) -> None:
+    """A layer that waits gets its own recipe's values wherever it is built, and its weights' names begin at it."""
+    inner = kit.sequential(kit.L.Dense(3, name="fc"), name="inner")
+    kit.initialize(inner)
+    inputs = kit.keras.Input((3,))
+    model = kit.keras.Model(inputs, kit.L.Dense(3, name="fc", kernel_initializer="ones")(inner(inputs)))
+    same(kit.array(inner.layers[0].kernel), drawn("fc.kernel", (3, 3)))
+    same(kit.array(model.layers[-1].kernel), fanin.Ones()((3, 3)))
+
+
+@case()
+def layers_built_after_their_model(kit: Kit) -> None:
+    """A layer that is not built though its model is gets its values when it is built."""
+
+    class Auxiliary(kit.keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main = kit.L.Dense(3, name="main")
+            self.extra = kit.L.Dense(3, name="extra", kernel_initializer="zeros")
+
+        def call(self, inputs: Any) -> Any:
+            return self.main(inputs)
+
+    for built_first in (False, True):
+        model = Auxiliary()
+        if built_first:
+            model(ones(1, 4))
+        kit.initialize(model)
+        model(ones(1, 4))
+        assert model.built
+        assert not model.extra.built
+        model.extra(ones(1, 4))
+        same(kit.by_path(model)["main.kernel"], drawn("main.kernel", (4, 3)))
+        same(kit.by_path(model)["extra.kernel"], drawn("extra.kernel", (4, 3)))
+
+
+@case()
+def policies_of_unbuilt(kit: Kit) -> None:
+    """The dtype of weights that are made later is that of the policy, or of the call that makes them."""
+    policy_class = kit.keras.mixed_precision.Policy if kit.name == "tf_keras" else kit.keras.DTypePolicy
+    for policy in ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"):
+        model = kit.sequential(kit.L.Dense(3, name="fc", dtype=policy_class(policy)), shape=None)
+        kit.initialize(model)
+        model.build((None, 4))
+        dtype = "float32" if "mixed" in policy else kit.stored(policy)
+        same(kit.by_path(model)["fc.kernel"], drawn("fc.kernel", (4, 3), dtype=dtype))
+
+
+def check_added(kit: Kit, add: Callable[[Any], list[Any]], names: list[str], dtypes: list[str] | None = None) -> None:
+    """Weights that a layer adds have the names, shapes and bytes of the plan, made before its recipe or after."""
+
+    class Own(kit.L.Layer):
+        def build(self, shape: Any) -> None:
+            self.added = add(self)
+            self.built = True
+
+    for late in (False, True):
+        model = Own()
+        if not late:
+            model.build(None)
+        kit.initialize(model, normal(stddev=0.5))
+        if late:
+            model.build(None)
+        found = [entry.name for entry in kit.plan(model, normal()).entries]
+        assert found == names, found
+        for name, variable, dtype in zip(names, model.added, dtypes or ["float32"] * len(names), strict=True):
+            expected = drawn(name, tuple(variable.shape), "RandomNormal", dtype, stddev=0.5)
+            same(kit.array(variable), expected)
+
+
+@case()
+def weights_by_keyword(kit: Kit) -> None:
+    """`add_weight` with all of its arguments by keyword; shapes of any kind; weights that are not trained."""
+
+    def add(layer: Any) -> list[Any]:
+        return [
+            layer.add_weight(name="one", shape=(3, 4), initializer="zeros"),
+            layer.add_weight(name="two", shape=[3, 4], initializer="zeros", trainable=False),
+            layer.add_weight(name="scalar", shape=(), initializer="zeros"),
+            layer.add_weight(initializer="zeros", name="nothing"),
+            layer.add_weight(name="half", shape=(5,), dtype="float16", initializer="zeros"),
+        ]
+
+    names = ["one", "two", "scalar", "nothing", "half"]
+    order = [0, 2, 3, 4, 1]  # those that are not trained come last
+    dtypes = ["float32"] * 4 + ["float16"]
+    check_added(
+        kit,
+        lambda layer: [(made := add(layer))[at] for at in order],
+        [names[at] for at in order],
+        [dtypes[at] for at in order],
+    )
+
+
+@case("keras")
+def weights_by_position(kit: Kit) -> None:
+    """Keras 3's `add_weight(shape, initializer, dtype)` with one, two or all three by position."""
+    check_added(kit, lambda layer: [layer.add_weight((3, 4), name="w")], ["w"])
+    check_added(kit, lambda layer: [layer.add_weight((3, 4), "zeros", name="w")], ["w"])
+    check_added(kit, lambda layer: [layer.add_weight((3, 4), "zeros", "float16", name="w")], ["w"], ["float16"])
+
+
+@case("tf_keras")
+def weights_by_position_in_tf_keras(kit: Kit) -> None:
+    """tf_keras's `add_weight(name, shape, dtype, initializer)` with one to four by position."""
+    check_added(kit, lambda layer: [layer.add_weight("w", shape=(3, 4))], ["w"])
+    check_added(kit, lambda layer: [layer.add_weight("w", (3, 4))], ["w"])
+    check_added(kit, lambda layer: [layer.add_weight("w", (3, 4), "float16")], ["w"], ["float16"])
+    check_added(kit, lambda layer: [layer.add_weight("w", (3, 4), None, "zeros")], ["w"])
+
+
+@case()
+def late_weights_of_one_name(kit: Kit) -> None:
+    """Two weights of one name within a layer are drawn under two names, made before the recipe or after."""
+    check_added(kit, lambda layer: [layer.add_weight(name="w", shape=(3, 4)) for _ in range(2)], ["w", "w#2"])
+
+
+@case()
+def late_weights_without_names(kit: Kit) -> None:
+    """Weights without names get the same values, made before the recipe or after."""
+
+    class Own(kit.L.Layer):
+        def build(self, shape: Any) -> None:
+            self.added = [self.add_weight(shape=(3, 4), initializer="zeros") for _ in range(2)]
+            self.built = True
+
+    found = []
+    for late in (False, True):
+        model = Own()
+        if not late:
+            model.build(None)
+        kit.initialize(model, normal())
+        if late:
+            model.build(None)
+        found.append(kit.arrays(model))
+        differ(found[-1][:1], found[-1][1:])
+    same(*found)
+
+
+@case()
+def wrong_calls_stay_wrong(kit: Kit) -> None:
+    """`add_weight` raises what it raised before any model waited."""
+    layer = kit.L.Layer()
+    watched = kit.L.Layer.add_weight
+    for arguments, options in (((1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12), {}), ((), {"colour": "red"})):
+        messages = [
+            raised(TypeError, lambda call=call, a=arguments, o=options: call(layer, *a, **o))
+            for call in (watched, getattr(watched, "__wrapped__", watched))
+        ]
+        assert messages[0] == messages[1]
+
+
+@case()
+def training_goes_on(kit: Kit) -> None:
+    """A model that was first built by `fit` trains as one that was initialized after it was built."""
+    found = []
+    for late in (False, True):
+        model = kit.compile(sequential(kit), 0.1)
+        if not late:
+            model.build((None, 4))
+        kit.initialize(model, preset())
+        model.fit(ones(6, 4), ones(6, 2), epochs=2, batch_size=3, shuffle=False, verbose=0)
+        found.append(kit.arrays(model))
+    same(*found)
+    differ(found[0], [drawn("dense.kernel", (4, 5))])

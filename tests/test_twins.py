@@ -1,5 +1,6 @@
 """The same model in Keras, PyTorch and flax, from one recipe: equal weights, equal outputs."""
 
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,21 +13,10 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import fanin
 
-for module in ("tensorflow", "tf_keras", "keras", "torch", "jax", "flax"):
-    pytest.importorskip(module)
-
-import flax.linen as nn
-import jax
-import keras
-import tensorflow as tf
-import tf_keras
-import torch
-from flax import nnx
-
-import fanin.jax
-import fanin.keras
-import fanin.tf_keras
-import fanin.torch
+tf, tf_keras, keras, torch, jax = map(pytest.importorskip, ("tensorflow", "tf_keras", "keras", "torch", "jax"))
+nn, nnx = pytest.importorskip("flax.linen"), pytest.importorskip("flax.nnx")
+for module in ("fanin.jax", "fanin.keras", "fanin.tf_keras", "fanin.torch"):
+    importlib.import_module(module)
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the frameworks
 RECIPE = fanin.Recipe.preset("keras", seed=7)
@@ -44,52 +34,54 @@ def _one_device() -> Iterator[None]:
         yield
 
 
-# Keras: K is tf_keras or keras, and L its layers ------------------------------------------------------------------------
+# Keras: the package is tf_keras or keras
 
 
-def keras_mlp(K: Any) -> Any:  # noqa: N803
+def keras_mlp(package: Any) -> Any:
     """Two dense layers."""
-    L = K.layers
-    return K.Sequential([L.InputLayer((6,)), L.Dense(16, "relu", name="fc1"), L.Dense(4, name="fc2")])
+    layers = package.layers
+    return package.Sequential(
+        [layers.InputLayer((6,)), layers.Dense(16, "relu", name="fc1"), layers.Dense(4, name="fc2")]
+    )
 
 
-def keras_cnn(K: Any) -> Any:  # noqa: N803
+def keras_cnn(package: Any) -> Any:
     """A convolution, a depthwise one, a norm, a transposed convolution and a classifier."""
-    L = K.layers
-    return K.Sequential(
+    layers = package.layers
+    return package.Sequential(
         [
-            L.InputLayer((8, 8, 3)),
-            L.Conv2D(8, 3, activation="relu", name="conv"),
-            L.DepthwiseConv2D(3, name="depthwise"),
-            L.BatchNormalization(name="norm", epsilon=1e-5),
-            L.Conv2DTranspose(5, 2, strides=2, name="up"),
-            L.GlobalAveragePooling2D(),
-            L.Dense(4, name="fc"),
+            layers.InputLayer((8, 8, 3)),
+            layers.Conv2D(8, 3, activation="relu", name="conv"),
+            layers.DepthwiseConv2D(3, name="depthwise"),
+            layers.BatchNormalization(name="norm", epsilon=1e-5),
+            layers.Conv2DTranspose(5, 2, strides=2, name="up"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(4, name="fc"),
         ]
     )
 
 
-def keras_lstm(K: Any) -> Any:  # noqa: N803
+def keras_lstm(package: Any) -> Any:
     """An LSTM and a classifier of its last output."""
-    L = K.layers
-    return K.Sequential([L.InputLayer((5, 6)), L.LSTM(7, name="lstm"), L.Dense(4, name="fc")])
+    layers = package.layers
+    return package.Sequential([layers.InputLayer((5, 6)), layers.LSTM(7, name="lstm"), layers.Dense(4, name="fc")])
 
 
-def keras_transformer(K: Any) -> Any:  # noqa: N803
+def keras_transformer(package: Any) -> Any:
     """Embeddings and blocks of attention and two dense layers."""
-    L = K.layers
-    inputs = K.Input((5,), dtype="int32")
-    x = L.Embedding(11, WIDTH, name="tokens")(inputs)
+    layers = package.layers
+    inputs = package.Input((5,), dtype="int32")
+    x = layers.Embedding(11, WIDTH, name="tokens")(inputs)
     for number in range(BLOCKS):
-        normed = L.LayerNormalization(epsilon=1e-5, name=f"block_{number}_norm1")(x)
-        x = x + L.MultiHeadAttention(HEADS, WIDTH // HEADS, name=f"block_{number}_attn")(normed, normed)
-        normed = L.LayerNormalization(epsilon=1e-5, name=f"block_{number}_norm2")(x)
-        hidden = L.Dense(16, "relu", name=f"block_{number}_fc1")(normed)
-        x = x + L.Dense(WIDTH, name=f"block_{number}_fc2")(hidden)
-    return K.Model(inputs, L.Dense(11, name="head")(x))
+        normed = layers.LayerNormalization(epsilon=1e-5, name=f"block_{number}_norm1")(x)
+        x = x + layers.MultiHeadAttention(HEADS, WIDTH // HEADS, name=f"block_{number}_attn")(normed, normed)
+        normed = layers.LayerNormalization(epsilon=1e-5, name=f"block_{number}_norm2")(x)
+        hidden = layers.Dense(16, "relu", name=f"block_{number}_fc1")(normed)
+        x = x + layers.Dense(WIDTH, name=f"block_{number}_fc2")(hidden)
+    return package.Model(inputs, layers.Dense(11, name="head")(x))
 
 
-# PyTorch ---------------------------------------------------------------------------------------------------------------
+# PyTorch
 
 
 class TorchMlp(torch.nn.Module):
@@ -160,7 +152,7 @@ class TorchTransformer(torch.nn.Module):
         return self.head(x)
 
 
-# flax ------------------------------------------------------------------------------------------------------------------
+# flax
 
 
 class FlaxMlp(nn.Module):

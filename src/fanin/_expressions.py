@@ -10,6 +10,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from fanin._words import suggestion
 
@@ -26,7 +27,7 @@ VARIABLES = {
     "rank": "the number of its axes",
     "size": "the number of its elements",
 }
-_FUNCTIONS: dict[str, tuple[Callable[..., float], int | None]] = {
+_FUNCTIONS: dict[str, tuple[Any, int | None]] = {  # with how many arguments each takes
     "sqrt": (math.sqrt, 1),
     "exp": (math.exp, 1),
     "log": (math.log, 1),
@@ -91,7 +92,7 @@ class Expression:
         self._check(self._tree, known)
 
     def _check(self, node: ast.expr, known: Collection[str]) -> None:
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and type(node.value) is not bool:
             if not abs(node.value) < 1e300:
                 raise ValueError(f"A number must be finite. Received: {self.text!r}.")
         elif isinstance(node, ast.BinOp) and type(node.op) in _BINARY:

@@ -40,7 +40,7 @@ class Source:
         return lines.get(key, lines.get(None, self.top.get("rules")))
 
 
-class NotReadable(ValueError):
+class UnreadableError(ValueError):
     """A file that is no TOML or YAML at all: the line and what is wrong."""
 
     def __init__(self, line: int, problem: str) -> None:
@@ -52,7 +52,7 @@ def read(path: Path) -> tuple[Any, Source]:
     """What a recipe file says, and where.
 
     Raises:
-        NotReadable: its text is not what its ending says.
+        UnreadableError: its text is not what its ending says.
         ValueError: another ending than .toml, .yaml and .yml.
         ImportError: PyYAML, for YAML.
     """
@@ -62,7 +62,7 @@ def read(path: Path) -> tuple[Any, Source]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise NotReadable(1, f"the file must be UTF-8 ({error})") from None
+        raise UnreadableError(1, f"the file must be UTF-8 ({error})") from None
     return (_toml if suffix == ".toml" else _yaml)(text, path.name)
 
 
@@ -71,17 +71,17 @@ def _toml(text: str, name: str) -> tuple[Any, Source]:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        raise NotReadable(int(found[1]) if found else text.count("\n") + 1, str(error)) from None
+        raise UnreadableError(int(found[1]) if found else text.count("\n") + 1, str(error)) from None
     except RecursionError:
-        raise NotReadable(1, "it is nested too deeply") from None
+        raise UnreadableError(1, "it is nested too deeply") from None
     return data, _toml_source(text, name)
 
 
 def _toml_source(text: str, name: str) -> Source:
     """The lines of keys, which `tomllib` does not tell.
 
-    A line counts where the text between the last header and it is TOML by itself: within a string or an array of several
-    lines it is not.
+    A line counts where the text between the last header and it is TOML by itself: within a string or an array of
+    several lines it is not.
     """
     top: dict[str, int] = {}
     rules: list[dict[str | None, int]] = []
@@ -127,9 +127,9 @@ def _yaml(text: str, name: str) -> tuple[Any, Source]:
         data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise NotReadable(1 if mark is None else mark.line + 1, error.problem or str(error)) from None
+        raise UnreadableError(1 if mark is None else mark.line + 1, error.problem or str(error)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise NotReadable(getattr(error, "line", 1), str(error)) from None
+        raise UnreadableError(getattr(error, "line", 1), str(error)) from None
     top: dict[str, int] = {}
     rules: list[dict[str | None, int]] = []
     for key, value in _pairs(node):
@@ -154,9 +154,9 @@ def _refuse_repeated_keys(node: Any) -> None:
     for key, value in _pairs(node):
         line = key.start_mark.line + 1
         if not isinstance(key.value, str):
-            raise NotReadable(line, "a key must be a word")
+            raise UnreadableError(line, "a key must be a word")
         if key.value in seen:
-            raise NotReadable(line, f"the key {key.value!r} is there twice, first in line {seen[key.value]}")
+            raise UnreadableError(line, f"the key {key.value!r} is there twice, first in line {seen[key.value]}")
         seen[key.value] = line
         _refuse_repeated_keys(value)
     if type(node).__name__ == "SequenceNode":

@@ -203,9 +203,8 @@ def plan(recipe: str, model: str, seed: int | None, compare: str | None, every: 
             except ValueError as error:
                 raise Refusal(f"--compare must be the JSON of a plan. Received: {compare!r} ({error}).") from None
             difference = made.compare(before)
-    if compare is not None:
-        click.echo(str(difference))
-        sys.exit(1 if difference else 0)
+            click.echo(str(difference))
+            sys.exit(1 if difference else 0)
     click.echo(made.to_json() if as_json else made.table(fold=not every), nl=not as_json)
     if made.problems or made.unmatched:
         click.echo("The recipe does not fit the model.", err=True)

@@ -243,16 +243,16 @@ def initialize(
 
     Args:
         tree: a module of flax.nnx (`nnx.eval_shape(lambda: Model(rngs=nnx.Rngs(0)))`) or of equinox
-            (`eqx.filter_eval_shape(Model, key)`), the variables of a module of flax.linen (see `layers_of`), or any tree
-            of arrays or shapes. Random states of flax.nnx are made from the seed and their paths, too.
+            (`eqx.filter_eval_shape(Model, key)`), the variables of a module of flax.linen (see `layers_of`), or any
+            tree of arrays or shapes. Random states of flax.nnx are made from the seed and their paths, too.
         recipe: what each array gets. `recipe.plan(tree)` shows it before.
         layers: for flax.linen, what `layers_of` found. Without it, layers are known by flax's names alone, and where
             these do not say what a kernel's axes are, its fans are not known.
         only: a glob of paths (`encoder.dense.kernel`), or several: the others stay as they are.
         skip: a glob of paths, or several, that stay as they are.
         names: as for `Recipe.plan`.
-        shardings: a sharding, a function of a `Parameter` that returns one or None, or a tree of them. Each device's piece
-            is made alone then. Shapes that have a sharding need none here.
+        shardings: a sharding, a function of a `Parameter` that returns one or None, or a tree of them. Each device's
+            piece is made alone then. Shapes that have a sharding need none here.
         unmatched: "error", or "keep": arrays that no rule matches stay as they are.
         progress: whether to show a bar; by default for long work on a terminal, if rich is installed.
 
@@ -284,7 +284,7 @@ def initialize(
 
 
 def layers_of(module: Any, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-    """The abstract variables of a module of flax.linen, and its layers: what kind each is, and what its kernel's axes are.
+    """The abstract variables of a module of flax.linen, and its layers: of which kind, and what their kernels' axes are.
 
     Args:
         module: the module.

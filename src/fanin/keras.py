@@ -39,8 +39,8 @@ try:
     from keras.src import initializers as their_initializers
     from keras.src.backend.common.stateless_scope import in_stateless_scope
 
-    from fanin._models import keras_common as _common
     from fanin._models import keras as _models
+    from fanin._models import keras_common as _common
     from fanin._models.report import Report
 except ModuleNotFoundError as error:
     raise missing(error, "keras", "Keras 3", extra="keras") from error
@@ -392,7 +392,8 @@ def initialize(
     Args:
         model: a model or layer of Keras 3; it is changed in place.
         recipe: what each weight gets. `recipe.plan(model)` shows it before.
-        only: a glob of paths (`encoder.dense.kernel`; / may be written for dots), or several: the others stay as they are.
+        only: a glob of paths (`encoder.dense.kernel`; / may be written for dots), or several: the others stay as they
+            are.
         skip: a glob of paths, or several, that stay as they are.
         names: as for `Recipe.plan`.
         unmatched: "error", or "keep": weights that no rule matches stay as they are.
@@ -410,7 +411,8 @@ def initialize(
     >>> model = keras.Sequential([keras.layers.Dense(3, name="fc")])
     >>> report = fanin.keras.initialize(model, fanin.Recipe.preset("keras", seed=1))
     >>> model.build((None, 2))
-    >>> bool((keras.ops.convert_to_numpy(model.layers[0].kernel) == fanin.GlorotUniform(seed=1).spawn("fc.kernel")((2, 3))).all())
+    >>> kernel = fanin.GlorotUniform(seed=1).spawn("fc.kernel")((2, 3))
+    >>> bool((keras.ops.convert_to_numpy(model.layers[0].kernel) == kernel).all())
     True
     """
     return _common.initialize(

@@ -607,7 +607,7 @@ class _Planner:
         source: int = 0,
         label: str = "",
     ) -> Draw:
-        """A draw for a target of this shape: one of `cut` blocks of the parameter, from a tensor of `whole` such ones."""
+        """A draw for a target of this shape, one of `cut` blocks of the parameter, from a tensor of `whole` such ones."""
         fans = self.parameter.fans
         fan_in, fan_out = (self.parameter.known.get(key) for key in ("fan_in", "fan_out"))
         if fans is not None:

@@ -30,7 +30,7 @@ from fanin import initializers, plans
 from fanin._expressions import VARIABLES, Expression
 from fanin._parameters import ROLES, NameMap, Parameter, glob
 from fanin._random import checked_seed
-from fanin._recipe_files import NotReadable, Source, read, written
+from fanin._recipe_files import Source, UnreadableError, read, written
 from fanin._words import shown, suggestion
 from fanin.base import Initializer
 
@@ -558,7 +558,7 @@ class Recipe:
         path = Path(path)
         try:
             data, source = read(path)
-        except NotReadable as error:
+        except UnreadableError as error:
             raise RecipeError([Mistake(path.name, error.line, "", str(error))]) from None
         recipe = cls.__new__(cls)
         recipe._read(data, source)

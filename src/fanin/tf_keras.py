@@ -341,7 +341,8 @@ def initialize(
     Args:
         model: a model or layer of tf_keras; it is changed in place.
         recipe: what each weight gets. `recipe.plan(model)` shows it before.
-        only: a glob of paths (`encoder.dense.kernel`; / may be written for dots), or several: the others stay as they are.
+        only: a glob of paths (`encoder.dense.kernel`; / may be written for dots), or several: the others stay as they
+            are.
         skip: a glob of paths, or several, that stay as they are.
         names: as for `Recipe.plan`.
         unmatched: "error", or "keep": weights that no rule matches stay as they are.
@@ -359,7 +360,8 @@ def initialize(
     >>> model = tf_keras.Sequential([tf_keras.layers.Dense(3, name="fc")])
     >>> report = fanin.tf_keras.initialize(model, fanin.Recipe.preset("keras", seed=1))
     >>> model.build((None, 2))
-    >>> bool((model.layers[0].kernel.numpy() == fanin.GlorotUniform(seed=1).spawn("fc.kernel")((2, 3))).all())
+    >>> kernel = fanin.GlorotUniform(seed=1).spawn("fc.kernel")((2, 3))
+    >>> bool((model.layers[0].kernel.numpy() == kernel).all())
     True
     """
     return _common.initialize(

@@ -232,13 +232,13 @@ def initialize(
     start anew.
 
     Args:
-        module: the module. It is changed in place. Wrappers (`torch.compile`, `DataParallel`, FSDP's) make no difference.
+        module: the module, which is changed in place. Wrappers (`torch.compile`, `DataParallel`) make no difference.
         recipe: what each parameter gets. `recipe.plan(module)` shows it before.
         device: where parameters of the meta device are to be; by default the CPU.
         only: a glob of paths, or several: the others stay as they are.
         skip: a glob of paths, or several, that stay as they are.
-        only_missing: a state dict or its keys, or what `load_state_dict(…, strict=False)` returned: what was loaded stays
-            as it is.
+        only_missing: a state dict or its keys, or what `load_state_dict(…, strict=False)` returned: what was loaded
+            stays as it is.
         names: as for `Recipe.plan`.
         buffers: values for buffers on the meta device, by globs of their paths.
         unmatched: "error", or "keep": parameters that no rule matches stay as they are.

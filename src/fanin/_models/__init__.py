@@ -1,4 +1,4 @@
-"""Models of each framework described as parameters, and filled. Nothing of a framework is imported before it is used."""
+"""Models of each framework described as parameters, and filled. No framework is imported before it is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fanin import _dtypes
-from fanin._layouts import keras_axes
+from fanin._layouts import keras_axes, permuted
 from fanin._parameters import ROLES, Parameter, stripped
 from fanin._shapes import checked_shape, fans
 from fanin._words import suggestion
@@ -69,16 +69,13 @@ def _described(entry: Mapping[str, Any]) -> Parameter:
         if key not in _KEYS:
             hint = suggestion(key, _KEYS) or f" There are {', '.join(_KEYS)}."
             raise ValueError(f"Unknown key {key!r}.{hint}")
-    for key, kind, words in (
-        ("path", str, "a string"),
-        ("layer", str, "a string"),
-        ("role", str, "a string"),
-        ("fan_in", (int, float), "a positive number"),
-        ("fan_out", (int, float), "a positive number"),
-    ):
-        value = entry.get(key, "x" if kind is str else 1)
-        if not isinstance(value, kind) or isinstance(value, bool) or (kind is not str and not 0 < value < float("inf")):
-            raise TypeError(f"`{key}` must be {words}. Received: {value!r}.")
+    for key in ("path", "layer", "role"):
+        if not isinstance(entry.get(key, ""), str):
+            raise TypeError(f"`{key}` must be a string. Received: {entry[key]!r}.")
+    for key in ("fan_in", "fan_out"):
+        value = entry.get(key, 1)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            raise TypeError(f"`{key}` must be a positive number. Received: {value!r}.")
     for key in ("blocks", "tied"):
         value = entry.get(key, [])
         if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
@@ -95,11 +92,9 @@ def _described(entry: Mapping[str, Any]) -> Parameter:
         hint = suggestion(role, ROLES) or f" There are {', '.join(ROLES)}."
         raise ValueError(f"Unknown role {role!r}.{hint}")
     axes = keras_axes(entry["layout"], len(shape)) if "layout" in entry else None
-    known = (
-        {} if axes is None else dict(zip(("fan_in", "fan_out"), fans(tuple(shape[axis] for axis in axes)), strict=True))
-    )
+    known = {} if axes is None else _fans(shape, axes)
     known |= {key: entry[key] for key in ("fan_in", "fan_out") if key in entry}
-    both = (known["fan_in"], known["fan_out"]) if len(known) == 2 else None
+    both: Any = (known["fan_in"], known["fan_out"]) if len(known) == 2 else None
     tied = tuple(stripped(each) for each in entry.get("tied", ()))
     blocks = tuple(entry.get("blocks", ()))
     layer = entry.get("layer", "")

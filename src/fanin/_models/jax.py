@@ -1,4 +1,4 @@
-"""Trees of JAX described as parameters, and made: modules of flax.nnx and equinox, variables of flax.linen, any tree."""
+"""Trees of JAX described as parameters, and made: flax.nnx and equinox modules, variables of flax.linen, any tree."""
 
 from __future__ import annotations
 
@@ -124,11 +124,11 @@ class NnxTree(Tree):
         return self.nnx.merge(self.graph, self.nnx.State.from_flat_path(state))
 
 
-def nnx_layer(module: Any) -> tuple[str, dict[str, Any]]:
+def nnx_layer(module: Any | None) -> tuple[str, dict[str, Any]]:
     """The type of a layer of flax.nnx, and what matters of it; nothing for one of somebody's own."""
     names = [cls.__name__ for cls in type(module).__mro__ if cls.__module__.startswith("flax.nnx")]
     own = type(module).__name__ if module is not None else ""
-    if not names or names[0] in ("Module", "Pytree", "Object"):
+    if module is None or not names or names[0] in ("Module", "Pytree", "Object"):
         return own, {}
     weight = getattr(module, "kernel", None)
     info: dict[str, Any] = {"kernel_shape": None if weight is None else tuple(weight.shape)}
@@ -270,15 +270,12 @@ def tree_of(tree: Any, layers: Mapping[str, Layer] | None = None) -> Tree:
         TypeError: there are none.
     """
     flax = sys.modules.get("flax.nnx")
-    found: Tree
-    if flax is not None and isinstance(tree, flax.Module):
-        found = NnxTree(tree)
-    else:
-        found = PytreeTree(tree, layers)
+    of_nnx = flax is not None and isinstance(tree, flax.Module)
+    found = NnxTree(tree) if of_nnx else PytreeTree(tree, layers)
     if not any(_is_array(leaf.value) for leaf in found.leaves):
         raise TypeError(
-            "A plan needs a model: a module of PyTorch, Keras, flax.nnx or equinox, a tree of arrays or shapes of JAX, or "
-            f"a list of dicts with `path` and `shape`. Received: {shown(tree)[:200]} (of type {type(tree).__name__})."
+            "A plan needs a model: a module of PyTorch, Keras, flax.nnx or equinox, a tree of arrays or shapes of JAX, "
+            f"or a list of dicts with `path` and `shape`. Received: {shown(tree)[:200]} (of type {type(tree).__name__})."
         )
     return found
 
@@ -390,7 +387,7 @@ def _shardings(tree: Any, held: Tree, shardings: Any) -> dict[str, Any]:
     flat = jax.tree_util.tree_leaves(shardings, is_leaf=lambda each: isinstance(each, jax.sharding.Sharding))
     if len(flat) != len(held.leaves):
         raise ValueError(
-            f"`shardings` must have one sharding for each of the tree's {len(held.leaves)} arrays. Received: {len(flat)}."
+            f"`shardings` must have a sharding for each of the tree's {len(held.leaves)} arrays. Received: {len(flat)}."
         )
     return {leaf.path: sharding for leaf, sharding in zip(held.leaves, flat, strict=True)}
 

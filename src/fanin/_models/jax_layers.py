@@ -39,7 +39,7 @@ def flax_layer(layer: str, info: Mapping[str, Any], leaf: str, shape: tuple[int,
 
     Args:
         layer: the layer's class.
-        info: those of its attributes that matter: groups, the numbers of axes in and out, an equation, the kernel's shape.
+        info: those of its attributes that matter: groups, numbers of axes in and out, an equation, the kernel's shape.
         leaf: the array's name.
         shape: its shape.
     """
@@ -60,7 +60,8 @@ def flax_layer(layer: str, info: Mapping[str, Any], leaf: str, shape: tuple[int,
         batch, ins = info["batch"], info["ins"]
         both = math.prod(shape[batch : batch + ins]), math.prod(shape[batch + ins :])
         known = {"inputs": both[0], "units": both[1], "receptive_field": 1}
-        return kernel(shape, fans=both, known=known, **({} if batch or len(shape) == 2 else {"matrix_shape": both}))
+        matrix = None if batch or len(shape) == 2 else both
+        return kernel(shape, fans=both, known=known, matrix_shape=matrix)
     if layer == "Einsum":
         return einsum_kernel(info["equation"], shape) or {}
     if layer == "Conv":

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -148,7 +148,7 @@ class _Waiting:
     are none of its business.
     """
 
-    _models: weakref.WeakKeyDictionary[Any, _Waiting] = weakref.WeakKeyDictionary()
+    _models: ClassVar[weakref.WeakKeyDictionary[Any, _Waiting]] = weakref.WeakKeyDictionary()
     _lock = threading.Lock()
 
     def __init__(

@@ -31,8 +31,8 @@ _ROLES = {
 def kernel(shape: tuple[int, ...], role: str = "kernel", **more: Any) -> dict[str, Any]:
     """What there is to know of a kernel in Keras's order of axes."""
     both = more.pop("fans", None) or fans(shape)
-    inputs, units = (shape[-2], shape[-1]) if len(shape) > 1 else shape * 2
-    known = {"units": units, "inputs": inputs, "receptive_field": math.prod(shape[:-2]), "groups": 1}
+    known: dict[str, float] = {"units": shape[-1], "inputs": shape[-2] if len(shape) > 1 else 1}
+    known |= {"receptive_field": math.prod(shape[:-2]), "groups": 1}
     known |= {"fan_in": both[0], "fan_out": both[1]} | more.pop("known", {})
     return {"role": role, "axes": tuple(range(len(shape))), "fans": both, "known": known, **more}
 
@@ -76,8 +76,7 @@ def _depthwise(layer: Any, leaf: str, shape: tuple[int, ...]) -> dict[str, Any] 
         return _beside(layer, leaf, "pointwise_kernel" if pointwise else _own(layer))
     grouped = (*shape[:-2], 1, shape[-2] * shape[-1])
     known = {"units": grouped[-1], "inputs": shape[-2], "groups": shape[-2]}
-    matrix = {"matrix_shape": grouped}
-    return kernel(shape, "depthwise_kernel", fans=fans(grouped), known=known, **matrix)
+    return kernel(shape, "depthwise_kernel", fans=fans(grouped), known=known, matrix_shape=grouped)
 
 
 def _own(layer: Any) -> str:
@@ -116,9 +115,9 @@ def einsum_kernel(equation: str, shape: tuple[int, ...]) -> dict[str, Any] | Non
     fan_in, fan_out = math.prod(summed), math.prod(made)
     ordered = axes == "".join(sorted(axes, key=lambda name: name in outputs))
     alone = fan_in * fan_out == math.prod(shape)
-    matrix = {"matrix_shape": (fan_in, fan_out)} if ordered and alone and len(shape) != 2 else {}
+    matrix = (fan_in, fan_out) if ordered and alone and len(shape) != 2 else None
     known = {"units": fan_out, "inputs": fan_in, "receptive_field": 1}
-    return kernel(shape, fans=(fan_in, fan_out), known=known, **matrix)
+    return kernel(shape, fans=(fan_in, fan_out), known=known, matrix_shape=matrix)
 
 
 def _norm(layer: Any, leaf: str, shape: tuple[int, ...]) -> dict[str, Any] | None:

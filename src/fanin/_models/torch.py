@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ class _Scan:
             spans.setdefault(storage, []).append((begin, begin + reach * tensor.element_size(), key))
         for each in spans.values():
             each.sort()
-            for (begin, end, key), (begin2, end2, key2) in zip(each, each[1:], strict=False):
+            for (begin, end, key), (begin2, end2, key2) in pairwise(each):
                 if begin2 >= end:
                     continue
                 first, second = self.held[key], self.held[key2]
@@ -384,8 +385,8 @@ def _restored(
         raise ValueError(f"`buffers` must name buffers of the module. Received: {unused[0]!r}. There are: {known}.")
     if lost and everything:
         raise PlanError(
-            "Buffers on the meta device have no values, and those of these modules could not be made again; nothing has "
-            "been written.\n"
+            "Buffers on the meta device have no values, and those of these modules could not be made again; nothing "
+            "has been written.\n"
             + "".join(f"  {each}\n" for each in lost)
             + "  Pass them, buffers={path: tensor}, or build "
             "these modules outside of the meta device."
@@ -468,8 +469,8 @@ def _of_bytes(tensor: torch.Tensor, byte: int) -> torch.Tensor:
 def _rebuilt(module: nn.Module, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
     """The buffers of a second module that the same constructor makes of what the first one remembers.
 
-    Arguments are taken from attributes of their names. The second module counts only if all plain attributes of both are
-    the same.
+    Arguments are taken from attributes of their names. The second module counts only if all plain attributes of both
+    are the same.
     """
     if sum(tensor.numel() for tensor in module.parameters()) > _LARGEST_REBUILT:
         return None

@@ -97,7 +97,7 @@ def _recurrent(module: Any, leaf: str, shape: tuple[int, ...]) -> dict[str, Any]
 
 def _attention(module: Any, leaf: str, shape: tuple[int, ...]) -> dict[str, Any] | None:
     if leaf in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
-        return kernel(shape, **({"blocks": QKV} if leaf == "in_proj_weight" else {}))
+        return kernel(shape, blocks=QKV if leaf == "in_proj_weight" else ())
     if leaf == "in_proj_bias":
         return beside(kernel((3 * module.embed_dim, module.embed_dim)), blocks=QKV)
     return None
