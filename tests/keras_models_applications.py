@@ -1,1 +1,85 @@
-"""x"""
+"""Cases of the models that come with Keras: no weight without a rule, spreads as planned, no two alike, twice the same."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+
+from keras_kit import CASES, Case, Kit, preset
+
+# name → (arguments, number of weights, presets)
+APPLICATIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "ResNet50": ({"input_shape": (32, 32, 3), "classes": 10}, ("keras", "resnet")),
+    "MobileNetV2": ({"input_shape": (32, 32, 3), "classes": 10}, ("keras",)),
+    "EfficientNetB0": ({"input_shape": (32, 32, 3), "classes": 10}, ("keras",)),
+    "DenseNet121": ({"input_shape": (32, 32, 3), "classes": 10}, ("keras",)),
+}
+
+
+def digests(values: dict[str, np.ndarray]) -> dict[str, bytes]:
+    """The hash of each array, by its path."""
+    return {path: hashlib.blake2b(array.tobytes()).digest() for path, array in values.items()}
+
+
+def check_spread(entry: Any, values: np.ndarray) -> None:
+    """Mean and standard deviation are those of the plan to within four and a half standard errors."""
+    count, mean, stddev = values.size, entry.mean, entry.stddev
+    assert len(entry.draws) == 1
+    kurtosis = entry.draws[0].distribution.kurtosis
+    wide = values.astype(np.float64)
+    assert abs(wide.mean() - mean) <= 4.5 * stddev / math.sqrt(count), (entry.path, wide.mean(), mean)
+    error = stddev * math.sqrt((kurtosis - 1) / 4 / count)
+    assert abs(wide.std() - stddev) <= 4.5 * error, (entry.path, wide.std(), stddev)
+
+
+def check_application(kit: Kit, name: str, recipe: str) -> None:
+    """One model by one preset."""
+    arguments, _ = APPLICATIONS[name]
+    found = []
+    for _ in range(2):
+        model = getattr(kit.keras.applications, name)(weights=None, **arguments)
+        report = kit.initialize(model, preset(recipe))
+        plan, values = report.plan, kit.by_path(model)
+        assert not report.kept, report.kept
+        assert set(report.filled) == set(values)
+        assert len(values) == len(model.weights)
+        assert not plan.equal_seeds, plan.equal_seeds
+        assert list(report.plan.tied) == []
+        found.append({entry.name: values[entry.path] for entry in plan.entries})
+        if len(found) == 1:
+            large = [entry for entry in plan.entries if entry.seeds and entry.parameter.size > 1000]
+            assert len(large) > 40
+            for entry in large:
+                check_spread(entry, values[entry.path])
+            every = [digest for path, digest in digests(values).items() if plan.entry(path).seeds]
+            assert len(set(every)) == len(every)
+            check_constants(name, recipe, values)
+    assert digests(found[0]) == digests(found[1])
+
+
+def check_constants(name: str, recipe: str, values: dict[str, np.ndarray]) -> None:
+    """The weights that are not drawn: norms, the last ones of ResNet's blocks among them, and their statistics."""
+    for path, array in values.items():
+        leaf = path.rpartition(".")[2]
+        if leaf in ("gamma", "moving_variance"):
+            last = recipe == "resnet" and leaf == "gamma" and "_3_bn" in path
+            assert (array == (0 if last else 1)).all(), path
+        elif leaf in ("beta", "moving_mean"):
+            assert not array.any(), path
+    if name == "ResNet50" and recipe == "resnet":
+        assert sum(not array.any() for path, array in values.items() if path.endswith("gamma")) == 16
+        fan_out = 7 * 7 * 64
+        kernel = values["conv1_conv.kernel"].astype(np.float64)
+        assert abs(kernel.std() / math.sqrt(2 / fan_out) - 1) < 0.05
+        assert abs(values["predictions.bias"]).max() < 1 / math.sqrt(2048)
+        assert values["predictions.bias"].any()
+
+
+for _name, (_, _presets) in APPLICATIONS.items():
+    for _preset in _presets:
+        CASES[f"{_name}, {_preset}"] = Case(
+            lambda kit, n=_name, p=_preset: check_application(kit, n, p), ("tf_keras", "keras")
+        )

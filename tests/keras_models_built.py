@@ -1,1 +1,388 @@
-"""x"""
+"""Cases of what `initialize` does with models that are built: what it chooses, refuses, leaves alone and keeps working."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+from typing import Any
+
+import numpy as np
+
+import fanin
+from fanin.plans import PlanError
+from keras_kit import SEED, Kit, case, differ, drawn, normal, ones, preset, raised, same
+
+KERNELS = fanin.Recipe([{"role": "kernel", "initializer": "he_normal"}], seed=SEED)
+
+
+def small(kit: Kit, *more: Any) -> Any:
+    """A model of two blocks and a head, all named."""
+    layers = kit.L
+    encoder = kit.sequential(layers.Dense(4, name="fc"), layers.LayerNormalization(name="norm"), shape=(4,), name="encoder")
+    decoder = kit.sequential(layers.Dense(4, name="fc"), shape=(4,), name="decoder")
+    return kit.sequential(encoder, decoder, *more, layers.Dense(2, name="head"), shape=(4,), name="small")
+
+
+PATHS = [
+    *("encoder.fc.kernel", "encoder.fc.bias", "encoder.norm.gamma", "encoder.norm.beta"),
+    *("decoder.fc.kernel", "decoder.fc.bias", "head.kernel", "head.bias"),
+]
+
+
+@case()
+def plans_of_models(kit: Kit) -> None:
+    """`Recipe.plan` takes a model, and shows what `initialize` then does."""
+    model = small(kit)
+    plan = preset().plan(model)
+    assert sorted(entry.path for entry in plan.entries) == sorted(PATHS)
+    assert plan.found.model == "small"
+    assert {entry.parameter.layer for entry in plan.entries} == {"Dense", "LayerNormalization"}
+    assert plan.entry("encoder.fc.kernel").parameter.within == ("Sequential", "Sequential")
+    report = kit.initialize(model)
+    assert not report.plan.compare(plan)
+    assert (sorted(report.filled), report.kept, report.waiting) == (sorted(PATHS), {}, ())
+    assert report.nbytes == plan.nbytes == 4 * sum(values.size for values in kit.arrays(model))
+
+
+@case()
+def chosen_weights(kit: Kit) -> None:
+    """`only` and `skip` choose by globs, with dots or slashes; the others stay as they were, and the report says why."""
+    for options, filled in (
+        ({"only": "encoder.*"}, PATHS[:4]),
+        ({"only": "encoder/*"}, PATHS[:4]),
+        ({"only": ["*/kernel", "head.bias"]}, [PATHS[0], PATHS[4], *PATHS[6:]]),
+        ({"skip": "*fc*"}, [*PATHS[2:4], *PATHS[6:]]),
+        ({"skip": ("encoder/*", "decoder/*")}, PATHS[6:]),
+        ({"only": "*.fc.*", "skip": "decoder/fc/bias"}, [*PATHS[:2], PATHS[4]]),
+        ({"only": "?ncoder.fc.[bk]*"}, PATHS[:2]),
+    ):
+        model = small(kit)
+        before = kit.by_path(model)
+        report = kit.initialize(model, normal(), **options)
+        assert sorted(report.filled) == sorted(filled)
+        for path, values in kit.by_path(model).items():
+            same(values, drawn(path, values.shape, "RandomNormal") if path in filled else before[path])
+            if path not in filled:
+                wanted = "only" not in options or (path == "decoder.fc.bias" and "skip" in options)
+                assert report.kept[path] == ("among `skip`" if wanted else "not among `only`")
+        assert set(report.kept) == set(PATHS) - set(filled)
+
+
+@case()
+def patterns_that_match_nothing(kit: Kit) -> None:
+    """A pattern of a built model that matches none of its weights is an error, and nothing is written."""
+    model = small(kit)
+    before = kit.arrays(model)
+    for option in ("only", "skip"):
+        for pattern in ("encoder.fc.kernal", ["head.*", "encoder.fc.kernal"]):
+            message = raised(ValueError, lambda o=option, p=pattern: kit.initialize(model, **{o: p}))
+            assert message == (
+                f"`{option}` must match parameters of the model. Received: 'encoder.fc.kernal', which matches none. "
+                "Did you mean 'encoder.fc.kernel'?"
+            ), message
+        message = raised(TypeError, lambda o=option: kit.initialize(model, **{o: 3}))
+        assert message == f"`{option}` must be a glob of paths, or several. Received: {option}=3."
+    same(kit.arrays(model), before)
+
+
+@case()
+def wrong_arguments(kit: Kit) -> None:
+    """What is no model, no recipe, or no choice is an error that says what to pass, and nothing is written."""
+    model = small(kit)
+    before = kit.arrays(model)
+    for other, name in (([1], "list"), (None, "NoneType"), (kit.L.Dense, "type"), ({"w": np.ones(3)}, "dict")):
+        expected = f"`model` must be a model or layer of {kit.name}. Received: model of type {name}."
+        assert raised(TypeError, lambda other=other: kit.initialize(other)) == expected
+    hints = {
+        "gpt2": "'gpt2'. Write Recipe.preset('gpt2').",
+        "recipe.toml": "'recipe.toml'. Load a file by Recipe.load(path).",
+    }
+    for recipe, hint in hints.items():
+        message = raised(TypeError, lambda recipe=recipe: kit.ours.initialize(model, recipe))
+        assert message.startswith("`recipe` must be a fanin.Recipe. Received: ")
+        assert message.endswith(hint), message
+    for recipe in (None, {"rules": []}, fanin.HeNormal(), 3):
+        message = raised(TypeError, lambda recipe=recipe: kit.ours.initialize(model, recipe))
+        assert message.startswith("`recipe` must be a fanin.Recipe. Received: ")
+    message = raised(ValueError, lambda: kit.initialize(model, unmatched="skip"))
+    assert message == "`unmatched` must be \"error\" or \"keep\". Received: unmatched='skip'."
+    message = raised(TypeError, lambda: kit.initialize(model, names=3))
+    assert message == "`names` must be a mapping of paths to names, or a function of a parameter. Received: names of type int."
+    same(kit.arrays(model), before)
+
+
+@case()
+def objects_like_models(kit: Kit) -> None:
+    """An object that looks like a model is none."""
+    fake = type("Sequential", (), {"built": True, "weights": []})()
+    message = raised(TypeError, lambda: kit.initialize(fake))
+    assert message == f"`model` must be a model or layer of {kit.name}. Received: model of type Sequential."
+
+
+@case()
+def unmatched_weights(kit: Kit) -> None:
+    """Weights without a rule are an error before anything is written; by `unmatched="keep"` they stay."""
+    model = small(kit)
+    before = kit.by_path(model)
+    message = raised(PlanError, lambda: kit.initialize(model, KERNELS))
+    lines = message.splitlines()
+    assert lines[:2] == [
+        "The recipe does not fit small; nothing has been written.",
+        "  No rule matches 5 of 8 parameters:",
+    ]
+    assert sorted(lines[2:7]) == sorted(
+        f"    {path} {'2' if path.startswith('head') else '4'}, {'LayerNormalization' if 'norm' in path else 'Dense'}"
+        for path in PATHS
+        if not path.endswith("kernel")
+    )
+    assert lines[7:] == ['    Add rules for them (the last one may be path = "*"), or leave them: unmatched="keep".']
+    same(kit.by_path(model), before)
+    assert len(kit.initialize(model, KERNELS, only="*.kernel").filled) == 3
+    report = kit.initialize(model, KERNELS, unmatched="keep")
+    assert sorted(report.filled) == sorted(path for path in PATHS if path.endswith("kernel"))
+    assert report.kept == {path: "no rule matches it" for path in before if path not in report.filled}
+    for path, values in kit.by_path(model).items():
+        same(values, drawn(path, values.shape, "HeNormal") if path in report.filled else before[path])
+
+
+@case()
+def impossible_rules(kit: Kit) -> None:
+    """A rule that cannot be carried out is an error before anything is written, whatever `unmatched` says."""
+    model = small(kit)
+    before = kit.arrays(model)
+    recipe = fanin.Recipe([{"path": "*", "initializer": "he_normal"}], seed=SEED)
+    message = raised(PlanError, lambda: kit.initialize(model, recipe, unmatched="keep"))
+    assert "  encoder.norm.gamma, by rule 1: HeNormal needs the fans of a parameter of a layer of type Layer" in message
+    same(kit.arrays(model), before)
+
+
+@case()
+def rules_that_keep(kit: Kit) -> None:
+    """Weights that a rule keeps stay as they are, and the report has the rule."""
+    model = small(kit)
+    before = kit.by_path(model)
+    rules: list[Any] = [{"path": "encoder.*", "initializer": "keep", "name": "ours"}, {"path": "*", "initializer": "ones"}]
+    report = kit.initialize(model, fanin.Recipe(rules))
+    assert report.kept == dict.fromkeys((path for path in before if path in PATHS[:4]), "rule 1 “ours”")
+    for path, values in kit.by_path(model).items():
+        same(values, before[path] if path in report.kept else np.ones_like(values))
+
+
+@case()
+def conditions_of_rules(kit: Kit) -> None:
+    """Rules choose by the types of layers and of the layers around them, by rank, regular expression and number."""
+    rules: list[Any] = [
+        {"layer": "LayerNorm*", "role": "scale", "initializer": "constant", "value": 1},
+        {"regex": r"(en|de)coder\.fc\.bias", "initializer": "constant", "value": 2},
+        {"within": "Block", "rank": 2, "initializer": "constant", "value": "10 + depth + n_layers / 10"},
+        {"role": "kernel", "initializer": "constant", "value": "fan_in / fan_out"},
+        {"path": "*", "initializer": "constant", "value": 4},
+    ]
+
+    class Block(kit.L.Layer):
+        def build(self, shape: Any) -> None:
+            self.fc = kit.L.Dense(4, name="fc")
+            self.fc.build(shape)
+            super().build(shape)
+
+        def call(self, inputs: Any) -> Any:
+            return self.fc(inputs)
+
+    model = small(kit, Block(name="block_0"), Block(name="block_1"))
+    kit.initialize(model, fanin.Recipe(rules))
+    values = {path: float(values.ravel()[0]) for path, values in kit.by_path(model).items()}
+    assert values.pop("block_0.fc.kernel") == np.float32(10.2)
+    assert values.pop("block_1.fc.kernel") == np.float32(11.2)
+    assert [values[path] for path in PATHS] == [1, 2, 1, 4, 1, 2, 2, 4]
+    assert values["block_0.fc.bias"] == 4
+
+
+@case()
+def policies(kit: Kit) -> None:
+    """Weights keep the dtype that the policy gives them, and get the bytes of that dtype; others stay of theirs."""
+    policy_class = kit.keras.mixed_precision.Policy if kit.name == "tf_keras" else kit.keras.DTypePolicy
+    for policy in ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"):
+        options = {"dtype": policy_class(policy)}
+        layers = [kit.L.Dense(5, name="fc", **options), kit.L.Dense(3, name="plain")]
+        model = kit.sequential(*layers, shape=(4,))
+        kit.initialize(model)
+        dtype = "float32" if "mixed" in policy else kit.stored(policy)
+        values = kit.by_path(model)
+        same(values["fc.kernel"], drawn("fc.kernel", (4, 5), dtype=dtype))
+        same(values["plain.kernel"], drawn("plain.kernel", (5, 3)))
+        same(values["fc.bias"], fanin.Zeros()((5,), dtype))
+        assert layers[0].compute_dtype == policy.removeprefix("mixed_")
+
+
+@case()
+def moving_statistics(kit: Kit) -> None:
+    """Statistics that a model has gathered are set back, with what is normalized by them; a rule can keep them."""
+    model = kit.sequential(kit.L.BatchNormalization(name="bn"), kit.L.Dense(2, name="fc"), shape=(4,))
+    fresh = kit.by_path(model)
+    kit.compile(model, 0.1).fit(ones(8, 4), ones(8, 2), verbose=0)
+    trained = kit.by_path(model)
+    moving = ["bn.moving_mean", "bn.moving_variance"]
+    for path in moving:
+        differ([trained[path]], [fresh[path]])
+    rules: list[Any] = [{"role": ["mean", "variance"], "initializer": "keep"}, *preset().rules]
+    kit.initialize(model, fanin.Recipe(rules))
+    same([kit.by_path(model)[path] for path in moving], [trained[path] for path in moving])
+    report = kit.initialize(model)
+    same({path: kit.by_path(model)[path] for path in list(fresh)[:4]}, {path: fresh[path] for path in list(fresh)[:4]})
+    assert [report.plan.entry(path).rule for path in moving] == ["its usual start"] * 2
+    adapted = kit.L.Normalization()
+    adapted.adapt(np.arange(12.0, dtype="float32").reshape(3, 4))
+    kit.initialize(adapted)
+    values = kit.by_path(adapted)
+    assert {path: values.ravel().tolist() for path, values in values.items()} == {
+        "mean": [0.0] * 4,
+        "variance": [1.0] * 4,
+        "count": [0],
+    }
+
+
+@case()
+def frozen_layers(kit: Kit) -> None:
+    """Layers that are not trained are initialized as the others are, and stay untrained."""
+    model, other = small(kit), small(kit)
+    model.get_layer("encoder").trainable = False
+    for each in (model, other):
+        kit.initialize(each)
+    same(kit.by_name(model), {name: kit.by_name(other)[name] for name in kit.by_name(model)})
+    assert len(model.trainable_weights) == 4
+    model.trainable = False
+    kit.initialize(model, normal())
+    same(kit.by_path(model)["head.kernel"], drawn("head.kernel", (4, 2), "RandomNormal"))
+
+
+@case("keras")
+def seeds_of_dropout(kit: Kit) -> None:
+    """The states of seed generators are neither planned nor changed."""
+    dropout = kit.L.Dropout(0.5, seed=7)
+    model = small(kit, dropout)
+    dropout(ones(2, 4), training=True)
+    before = kit.array(dropout.seed_generator.state)
+    assert before.tolist() != [7, 0]
+    report = kit.initialize(model, normal())
+    assert sorted(report.filled) == sorted(PATHS)
+    same(kit.array(dropout.seed_generator.state), before)
+
+
+@case()
+def dropout_goes_on(kit: Kit) -> None:
+    """A model with Dropout drops the same in its next steps, whether it is initialized before them or not."""
+    found = []
+    for again in (False, True):
+        kit.keras.utils.set_random_seed(5)
+        model = small(kit, kit.L.Dropout(0.5, seed=7))
+        kit.initialize(model)
+        model(ones(2, 4), training=True)
+        if again:
+            kit.initialize(model)
+        found.append(kit.array(model(ones(8, 4), training=True)))
+    same(*found)
+
+
+@case()
+def optimizers_keep_working(kit: Kit) -> None:
+    """A compiled model is trained before and after, and its optimizer's own variables stay as they are."""
+    found = []
+    for trained in (False, True):
+        model = kit.compile(small(kit), 0.1)
+        if trained:
+            model.fit(ones(8, 4), ones(8, 2), epochs=2, verbose=0)
+        else:
+            model.optimizer.build(model.trainable_variables)
+        optimizer = model.optimizer.variables
+        kept = [kit.array(each) for each in (optimizer() if callable(optimizer) else optimizer)]
+        kit.initialize(model)
+        optimizer = model.optimizer.variables
+        same([kit.array(each) for each in (optimizer() if callable(optimizer) else optimizer)], kept)
+        initialized = kit.arrays(model)
+        found.append(initialized)
+        loss = model.evaluate(ones(8, 4), ones(8, 2), verbose=0)
+        losses = model.fit(ones(8, 4), ones(8, 2), epochs=30, verbose=0).history["loss"]
+        assert losses[-1] < loss
+        differ(kit.arrays(model), initialized)
+    same(*found)
+
+
+@case()
+def functions_made_before(kit: Kit) -> None:
+    """What was compiled before computes with the new weights: `predict` and calls are those of a new model."""
+    model, new = small(kit), small(kit)
+    for each in (model, new):
+        each.predict(ones(3, 4), verbose=0)
+    variables = [id(each) for each in model.weights]
+    first = model.predict(ones(3, 4), verbose=0)
+    kit.initialize(model)
+    kit.initialize(new)
+    assert [id(each) for each in model.weights] == variables
+    same(model.predict(ones(3, 4), verbose=0), new.predict(ones(3, 4), verbose=0))
+    same(kit.array(model(ones(3, 4))), kit.array(new(ones(3, 4))))
+    differ([model.predict(ones(3, 4), verbose=0)], [first])
+
+
+@case()
+def files(kit: Kit) -> None:
+    """A model is saved and loaded with its new weights, and what was loaded is initialized to the same ones."""
+    model = small(kit)
+    kit.initialize(model)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(pathlib.Path(folder, "model.keras"))
+        model.save(path)
+        loaded = kit.keras.models.load_model(path)
+        model.save_weights(str(pathlib.Path(folder, "model.weights.h5")))
+        other = small(kit)
+        other.load_weights(str(pathlib.Path(folder, "model.weights.h5")))
+    same(kit.by_path(loaded), kit.by_path(model))
+    same(kit.by_path(other), kit.by_path(model))
+    kit.initialize(loaded, normal())
+    differ(kit.arrays(loaded), kit.arrays(model))
+    kit.initialize(loaded)
+    same(kit.by_path(loaded), kit.by_path(model))
+
+
+@case()
+def single_layers(kit: Kit) -> None:
+    """A layer by itself is a model, too; its weights' paths are their names."""
+    layer = kit.L.Dense(3, name="anything")
+    layer.build((None, 4))
+    assert kit.initialize(layer).filled == ("kernel", "bias")
+    same(kit.array(layer.kernel), drawn("kernel", (4, 3)))
+
+
+@case()
+def models_without_weights(kit: Kit) -> None:
+    """There is nothing to do for a model without weights."""
+    model = kit.sequential(kit.L.Flatten(), kit.L.ReLU(), shape=(2, 2))
+    assert kit.initialize(model).filled == ()
+
+
+@case("tf_keras")
+def mirrored_strategies(kit: Kit) -> None:
+    """Under MirroredStrategy every replica has the values, built before or after; steps and new models go on."""
+    import tensorflow as tf
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    plain = small(kit)
+    kit.initialize(plain)
+    with strategy.scope():
+        model = kit.compile(small(kit), 0.1)
+        late = kit.sequential(*(kit.L.Dense(4, name=name) for name in ("one", "two")))
+        kit.initialize(late)
+        late.build((None, 4))
+    for kernel, name in ((each.kernel, each.name) for each in late.layers):
+        for replica in strategy.experimental_local_results(kernel):
+            same(kit.array(replica), drawn(f"{name}.kernel", (4, 4)))
+    kit.initialize(model)
+    for variable, expected in zip(model.weights, kit.arrays(plain), strict=True):
+        replicas = strategy.experimental_local_results(variable)
+        assert len(replicas) == 2
+        for replica in replicas:
+            same(kit.array(replica), expected)
+    with strategy.scope():
+        kit.initialize(model)
+    same(kit.arrays(model), kit.arrays(plain))
+    model.fit(ones(8, 4), ones(8, 2), verbose=0)
+    differ(kit.arrays(model), kit.arrays(plain))

@@ -124,6 +124,7 @@ def everything() -> fanin.Recipe:
         {"layer": "Dense", "role": "kernel", "initializer": "he_normal"},
         {"role": "kernel", "block": "*", "initializer": "glorot_normal"},
         {"role": "recurrent_kernel", "initializer": "orthogonal"},
+        {"role": "variance", "initializer": "constant", "value": 2},
         {"path": "*", "initializer": "random_normal", "stddev": "0.5 / (1 + rank)"},
     ]
     return fanin.Recipe(rules, seed=SEED)
@@ -285,6 +286,10 @@ def layers_built_after_their_model(kit: Kit) -> None:
             self.main = kit.L.Dense(3, name="main")
             self.extra = kit.L.Dense(3, name="extra", kernel_initializer="zeros")
 
+        def build(self, shape: Any) -> None:
+            self.main.build(shape)
+            self.built = True
+
         def call(self, inputs: Any) -> Any:
             return self.main(inputs)
 
@@ -342,21 +347,15 @@ def weights_by_keyword(kit: Kit) -> None:
     def add(layer: Any) -> list[Any]:
         return [
             layer.add_weight(name="one", shape=(3, 4), initializer="zeros"),
-            layer.add_weight(name="two", shape=[3, 4], initializer="zeros", trainable=False),
+            layer.add_weight(name="two", shape=[3, 4], initializer="zeros"),
             layer.add_weight(name="scalar", shape=(), initializer="zeros"),
             layer.add_weight(initializer="zeros", name="nothing"),
             layer.add_weight(name="half", shape=(5,), dtype="float16", initializer="zeros"),
+            layer.add_weight(name="fixed", shape=(5,), initializer="zeros", trainable=False),
         ]
 
-    names = ["one", "two", "scalar", "nothing", "half"]
-    order = [0, 2, 3, 4, 1]  # those that are not trained come last
-    dtypes = ["float32"] * 4 + ["float16"]
-    check_added(
-        kit,
-        lambda layer: [(made := add(layer))[at] for at in order],
-        [names[at] for at in order],
-        [dtypes[at] for at in order],
-    )
+    names = ["one", "two", "scalar", "nothing", "half", "fixed"]
+    check_added(kit, add, names, [*["float32"] * 4, "float16", "float32"])
 
 
 @case("keras")

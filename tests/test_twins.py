@@ -258,7 +258,7 @@ def path_of(variable: Any) -> str:
     return path.partition(".")[2] if path.startswith("sequential") else path
 
 
-def in_torch(model: torch.nn.Module, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def in_torch(model: Any, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The same of a module, weights in Keras's order of axes and blocks of fused ones apart."""
     report = fanin.torch.initialize(model, RECIPE, names=TORCH_NAMES)
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -276,7 +276,7 @@ def in_torch(model: torch.nn.Module, inputs: np.ndarray) -> tuple[dict[str, np.n
         return weights, model(torch.from_numpy(inputs)).numpy()
 
 
-def in_flax(kind: type, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def in_flax(kind: Any, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The same of a module of flax; the parts of one tensor are put together."""
     weights: dict[str, np.ndarray] = {}
     if issubclass(kind, nnx.Module):

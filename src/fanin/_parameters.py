@@ -31,7 +31,7 @@ ROLES = {
 KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel")
 
 # Wrappers put a component of their own into the paths of what they wrap.
-_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_ddp_module"}
+WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_ddp_module"}
 
 
 class Part(NamedTuple):
@@ -118,7 +118,7 @@ class Parameter:
 def stripped(path: str) -> str:
     """A dotted path without what wrappers put into it; `:0` behind Keras's names goes, too."""
     path = re.sub(r":\d+$", "", path.replace("/", "."))
-    return ".".join(part for part in path.split(".") if part not in _WRAPPERS) or path
+    return ".".join(part for part in path.split(".") if part not in WRAPPERS) or path
 
 
 def depths(paths: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -228,14 +228,9 @@ class VarianceScaling(SeededInitializer):
         )
 
     def distribution_of_fans(self, shape: Any, dtype: Any, fan_in: int, fan_out: int) -> Distribution:
-        """What would be drawn for a kernel whose fans are not those of its last two axes.
-
-        >>> import fanin
-        >>> round(fanin.GlorotUniform().distribution_of_fans((64, 8, 8), None, 64, 64).high, 6)
-        0.216506
-        """
-        make = partial(_scaled_by_fans, checked_shape(shape), float_dtype(dtype), self.scale, self.mode)
-        return _native.undisturbed(make, self._distribution, fan_in, fan_out).with_fans(fan_in, fan_out)
+        """What would be drawn for a kernel whose fans are not those of its last two axes."""
+        what = (checked_shape(shape), float_dtype(dtype), self.scale, self.mode, self._distribution, fan_in, fan_out)
+        return _native.undisturbed(_scaled_by_fans, *what).with_fans(fan_in, fan_out)
 
     def get_config(self) -> dict[str, Any]:
         return {"scale": self.scale, "mode": self.mode, "distribution": self._distribution, "seed": self.seed}

@@ -284,7 +284,7 @@ def initialize(
 
 
 def layers_of(module: Any, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-    """The abstract variables of a module of flax.linen, and its layers: of which kind, and what their kernels' axes are.
+    """The abstract variables of a module of flax.linen, and its layers: their kinds, and what their kernels' axes are.
 
     Args:
         module: the module.

@@ -9,25 +9,22 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fanin import _native, initializers
-from fanin._layouts import keras_axes, permuted
-from fanin._parameters import KERNELS, NameMap, Parameter, depths
+from fanin import _native
+from fanin._layouts import permuted
+from fanin._parameters import Parameter
+from fanin._plan_tables import COLUMNS, Row, cells_of, folded
 from fanin._random import Pair
-from fanin._shapes import fans as fans_of_shape
 from fanin._shapes import parse_region
 from fanin._words import readable
 from fanin.base import Initializer
 from fanin.distributions import Distribution
-
-# Running statistics have one sensible start; a recipe may say another.
-_STARTS = {"mean": 0, "variance": 1, "count": 0}
 
 
 @dataclass(frozen=True)
@@ -315,7 +312,7 @@ class Plan:
             raise ValueError(f'`unmatched` must be "error" or "keep". Received: unmatched={unmatched!r}.')
         complaints = list(self.problems)
         if unmatched == "error" and self.unmatched:
-            rows = _folded(self.unmatched)
+            rows = folded(self.unmatched)
             listed = [f"{row.path} {row.cells['shape']}, {row.cells['layer'] or 'no known layer'}" for row in rows]
             complaints.append(
                 f"No rule matches {len(self.unmatched)} of {len(self.entries)} parameters:"
@@ -398,7 +395,7 @@ class Plan:
         Args:
             fold: shows the parameters of repeated blocks in one row: `layers.[0-31].mlp.w1`.
         """
-        rows = _folded(self.entries) if fold else [_Row(entry.path, _cells(entry)) for entry in self.entries]
+        rows = folded(self.entries) if fold else [Row(entry.path, cells_of(entry)) for entry in self.entries]
         columns = self._columns()
         heads = ("path", *columns)
         cells = [(row.path, *(row.cells[column] for column in columns)) for row in rows]
@@ -411,7 +408,7 @@ class Plan:
     def _columns(self) -> tuple[str, ...]:
         """The columns behind the path; the name only where one differs from its path."""
         named = any(entry.name != entry.path for entry in self.entries)
-        return ("name", *_COLUMNS) if named else _COLUMNS
+        return ("name", *COLUMNS) if named else COLUMNS
 
     def _remarks(self) -> list[str]:
         """The totals, and what a reader should know."""
@@ -426,7 +423,7 @@ class Plan:
         remarks += [f"unused: {', '.join(self.unused)}"] if self.unused else []
         remarks += [f"left alone: {path} ({reason})" for path, reason in self.found.left.items()]
         remarks += [f"note: {note}" for note in self.found.notes]
-        remarks += [f"unmatched: {row.path}" for row in _folded(self.unmatched)]
+        remarks += [f"unmatched: {row.path}" for row in folded(self.unmatched)]
         return remarks + [f"problem: {problem}" for problem in self.problems]
 
     def __str__(self) -> str:
@@ -444,7 +441,7 @@ class Plan:
             return f"<tr>{''.join(cells)}</tr>"
 
         columns = self._columns()
-        body = "".join(line("td", (row.path, *(row.cells[c] for c in columns))) for row in _folded(self.entries))
+        body = "".join(line("td", (row.path, *(row.cells[c] for c in columns))) for row in folded(self.entries))
         remarks = "<br>".join(escape(remark) for remark in self._remarks())
         return f"<table><thead>{line('th', ('path', *columns))}</thead><tbody>{body}</tbody></table><p>{remarks}</p>"
 
@@ -471,290 +468,3 @@ class Comparison:
         for path, fields in self.changed.items():
             lines += [f"~ {path}: {key} {before} → {after}" for key, (before, after) in fields.items()]
         return "\n".join(lines) or "The plans are the same."
-
-
-def made(recipe: Any, found: Found, names: NameMap) -> Plan:
-    """The plan of a `Recipe` for a model's parameters."""
-    paths = [path for each in found.parameters for path in (each.path, *each.tied)]
-    depth_of = depths([*paths, *found.layers])
-    entries = []
-    for parameter in found.parameters:
-        known: dict[str, float] = {f"config.{name}": value for name, value in found.config.items()}
-        known |= {"rank": len(parameter.shape), "size": parameter.size}
-        if parameter.path in depth_of:
-            known["depth"], known["n_layers"] = depth_of[parameter.path]
-        known |= parameter.known | recipe.constants
-        entries.append(_Planner(recipe, parameter, known, names).entry())
-    used = {number for entry in entries for number in entry.rules}
-    unused = tuple(rule.label for rule in recipe.rules if rule.number not in used)
-    return Plan(tuple(entries), recipe.seed, found, unused)
-
-
-class _Planner:
-    """Makes the entry of one parameter."""
-
-    def __init__(self, recipe: Any, parameter: Parameter, known: Mapping[str, float], names: NameMap) -> None:
-        self.recipe, self.parameter, self.known, self.names = recipe, parameter, known, names
-        self.home = parameter.path if parameter.part is None else parameter.part.path
-        self.name = names.of(parameter, self.home)
-
-    def entry(self) -> Entry:
-        """The entry, whatever stands in the way."""
-        parameter = self.parameter
-        matching = [rule for rule in self.recipe.rules if rule.matches(parameter, self.name)]
-        declared = next((rule.blocks for rule in matching if rule.blocks), ())
-        blocks = parameter.blocks or declared
-        here: tuple[str | None, ...] = (parameter.part.block,) if parameter.part else blocks or (None,)
-        chosen = {block: next((rule for rule in matching if _concerns(rule, block)), None) for block in here}
-        rules = [rule for rule in dict.fromkeys(chosen.values()) if rule is not None]
-        numbers = tuple(rule.number for rule in rules)
-        if not rules:
-            return self._start()
-        label = ", ".join(rule.label for rule in rules)
-        entry = Entry(parameter, self.name, label, numbers)
-        missing = [str(block) for block, rule in chosen.items() if rule is None]
-        try:
-            if missing:
-                raise ValueError(
-                    f"no rule matches its {'blocks' if len(missing) > 1 else 'block'} {', '.join(missing)}"
-                )
-            overridden = next((rule.layout for rule in rules if rule.layout is not None), None)
-            if overridden is not None:
-                axes = keras_axes(overridden, len(parameter.shape))
-                # A layout says which axes are in and out; the table's fans, if any, know more.
-                parameter = replace(parameter, axes=axes)
-                if self.parameter.fans is None:
-                    parameter = replace(parameter, fans=fans_of_shape(parameter.kernel_shape))
-                self.parameter = parameter
-            entry = replace(entry, parameter=parameter)
-            if all(rule.keeps for rule in rules):
-                return replace(entry, kept=True)
-            draws = tuple(self._draws(chosen, blocks))
-            return replace(entry, draws=(*draws, *self._padding()))
-        except (TypeError, ValueError, MemoryError) as error:
-            text = str(error).removesuffix(".")
-            return replace(entry, problem=f"{parameter.path}, by {label}: {text}.")
-
-    def _start(self) -> Entry:
-        """What running statistics and counters get without a rule."""
-        parameter = self.parameter
-        if parameter.role not in _STARTS:
-            return Entry(parameter, self.name)
-        initializer = initializers.Constant(_STARTS[parameter.role])
-        try:
-            drawn = initializer.distribution(parameter.kernel_shape, parameter.dtype)
-        except (TypeError, ValueError) as error:
-            return Entry(parameter, self.name, problem=f"{parameter.path}, by its usual start: {error}")
-        target = tuple((0, length) for length in parameter.kernel_shape)
-        draw = Draw(self.name, initializer, drawn, target, (0,) * len(target))
-        return Entry(parameter, self.name, "its usual start", (), (draw,))
-
-    def _draws(self, chosen: Mapping[str | None, Any], blocks: Sequence[str]) -> Iterator[Draw]:
-        shape = self.parameter.kernel_shape
-        if None in chosen:
-            yield self._draw(chosen[None], self.name, shape, 1)
-            return
-        part = self.parameter.part
-        if part is not None:
-            (rule,) = chosen.values()
-            if rule.by_block:
-                yield self._draw(rule, self._block_name(part.block), shape, 1, label=part.block)
-                return
-            count, position = len(part.blocks), part.blocks.index(part.block)
-            yield self._draw(rule, self.name, shape, 1, whole=count, source=position, label=part.block)
-            return
-        if not shape or shape[-1] % len(blocks):
-            raise ValueError(f"the last axis of {shape} cannot be cut into the blocks {', '.join(blocks)}")
-        keras_blocks = self.parameter.keras_blocks or blocks
-        rules = set(chosen.values())
-        if len(rules) == 1 and not next(iter(rules)).by_block and tuple(blocks) == tuple(keras_blocks):
-            yield self._draw(rules.pop(), self.name, shape, 1)
-            return
-        length = shape[-1] // len(blocks)
-        for position, block in enumerate(blocks):
-            rule = chosen[block]
-            if rule.keeps:
-                continue
-            target = (*shape[:-1], length)
-            if rule.by_block:
-                name = self._block_name(block)
-                yield self._draw(rule, name, target, len(blocks), offset=position * length, label=block)
-            else:
-                source = keras_blocks.index(block)
-                yield self._draw(
-                    rule,
-                    self.name,
-                    target,
-                    len(blocks),
-                    offset=position * length,
-                    whole=len(blocks),
-                    source=source,
-                    label=block,
-                )
-
-    def _block_name(self, block: str) -> str:
-        return self.names.mapped(f"{self.home}[{block}]") or f"{self.name}[{block}]"
-
-    def _draw(
-        self,
-        rule: Any,
-        name: str,
-        shape: tuple[int, ...],
-        cut: int,
-        *,
-        offset: int = 0,
-        whole: int = 1,
-        source: int = 0,
-        label: str = "",
-    ) -> Draw:
-        """A draw for a target of this shape, one of `cut` blocks of the parameter, from a tensor of `whole` such ones."""
-        fans = self.parameter.fans
-        fan_in, fan_out = (self.parameter.known.get(key) for key in ("fan_in", "fan_out"))
-        if fans is not None:
-            fan_in, fan_out = fans[0], fans[1] * whole // cut
-        known = dict(self.known)
-        known |= {} if fan_in is None else {"fan_in": fan_in}
-        known |= {} if fan_out is None else {"fan_out": fan_out}
-        own_in, own_out = rule.fans(known)
-        fan_in, fan_out = fan_in if own_in is None else own_in, fan_out if own_out is None else own_out
-        known |= {} if fan_in is None else {"fan_in": fan_in}
-        known |= {} if fan_out is None else {"fan_out": fan_out}
-        initializer = rule.make(known, self.recipe.seed).spawn(name)
-        drawn_shape = (*shape[:-1], shape[-1] * whole) if whole > 1 else shape
-        matrix = self.parameter.matrix_shape
-        if matrix is not None and isinstance(initializer, (initializers.Orthogonal, initializers.Identity)):
-            drawn_shape = matrix
-        drawn = self._distribution(rule, initializer, drawn_shape, fan_in, fan_out)
-        starts = [0] * len(shape)
-        target = [(0, length) for length in shape]
-        if shape:
-            target[-1] = offset, offset + shape[-1]
-            starts[-1] = source * shape[-1]
-        return Draw(name, initializer, drawn, tuple(target), tuple(starts), label)
-
-    def _distribution(
-        self, rule: Any, initializer: Initializer, shape: tuple[int, ...], fan_in: Any, fan_out: Any
-    ) -> Distribution:
-        dtype = self.parameter.dtype
-        if not isinstance(initializer, initializers.VarianceScaling):
-            drawn = initializer.distribution(shape, dtype)
-            return drawn if fan_in is None or fan_out is None else drawn.with_fans(fan_in, fan_out)
-        needed = {"fan_in": fan_in, "fan_out": fan_out}
-        lacking = [key for key, value in needed.items() if value is None and initializer.mode in (key, "fan_avg")]
-        if lacking:
-            layer = self.parameter.layer
-            owner = f"a layer of type {layer}" if layer else "no known layer"
-            raise ValueError(
-                f"{type(initializer).__name__} needs the fans of a parameter of {owner}, which nobody knows. Write "
-                f"{' and '.join(f'`{key} = …`' for key in lacking)} into {rule.label}, or, if it is a kernel, "
-                '`layout = "torch"` or `layout = "keras"`'
-            )
-        both = (1 if each is None else each for each in (fan_in, fan_out))
-        return initializer.distribution_of_fans(shape, dtype, *both)
-
-    def _padding(self) -> Iterator[Draw]:
-        shape = self.parameter.kernel_shape
-        for row in self.parameter.zero_rows:
-            zeros = initializers.Zeros()
-            drawn = zeros.distribution((1, *shape[1:]), self.parameter.dtype)
-            target = ((row, row + 1), *((0, length) for length in shape[1:]))
-            yield Draw(self.name, zeros, drawn, target, (0,) * len(shape), "padding")
-
-
-def _concerns(rule: Any, block: str | None) -> bool:
-    """Whether a rule that matches a parameter is about this block of it, or about the parameter that has none."""
-    if not rule.by_block:
-        return True
-    return block is not None and rule.matches_block(block)
-
-
-_COLUMNS = ("shape", "dtype", "layout", "layer", "role", "rule", "initializer", "fans", "std", "seed")
-
-
-@dataclass(frozen=True)
-class _Row:
-    path: str
-    cells: Mapping[str, str]
-
-
-def _cells(entry: Entry) -> dict[str, str]:
-    parameter = entry.parameter
-    stddev = entry.stddev
-    return {
-        "name": _template(entry.name)[0].replace("{}", "·") if entry.name != entry.path else "",
-        "shape": "×".join(map(str, parameter.shape)) or "()",
-        "dtype": parameter.dtype.name,
-        "layout": parameter.layout,
-        "layer": parameter.layer,
-        "role": parameter.role,
-        "rule": entry.rule or ("!" if entry.problem else "none"),
-        "initializer": "!" if entry.problem else entry.what,
-        "fans": ""
-        if entry.fans is None or parameter.role not in (*KERNELS, "embedding")
-        else "→".join(map(str, entry.fans)),
-        "std": "" if stddev is None else f"{stddev:.4g}",
-        "seed": ", ".join(map(str, entry.seeds)) if len(entry.seeds) < 2 else f"{len(entry.seeds)} seeds",
-    }
-
-
-def _folded(entries: Iterable[Entry]) -> list[_Row]:
-    """Rows in which the parameters of repeated blocks are one, where all but the seeds is the same."""
-    groups: dict[tuple[Any, ...], list[tuple[tuple[int, ...], dict[str, str]]]] = {}
-    names: dict[tuple[str, tuple[int, ...]], str] = {}
-    for entry in entries:
-        template, numbers = _template(entry.path)
-        names[template, numbers] = entry.name if entry.name != entry.path else ""
-        cells = _cells(entry)
-        key = (template, *(text for column, text in cells.items() if column != "seed"))
-        groups.setdefault(key, []).append((numbers, cells))
-    rows = []
-    for (template, *_), members in groups.items():
-        by_numbers = dict(members)
-        for texts, folded in _ranges(list(by_numbers)):
-            cells = dict(by_numbers[folded[0]])
-            if len(folded) == 1:
-                cells["name"] = names[template, folded[0]]
-            seeds = {by_numbers[numbers]["seed"] for numbers in folded}
-            if len(seeds) > 1:
-                cells["seed"] = f"{len(seeds)} seeds"
-            rows.append(_Row(template.format(*texts), cells))
-    return rows
-
-
-def _template(path: str) -> tuple[str, tuple[int, ...]]:
-    """A path with holes for the numbers of blocks, and the numbers."""
-    numbers, parts = [], []
-    for part in path.replace("{", "{{").replace("}", "}}").split("."):
-        stem, underscore, tail = part.rpartition("_")
-        if part.isdecimal() and str(int(part)) == part:
-            numbers.append(int(part))
-            parts.append("{}")
-        elif underscore and tail.isdecimal() and str(int(tail)) == tail:
-            numbers.append(int(tail))
-            parts.append(stem + "_{}")
-        else:
-            parts.append(part)
-    return ".".join(parts), tuple(numbers)
-
-
-def _ranges(tuples: list[tuple[int, ...]]) -> Iterator[tuple[tuple[str, ...], list[tuple[int, ...]]]]:
-    """Tuples of numbers as products of ranges, each with the tuples that it stands for."""
-    axes = [sorted(set(axis)) for axis in zip(*tuples, strict=True)]
-    if math.prod(map(len, axes)) == len(tuples):
-        yield tuple(map(_range, axes)), tuples
-        return
-    for first in dict.fromkeys(each[0] for each in tuples):
-        for rest, folded in _ranges([each[1:] for each in tuples if each[0] == first]):
-            yield (str(first), *rest), [(first, *each) for each in folded]
-
-
-def _range(numbers: list[int]) -> str:
-    if len(numbers) == 1:
-        return str(numbers[0])
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return "[" + ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs) + "]"

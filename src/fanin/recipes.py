@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fanin import initializers, plans
+from fanin import _planner, initializers, plans
 from fanin._expressions import VARIABLES, Expression
 from fanin._parameters import ROLES, NameMap, Parameter, glob
 from fanin._random import checked_seed
@@ -652,7 +652,7 @@ class Recipe:
 
     def plan_of(self, found: Any, *, names: Any = None) -> plans.Plan:
         """The plan for parameters that have been found already, a `plans.Found`."""
-        return plans.made(self, found, NameMap(names))
+        return _planner.made(self, found, NameMap(names))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Recipe):

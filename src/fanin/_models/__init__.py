@@ -92,7 +92,9 @@ def _described(entry: Mapping[str, Any]) -> Parameter:
         hint = suggestion(role, ROLES) or f" There are {', '.join(ROLES)}."
         raise ValueError(f"Unknown role {role!r}.{hint}")
     axes = keras_axes(entry["layout"], len(shape)) if "layout" in entry else None
-    known = {} if axes is None else _fans(shape, axes)
+    known: dict[str, float] = {}
+    if axes is not None:
+        known["fan_in"], known["fan_out"] = fans(permuted(shape, axes))
     known |= {key: entry[key] for key in ("fan_in", "fan_out") if key in entry}
     both: Any = (known["fan_in"], known["fan_out"]) if len(known) == 2 else None
     tied = tuple(stripped(each) for each in entry.get("tied", ()))

@@ -275,7 +275,8 @@ def tree_of(tree: Any, layers: Mapping[str, Layer] | None = None) -> Tree:
     if not any(_is_array(leaf.value) for leaf in found.leaves):
         raise TypeError(
             "A plan needs a model: a module of PyTorch, Keras, flax.nnx or equinox, a tree of arrays or shapes of JAX, "
-            f"or a list of dicts with `path` and `shape`. Received: {shown(tree)[:200]} (of type {type(tree).__name__})."
+            "or a list of dicts with `path` and `shape`. "
+            f"Received: {shown(tree)[:200]} (of type {type(tree).__name__})."
         )
     return found
 

@@ -17,12 +17,12 @@ from fanin import _dtypes, _foreign
 from fanin._arrays import allocate, overlaps_itself
 from fanin._models.report import Execution, Report
 from fanin._models.torch_layers import described
-from fanin._parameters import Parameter, glob, selector, stripped
+from fanin._parameters import WRAPPERS, Parameter, glob, selector, stripped
 from fanin._tensors import to_torch
 from fanin.plans import Entry, Found, Plan, PlanError
 
 # Their only child is what they wrap, under the name `module`.
-_WRAPPERS = {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "AveragedModel", "DeepSpeedEngine"}
+_PARALLEL = {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "AveragedModel", "DeepSpeedEngine"}
 _LARGEST_REBUILT = 2**24  # elements; a module of more is not made a second time for its buffers
 
 
@@ -176,8 +176,8 @@ def _visits(root: nn.Module) -> Iterator[_Visit]:
                     inner = _Parametrized(each, path, f"{raw}.{weight}", visit.within, module, weight, module)
                     yield from walk(inner, above | {id(module)})
                 continue
-            wrapper = type(module).__name__ in _WRAPPERS and name == "module"
-            if wrapper or not stripped(name):
+            wrapper = type(module).__name__ in _PARALLEL and name == "module"
+            if wrapper or name in WRAPPERS:
                 yield from walk(
                     _Visit(child, visit.path, raw, visit.within, visit.parent, visit.name), above | {id(module)}
                 )
@@ -227,6 +227,7 @@ def initialize(
     """What `fanin.torch.initialize` does."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"`module` must be a torch.nn.Module. Received: module of type {type(module).__name__}.")
+    device = _checked_device(device)
     scan = _Scan(module)
     plan = recipe.plan_of(scan.found(), names=names)
     held = {each.parameter.path: each for each in scan.all()}
@@ -244,6 +245,19 @@ def initialize(
     for entry in execution.entries():
         _fill(entry, held[entry.path], device)
     return execution.report()
+
+
+def _checked_device(device: Any) -> torch.device:
+    """The device, if there is memory on it."""
+    try:
+        found = torch.device("cpu" if device is None else device)
+        if found.type == "meta":
+            raise ValueError("the meta device has no memory")
+        torch.empty(0, device=found)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"`device` must be a device with memory. Received: device={device!r} ({reason}).") from None
+    return found
 
 
 def _chosen(
@@ -310,13 +324,11 @@ def _check_memory(plan: Plan, held: Mapping[str, _Held]) -> None:
         raise PlanError(f"Parameters of {plan.found.model} cannot be written; nothing has been written.{lines}")
 
 
-def _fill(entry: Entry, held: _Held, device: Any) -> None:
+def _fill(entry: Entry, held: _Held, device: torch.device) -> None:
     """Gives one parameter its values, in its own memory or, where it has none, in new memory."""
     tensor = held.tensor
     if tensor.is_meta:
-        target = torch.device("cpu" if device is None else device)
-        fresh = _drawn(entry, tensor)
-        _replace(held, fresh if target.type == "cpu" else fresh.to(target))
+        _replace(held, _drawn(entry, tensor).to(device))
     elif tensor.is_cpu:
         entry.fill(_foreign.as_numpy(tensor))
         _foreign.note_write(tensor)
@@ -352,7 +364,7 @@ def _replace(held: _Held, data: torch.Tensor) -> None:
 
 
 def _restored(
-    scan: _Scan, given: Mapping[str, Any], device: Any, *, everything: bool
+    scan: _Scan, given: Mapping[str, Any], device: torch.device, *, everything: bool
 ) -> list[tuple[_Visit, str, torch.Tensor, str]]:
     """Values for the buffers that have none, made before anything is written.
 
@@ -361,7 +373,6 @@ def _restored(
         ValueError, TypeError: `buffers` does not fit.
     """
     patterns = {pattern: glob(pattern) for pattern in given}
-    target = torch.device("cpu" if device is None else device)
     found, lost = [], []
     made: dict[int, dict[str, tuple[torch.Tensor, str]]] = {}
     used = set()
@@ -370,7 +381,7 @@ def _restored(
         pattern = next((each for each, expression in patterns.items() if expression.match(path)), None)
         if pattern is not None:
             used.add(pattern)
-            found.append((visit, leaf, _given_buffer(path, given[pattern], tensor).to(target), "given"))
+            found.append((visit, leaf, _given_buffer(path, given[pattern], tensor).to(device), "given"))
         elif tensor.is_meta:
             if id(visit.module) not in made:
                 made[id(visit.module)] = _made_again(visit, scan)
@@ -378,7 +389,7 @@ def _restored(
             if value is None:
                 lost.append(f"{path} of {type(visit.module).__name__}, {tuple(tensor.shape)}, {tensor.dtype}")
             else:
-                found.append((visit, leaf, value[0].to(target), value[1]))
+                found.append((visit, leaf, value[0].to(device), value[1]))
     unused = [pattern for pattern in patterns if pattern not in used]
     if unused:
         known = [_joined(visit.path, leaf) for visit, leaf, _ in scan.buffers]
