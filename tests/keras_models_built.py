@@ -18,7 +18,9 @@ KERNELS = fanin.Recipe([{"role": "kernel", "initializer": "he_normal"}], seed=SE
 def small(kit: Kit, *more: Any) -> Any:
     """A model of two blocks and a head, all named."""
     layers = kit.L
-    encoder = kit.sequential(layers.Dense(4, name="fc"), layers.LayerNormalization(name="norm"), shape=(4,), name="encoder")
+    encoder = kit.sequential(
+        layers.Dense(4, name="fc"), layers.LayerNormalization(name="norm"), shape=(4,), name="encoder"
+    )
     decoder = kit.sequential(layers.Dense(4, name="fc"), shape=(4,), name="decoder")
     return kit.sequential(encoder, decoder, *more, layers.Dense(2, name="head"), shape=(4,), name="small")
 
@@ -105,9 +107,12 @@ def wrong_arguments(kit: Kit) -> None:
         message = raised(TypeError, lambda recipe=recipe: kit.ours.initialize(model, recipe))
         assert message.startswith("`recipe` must be a fanin.Recipe. Received: ")
     message = raised(ValueError, lambda: kit.initialize(model, unmatched="skip"))
-    assert message == "`unmatched` must be \"error\" or \"keep\". Received: unmatched='skip'."
+    assert message == '`unmatched` must be "error" or "keep". Received: unmatched=\'skip\'.'
     message = raised(TypeError, lambda: kit.initialize(model, names=3))
-    assert message == "`names` must be a mapping of paths to names, or a function of a parameter. Received: names of type int."
+    assert (
+        message
+        == "`names` must be a mapping of paths to names, or a function of a parameter. Received: names of type int."
+    )
     same(kit.arrays(model), before)
 
 
@@ -161,7 +166,10 @@ def rules_that_keep(kit: Kit) -> None:
     """Weights that a rule keeps stay as they are, and the report has the rule."""
     model = small(kit)
     before = kit.by_path(model)
-    rules: list[Any] = [{"path": "encoder.*", "initializer": "keep", "name": "ours"}, {"path": "*", "initializer": "ones"}]
+    rules: list[Any] = [
+        {"path": "encoder.*", "initializer": "keep", "name": "ours"},
+        {"path": "*", "initializer": "ones"},
+    ]
     report = kit.initialize(model, fanin.Recipe(rules))
     assert report.kept == dict.fromkeys((path for path in before if path in PATHS[:4]), "rule 1 “ours”")
     for path, values in kit.by_path(model).items():

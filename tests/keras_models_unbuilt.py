@@ -153,7 +153,9 @@ def check_way(kit: Kit, name: str, way: str) -> None:
 
 for _name in MODELS:
     for _way in WAYS:
-        CASES[f"unbuilt {_name}, {_way}"] = Case(lambda kit, n=_name, w=_way: check_way(kit, n, w), ("tf_keras", "keras"))
+        CASES[f"unbuilt {_name}, {_way}"] = Case(
+            lambda kit, n=_name, w=_way: check_way(kit, n, w), ("tf_keras", "keras")
+        )
 
 
 @case()
@@ -184,8 +186,12 @@ def chosen_of_unbuilt(kit: Kit) -> None:
         kit.initialize(model, normal(), **options)
         model.build((None, 3))
         for path, values in kit.by_path(model).items():
-            same(values, drawn(path, values.shape, "RandomNormal" if path in filled else "Zeros") if path in filled
-                 else fanin.Zeros()(values.shape))
+            same(
+                values,
+                drawn(path, values.shape, "RandomNormal" if path in filled else "Zeros")
+                if path in filled
+                else fanin.Zeros()(values.shape),
+            )
 
 
 @case()
