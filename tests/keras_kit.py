@@ -105,9 +105,9 @@ class Kit:
         first = [] if shape is None else [self.keras.Input(shape)]
         return self.keras.Sequential([*first, *layers], **options)
 
-    def stored(self, dtype: str) -> str:
-        """The dtype in which a variable of a dtype is kept: JAX without x64 has no float64."""
-        return "float32" if self.backend == "jax" and dtype == "float64" else dtype
+    def held(self, values: np.ndarray) -> np.ndarray:
+        """What a variable holds of an array: JAX without x64 has float32 for float64."""
+        return values.astype(np.float32) if self.backend == "jax" and values.dtype == np.float64 else values
 
 
 @functools.cache

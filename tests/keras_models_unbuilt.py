@@ -6,6 +6,8 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import fanin
 from fanin.plans import PlanError
 from keras_kit import CASES, SEED, Case, Kit, case, differ, drawn, normal, ones, preset, raised, same
@@ -110,10 +112,10 @@ def in_function(kit: Kit, model: Any) -> Any:
 # How a model is first run; what it returns is compared, if it returns something.
 WAYS: dict[str, Callable[[Kit, Any], Any]] = {
     "called": lambda kit, model: kit.array(model(ones(3, 4))),
-    "called for symbols": lambda kit, model: None if model(kit.keras.Input((4,))) is None else None,
+    "called for symbols": lambda kit, model: model(kit.keras.Input((4,))),
     "built": lambda kit, model: model.build((None, 4)),
     "predict": lambda kit, model: model.predict(ones(3, 4), verbose=0),
-    "fit": lambda kit, model: kit.compile(model).fit(ones(3, 4), ones(3, 2), verbose=0) and None,
+    "fit": lambda kit, model: kit.compile(model).fit(ones(3, 4), ones(3, 2), verbose=0),
     "function": in_function,
 }
 
@@ -186,12 +188,7 @@ def chosen_of_unbuilt(kit: Kit) -> None:
         kit.initialize(model, normal(), **options)
         model.build((None, 3))
         for path, values in kit.by_path(model).items():
-            same(
-                values,
-                drawn(path, values.shape, "RandomNormal" if path in filled else "Zeros")
-                if path in filled
-                else fanin.Zeros()(values.shape),
-            )
+            same(values, drawn(path, values.shape, "RandomNormal") if path in filled else np.zeros_like(values))
 
 
 @case()
@@ -247,8 +244,8 @@ def nothing_is_left_behind(kit: Kit) -> None:
     """Models that are gone wait no longer, whether they were built or not; `add_weight` is watched once."""
     before = waiting(kit)
     models = [make(kit) for make in MODELS.values()]
-    for model in models:
-        kit.initialize(model, everything())
+    for number in range(len(models)):
+        kit.initialize(models[number], everything())
     watched = kit.L.Layer.add_weight
     assert waiting(kit) == before + len(models)
     models[0](ones(1, 4))
@@ -256,7 +253,7 @@ def nothing_is_left_behind(kit: Kit) -> None:
     assert waiting(kit) <= before + len(models)
     assert kit.L.Layer.add_weight is watched
     assert watched.__doc__ == watched.__wrapped__.__doc__
-    del models, model
+    del models
     kit.keras.backend.clear_session()
     assert waiting(kit) == before
 
@@ -320,8 +317,8 @@ def policies_of_unbuilt(kit: Kit) -> None:
         model = kit.sequential(kit.L.Dense(3, name="fc", dtype=policy_class(policy)), shape=None)
         kit.initialize(model)
         model.build((None, 4))
-        dtype = "float32" if "mixed" in policy else kit.stored(policy)
-        same(kit.by_path(model)["fc.kernel"], drawn("fc.kernel", (4, 3), dtype=dtype))
+        dtype = "float32" if "mixed" in policy else policy
+        same(kit.by_path(model)["fc.kernel"], kit.held(drawn("fc.kernel", (4, 3), dtype=dtype)))
 
 
 def check_added(kit: Kit, add: Callable[[Any], list[Any]], names: list[str], dtypes: list[str] | None = None) -> None:
@@ -435,3 +432,62 @@ def training_goes_on(kit: Kit) -> None:
         found.append(kit.arrays(model))
     same(*found)
     differ(found[0], [drawn("dense.kernel", (4, 5))])
+
+
+@case()
+def recipes_that_count_blocks(kit: Kit) -> None:
+    """Numbers of blocks and fans in expressions are those of the whole model, also of layers built before the others."""
+    rules: list[Any] = [{"path": "*", "initializer": "constant", "value": "10 * depth + n_layers + fan_in / 100"}]
+    for late in (False, True):
+        layers = [kit.L.Dense(4, name=f"block_{number}", use_bias=False) for number in range(3)]
+        model = kit.sequential(*layers)
+        if not late:
+            model.build((None, 4))
+        kit.initialize(model, fanin.Recipe(rules))
+        if late:
+            model.build((None, 4))
+        for number, layer in enumerate(layers):
+            assert (kit.array(layer.kernel) == np.float32(10 * number + 3.04)).all()
+
+
+@case()
+def names_of_unbuilt(kit: Kit) -> None:
+    """`names` counts for weights that are made later, too."""
+    model = kit.sequential(kit.L.Dense(4, name="a0"), kit.sequential(kit.L.Dense(4, name="b0"), name="inner"))
+    kit.initialize(model, names={"inner.b*": "block_*", "a0.kernel": "first"})
+    model(ones(1, 4))
+    same(kit.array(model.layers[0].kernel), drawn("first", (4, 4)))
+    same(kit.array(model.layers[1].layers[0].kernel), drawn("block_0.kernel", (4, 4)))
+
+
+@case()
+def shared_layers_of_unbuilt(kit: Kit) -> None:
+    """A layer in two places is drawn under its first path, and a pattern for the second chooses it, built or not."""
+    for options in ({}, {"only": "right.*"}, {"skip": "right.*"}):
+        found = []
+        for late in (False, True):
+            shared = kit.L.Dense(4, name="shared", kernel_initializer="ones")
+            left, right = (kit.sequential(shared, name=name) for name in ("left", "right"))
+            model = kit.sequential(left, right)
+            if not late:
+                model.build((None, 4))
+            kit.initialize(model, **options)
+            if late:
+                model.build((None, 4))
+            found.append(kit.arrays(model))
+        same(*found)
+        kept = fanin.Ones()((4, 4))
+        same(found[0][0], kept if "skip" in options else drawn("left.shared.kernel", (4, 4)))
+
+
+@case()
+def statistics_of_unbuilt(kit: Kit) -> None:
+    """Weights that are not trained have their usual start, or what a rule says."""
+    for recipe, start in ((preset(), 0), (normal(), None)):
+        layer = kit.L.BatchNormalization(name="bn", moving_mean_initializer="ones")
+        model = kit.sequential(layer)
+        kit.initialize(model, recipe)
+        model.build((None, 4))
+        drew = drawn("bn.moving_mean", (4,), "RandomNormal")
+        same(kit.array(layer.moving_mean), drew if start is None else fanin.Zeros()((4,)))
+        assert len(layer.non_trainable_weights) == 2
