@@ -1,4 +1,4 @@
-"""Cases of the models that come with Keras: a rule for every weight, spreads as planned, no two alike, twice the same."""
+"""Cases of the models that come with Keras: a rule for each weight, spreads as planned, no two alike, twice the same."""
 
 from __future__ import annotations
 

@@ -436,7 +436,7 @@ def training_goes_on(kit: Kit) -> None:
 
 @case()
 def recipes_that_count_blocks(kit: Kit) -> None:
-    """Numbers of blocks and fans in expressions are those of the whole model, also of layers built before the others."""
+    """Numbers of blocks and fans in expressions are those of the whole model, built or not."""
     rules: list[Any] = [{"path": "*", "initializer": "constant", "value": "10 * depth + n_layers + fan_in / 100"}]
     for late in (False, True):
         layers = [kit.L.Dense(4, name=f"block_{number}", use_bias=False) for number in range(3)]

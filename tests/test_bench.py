@@ -51,6 +51,16 @@ def test_the_frameworks_are_measured() -> None:
         assert len(results) == 2
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_models_are_measured() -> None:
+    """A model from the meta device to initialized, by fanin and by PyTorch."""
+    for framework in ("torch", "transformers"):
+        pytest.importorskip(framework)
+    cases = list(bench.run(("models",), quick=True))
+    assert [results[0].case for results in cases] == ["GPT-2 bfloat16, normal", "GPT-2 bfloat16, truncated normal"]
+    assert [[result.candidate for result in results] for results in cases] == [["fanin", "PyTorch"]] * 2
+
+
 @pytest.mark.usefixtures("alone")
 def test_fills_measure_every_tier() -> None:
     """Each case of the fills has memset, every native tier and NumPy where it can."""

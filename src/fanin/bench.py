@@ -6,6 +6,7 @@ candidate once, and the medians over the rounds are compared.
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import os
@@ -32,8 +33,8 @@ FRESH_SHAPE = (8192, 4096)
 ORTHOGONAL_SIZES = (512, 1024, 2048)
 FRAMEWORK_SHAPE = (4096, 4096)  # of what each framework's own initializers fill
 # Keeping a BLAS that has threads for all cores to one of them measures how its threads wait for each other.
-ALL_CORES = ("orthogonal", "frameworks", "import")
-GROUPS = ("fill", "fresh", "small", "orthogonal", "frameworks", "import")
+ALL_CORES = ("orthogonal", "frameworks", "models", "import")
+GROUPS = ("fill", "fresh", "small", "orthogonal", "frameworks", "models", "import")
 
 
 class Effort(NamedTuple):
@@ -338,6 +339,54 @@ def _frameworks(frameworks: Frameworks, effort: Effort, threads: int) -> Iterato
         yield measure("frameworks", case, candidates, effort, threads=threads, elements=elements)
 
 
+def _models(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[list[Result]]:
+    """A GPT-2 of 1.3 billion parameters in bfloat16, from the meta device to initialized, ties and all."""
+    torch, transformers = frameworks.torch, frameworks.torch and frameworks._import("transformers")
+    if not transformers:
+        return
+    from fanin.recipes import Recipe
+    from fanin.torch import initialize
+
+    sizes = {"n_layer": 2, "n_embd": 64, "n_head": 2} if effort.quick else {"n_layer": 24, "n_embd": 2048, "n_head": 16}
+    with torch.device("meta"):
+        abstract = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)).to(torch.bfloat16)
+    elements = sum(parameter.numel() for parameter in abstract.parameters())
+    effort = effort._replace(rounds=3)
+
+    def by_torch(draw: Callable[[Any], object]) -> None:
+        model = copy.deepcopy(abstract).to_empty(device="cpu")
+        model.tie_weights()  # which `to_empty` has untied
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if parameter.ndim > 1:
+                    draw(parameter)
+                elif name.endswith("weight"):
+                    torch.nn.init.ones_(parameter)
+                else:
+                    torch.nn.init.zeros_(parameter)
+
+    laws = {
+        "random_normal": ("normal", lambda each: torch.nn.init.normal_(each, std=0.02)),
+        "truncated_normal": (
+            "truncated normal",
+            lambda each: torch.nn.init.trunc_normal_(each, std=0.02, a=-0.04, b=0.04),
+        ),
+    }
+    for law, (name, draw) in laws.items():
+        recipe = Recipe(
+            [
+                {"role": ["kernel", "embedding"], "initializer": law, "stddev": 0.02},
+                {"role": "scale", "initializer": "ones"},
+                {"role": ["bias", "offset"], "initializer": "zeros"},
+            ]
+        )
+        candidates: Candidates = {
+            "fanin": lambda recipe=recipe: initialize(copy.deepcopy(abstract), recipe),
+            "PyTorch": lambda draw=draw: by_torch(draw),
+        }
+        yield measure("models", f"GPT-2 bfloat16, {name}", candidates, effort, threads=threads, elements=elements)
+
+
 def _import(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[list[Result]]:
     """The time of a new interpreter that imports."""
     statements = {
@@ -362,6 +411,7 @@ _RUNNERS = {
     "small": _small,
     "orthogonal": _orthogonal,
     "frameworks": _frameworks,
+    "models": _models,
     "import": _import,
 }
 

@@ -121,7 +121,11 @@ Examples:
 """,
 )
 @click.option(
-    "--group", "groups", multiple=True, metavar="GROUP", help="fill, fresh, small, orthogonal, frameworks or import."
+    "--group",
+    "groups",
+    multiple=True,
+    metavar="GROUP",
+    help="fill, fresh, small, orthogonal, frameworks, models or import.",
 )
 @click.option("--quick", is_flag=True, help="Small sizes and few rounds: the figures mean little.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, writable=True), help="Write every round to a file.")
