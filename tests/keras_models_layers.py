@@ -296,3 +296,42 @@ def matrices_of_attention(kit: Kit) -> None:
         values, rows = kit.by_path(layer)[f"{name}.kernel"], 16 if name == "attention_output" else 32
         same(values.reshape(rows, -1), fanin.Orthogonal(seed=SEED).spawn(f"{name}.kernel")((rows, 512 // rows)))
         assert math.prod(values.shape) == 512
+
+
+# row and weight → units, inputs, groups and receptive field, as rules' expressions have them
+NUMBERS: dict[tuple[str, str], tuple[int, int, int, int]] = {
+    ("Dense", "kernel"): (3, 4, 1, 1),
+    ("Dense", "bias"): (3, 4, 1, 1),
+    ("Conv2D", "kernel"): (5, 4, 1, 6),
+    ("grouped Conv2D", "kernel"): (8, 4, 4, 9),
+    ("grouped Conv2D", "bias"): (8, 4, 4, 9),
+    ("Conv2DTranspose", "kernel"): (5, 4, 1, 9),
+    ("Conv2DTranspose", "bias"): (5, 4, 1, 9),
+    ("DepthwiseConv2D", "bias"): (8, 4, 4, 9),
+    ("SeparableConv2D", "depthwise_kernel"): (8, 4, 4, 9),
+    ("SeparableConv2D", "pointwise_kernel"): (5, 8, 1, 1),
+    ("SeparableConv2D", "bias"): (5, 8, 1, 1),
+    ("Embedding", "embeddings"): (6, 11, 1, 1),
+    ("SimpleRNN", "simple_rnn_cell.kernel"): (3, 4, 1, 1),
+    ("LSTM", "lstm_cell.kernel"): (3, 4, 1, 1),
+    ("LSTM", "lstm_cell.recurrent_kernel"): (3, 3, 1, 1),
+    ("LSTM", "lstm_cell.bias"): (3, 4, 1, 1),
+    ("GRU", "gru_cell.recurrent_kernel"): (3, 3, 1, 1),
+    ("EinsumDense of one axis", "kernel"): (24, 5, 1, 1),
+    ("EinsumDense of two axes", "bias"): (7, 20, 1, 1),
+    ("MultiHeadAttention", "query.kernel"): (64, 32, 1, 1),
+    ("MultiHeadAttention", "attention_output.kernel"): (32, 32, 1, 1),
+}
+
+
+@case()
+def numbers_of_layers(kit: Kit) -> None:
+    """Expressions have the units, inputs, groups and receptive field of each weight's layer."""
+    names = ("units", "inputs", "groups", "receptive_field")
+    for (row, name), numbers in NUMBERS.items():
+        layer = built(kit, row)
+        for variable, number in zip(names, numbers, strict=True):
+            rules: list[Any] = [{"path": "*", "initializer": "constant", "value": variable}]
+            kit.initialize(layer, fanin.Recipe(rules))
+            found = {entry.name: kit.by_path(layer)[entry.path] for entry in kit.plan(layer).entries}
+            assert (found[name] == number).all(), (row, name, variable, found[name].ravel()[0])

@@ -127,6 +127,7 @@ def everything() -> fanin.Recipe:
         {"role": "kernel", "block": "*", "initializer": "glorot_normal"},
         {"role": "recurrent_kernel", "initializer": "orthogonal"},
         {"role": "variance", "initializer": "constant", "value": 2},
+        {"role": "count", "initializer": "zeros"},
         {"path": "*", "initializer": "random_normal", "stddev": "0.5 / (1 + rank)"},
     ]
     return fanin.Recipe(rules, seed=SEED)

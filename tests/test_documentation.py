@@ -23,6 +23,11 @@ FRAMEWORKS = {
     "fanin.keras": ("tensorflow", "keras"),
     "fanin.torch": ("torch",),
     "fanin.jax": ("jax", "flax"),
+    "fanin._models.keras": ("tensorflow", "keras"),
+    "fanin._models.tf_keras": ("tensorflow", "tf_keras"),
+    "fanin._models.torch": ("torch",),
+    "fanin._models.torch_layers": ("torch",),
+    "fanin._models.jax": ("jax",),
 }
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -48,12 +53,18 @@ def test_docstrings_are_found() -> None:
 @pytest.mark.filterwarnings("ignore")  # those of tf_keras's import
 def test_pages(path: Path) -> None:
     """Every `>>>` example of a page gives what it says, tf_keras's own where tf_keras is installed."""
-    for framework in ("tf_keras", "keras", "torch", "jax", "flax") if path.name == "frameworks.md" else ():
+    needed = {
+        "frameworks.md": ("tf_keras", "keras", "torch", "jax", "flax"),
+        "models.md": ("torch", "tensorflow", "keras"),
+    }
+    for framework in needed.get(path.name, ()):
         pytest.importorskip(framework)
     page = doctest.DocTestParser().get_doctest(path.read_text(encoding="utf-8"), {}, path.name, str(path), 0)
     if importlib.util.find_spec("tf_keras") is None:
         page.examples = [each for each in page.examples if "tf_keras" not in each.source]
-    assert len(page.examples) >= {"README.md": 7, "promise.md": 5, "frameworks.md": 25}.get(path.name, 0)
+    assert len(page.examples) >= {"README.md": 7, "promise.md": 5, "frameworks.md": 25, "models.md": 18}.get(
+        path.name, 0
+    )
     assert doctest.DocTestRunner(optionflags=OPTIONS).run(page).failed == 0
 
 

@@ -626,11 +626,12 @@ ENTRIES: list[tuple[dict[str, Any], str]] = [
 ]
 W = {"path": "w", "shape": [4, 4]}
 LISTS: list[tuple[list[Any], str]] = [
-    ([{"path": "w"}], "Entry 1 of the list, 'w': no 'shape'"),
+    ([{"path": "w"}], "Entry 1 of the list, 'w': It must have a 'shape'."),
     ([W, {**W, "path": 3}], "Entry 2 of the list, 3: `path` must be a string. Received: 3."),
     ([W, {**W, "path": ""}], "Entry 2 of the list, '': `path` must not be empty."),
     ([W, {**W, "path": "_orig_mod.w"}], "Each path must be there once. Received: 'w' twice."),
-    ([W, {"shape": [2]}], "A plan needs a model: a torch.nn.Module, a model of Keras, "),
+    ([W, {"shape": [2]}], "Entry 2 of the list, '?': It must have a 'path'."),
+    ([W, 3], "Entry 2 of the list must be a dict with `path` and `shape`. Received: 3."),
     ([], "A plan needs a model: "),
     *(([{**W, **entry}], f"Entry 1 of the list, 'w': {said}") for entry, said in ENTRIES),
 ]

@@ -12,7 +12,7 @@
 ...     {"path": "h.0.attn.c_proj.bias", "shape": [64], "role": "bias"},
 ... ])
 >>> print(plan.entries[0].initializer)
-RandomNormal(mean=0.0, stddev=0.01414213562373095, seed=7250962377376562432)
+RandomNormal(mean=0.0, stddev=0.014142135623730949, seed=8749084111350807520)
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from fanin import _dtypes
 from fanin._layouts import keras_axes, permuted
 from fanin._parameters import ROLES, Parameter, stripped
 from fanin._shapes import checked_shape, fans
-from fanin._words import suggestion
+from fanin._words import shown, suggestion
 from fanin.plans import Found
 
 _KEYS = ("path", "shape", "dtype", "layer", "role", "layout", "fan_in", "fan_out", "blocks", "tied")
@@ -28,13 +28,18 @@ def describe(model: Any, **options: Any) -> Found:
     ):
         if package in sys.modules and isinstance(model, _attribute(sys.modules[package], classes)):
             return importlib.import_module(f"fanin._models.{package}").describe(model)
-    if isinstance(model, Sequence) and model and all(isinstance(each, Mapping) and "path" in each for each in model):
+    if isinstance(model, (list, tuple)) and any(isinstance(each, Mapping) and "path" in each for each in model):
         return described_list(model)
     if "jax" in sys.modules:
         return importlib.import_module("fanin._models.jax").describe(model, **options)
-    raise TypeError(
-        "A plan needs a model: a torch.nn.Module, a model of Keras, a module or tree of JAX, or a list of dicts with "
-        f"`path` and `shape`. Received: {type(model).__name__}."
+    raise no_model(model)
+
+
+def no_model(model: Any) -> TypeError:
+    """What to raise for what is no model."""
+    return TypeError(
+        "A plan needs a model: a module of PyTorch, Keras, flax.nnx or equinox, a tree of arrays or shapes of JAX, or "
+        f"a list of dicts with `path` and `shape`. Received: {shown(model)[:200]} (of type {type(model).__name__})."
     )
 
 
@@ -52,10 +57,12 @@ def described_list(entries: Sequence[Mapping[str, Any]], model: str = "a list of
     """
     parameters = []
     for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"Entry {number} of the list must be a dict with `path` and `shape`. Received: {entry!r}.")
         try:
             parameters.append(_described(entry))
         except (TypeError, ValueError, KeyError) as error:
-            text = f"no {error}" if isinstance(error, KeyError) else str(error)
+            text = f"It must have a {error}." if isinstance(error, KeyError) else str(error)
             raise ValueError(f"Entry {number} of the list, {entry.get('path', '?')!r}: {text}") from None
     paths = [parameter.path for parameter in parameters]
     twice = next((path for path in paths if paths.count(path) > 1), None)

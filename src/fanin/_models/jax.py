@@ -12,12 +12,11 @@ import numpy as np
 
 from fanin import _dtypes
 from fanin._arrays import allocate
-from fanin._models import role_of_name
+from fanin._models import no_model, role_of_name
 from fanin._models.jax_layers import cell_of_names, equinox_layer, flax_cell, flax_layer
 from fanin._models.report import Execution, Report
 from fanin._parameters import Parameter, selector, stripped
 from fanin._tensors import to_jax, to_sharded_jax
-from fanin._words import shown
 from fanin.plans import Entry, Found, PlanError
 
 # What flax.linen's `init` returns has its variables in collections.
@@ -108,7 +107,7 @@ class NnxTree(Tree):
             return Leaf(dotted, value, None, lambda _: jax.numpy.zeros(value.shape, value.dtype))
         if not isinstance(variable, (nnx.Param, nnx.BatchStat)) or not _is_drawn(value):
             return Leaf(dotted, value, None)
-        owner, parent = modules.get(path[:-1]), modules.get(path[:-2])
+        owner, parent = modules.get(path[:-1]), modules.get(path[:-2]) if len(path) > 1 else None
         layer, info = nnx_layer(owner)
         what = flax_layer(layer, info, path[-1], tuple(value.shape))
         if parent is not None:
@@ -273,11 +272,7 @@ def tree_of(tree: Any, layers: Mapping[str, Layer] | None = None) -> Tree:
     of_nnx = flax is not None and isinstance(tree, flax.Module)
     found = NnxTree(tree) if of_nnx else PytreeTree(tree, layers)
     if not any(_is_array(leaf.value) for leaf in found.leaves):
-        raise TypeError(
-            "A plan needs a model: a module of PyTorch, Keras, flax.nnx or equinox, a tree of arrays or shapes of JAX, "
-            "or a list of dicts with `path` and `shape`. "
-            f"Received: {shown(tree)[:200]} (of type {type(tree).__name__})."
-        )
+        raise no_model(tree)
     return found
 
 
