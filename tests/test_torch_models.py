@@ -291,8 +291,21 @@ def test_parametrizations() -> None:
     initialize(plain, ALL)
     report = initialize(normed, ALL)
     assert sorted(entry.path for entry in report.plan.entries) == ["bias", "weight"]
-    assert report.plan.entry("weight").parameter.layer == "Linear"
+    assert {entry.parameter.layer for entry in report.plan.entries} == {"Linear"}
     assert torch.equal(normed.parametrizations.weight.original, plain.weight)
+
+
+def test_layers_are_known_by_what_they_are_derived_from() -> None:
+    """A condition on the layer may name a base class; PyTorch's own output projection is a Linear, too."""
+
+    class Mine(nn.Linear):
+        pass
+
+    module = nn.ModuleDict({"mine": Mine(2, 2), "attention": nn.MultiheadAttention(2, 1), "norm": nn.LayerNorm(2)})
+    plan = fanin.Recipe([{"layer": "Linear", "initializer": "ones"}]).plan(module)
+    matched = {entry.path for entry in plan.entries if entry.matched}
+    assert matched == {"mine.weight", "mine.bias", "attention.out_proj.weight", "attention.out_proj.bias"}
+    assert plan.entry("mine.weight").parameter.layer == "Mine"
 
 
 # Buffers

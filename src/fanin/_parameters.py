@@ -51,6 +51,7 @@ class Parameter:
         shape: its shape, as the framework has it.
         dtype: its dtype.
         layer: the type of the layer that it belongs to, "" where that is not known.
+        kinds: the classes that its type is derived from, which conditions of rules may name, too.
         within: the types of the layers around that one, the outermost first.
         role: one of `ROLES`.
         axes: where Keras's axes are, as `transpose` takes them; None where nobody knows.
@@ -83,6 +84,7 @@ class Parameter:
     tied: tuple[str, ...] = ()
     buffer: bool = False
     name: str = ""
+    kinds: tuple[str, ...] = ()
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
@@ -113,6 +115,17 @@ class Parameter:
     def nbytes(self) -> int:
         """Its size in memory."""
         return self.size * self.dtype.itemsize
+
+
+def kinds_of(cls: type, last: str) -> tuple[str, ...]:
+    """The names of a layer's class and of those that it is derived from, up to a framework's own base class.
+
+    Classes that a framework makes of a layer's, such as `ParametrizedLinear`, are passed by.
+    """
+    names = [each.__name__ for each in cls.__mro__]
+    names = names[: names.index(last)] if last in names else names
+    made = {f"{prefix}{name}" for prefix in ("Parametrized", "FSDP") for name in names}
+    return tuple(name for name in names if name not in made) or (cls.__name__,)
 
 
 def stripped(path: str) -> str:

@@ -437,13 +437,16 @@ class Plan:
         from html import escape
 
         def line(tag: str, texts: Iterable[str]) -> str:
-            cells = (f"<{tag} style='text-align:left'>{escape(text)}</{tag}>" for text in texts)
+            style = "text-align:left;white-space:nowrap;padding:2px 10px"
+            cells = (f"<{tag} style='{style}'>{escape(text)}</{tag}>" for text in texts)
             return f"<tr>{''.join(cells)}</tr>"
 
         columns = self._columns()
         body = "".join(line("td", (row.path, *(row.cells[c] for c in columns))) for row in folded(self.entries))
         remarks = "<br>".join(escape(remark) for remark in self._remarks())
-        return f"<table><thead>{line('th', ('path', *columns))}</thead><tbody>{body}</tbody></table><p>{remarks}</p>"
+        head = line("th", ("path", *columns))
+        table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+        return f"<div style='overflow-x:auto'>{table}</div><p>{remarks}</p>"
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ PRESETS = ("bert", "flax", "gpt2", "keras", "llama", "mup", "resnet", "t5", "tor
 CONDITIONS = {
     "path": "a glob, or several, of the parameter's path; * stands for any text, dots among it",
     "regex": "a regular expression that the whole path must match",
-    "layer": "a glob, or several, of the type of its layer, such as Linear",
+    "layer": "a glob, or several, of the type of its layer, such as Linear, or of a class that this is derived from",
     "within": "a glob, or several, of the type of any layer around that one",
     "role": f"one of {', '.join(ROLES)}, or several",
     "rank": "the number of its axes, or several",
@@ -318,7 +318,10 @@ class Rule:
         return (
             (not self._paths or any(pattern.match(path) for pattern in self._paths for path in paths))
             and (self._regex is None or any(self._regex.fullmatch(path) for path in paths))
-            and (not self._layers or any(pattern.match(parameter.layer) for pattern in self._layers))
+            and (
+                not self._layers
+                or any(p.match(each) for p in self._layers for each in (parameter.layer, *parameter.kinds))
+            )
             and (not self._within or any(p.match(each) for p in self._within for each in parameter.within))
             and (not self._roles or parameter.role in self._roles)
             and (not self._ranks or len(parameter.shape) in self._ranks)

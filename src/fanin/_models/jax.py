@@ -107,7 +107,7 @@ class NnxTree(Tree):
             return Leaf(dotted, value, None, lambda _: jax.numpy.zeros(value.shape, value.dtype))
         if not isinstance(variable, (nnx.Param, nnx.BatchStat)) or not _is_drawn(value):
             return Leaf(dotted, value, None)
-        owner, parent = modules.get(path[:-1]), modules.get(path[:-2]) if len(path) > 1 else None
+        owner, parent = modules.get(path[:-1]), modules.get(path[:-2]) if path[:-1] else None
         layer, info = nnx_layer(owner)
         what = flax_layer(layer, info, path[-1], tuple(value.shape))
         if parent is not None:

@@ -15,7 +15,7 @@ from fanin import _dtypes
 from fanin._arrays import allocate
 from fanin._models.keras_layers import Visit, described, visits
 from fanin._models.report import Execution, Report
-from fanin._parameters import Parameter, selector
+from fanin._parameters import Parameter, kinds_of, selector
 from fanin.plans import Entry, Found, Plan
 
 
@@ -80,13 +80,13 @@ class Scan:
 def parameter_of(visit: Visit, leaf: str, shape: Any, dtype: Any) -> Parameter:
     """A variable of a layer as a parameter."""
     lengths = tuple(int(length) for length in shape)
-    layer = type(visit.layer).__name__
+    layer, *kinds = kinds_of(type(visit.layer), "Layer")
     # What tf_keras calls the depthwise kernel of a layer that has no other is the kernel in Keras 3.
     alone = layer.startswith("Depthwise") and leaf == "depthwise_kernel"
     path = f"{visit.path}.{leaf}" if visit.path else leaf
     name = ".".join(filter(None, [visit.name, "kernel" if alone else leaf]))
     what = described(visit.layer, leaf.partition("#")[0], lengths)
-    return Parameter(path, lengths, _dtypes.resolve(dtype), layer, visit.within, name=name, **what)
+    return Parameter(path, lengths, _dtypes.resolve(dtype), layer, visit.within, name=name, kinds=tuple(kinds), **what)
 
 
 def initialize(
@@ -166,9 +166,13 @@ class _Waiting:
         with cls._lock:
             waiting = list(cls._models.items())
         for model, each in waiting:
-            for visit in visits(model) if isinstance(model, each.framework.layer_class) else ():
+            layers = list(visits(model))
+            for visit in layers:
                 if visit.layer is layer:
                     return each._initializer(model, visit, leaf, shape, dtype)
+            if all(visit.layer.built for visit in layers):  # it waits for nothing any more
+                with cls._lock:
+                    cls._models.pop(model, None)
         return None
 
     def _initializer(self, model: Any, visit: Visit, leaf: str, shape: Any, dtype: Any) -> Any:

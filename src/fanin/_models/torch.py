@@ -17,7 +17,7 @@ from fanin import _dtypes, _foreign
 from fanin._arrays import allocate, overlaps_itself
 from fanin._models.report import Execution, Report
 from fanin._models.torch_layers import described
-from fanin._parameters import WRAPPERS, Parameter, glob, selector, stripped
+from fanin._parameters import WRAPPERS, Parameter, glob, kinds_of, selector, stripped
 from fanin._tensors import to_torch
 from fanin.plans import Entry, Found, Plan, PlanError
 
@@ -83,22 +83,23 @@ class _Scan:
             )
         module, path, within = visit.module, _joined(visit.path, leaf), visit.within
         what = described(module, leaf, tensor, visit.parent, visit.name)
-        layer = type(module).__name__
+        kinds = kinds_of(type(module), "Module")
         if isinstance(module, ParametrizationList) and leaf == "original" and visit.parent is not None:
             # The tensor that a parametrization computes the weight from stands for the weight.
             weight = visit.path.rpartition(".")[2]
             owner = visit.owner if isinstance(visit, _Parametrized) else visit.parent
             what = described(owner, weight, tensor, None, "")
-            path, layer = visit.path, type(owner).__name__.removeprefix("Parametrized")
+            path, kinds = visit.path, kinds_of(type(owner), "Module")
         held = self.held.get(id(tensor))
         if held is None:
             dtype = _dtype(tensor)
-            parameter = Parameter(path, tuple(tensor.shape), dtype, layer, within, buffer=buffer, **what)
+            shape = tuple(tensor.shape)
+            parameter = Parameter(path, shape, dtype, kinds[0], within, buffer=buffer, kinds=kinds[1:], **what)
             held = self.held[id(tensor)] = _Held(parameter, tensor)
         elif path != held.parameter.path and path not in held.parameter.tied:
             held.parameter = replace(held.parameter, tied=(*held.parameter.tied, path))
             if held.parameter.role == "other" and what:  # the other layer is one that the table has
-                held.parameter = replace(held.parameter, layer=layer, within=within, **what)
+                held.parameter = replace(held.parameter, layer=kinds[0], kinds=kinds[1:], within=within, **what)
         held.owners.append((module, leaf))
         held.paths.append(raw)
 
@@ -182,7 +183,7 @@ def _visits(root: nn.Module) -> Iterator[_Visit]:
                     _Visit(child, visit.path, raw, visit.within, visit.parent, visit.name), above | {id(module)}
                 )
                 continue
-            within = (*visit.within, type(module).__name__)
+            within = (*visit.within, kinds_of(type(module), "Module")[0])
             yield from walk(_Visit(child, _joined(visit.path, name), raw, within, module, name), above | {id(module)})
 
     yield from walk(_Visit(root, "", "", (), None, ""), frozenset())
