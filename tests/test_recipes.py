@@ -50,7 +50,7 @@ LINES = {
     "rank = -1": "`rank` must be a number of axes, or several. Received: rank = -1.",
     "rank = []": "`rank` must be a number of axes, or several. Received: rank = [].",
     "rank = [2, true]": "`rank` must be a number of axes, or several. Received: rank = [2, True].",
-    "layer = []": "`layer` must be a glob, or several, of the type of its layer, such as Linear, or of a class that this is derived from. Received: layer = [].",
+    "layer = []": "`layer` must be a glob, or several, of the type of its layer, such as Linear, … layer = [].",
     "within = ['']": "`within` must be a glob, or several, of the type of any layer around that one. Received: …",
     "name = 3": "`name` must be a string. Received: name = 3.",
     "seed = 3": "A rule has no seed: each parameter's comes from the recipe's seed and its name.",

@@ -360,6 +360,8 @@ class Model(nn.Module):
         if hasattr(module, "ids"):
             module.ids.copy_(torch.arange(5))
             module.weight.normal_()
+            if hasattr(module, "other"):
+                module.other.zero_()
             torch.rand(1)
 
 
@@ -398,6 +400,19 @@ def test_buffers_that_are_there_stay() -> None:
     assert not report.buffers
     assert (module[1].table == 7).all()
     assert [tensor.tolist() for tensor in module[0].buffers()] == [[0, 0, 0], [1, 1, 1], 0]
+
+
+def test_making_buffers_again_changes_nothing_else() -> None:
+    """The code that makes a buffer again may write to parameters that are to stay; they do."""
+    module = Model()
+    module.inner.register_buffer("ids", torch.empty(5, dtype=torch.int64, device="meta"), persistent=False)
+    module.inner.register_buffer("other", torch.full((3,), 7.0))
+    module.inner.weight.data.fill_(3)
+    initialize(module, ALL, skip="*")
+    assert module.inner.ids.tolist() == [0, 1, 2, 3, 4]
+    assert (module.inner.weight == 3).all()
+    assert (module.inner.other == 7).all()
+    assert type(module.inner.weight) is nn.Parameter
 
 
 def test_running_statistics_of_the_meta_device() -> None:

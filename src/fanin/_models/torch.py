@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +25,8 @@ from fanin.plans import Entry, Found, Plan, PlanError
 
 # Their only child is what they wrap, under the name `module`.
 _PARALLEL = {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "AveragedModel", "DeepSpeedEngine"}
+# Methods that write what a constructor writes into buffers.
+_BUFFER_METHODS = ("init_non_persistent_buffers", "reset_buffers")
 _LARGEST_REBUILT = 2**24  # elements; a module of more is not made a second time for its buffers
 
 
@@ -417,48 +421,57 @@ def _given_buffer(path: str, value: Any, tensor: torch.Tensor) -> torch.Tensor:
 
 def _made_again(visit: _Visit, scan: _Scan) -> dict[str, tuple[torch.Tensor, str]]:
     """The buffers of a module, by its own code: a method for them, its model's, or its constructor."""
-    module = visit.module
+    module, model = visit.module, scan.inner
     wanted = {leaf: tensor for each, leaf, tensor in scan.buffers if each.module is module and tensor.is_meta}
-    attempts = [
-        (f"by {name}()", getattr(module, name, None)) for name in ("init_non_persistent_buffers", "reset_buffers")
-    ]
-    owner = _model_of(visit, scan)
-    if owner is not None and all(tensor is None or tensor.is_meta for tensor in module._parameters.values()):
-        attempts.append((f"by {type(owner).__name__}'s _init_weights", lambda: owner._init_weights(module)))
+    attempts = [(f"by {name}()", getattr(module, name, None)) for name in _BUFFER_METHODS]
+    if hasattr(model, "_init_weights") and hasattr(model, "config"):  # as Hugging Face's models have it
+        attempts.append((f"by {type(model).__name__}'s _init_weights", partial(model._init_weights, module)))
     for how, method in attempts:
-        if callable(method):
-            made = _written_by(method, module, wanted)
-            if made is not None:
-                return {leaf: (tensor, how) for leaf, tensor in made.items()}
-    rebuilt = _rebuilt(module, wanted)
-    return {leaf: (tensor, f"as {type(module).__name__} makes it") for leaf, tensor in (rebuilt or {}).items()}
+        made = _written_by(method, module, wanted) if callable(method) else None
+        if made is not None:
+            return {leaf: (tensor, how) for leaf, tensor in made.items()}
+    rebuilt = _rebuilt(module, wanted) or {}
+    return {leaf: (tensor, f"as {type(module).__name__} makes it") for leaf, tensor in rebuilt.items()}
 
 
-def _model_of(visit: _Visit, scan: _Scan) -> Any:
-    """The model around a module that knows how to initialize it: Hugging Face's have `_init_weights`."""
-    del visit
-    return scan.inner if hasattr(scan.inner, "_init_weights") and hasattr(scan.inner, "config") else None
+@contextmanager
+def _shielded(module: nn.Module) -> Iterator[None]:
+    """Nothing that is done to a module in the block lasts: it has other tensors there, and no generator moves on."""
+    kept = [(each, dict(each._parameters), dict(each._buffers)) for each in module.modules()]
+    try:
+        for each, parameters, buffers in kept:
+            for leaf, tensor in parameters.items():
+                each._parameters[leaf] = (
+                    None if tensor is None else nn.Parameter(tensor.to("meta"), tensor.requires_grad)
+                )
+            for leaf, tensor in buffers.items():
+                each._buffers[leaf] = None if tensor is None else tensor.clone()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            yield
+    finally:
+        for each, parameters, buffers in kept:
+            for own, before in ((each._parameters, parameters), (each._buffers, buffers)):
+                own.clear()
+                own.update(before)
 
 
-def _written_by(method: Any, module: nn.Module, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
+def _written_by(
+    method: Callable[[], object], module: nn.Module, wanted: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor] | None:
     """What a method writes into the module's buffers; None unless it writes all of them.
 
     It is run twice, on memory of different bytes: what depends on the bytes was not written.
     """
-    before = dict(module._buffers)
     results = []
-    try:
-        for byte in (0x55, 0x2A):
-            for leaf, tensor in wanted.items():
-                module._buffers[leaf] = _of_bytes(tensor, byte)
-            with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
+    for byte in (0x55, 0x2A):
+        try:
+            with _shielded(module):
+                for leaf, tensor in wanted.items():
+                    module._buffers[leaf] = _of_bytes(tensor, byte)
                 method()
-            results.append({leaf: module._buffers[leaf] for leaf in wanted})
-    except Exception:  # whatever the method of somebody else raises, it is of no use here
-        return None
-    finally:
-        module._buffers.clear()
-        module._buffers.update(before)
+                results.append({leaf: module._buffers[leaf] for leaf in wanted})
+        except Exception:  # whatever the method of somebody else raises, it is of no use here
+            return None
     first, second = results
     for leaf, tensor in wanted.items():
         values, others = first[leaf], second[leaf]
@@ -466,16 +479,15 @@ def _written_by(method: Any, module: nn.Module, wanted: Mapping[str, torch.Tenso
             return None
         if values.dtype != tensor.dtype or not torch.equal(values, others):
             return None
-    return {leaf: first[leaf] for leaf in wanted}  # pyright: ignore[reportReturnType]
+    return first
 
 
 def _of_bytes(tensor: torch.Tensor, byte: int) -> torch.Tensor:
     """A tensor of the CPU like this one, every byte of it the same."""
-    fresh = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
-    if fresh.dtype == torch.bool:
-        return fresh.fill_(byte == 0x55)
-    fresh.view(torch.uint8).fill_(byte) if fresh.ndim else fresh.fill_(byte)
-    return fresh
+    if tensor.dtype == torch.bool:
+        return torch.full(tensor.shape, byte == 0x55, device="cpu")
+    size = tensor.numel() * tensor.element_size()
+    return torch.full((size,), byte, dtype=torch.uint8, device="cpu").view(tensor.dtype).view(tensor.shape)
 
 
 def _rebuilt(module: nn.Module, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
