@@ -150,12 +150,11 @@ def check_devices() -> None:
 def check_mesh() -> None:
     """Where a mesh is in force, abstract arrays have its shardings and axes' names; the arrays have them, too."""
     mesh = jax.make_mesh((4, 2), ("x", "y"))
-    recipe = fanin.Recipe([{"path": "*", "initializer": "he_normal", "layout": "keras"}], seed=SEED)
+    rules = [{"role": "kernel", "initializer": "he_normal"}, {"role": "bias", "initializer": "zeros"}]
+    recipe = fanin.Recipe(rules, seed=SEED)
     with jax.set_mesh(mesh):
         init = nnx.with_partitioning(nnx.initializers.lecun_normal(), ("x", "y"))
-        abstract = nnx.eval_shape(
-            lambda: nnx.List([nnx.Linear(16, 24, kernel_init=init, use_bias=False, rngs=nnx.Rngs(0))])
-        )
+        abstract = nnx.eval_shape(lambda: nnx.List([nnx.Linear(16, 24, kernel_init=init, rngs=nnx.Rngs(0))]))
         made, _ = initialize(abstract, recipe)
     assert made[0].kernel.get_metadata() == abstract[0].kernel.get_metadata()
     assert same(np.asarray(made[0].kernel[...]), drawn(fanin.HeNormal, "0.kernel", (16, 24)))

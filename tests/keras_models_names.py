@@ -75,12 +75,6 @@ def given_names(kit: Kit) -> None:
     check_given(kit, None, "conv2d", "block_2", "my_dense_3", "Dense_4", "dense_x", "dense_1_2")
 
 
-@case("tf_keras")  # Keras 3 does not tell such names from its own
-def given_names_like_keras_own(kit: Kit) -> None:
-    """Names that were given stay, also those that look like Keras's own; counted ones go around them."""
-    check_given(kit, None, "dense_1", None, "dense_7")
-
-
 @case()
 def names_in_wrappers(kit: Kit) -> None:
     """The layers in wrappers and cells have the names of their kinds, whatever numbers Keras gave them."""
@@ -221,7 +215,7 @@ def unnamed_weights(kit: Kit) -> None:
     same(*found)
 
 
-@case("keras")  # in tf_keras the names count as given
+@case()
 def copies_have_the_names(kit: Kit) -> None:
     """A clone of a model, or one from its configuration, gets the same weights."""
     model = picture(kit)

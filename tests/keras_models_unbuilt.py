@@ -364,9 +364,14 @@ def weights_by_keyword(kit: Kit) -> None:
 
 @case("keras")
 def weights_by_position(kit: Kit) -> None:
-    """Keras 3's `add_weight(shape, initializer, dtype)` with one, two or all three by position."""
+    """Keras 3's `add_weight(shape, initializer, dtype)` with one or two by position."""
     check_added(kit, lambda layer: [layer.add_weight((3, 4), name="w")], ["w"])
     check_added(kit, lambda layer: [layer.add_weight((3, 4), "zeros", name="w")], ["w"])
+
+
+@case("keras")
+def dtypes_by_position(kit: Kit) -> None:
+    """Keras 3's `add_weight(shape, initializer, dtype)` with all three by position."""
     check_added(kit, lambda layer: [layer.add_weight((3, 4), "zeros", "float16", name="w")], ["w"], ["float16"])
 
 

@@ -28,6 +28,8 @@ ROLES = {
     "count": "a counter",
     "other": "anything else, such as a class token",
 }
+# They have one sensible start, which only a rule that names their role changes.
+STATISTICS = {"mean": 0, "variance": 1, "count": 0}
 KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel")
 
 # Wrappers put a component of their own into the paths of what they wrap.
@@ -60,6 +62,7 @@ class Parameter:
         blocks: the names of the equal blocks that it is made of, along the last of Keras's axes, as they are stored.
         keras_blocks: the same in Keras's order, which may differ.
         part: of what it is a block itself.
+        stacked: how many of its first axes are a stack of layers.
         zero_rows: rows that are zero whatever is drawn (the padding of embeddings).
         known: further numbers for expressions.
         tied: further paths of the same parameter.
@@ -79,6 +82,7 @@ class Parameter:
     blocks: tuple[str, ...] = ()
     keras_blocks: tuple[str, ...] = ()
     part: Part | None = None
+    stacked: int = 0
     zero_rows: tuple[int, ...] = ()
     known: Mapping[str, float] = field(default_factory=dict)
     tied: tuple[str, ...] = ()

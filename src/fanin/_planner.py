@@ -8,14 +8,11 @@ from typing import Any
 
 from fanin import initializers
 from fanin._layouts import keras_axes
-from fanin._parameters import NameMap, Parameter, depths
+from fanin._parameters import STATISTICS, NameMap, Parameter, depths
 from fanin._shapes import fans as fans_of_shape
 from fanin.base import Initializer
 from fanin.distributions import Distribution
 from fanin.plans import Draw, Entry, Found, Plan
-
-# Running statistics have one sensible start; a recipe may say another.
-_STARTS = {"mean": 0, "variance": 1, "count": 0}
 
 
 def made(recipe: Any, found: Found, names: NameMap) -> Plan:
@@ -83,9 +80,9 @@ class _Planner:
     def _start(self) -> Entry:
         """What running statistics and counters get without a rule."""
         parameter = self.parameter
-        if parameter.role not in _STARTS:
+        if parameter.role not in STATISTICS:
             return Entry(parameter, self.name)
-        initializer = initializers.Constant(_STARTS[parameter.role])
+        initializer = initializers.Constant(STATISTICS[parameter.role])
         try:
             drawn = initializer.distribution(parameter.kernel_shape, parameter.dtype)
         except (TypeError, ValueError) as error:
@@ -167,8 +164,12 @@ class _Planner:
         initializer = rule.make(known, self.recipe.seed).spawn(name)
         drawn_shape = (*shape[:-1], shape[-1] * whole) if whole > 1 else shape
         matrix = self.parameter.matrix_shape
-        if matrix is not None and isinstance(initializer, (initializers.Orthogonal, initializers.Identity)):
-            drawn_shape = matrix
+        if isinstance(initializer, (initializers.Orthogonal, initializers.Identity)):
+            if self.parameter.stacked:
+                raise ValueError(
+                    f"{type(initializer).__name__} makes one matrix, and this is a stack of kernels of several layers"
+                )
+            drawn_shape = drawn_shape if matrix is None else matrix
         drawn = self._distribution(rule, initializer, drawn_shape, fan_in, fan_out)
         starts = [0] * len(shape)
         target = [(0, length) for length in shape]

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from fanin import _planner, initializers, plans
 from fanin._expressions import VARIABLES, Expression
-from fanin._parameters import ROLES, NameMap, Parameter, glob
+from fanin._parameters import ROLES, STATISTICS, NameMap, Parameter, glob
 from fanin._random import checked_seed
 from fanin._recipe_files import Source, UnreadableError, read, written
 from fanin._words import shown, suggestion
@@ -311,7 +311,12 @@ class Rule:
             checker.add(f"`blocks` must be two or more different names. Received: {data['blocks']!r}.", "blocks")
 
     def matches(self, parameter: Parameter, name: str) -> bool:
-        """Whether a parameter meets all conditions but that of `block`."""
+        """Whether a parameter meets all conditions but that of `block`.
+
+        Running statistics and counters are met by rules that name their roles, and by no others.
+        """
+        if parameter.role in STATISTICS and parameter.role not in self._roles:
+            return False
         paths = {parameter.path, name, *parameter.tied}
         if parameter.part is not None:
             paths.add(parameter.part.path)

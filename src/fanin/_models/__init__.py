@@ -22,9 +22,9 @@ def describe(model: Any, **options: Any) -> Found:
     if isinstance(model, Found):
         return model
     for package, classes in (
-        ("torch", "torch.nn.Module"),
         ("tf_keras", "tf_keras.layers.Layer"),
-        ("keras", "keras.Layer"),
+        ("keras", "keras.Layer"),  # before PyTorch, of which it is a module on that backend
+        ("torch", "torch.nn.Module"),
     ):
         if package in sys.modules and isinstance(model, _attribute(sys.modules[package], classes)):
             return importlib.import_module(f"fanin._models.{package}").describe(model)

@@ -13,14 +13,11 @@ import numpy as np
 from fanin import _dtypes
 from fanin._arrays import allocate
 from fanin._models import no_model, role_of_name
-from fanin._models.jax_layers import cell_of_names, equinox_layer, flax_cell, flax_layer
+from fanin._models.jax_layers import LAYERS, cell_of_names, equinox_layer, flax_cell, flax_layer
 from fanin._models.report import Execution, Report
 from fanin._parameters import Parameter, selector, stripped
 from fanin._tensors import to_jax, to_sharded_jax
 from fanin.plans import Entry, Found, PlanError
-
-# What flax.linen's `init` returns has its variables in collections.
-_COLLECTIONS = {"params", "batch_stats", "cache", "intermediates", "spectral_norm", "constants"}
 
 
 @dataclass(frozen=True)
@@ -30,10 +27,12 @@ class Layer:
     Attributes:
         type: its class.
         info: the attributes that say what its arrays are.
+        known: the class of flax's that it is, or is derived from.
     """
 
     type: str
     info: Mapping[str, Any] = field(default_factory=dict)
+    known: str = ""
 
 
 @dataclass
@@ -58,6 +57,14 @@ class Tree:
         """The tree with these values in the place of its leaves."""
         raise NotImplementedError
 
+    def add(self, leaf: Leaf) -> None:
+        """Takes a leaf in; a path that is there already gets a number."""
+        count = sum(each.path.partition("#")[0] == leaf.path for each in self.leaves)
+        if count:
+            leaf.path = f"{leaf.path}#{count + 1}"
+            leaf.parameter = None if leaf.parameter is None else replace(leaf.parameter, path=leaf.path)
+        self.leaves.append(leaf)
+
     def found(self) -> Found:
         """The description for a plan."""
         parameters = tuple(leaf.parameter for leaf in self.leaves if leaf.parameter is not None)
@@ -81,9 +88,10 @@ def _is_drawn(value: Any) -> bool:
     return _is_array(value) and not _is_key(value) and jax.numpy.issubdtype(value.dtype, np.inexact)
 
 
-def _parameter(path: str, value: Any, layer: str, within: tuple[str, ...], what: dict[str, Any]) -> Parameter:
+def _parameter(path: str, value: Any, layer: Layer, within: tuple[str, ...], what: dict[str, Any]) -> Parameter:
     dtype = _dtypes.resolve(value.dtype)
-    return Parameter(path, tuple(value.shape), dtype, layer, within, **what)
+    kinds = (layer.known,) if layer.known not in ("", layer.type) else ()
+    return Parameter(path, tuple(value.shape), dtype, layer.type, within, kinds=kinds, **what)
 
 
 class NnxTree(Tree):
@@ -97,10 +105,13 @@ class NnxTree(Tree):
         self.graph, self.state = nnx.split(module)
         modules = {tuple(map(str, path)): node for path, node in nnx.iter_graph(module) if isinstance(node, nnx.Module)}
         for path, variable in self.state.flat_state():
-            self.leaves.append(self._leaf(tuple(map(str, path)), variable, modules))
+            self.add(self._leaf(tuple(map(str, path)), variable, modules))
 
     def _leaf(self, path: tuple[str, ...], variable: Any, modules: Mapping[tuple[str, ...], Any]) -> Leaf:
-        value, dotted, nnx = variable.get_value(), ".".join(path), self.nnx
+        nnx, dotted = self.nnx, ".".join(path)
+        if not isinstance(variable, nnx.Variable):
+            return Leaf(dotted, variable, None)
+        value = variable.get_value()
         if isinstance(variable, nnx.RngKey) and _is_key(value):
             return Leaf(dotted, value, None, lambda seed: _key(seed, dotted, value))
         if isinstance(variable, nnx.RngCount):
@@ -108,8 +119,8 @@ class NnxTree(Tree):
         if not isinstance(variable, (nnx.Param, nnx.BatchStat)) or not _is_drawn(value):
             return Leaf(dotted, value, None)
         owner, parent = modules.get(path[:-1]), modules.get(path[:-2]) if path[:-1] else None
-        layer, info = nnx_layer(owner)
-        what = flax_layer(layer, info, path[-1], tuple(value.shape))
+        layer = _flax_class(owner, "flax.nnx")
+        what = flax_layer(layer.known, _nnx_info(owner), path[-1], tuple(value.shape))
         if parent is not None:
             what = flax_cell(type(parent).__name__, path[-2], path[-1], ".".join(path[:-2]), what)
         within = tuple(type(modules[path[:end]]).__name__ for end in range(len(path) - 1) if path[:end] in modules)
@@ -118,25 +129,41 @@ class NnxTree(Tree):
         return Leaf(dotted, value, _parameter(dotted, value, layer, within, what))
 
     def rebuilt(self, values: list[Any]) -> Any:
-        flat = self.state.flat_state()
-        state = {path: variable.replace(value) for (path, variable), value in zip(flat, values, strict=True)}
+        state = {
+            path: variable.replace(value) if isinstance(variable, self.nnx.Variable) else value
+            for (path, variable), value in zip(self.state.flat_state(), values, strict=True)
+        }
         return self.nnx.merge(self.graph, self.nnx.State.from_flat_path(state))
 
 
-def nnx_layer(module: Any | None) -> tuple[str, dict[str, Any]]:
-    """The type of a layer of flax.nnx, and what matters of it; nothing for one of somebody's own."""
-    names = [cls.__name__ for cls in type(module).__mro__ if cls.__module__.startswith("flax.nnx")]
-    own = type(module).__name__ if module is not None else ""
-    if module is None or not names or names[0] in ("Module", "Pytree", "Object"):
-        return own, {}
+def _flax_class(layer: Any, package: str) -> Layer:
+    """A layer's class, and the class that the table has, which may be one that it is derived from."""
+    if layer is None:
+        return Layer("")
+    names = [cls.__name__ for cls in type(layer).__mro__ if cls.__module__.startswith(package)]
+    known = next((name for name in names if name in LAYERS or "Norm" in name), "")
+    return Layer(type(layer).__name__, known=known)
+
+
+def _nnx_info(module: Any) -> dict[str, Any]:
     weight = getattr(module, "kernel", None)
     info: dict[str, Any] = {"kernel_shape": None if weight is None else tuple(weight.shape)}
-    if names[0] == "LinearGeneral":
-        batch = getattr(module, "batch_axis", None) or {}
-        info |= {"batch": len(batch), "ins": len(_tuple(module.in_features))}
-    info |= {"groups": getattr(module, "feature_group_count", 1)}
-    info |= {"transposed": getattr(module, "transpose_kernel", False), "equation": getattr(module, "einsum_str", "")}
-    return names[0], info
+    if hasattr(module, "out_features") and hasattr(module, "batch_axis"):
+        info |= {"batch": len(getattr(module, "batch_axis", None) or {}), "ins": len(_tuple(module.in_features))}
+        info |= {"outs": len(_tuple(module.out_features))}
+    return info | _info(module)
+
+
+def _info(layer: Any) -> dict[str, Any]:
+    """What linen and nnx call the same."""
+    info: dict[str, Any] = {
+        "groups": getattr(layer, "feature_group_count", 1),
+        "transposed": getattr(layer, "transpose_kernel", False),
+        "equation": getattr(layer, "einsum_str", "") or "",
+    }
+    if getattr(layer, "kernel_size", None) is not None:
+        info["window"] = len(_tuple(layer.kernel_size))
+    return info
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
@@ -148,7 +175,9 @@ def _key(seed: int, path: str, like: Any) -> Any:
     from fanin.initializers import RandomNormal
 
     spawned = RandomNormal(seed=seed).spawn(path)._seed or 0
-    key = jax.random.key(spawned & 0xFFFFFFFF, impl=jax.random.key_impl(like) if isinstance(like, jax.Array) else None)
+    kinds: list[Any] = []
+    jax.eval_shape(lambda keys: kinds.append(jax.random.key_impl(keys)), like)  # of shapes, too
+    key = jax.random.key(spawned & 0xFFFFFFFF, impl=kinds[0])
     return key if not like.shape else jax.random.split(key, like.shape)
 
 
@@ -157,10 +186,9 @@ class PytreeTree(Tree):
 
     def __init__(self, tree: Any, layers: Mapping[str, Layer] | None) -> None:
         super().__init__()
-        equinox = sys.modules.get("equinox")
-        self.equinox = equinox if equinox is not None and isinstance(tree, equinox.Module) else None
+        self.equinox = sys.modules.get("equinox")
         self.tree, self.layers = tree, layers or {}
-        if self.equinox is not None:
+        if self._is_equinox(tree):
             self.model = type(tree).__name__
         found, self.structure = jax.tree_util.tree_flatten_with_path(tree)
         paths = [self._components(path) for path, _ in found]
@@ -169,52 +197,54 @@ class PytreeTree(Tree):
             for end in range(len(path)):
                 self.siblings.setdefault(path[:end], set()).add(path[end])
         for (keys, value), path in zip(found, paths, strict=True):
-            self.leaves.append(self._leaf(keys, path, value))
+            self.add(self._leaf(keys, path, value))
+
+    def _is_equinox(self, node: Any) -> bool:
+        return self.equinox is not None and isinstance(node, self.equinox.Module)
 
     def _components(self, keys: tuple[Any, ...]) -> tuple[str, ...]:
         names = [_name(key) for key in keys]
-        if self.equinox is None and keys and isinstance(keys[-1], jax.tree_util.GetAttrKey) and names[-1] == "value":
+        boxed = keys and isinstance(keys[-1], jax.tree_util.GetAttrKey) and names[-1] == "value"
+        if boxed and type(self._nodes(keys)[-1]).__module__.startswith("flax."):
             names.pop()  # of what flax keeps beside an array, such as its axes' names
-        if (
-            len(names) > 1
-            and names[0] in _COLLECTIONS
-            and isinstance(self.tree, Mapping)
-            and set(self.tree) <= _COLLECTIONS
-        ):
-            names = names[1:]
+        if len(names) > 1 and isinstance(self.tree, Mapping) and "params" in self.tree:
+            names = names[1:]  # the collection
         return tuple(stripped(name) for name in names) if names else ("array",)
 
+    def _nodes(self, keys: tuple[Any, ...]) -> list[Any]:
+        """What is around a leaf, the outermost first."""
+        nodes = [self.tree]
+        for key in keys[:-1]:
+            nodes.append(_child(nodes[-1], key))
+        return nodes
+
     def _leaf(self, keys: tuple[Any, ...], path: tuple[str, ...], value: Any) -> Leaf:
-        dotted = ".".join(path)
-        if not _is_drawn(value):
-            return Leaf(dotted, value, None)
+        dotted, nodes = ".".join(path), self._nodes(keys)
+        if not _is_drawn(value) or any(type(node).__module__.partition(".")[0] == "optax" for node in nodes):
+            return Leaf(dotted, value, None)  # optimizers keep moments under the names of parameters
         shape = tuple(value.shape)
-        if self.equinox is not None:
-            layer, within, what = self._of_equinox(keys, path[-1], shape)
+        owners = [node for node in nodes if self._is_equinox(node)]
+        if owners:
+            layer, within, what = self._of_equinox(owners, path[-1], shape)
         else:
             layer, within, what = self._of_flax(path, shape)
         return Leaf(dotted, value, _parameter(dotted, value, layer, within, what))
 
     def _of_equinox(
-        self, keys: tuple[Any, ...], leaf: str, shape: tuple[int, ...]
-    ) -> tuple[str, tuple[str, ...], dict[str, Any]]:
-        node, owners = self.tree, []
-        for key in keys:
-            if self.equinox is not None and isinstance(node, self.equinox.Module):
-                owners.append(node)
-            node = _child(node, key)
-        owner = owners[-1]
-        names = [cls.__name__ for cls in type(owner).__mro__ if cls.__module__.startswith("equinox.nn")]
-        what = equinox_layer(owner, names[0], leaf, shape) if names else {}
-        return type(owner).__name__, tuple(type(each).__name__ for each in owners[:-1]), what
+        self, owners: list[Any], leaf: str, shape: tuple[int, ...]
+    ) -> tuple[Layer, tuple[str, ...], dict[str, Any]]:
+        names = [cls.__name__ for cls in type(owners[-1]).__mro__ if cls.__module__.startswith("equinox.nn")]
+        what = equinox_layer(owners[-1], names[0], leaf, shape) if names else {}
+        layer = Layer(type(owners[-1]).__name__, known=names[0] if names else "")
+        return layer, tuple(type(each).__name__ for each in owners[:-1]), what
 
-    def _of_flax(self, path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+    def _of_flax(self, path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[Layer, tuple[str, ...], dict[str, Any]]:
         owner, leaf = ".".join(path[:-1]), path[-1]
         layer = self.layers.get(owner)
         above = [self.layers.get(".".join(path[:end])) for end in range(len(path) - 1)]
         within = tuple(each.type for each in above if each is not None)
         if layer is not None:
-            what = flax_layer(layer.type, layer.info, leaf, shape) or _by_name(leaf, shape)
+            what = flax_layer(layer.known, layer.info, leaf, shape) or _by_name(leaf, shape)
         else:
             what = self._by_names(path, shape)
         if len(path) > 2:
@@ -222,7 +252,7 @@ class PytreeTree(Tree):
             # What flax.linen calls OptimizedLSTMCell keeps its gates apart, too.
             cell = {"OptimizedLSTMCell": "LSTMCell"}.get(cell, cell)
             what = flax_cell(cell, path[-2], leaf, ".".join(path[:-2]), what)
-        return layer.type if layer else "", within, what
+        return layer or Layer(""), within, what
 
     def _by_names(self, path: tuple[str, ...], shape: tuple[int, ...]) -> dict[str, Any]:
         """Where nobody has said which layers there are, what flax's names say by themselves."""
@@ -234,7 +264,8 @@ class PytreeTree(Tree):
             attention = {"query", "key", "value", "out"} <= self.siblings.get(path[:-2], set())
             if not attention:  # a convolution over one axis, or a dense layer of several
                 return {"role": "kernel"}
-            return flax_layer("DenseGeneral", {"batch": 0, "ins": 2 if name == "out" else 1}, leaf, shape)
+            axes = {"batch": 0, "ins": 2, "outs": 1} if name == "out" else {"batch": 0, "ins": 1, "outs": 2}
+            return flax_layer("DenseGeneral", axes, leaf, shape)
         return _by_name(leaf, shape)
 
     def rebuilt(self, values: list[Any]) -> Any:
@@ -258,7 +289,8 @@ def _by_name(leaf: str, shape: tuple[int, ...]) -> dict[str, Any]:
     role = role_of_name(leaf, shape)
     role = {"var": "variance"}.get(leaf, role)
     if role in ("kernel", "embedding") and len(shape) > 1:
-        return flax_layer("Dense" if role == "kernel" else "Embed", {}, leaf, shape) or {"role": role}
+        layer = "Embed" if role == "embedding" else "Dense" if len(shape) == 2 else "Conv"
+        return flax_layer(layer, {}, leaf, shape) or {"role": role}
     return {"role": role} if role != "other" else {}
 
 
@@ -269,7 +301,7 @@ def tree_of(tree: Any, layers: Mapping[str, Layer] | None = None) -> Tree:
         TypeError: there are none.
     """
     flax = sys.modules.get("flax.nnx")
-    of_nnx = flax is not None and isinstance(tree, flax.Module)
+    of_nnx = flax is not None and isinstance(tree, (flax.Module, flax.Pytree))
     found = NnxTree(tree) if of_nnx else PytreeTree(tree, layers)
     if not any(_is_array(leaf.value) for leaf in found.leaves):
         raise no_model(tree)
@@ -289,11 +321,19 @@ def layers_of(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
 
     def note(method: Any, arguments: Any, keywords: Any, context: Any) -> Any:
         layer = context.module
-        found[".".join(layer.path)] = Layer(type(layer).__name__, _linen_info(layer))
+        found[".".join(layer.path)] = replace(_flax_class(layer, "flax.linen"), info=_linen_info(layer))
         return method(*arguments, **keywords)
 
+    traced = [number for number, each in enumerate(args) if _is_array(each) or isinstance(each, (list, tuple, dict))]
+
+    def init(*arrays: Any) -> Any:
+        given = list(args)
+        for number, each in zip(traced, arrays, strict=True):
+            given[number] = each
+        return module.init(jax.random.key(0), *given, **kwargs)
+
     with linen.intercept_methods(note):
-        variables = jax.eval_shape(lambda *a: module.init(jax.random.key(0), *a, **kwargs), *args)
+        variables = jax.eval_shape(init, *(args[number] for number in traced))
     shapes = {
         leaf.path: tuple(leaf.value.shape) for leaf in PytreeTree(variables, None).leaves if _is_array(leaf.value)
     }
@@ -304,13 +344,10 @@ def layers_of(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
 
 
 def _linen_info(layer: Any) -> dict[str, Any]:
-    info: dict[str, Any] = {
-        "groups": getattr(layer, "feature_group_count", 1),
-        "transposed": getattr(layer, "transpose_kernel", False),
-        "equation": getattr(layer, "einsum_str", ""),
-    }
+    info = _info(layer)
     if hasattr(layer, "batch_dims"):
         info |= {"batch": len(_tuple(layer.batch_dims)), "ins": len(_tuple(layer.axis))}
+        info |= {"outs": len(_tuple(layer.features))}
     return info
 
 
@@ -389,8 +426,12 @@ def _shardings(tree: Any, held: Tree, shardings: Any) -> dict[str, Any]:
 
 
 def _abstract_sharding(value: Any) -> Any:
-    """The sharding that an abstract array wants; concrete ones are made anew where arrays are made by default."""
-    return getattr(value, "sharding", None)
+    """The sharding that an array has, or that an abstract one wants, on the mesh in force if it names none itself."""
+    sharding: Any = getattr(value, "sharding", None)
+    if isinstance(getattr(sharding, "mesh", None), jax.sharding.AbstractMesh):
+        mesh = jax.sharding.get_mesh()
+        return None if mesh.empty else jax.sharding.NamedSharding(mesh, sharding.spec)
+    return sharding
 
 
 def _made(entry: Entry, sharding: Any) -> Any:

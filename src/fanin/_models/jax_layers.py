@@ -16,22 +16,29 @@ from fanin._parameters import Part
 LSTM_GATES = ("input", "forget", "cell", "output")
 GRU_GATES = ("reset", "update", "candidate")  # as flax and equinox keep them
 KERAS_GRU_GATES = ("update", "reset", "candidate")
+MGU_GATES = ("forget", "candidate")
 _FUSED_CELLS = {
     "OptimizedLSTMCell": (LSTM_GATES, LSTM_GATES),
     "GRUCell": (GRU_GATES, KERAS_GRU_GATES),
     "SimpleCell": ((), ()),
 }
-# Where each gate is a layer of its own: its name → is it the input's (or the hidden state's), and which gate.
-_LSTM_LAYERS = {
-    f"{side}{letter}": (side == "i", gate) for side in "ih" for letter, gate in zip("ifgo", LSTM_GATES, strict=True)
+
+
+def _gate_layers(letters: str, gates: tuple[str, ...]) -> dict[str, tuple[bool, str]]:
+    """For cells whose gates are layers of their own: whether a layer is the input's or the hidden state's, and its gate."""
+    return {f"{side}{each}": (side == "i", gate) for side in "ih" for each, gate in zip(letters, gates, strict=True)}
+
+
+_GATES = {
+    "LSTMCell": (_gate_layers("ifgo", LSTM_GATES), LSTM_GATES),
+    "GRUCell": (_gate_layers("rzn", GRU_GATES), KERAS_GRU_GATES),
+    "MGUCell": (_gate_layers("fn", MGU_GATES), MGU_GATES),
 }
-_GRU_LAYERS = {
-    f"{side}{letter}": (side == "i", gate) for side in "ih" for letter, gate in zip("rzn", GRU_GATES, strict=True)
-}
-_GATES = {"LSTMCell": (_LSTM_LAYERS, LSTM_GATES), "GRUCell": (_GRU_LAYERS, KERAS_GRU_GATES)}
 _NORM_ROLES = {"scale": "scale", "bias": "offset", "mean": "mean", "var": "variance"}
 _DENSE = ("Dense", "Linear")
 _GENERAL = ("DenseGeneral", "LinearGeneral")
+# The layers that the functions below know, besides norms.
+LAYERS = (*_DENSE, *_GENERAL, "Einsum", "Conv", "ConvTranspose", "Embed")
 
 
 def flax_layer(layer: str, info: Mapping[str, Any], leaf: str, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -41,21 +48,38 @@ def flax_layer(layer: str, info: Mapping[str, Any], leaf: str, shape: tuple[int,
         layer: the layer's class.
         info: those of its attributes that matter: groups, numbers of axes in and out, an equation, the kernel's shape.
         leaf: the array's name.
-        shape: its shape.
+        shape: its shape. Of a stack of layers, as `nn.scan` and `vmap` make it, it has more axes in front.
     """
+    leaf = leaf.rpartition(".")[2]
     if "Norm" in layer:
         return {"role": _NORM_ROLES[leaf]} if leaf in _NORM_ROLES else {}
-    if layer == "Embed":
-        return kernel(shape, "embedding") if leaf == "embedding" else {}
     if leaf == "bias":
         weight = flax_layer(layer, info, "kernel", info["kernel_shape"]) if info.get("kernel_shape") else {}
-        return {key: weight[key] for key in ("fans", "known", "blocks", "keras_blocks") if key in weight} | {
-            "role": "bias"
-        }
-    if leaf != "kernel" or len(shape) < 2:
+        kept = ("fans", "known", "blocks", "keras_blocks")
+        return {key: weight[key] for key in kept if key in weight} | {"role": "bias"}
+    rank = _kernel_rank(layer, info, shape)
+    if leaf not in ("kernel", "embedding") or rank is None or len(shape) < rank:
         return {}
-    if layer in _DENSE:
-        return kernel(shape)
+    return _stacked(_flax_kernel(layer, info, shape[len(shape) - rank :]), len(shape) - rank)
+
+
+def _kernel_rank(layer: str, info: Mapping[str, Any], shape: tuple[int, ...]) -> int | None:
+    """The number of axes of one such kernel."""
+    if layer in (*_DENSE, "Embed"):
+        return 2
+    if layer in _GENERAL:
+        return info["batch"] + info["ins"] + info["outs"]
+    if layer == "Einsum":
+        return len(info["equation"].replace(" ", "").partition("->")[0].partition(",")[2])
+    if layer in ("Conv", "ConvTranspose"):
+        return info.get("window", len(shape) - 2) + 2
+    return None
+
+
+def _flax_kernel(layer: str, info: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """What there is to know of a kernel, or of a table of embeddings."""
+    if layer == "Embed":
+        return kernel(shape, "embedding")
     if layer in _GENERAL:
         batch, ins = info["batch"], info["ins"]
         both = math.prod(shape[batch : batch + ins]), math.prod(shape[batch + ins :])
@@ -66,13 +90,19 @@ def flax_layer(layer: str, info: Mapping[str, Any], leaf: str, shape: tuple[int,
         return einsum_kernel(info["equation"], shape) or {}
     if layer == "Conv":
         groups = info.get("groups", 1)
-        depthwise = groups > 1 and shape[-2] == 1
-        known = {"groups": groups, "inputs": shape[-2] * groups}
-        return kernel(shape, "depthwise_kernel" if depthwise else "kernel", known=known)
-    if layer == "ConvTranspose":
-        turned = {"units": shape[-2], "inputs": shape[-1]} if info.get("transposed") else {}
-        return kernel(shape, known=turned)
-    return {}
+        role = "depthwise_kernel" if groups > 1 and shape[-2] == 1 else "kernel"
+        return kernel(shape, role, known={"groups": groups, "inputs": shape[-2] * groups})
+    if layer == "ConvTranspose" and info.get("transposed"):
+        return kernel(shape, known={"units": shape[-2], "inputs": shape[-1]})
+    return kernel(shape)
+
+
+def _stacked(found: dict[str, Any], count: int) -> dict[str, Any]:
+    """The same of a stack of such arrays, with so many axes in front."""
+    if not count or "axes" not in found:
+        return found
+    axes = (*range(count), *(axis + count for axis in found["axes"]))
+    return {**found, "axes": axes, "stacked": count, "matrix_shape": None}
 
 
 def flax_cell(cell: str, name: str, leaf: str, path: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -133,6 +163,9 @@ def equinox_layer(layer: Any, name: str, leaf: str, shape: tuple[int, ...]) -> d
     """
     if name in ("LayerNorm", "GroupNorm", "RMSNorm", "BatchNorm"):
         return {"weight": {"role": "scale"}, "bias": {"role": "offset"}}.get(leaf, {})
+    stack = len(shape) - _equinox_rank(layer, name, leaf, shape)
+    if stack > 0:
+        return _stacked(equinox_layer(layer, name, leaf, shape[stack:]), stack)
     if name == "Embedding":
         return kernel(shape, "embedding") if leaf == "weight" else {}
     if name in ("LSTMCell", "GRUCell"):
@@ -142,13 +175,13 @@ def equinox_layer(layer: Any, name: str, leaf: str, shape: tuple[int, ...]) -> d
         roles = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel"}
         if leaf in roles:
             return torch_kernel(shape, roles[leaf], known=known, **order)
-        weight = torch_kernel(tuple(layer.weight_ih.shape), known=known)
+        weight = torch_kernel(tuple(layer.weight_ih.shape[-2:]), known=known)
         beside = {"fans": weight["fans"], "known": weight["known"]}
         return {"bias": {"role": "bias", **beside, **order}, "bias_n": {"role": "recurrent_bias", **beside}}.get(
             leaf, {}
         )
     if name == "Linear" or name.startswith("Conv"):
-        weight_shape = tuple(layer.weight.shape)
+        weight_shape = tuple(layer.weight.shape[-_equinox_rank(layer, name, "weight", shape) :])
         groups = getattr(layer, "groups", 1)
         depthwise = groups > 1 and groups == getattr(layer, "in_channels", None)
         known = {"groups": groups, "inputs": weight_shape[1] * groups if len(weight_shape) > 1 else 1}
@@ -157,3 +190,12 @@ def equinox_layer(layer: Any, name: str, leaf: str, shape: tuple[int, ...]) -> d
             leaf, {}
         )
     return {}
+
+
+def _equinox_rank(layer: Any, name: str, leaf: str, shape: tuple[int, ...]) -> int:
+    """The number of axes of one such array, where that is known; a stack of layers has more."""
+    if name.startswith("Conv") and hasattr(layer, "num_spatial_dims"):
+        return layer.num_spatial_dims + (2 if leaf == "weight" else 1)
+    if leaf.startswith("weight") and name in ("Linear", "Embedding", "LSTMCell", "GRUCell"):
+        return 2
+    return len(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import threading
 import weakref
 from collections.abc import Callable
@@ -36,8 +37,16 @@ class Framework:
     tensor: Callable[[np.ndarray], Any]
 
 
-def _leaf(variable: Any) -> str:
-    return variable.name.rpartition("/")[2].partition(":")[0]
+def _leaf(name: str | None) -> str:
+    """A variable's name in its layer; Keras counts those that it makes itself through the process."""
+    leaf = (name or "variable").rpartition("/")[2].partition(":")[0]
+    return "variable" if re.fullmatch(r"[Vv]ariable(_\d+)?", leaf) else leaf
+
+
+def _numbered(leaf: str, before: list[str]) -> str:
+    """The name again, with a number if the layer has one of that name already."""
+    count = before.count(leaf) + 1
+    return leaf if count == 1 else f"{leaf}#{count}"
 
 
 class Scan:
@@ -54,12 +63,10 @@ class Scan:
             self.layers.append(visit.path)
             if not visit.layer.built:
                 self.unbuilt.append(visit.path or visit.layer.name)
-            leaves: dict[str, int] = {}
+            leaves: list[str] = []
             for variable in framework.own(visit.layer):
-                leaf = _leaf(variable)
-                leaves[leaf] = leaves.get(leaf, 0) + 1
-                if leaves[leaf] > 1:
-                    leaf = f"{leaf}#{leaves[leaf]}"
+                leaves.append(_leaf(variable.name))
+                leaf = _numbered(leaves[-1], leaves[:-1])
                 parameter = parameter_of(visit, leaf, variable.shape, variable.dtype)
                 position = seen.setdefault(id(variable), len(self.parameters))
                 if position < len(self.parameters):
@@ -73,7 +80,7 @@ class Scan:
     def found(self) -> Found:
         """The description for a plan."""
         layers = tuple(f"{path}." for path in self.layers if path)
-        notes = (f"{len(self.unbuilt)} layers are not built yet",) if self.unbuilt and not self.root.built else ()
+        notes = (f"{len(self.unbuilt)} layers are not built yet",) if self.unbuilt else ()
         return Found(tuple(self.parameters), self.root.name, layers=layers, notes=notes)
 
 
@@ -108,7 +115,7 @@ def initialize(
         )
     scan = Scan(model, framework)
     plan = recipe.plan_of(scan.found(), names=names)
-    waiting = not model.built
+    waiting = bool(scan.unbuilt)
     plan, passed = _chosen(plan, only, skip, waiting)
     plan.check(unmatched)
     execution = Execution(plan, progress)
@@ -117,7 +124,7 @@ def initialize(
         framework.assign(scan.variables[entry.path], drawn(entry))
     if waiting:
         _Waiting(framework, model, recipe, only, skip, names, unmatched)
-    return replace(execution.report(), waiting=tuple(scan.unbuilt) if waiting else ())
+    return replace(execution.report(), waiting=tuple(scan.unbuilt))
 
 
 def _chosen(plan: Plan, only: Any, skip: Any, waiting: bool) -> tuple[Plan, dict[str, str]]:
@@ -167,16 +174,18 @@ class _Waiting:
             waiting = list(cls._models.items())
         for model, each in waiting:
             layers = list(visits(model))
-            for visit in layers:
-                if visit.layer is layer:
-                    return each._initializer(model, visit, leaf, shape, dtype)
+            places = [visit for visit in layers if visit.layer is layer]
+            if places:
+                return each._initializer(model, places, leaf, shape, dtype)
             if all(visit.layer.built for visit in layers):  # it waits for nothing any more
                 with cls._lock:
                     cls._models.pop(model, None)
         return None
 
-    def _initializer(self, model: Any, visit: Visit, leaf: str, shape: Any, dtype: Any) -> Any:
-        parameter = parameter_of(visit, leaf, shape, dtype)
+    def _initializer(self, model: Any, places: list[Visit], leaf: str, shape: Any, dtype: Any) -> Any:
+        leaf = _numbered(leaf, [_leaf(variable.name) for variable in self.framework.own(places[0].layer)])
+        parameter, *others = (parameter_of(visit, leaf, shape, dtype) for visit in places)
+        parameter = replace(parameter, tied=tuple(each.path for each in others))
         layers = tuple(f"{each.path}." for each in visits(model) if each.path)
         found = Found((parameter,), model.name, layers=layers)
         plan, _ = _chosen(self.recipe.plan_of(found, names=self.names), self.only, self.skip, waiting=True)
@@ -208,10 +217,10 @@ def _watch(layer_class: Any) -> None:
         if arguments is not None:
             dtype = arguments.get("dtype") or getattr(self, "variable_dtype", None)
             shape = arguments.get("shape")
-            initializer = _Waiting.initializer_for(self, arguments["name"], () if shape is None else shape, dtype)
+            leaf = _leaf(arguments.get("name"))
+            initializer = _Waiting.initializer_for(self, leaf, () if shape is None else shape, dtype)
             if initializer is not None:
-                arguments["initializer"] = initializer
-                return theirs(self, **arguments)
+                return theirs(self, **{**arguments, "initializer": initializer})
         return theirs(self, *args, **kwargs)
 
     add_weight.__doc__, add_weight.__wrapped__ = theirs.__doc__, theirs  # pyright: ignore[reportFunctionMemberAccess]
@@ -219,20 +228,14 @@ def _watch(layer_class: Any) -> None:
 
 
 def _normalized(signature: inspect.Signature, layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
-    """The arguments by name; None where they are not known by name, or there is no name to draw under."""
+    """The arguments by name; None where Keras will refuse them."""
     try:
         bound = dict(signature.bind(layer, *args, **kwargs).arguments)
     except TypeError:
         return None
     bound.pop("self", None)
     rest, more = bound.pop("args", ()), bound.pop("kwargs", {})
-    if (
-        isinstance(rest, tuple) and len(rest) == 2
-    ):  # Keras 3 takes shape and initializer by position, and Keras 2's order
-        if isinstance(rest[0], str):
-            return None
-        bound |= dict(zip(("shape", "initializer"), rest, strict=True))
-    elif len(rest) == 1:
-        bound["shape"] = rest[0]
-    bound |= more
-    return bound if isinstance(bound.get("name"), str) else None
+    by_position = dict(zip(("shape", "initializer", "dtype"), rest, strict=False))  # as Keras 3 takes them
+    if len(rest) > 3 or isinstance(by_position.get("shape"), str) or by_position.keys() & bound.keys():
+        return None
+    return {**bound, **more, **by_position}

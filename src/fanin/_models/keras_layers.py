@@ -84,7 +84,7 @@ def _own(layer: Any) -> str:
 
 
 def _embedding(layer: Any, leaf: str, shape: tuple[int, ...]) -> dict[str, Any] | None:
-    return kernel(shape, "embedding") if leaf in ("embeddings", "position_embeddings") else None
+    return kernel(shape, "embedding") if leaf in ("embeddings", "position_embeddings", "reverse_embeddings") else None
 
 
 def _recurrent(layer: Any, leaf: str, shape: tuple[int, ...]) -> dict[str, Any] | None:
@@ -197,7 +197,7 @@ def visits(root: Any) -> Iterator[Visit]:
         if id(visit.layer) in above:
             return
         children = list(visit.layer._flatten_layers(include_self=False, recursive=False))
-        names = _own_names(children, remade=type(visit.layer).__name__ == "Bidirectional")
+        names = _own_names(children)
         used: dict[str, int] = {}
         for child, name in zip(children, names, strict=True):
             path = child.name
@@ -211,14 +211,13 @@ def visits(root: Any) -> Iterator[Visit]:
     yield from walk(Visit(root, "", "", ()), frozenset())
 
 
-def _own_names(layers: Sequence[Any], *, remade: bool) -> list[str]:
+def _own_names(layers: Sequence[Any]) -> list[str]:
     """Names in which the numbers of names that Keras made are counted anew.
 
-    Keras counts them through the process: a second model of the same code has other names. Names that look like Keras's
-    (the class's, and a number) are taken for that, unless they are known to have been given. Layers that a wrapper has
-    made again from configurations were given names, too, but not by a person.
+    Keras counts them through the process: a second model of the same code has other names. A name that looks like
+    Keras's (the class's, and a number) is taken for one, for nobody can tell.
     """
-    given = {layer.name for layer in layers if not _is_automatic(layer, remade)}
+    given = {layer.name for layer in layers if not _is_automatic(layer)}
     names, used = [], set(given)
     for layer in layers:
         name = layer.name
@@ -238,10 +237,7 @@ def _stem(layer: Any) -> str:
     return re.sub(r"_\d+$", "", layer.name)
 
 
-def _is_automatic(layer: Any, remade: bool) -> bool:
-    known = getattr(getattr(layer, "_auto_config", None), "config", {})
-    if known.get("name") and not remade:
-        return False
+def _is_automatic(layer: Any) -> bool:
     snake = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", type(layer).__name__))
     snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", snake).lower()
     # Bidirectional puts a word before the names of its two layers.

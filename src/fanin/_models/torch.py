@@ -421,7 +421,8 @@ def _given_buffer(path: str, value: Any, tensor: torch.Tensor) -> torch.Tensor:
 
 def _made_again(visit: _Visit, scan: _Scan) -> dict[str, tuple[torch.Tensor, str]]:
     """The buffers of a module, by its own code: a method for them, its model's, or its constructor."""
-    module, model = visit.module, scan.inner
+    module = visit.module
+    model: Any = scan.inner
     wanted = {leaf: tensor for each, leaf, tensor in scan.buffers if each.module is module and tensor.is_meta}
     attempts = [(f"by {name}()", getattr(module, name, None)) for name in _BUFFER_METHODS]
     if hasattr(model, "_init_weights") and hasattr(model, "config"):  # as Hugging Face's models have it
@@ -441,16 +442,16 @@ def _shielded(module: nn.Module) -> Iterator[None]:
     try:
         for each, parameters, buffers in kept:
             for leaf, tensor in parameters.items():
-                each._parameters[leaf] = (
-                    None if tensor is None else nn.Parameter(tensor.to("meta"), tensor.requires_grad)
-                )
+                abstract = None if tensor is None else nn.Parameter(tensor.to("meta"), tensor.requires_grad)
+                each._parameters[leaf] = abstract
             for leaf, tensor in buffers.items():
                 each._buffers[leaf] = None if tensor is None else tensor.clone()
         with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
             yield
     finally:
         for each, parameters, buffers in kept:
-            for own, before in ((each._parameters, parameters), (each._buffers, buffers)):
+            pairs: list[tuple[Any, Any]] = [(each._parameters, parameters), (each._buffers, buffers)]
+            for own, before in pairs:
                 own.clear()
                 own.update(before)
 
