@@ -488,8 +488,9 @@ def shared_layers_of_unbuilt(kit: Kit) -> None:
 
 @case()
 def statistics_of_unbuilt(kit: Kit) -> None:
-    """Weights that are not trained have their usual start, or what a rule says."""
-    for recipe, start in ((preset(), 0), (normal(), None)):
+    """Weights that are not trained have their usual start, or what a rule of their role says."""
+    rules = [{"role": "mean", "initializer": "random_normal"}, {"path": "*", "initializer": "random_normal"}]
+    for recipe, start in ((preset(), 0), (normal(), 0), (fanin.Recipe(rules, seed=SEED), None)):
         layer = kit.L.BatchNormalization(name="bn", moving_mean_initializer="ones")
         model = kit.sequential(layer)
         kit.initialize(model, recipe)
