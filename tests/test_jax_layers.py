@@ -112,7 +112,7 @@ NNX: dict[str, Callable[[Any], Any]] = {
 GATES = {"OptimizedLSTMCell": 4, "GRUCell": 3}
 
 
-# The units that are summed over, where flax counts batch axes as inputs, or all but the last axis of an Einsum's kernel.
+# The units that are summed over, where flax counts batch axes as inputs, too, or most axes of an Einsum's kernel.
 SUMMED = {
     "DenseGeneral with a batch": 96,
     "DenseGeneral with two": 70,

@@ -25,7 +25,7 @@ _FUSED_CELLS = {
 
 
 def _gate_layers(letters: str, gates: tuple[str, ...]) -> dict[str, tuple[bool, str]]:
-    """For cells whose gates are layers of their own: whether each is the input's or the hidden state's, and its gate."""
+    """For cells whose gates are layers of their own: whether each is the input's (or the state's), and its gate."""
     return {f"{side}{each}": (side == "i", gate) for side in "ih" for each, gate in zip(letters, gates, strict=True)}
 
 
