@@ -14,8 +14,8 @@ from fanin import _dtypes
 from fanin._arrays import allocate
 from fanin._models import no_model, role_of_name
 from fanin._models.jax_layers import LAYERS, cell_of_names, equinox_layer, flax_cell, flax_layer
-from fanin._models.report import Execution, Report
-from fanin._parameters import Parameter, selector, stripped
+from fanin._models.report import Execution, Report, chosen
+from fanin._parameters import Parameter, stripped
 from fanin._tensors import to_jax, to_sharded_jax
 from fanin.plans import Entry, Found, PlanError
 
@@ -366,16 +366,7 @@ def initialize(
     """What `fanin.jax.initialize` does."""
     held = tree_of(tree, layers)
     plan = recipe.plan_of(held.found(), names=names)
-    paths = [entry.path for entry in plan.entries]
-    wanted = (lambda _: True) if only is None else selector("only", only, paths)
-    unwanted = (lambda _: False) if skip is None else selector("skip", skip, paths)
-    passed = {}
-    for entry in plan.entries:
-        if not wanted(entry.parameter):
-            passed[entry.path] = "not among `only`"
-        elif unwanted(entry.parameter):
-            passed[entry.path] = "among `skip`"
-    plan = plan.chosen(lambda parameter: parameter.path not in passed)
+    plan, passed = chosen(plan, only, skip)
     plan.check(unmatched)
     given = _shardings(tree, held, shardings)
     _refuse_abstract(held, plan, passed)

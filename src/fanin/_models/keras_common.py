@@ -15,9 +15,9 @@ import numpy as np
 from fanin import _dtypes
 from fanin._arrays import allocate
 from fanin._models.keras_layers import Visit, described, visits
-from fanin._models.report import Execution, Report
-from fanin._parameters import Parameter, kinds_of, selector
-from fanin.plans import Entry, Found, Plan
+from fanin._models.report import Execution, Report, chosen
+from fanin._parameters import Parameter, kinds_of
+from fanin.plans import Entry, Found
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def initialize(
     scan = Scan(model, framework)
     plan = recipe.plan_of(scan.found(), names=names)
     waiting = bool(scan.unbuilt)
-    plan, passed = _chosen(plan, only, skip, waiting)
+    plan, passed = chosen(plan, only, skip, complete=not waiting)
     plan.check(unmatched)
     execution = Execution(plan, progress)
     execution.kept.update(passed)
@@ -125,20 +125,6 @@ def initialize(
     if waiting:
         _Waiting(framework, model, recipe, only, skip, names, unmatched)
     return replace(execution.report(), waiting=tuple(scan.unbuilt))
-
-
-def _chosen(plan: Plan, only: Any, skip: Any, waiting: bool) -> tuple[Plan, dict[str, str]]:
-    paths = [path for entry in plan.entries for path in (entry.path, *entry.parameter.tied)]
-    # What a pattern is for may not be there yet.
-    wanted = (lambda _: True) if only is None else selector("only", only, None if waiting else paths)
-    unwanted = (lambda _: False) if skip is None else selector("skip", skip, None if waiting else paths)
-    passed = {}
-    for entry in plan.entries:
-        if not wanted(entry.parameter):
-            passed[entry.path] = "not among `only`"
-        elif unwanted(entry.parameter):
-            passed[entry.path] = "among `skip`"
-    return plan.chosen(lambda parameter: parameter.path not in passed), passed
 
 
 def drawn(entry: Entry) -> np.ndarray:
@@ -188,7 +174,7 @@ class _Waiting:
         parameter = replace(parameter, tied=tuple(each.path for each in others))
         layers = tuple(f"{each.path}." for each in visits(model) if each.path)
         found = Found((parameter,), model.name, layers=layers)
-        plan, _ = _chosen(self.recipe.plan_of(found, names=self.names), self.only, self.skip, waiting=True)
+        plan, _ = chosen(self.recipe.plan_of(found, names=self.names), self.only, self.skip, complete=False)
         plan.check(self.unmatched)
         if not plan.entries or not plan.entries[0].draws:
             return None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from fanin._parameters import selector
 from fanin._words import readable
 from fanin.plans import Entry, Plan
 
@@ -49,6 +50,32 @@ class Report:
         lines += [f"kept: {path} ({reason})" for path, reason in self.kept.items()]
         lines += [f"restored: {path} ({how})" for path, how in self.buffers.items()]
         return "\n".join(lines + [f"when it is built: {layer}" for layer in self.waiting])
+
+
+def chosen(
+    plan: Plan, only: Any, skip: Any, *, there: Collection[str] = (), complete: bool = True
+) -> tuple[Plan, dict[str, str]]:
+    """The plan of what was asked for, and why the rest was not, by path.
+
+    Args:
+        plan: the plan of all.
+        only: globs of the paths that are wanted, or None for all.
+        skip: globs of those that are not.
+        there: paths of what has its values already.
+        complete: whether the plan has all that there will be, so that a pattern must match something in it.
+    """
+    paths = [path for entry in plan.entries for path in (entry.path, *entry.parameter.tied)] if complete else None
+    wanted = (lambda _: True) if only is None else selector("only", only, paths)
+    unwanted = (lambda _: False) if skip is None else selector("skip", skip, paths)
+    passed = {}
+    for entry in plan.entries:
+        if not wanted(entry.parameter):
+            passed[entry.path] = "not among `only`"
+        elif unwanted(entry.parameter):
+            passed[entry.path] = "among `skip`"
+        elif entry.path in there:
+            passed[entry.path] = "not missing"
+    return plan.chosen(lambda parameter: parameter.path not in passed), passed
 
 
 class Execution:

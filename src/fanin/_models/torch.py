@@ -17,9 +17,9 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from fanin import _dtypes, _foreign
 from fanin._arrays import allocate, overlaps_itself
-from fanin._models.report import Execution, Report
+from fanin._models.report import Execution, Report, chosen
 from fanin._models.torch_layers import described
-from fanin._parameters import WRAPPERS, Parameter, glob, kinds_of, selector, stripped
+from fanin._parameters import WRAPPERS, Parameter, glob, kinds_of, stripped
 from fanin._tensors import to_torch
 from fanin.plans import Entry, Found, Plan, PlanError
 
@@ -236,8 +236,7 @@ def initialize(
     scan = _Scan(module)
     plan = recipe.plan_of(scan.found(), names=names)
     held = {each.parameter.path: each for each in scan.all()}
-    chosen, passed = _chosen(plan, held, only, skip, only_missing)
-    plan = plan.chosen(lambda parameter: parameter.path in chosen)
+    plan, passed = chosen(plan, only, skip, there=_there(only_missing, held))
     plan.check(unmatched)
     _check_memory(plan, held)
     everything = only is None and skip is None and only_missing is None
@@ -263,27 +262,6 @@ def _checked_device(device: Any) -> torch.device:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"`device` must be a device with memory. Received: device={device!r} ({reason}).") from None
     return found
-
-
-def _chosen(
-    plan: Plan, held: Mapping[str, _Held], only: Any, skip: Any, only_missing: Any
-) -> tuple[set[str], dict[str, str]]:
-    """The paths that were asked for, and why the others were not."""
-    paths = [path for entry in plan.entries for path in (entry.path, *entry.parameter.tied)]
-    wanted = (lambda _: True) if only is None else selector("only", only, paths)
-    unwanted = (lambda _: False) if skip is None else selector("skip", skip, paths)
-    there = _there(only_missing, held)
-    chosen, passed = set(), {}
-    for entry in plan.entries:
-        if not wanted(entry.parameter):
-            passed[entry.path] = "not among `only`"
-        elif unwanted(entry.parameter):
-            passed[entry.path] = "among `skip`"
-        elif entry.path in there:
-            passed[entry.path] = "not missing"
-        else:
-            chosen.add(entry.path)
-    return chosen, passed
 
 
 def _there(only_missing: Any, held: Mapping[str, _Held]) -> set[str]:
