@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -544,8 +546,25 @@ def test_progress(capfd: pytest.CaptureFixture[str]) -> None:
     initialize(two_layers(), ALL, progress=False)
     assert capfd.readouterr() == ("", "")
     initialize(two_layers(), ALL, progress=True)
-    out, _ = capfd.readouterr()
-    assert out == ""
+    assert capfd.readouterr().out == ""
+
+
+def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long work shows itself on a terminal, unless it is told not to."""
+    pytest.importorskip("rich")
+    monkeypatch.setattr("fanin._models.report._LONG", 0)
+    monkeypatch.setenv("TERM", "xterm")
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown = []
+    for progress in (None, False):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        initialize(two_layers(), ALL, progress=progress)
+        shown.append("initialize" in getattr(sys.stderr, "getvalue", str)())
+    assert shown == [True, False]
 
 
 # What is refused
