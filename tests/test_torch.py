@@ -396,7 +396,7 @@ SEEDED = [name for name, (_, arguments) in FUNCTIONS.items() if 5 in arguments]
 
 def test_every_function_is_here() -> None:
     """Each class has its function, and the module has no other names."""
-    assert {"fill_", *FUNCTIONS} == set(ours.__all__)
+    assert {"fill_", "initialize", *FUNCTIONS} == set(ours.__all__)
     assert {cls for cls, _ in FUNCTIONS.values()} == set(fanin.initializers.CLASSES)
 
 
