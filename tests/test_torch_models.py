@@ -274,6 +274,7 @@ def test_wrappers(wrapper: str) -> None:
     wrapped = WRAPPERS[wrapper](copy.deepcopy(plain))
     initialize(plain, ALL)
     report = initialize(wrapped, ALL)
+    assert report.plan.found.model == "Sequential"
     paths = [entry.path for entry in report.plan.entries]
     assert [path for path in paths if "averaged" not in path] == ["0.weight", "0.bias", "1.weight", "1.bias"]
     ours = [value for name, value in raw(wrapped).items() if name != "n_averaged"]

@@ -62,7 +62,7 @@ class _Scan:
         for visit in _visits(root):
             self._add(visit)
         self._tie_equal_memory()
-        self.inner = next((visit.module for visit in _visits(root) if not visit.path), root)
+        self.inner = [visit.module for visit in _visits(root) if not visit.path][-1]  # what wrappers are around
 
     def _add(self, visit: _Visit) -> None:
         module = visit.module
