@@ -108,10 +108,6 @@ NNX: dict[str, Callable[[Any], Any]] = {
     "WeightNorm": lambda r: nnx.WeightNorm(nnx.Linear(96, 64, rngs=r), rngs=r),
     "PReLU": lambda r: nnx.PReLU(),
 }
-# nnx draws one orthogonal matrix for all gates, linen one for each, as the preset does: its variance is so much higher.
-GATES = {"OptimizedLSTMCell": 4, "GRUCell": 3}
-
-
 # The units that are summed over, where flax counts batch axes as inputs, too, or most axes of an Einsum's kernel.
 SUMMED = {
     "DenseGeneral with a batch": 96,
@@ -122,7 +118,7 @@ SUMMED = {
 }
 
 
-def assert_defaults(plan: fanin.plans.Plan, own: dict[str, np.ndarray], gates: int = 1, summed: int = 0) -> None:
+def assert_defaults(plan: fanin.plans.Plan, own: dict[str, np.ndarray], summed: int = 0) -> None:
     """Every array of flax's own could be one of the plan's: constants are equal, and deviations within their errors."""
     assert (plan.problems, plan.unmatched) == ((), ())
     assert {entry.path for entry in plan.entries} == set(own)
@@ -136,7 +132,7 @@ def assert_defaults(plan: fanin.plans.Plan, own: dict[str, np.ndarray], gates: i
             (deviation,) = {fanin.LecunNormal().distribution((summed, 2)).stddev}
             assert (entry.parameter.known["fan_in"], entry.stddev) == (summed, deviation)
             continue
-        variance = entry.stddev**2 / (gates if entry.parameter.role == "recurrent_kernel" else 1)
+        variance = entry.stddev**2
         kurtosis = entry.draws[0].distribution.kurtosis or 3
         error = np.sqrt((kurtosis - 1) / values.size) * variance
         assert values.size > 300
@@ -167,7 +163,7 @@ def test_defaults_of_nnx(name: str) -> None:
     module = Holder(NNX[name](nnx.Rngs(5)))
     own = {path: value for path, value in flat(module).items() if value.dtype.kind == "f" and "scales" not in path}
     abstract = nnx.eval_shape(lambda: Holder(NNX[name](nnx.Rngs(5))))
-    assert_defaults(FLAX.plan(abstract), own, GATES.get(name, 1), SUMMED.get(name, 0))
+    assert_defaults(FLAX.plan(abstract), own, SUMMED.get(name, 0))
     made, _ = initialize(abstract, FLAX)
     again, report = initialize(module, FLAX)
     assert same({path: flat(made)[path] for path in own}, {path: flat(again)[path] for path in own})
@@ -388,18 +384,17 @@ def test_gates(kind: str, order: list[int]) -> None:
             assert same(np.ascontiguousarray(values[number]), expected), (where, number)
 
 
-def test_a_matrix_a_gate() -> None:
-    """The preset's orthogonal matrices: one for each gate, whether these are apart or not."""
+def test_orthogonal_gates() -> None:
+    """linen's gates have a matrix each, nnx's fused ones have one together, as each has it."""
     gates = ("input", "forget", "cell", "output")
-    matrices = [drawn(fanin.Orthogonal, f"cell.recurrent_kernel[{gate}]", (UNITS, UNITS)) for gate in gates]
     variables, layers = layers_of(nn.RNN(nn.LSTMCell(UNITS)), jnp.ones((2, 3, 6)))
     apart = flat(initialize(variables, FLAX, layers=layers)[0])
+    for letter, gate in zip("ifgo", gates, strict=True):
+        expected = drawn(fanin.Orthogonal, f"cell.recurrent_kernel[{gate}]", (UNITS, UNITS))
+        assert same(apart[f"cell.h{letter}.kernel"], expected)
     fused = nnx.eval_shape(lambda: Holder(nnx.OptimizedLSTMCell(6, UNITS, rngs=nnx.Rngs(0))))
-    names = {"layer.dense_h.kernel": "cell.recurrent_kernel", "layer.dense_h.kernel[*]": "cell.recurrent_kernel[*]"}
-    whole = flat(initialize(fused, FLAX, names=names)[0])["layer.dense_h.kernel"]
-    for letter, matrix, block in zip("ifgo", matrices, np.split(whole, 4, -1), strict=True):
-        assert same(apart[f"cell.h{letter}.kernel"], matrix)
-        assert same(np.ascontiguousarray(block), matrix)
+    whole = flat(initialize(fused, FLAX)[0])["layer.dense_h.kernel"]
+    assert same(whole, drawn(fanin.Orthogonal, "layer.dense_h.kernel", (UNITS, 4 * UNITS)))
 
 
 def test_forget_gates() -> None:

@@ -215,9 +215,10 @@ def test_names_alone_do_not_say_what_a_kernel_is() -> None:
     with pytest.raises(PlanError) as caught:
         initialize(variables, FLAX)
     assert str(caught.value) == (
-        "The recipe does not fit a tree; nothing has been written.\n  layers_0.kernel, by rule 3 (line 22) “kernels”: "
+        "The recipe does not fit a tree; nothing has been written.\n  layers_0.kernel, by rule 4 (line 28) “kernels”: "
         "LecunNormal needs the fans of a parameter of no known layer, which nobody knows. Write `fan_in = …` into "
-        'rule 3 (line 22) “kernels”, or, if it is a kernel, `layout = "torch"` or `layout = "keras"`.'
+        'rule 4 (line 28) “kernels”, or, if it is a kernel, `layout = "torch"` or `layout = "keras"`, '
+        "with `stacked = 1` if its first axis is a stack of kernels."
     )
     kernel = flat(initialize(variables, FLAX, layers=layers)[0])["layers_0.kernel"]
     assert same(kernel, drawn(fanin.LecunNormal, "layers_0.kernel", (3, 8, 8)))
@@ -563,3 +564,37 @@ def test_in_a_process_of_its_own(group: str) -> None:
         [sys.executable, jax_models_kit.__file__, group], capture_output=True, text=True, env=environment
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_stacks_along_other_axes() -> None:
+    """`scan` and `vmap` may put the layers of a stack anywhere; a kernel has the fans of one of them."""
+
+    class Block(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any, _: Any) -> Any:
+            return nn.Dense(64)(x), None
+
+    class Stack(nn.Module):
+        axis: int
+
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            axes: Any = {"params": self.axis}
+            split: Any = {"params": True}
+            return nn.scan(Block, variable_axes=axes, split_rngs=split, length=4)()(x, None)[0]
+
+    for axis in (0, 1):
+        variables, layers = layers_of(Stack(axis), jnp.ones((2, 64)))
+        (entry,) = [each for each in FLAX.plan(variables, layers=layers).entries if each.path.endswith("kernel")]
+        known = entry.parameter.known
+        assert (entry.stddev, known["n_layers"]) == (fanin.LecunNormal().distribution((64, 64)).stddev, 4)
+        abstract = nnx.eval_shape(
+            lambda axis=axis: nnx.vmap(
+                lambda rngs: nnx.Linear(64, 64, use_bias=False, rngs=rngs), in_axes=0, out_axes=axis
+            )(nnx.Rngs(0).fork(split=4))
+        )
+        (entry,) = FLAX.plan(abstract).entries
+        assert entry.stddev == fanin.LecunNormal().distribution((64, 64)).stddev
+    rules = [{"path": "*", "initializer": "orthogonal"}]
+    (problem,) = fanin.Recipe(rules).plan(abstract).problems
+    assert "Orthogonal makes one matrix, and this is a stack of kernels of several layers" in problem

@@ -417,6 +417,9 @@ def test_roles_of_names(role: str) -> None:
     assert planned([NORMAL], {"path": "a.bias", "shape": [2], "role": "scale"}).entries[0].parameter.role == "scale"
 
 
+STACK = "with `stacked = 1` if its first axis is a stack of kernels."
+
+
 def test_everything_that_stands_in_the_way() -> None:
     """One error has all problems and all parameters without a rule, and says what to do."""
     odd = {"path": "odd.w", "shape": [2, 2], "layer": "Odd"}
@@ -436,7 +439,7 @@ def test_everything_that_stands_in_the_way() -> None:
     plan = planned(
         rules, odd, "q", {**cut, "shape": [6]}, "avg", "flat", "thirds", *rest, *other, {**cut, "path": "turned"}
     )
-    layout = 'or, if it is a kernel, `layout = "torch"` or `layout = "keras"`.'
+    layout = 'or, if it is a kernel, `layout = "torch"` or `layout = "keras"`, ' + STACK
     problems = (
         "odd.w, by rule 1: HeNormal needs the fans of a parameter of a layer of type Odd, which nobody knows. "
         f"Write `fan_in = …` into rule 1, {layout}",

@@ -25,7 +25,7 @@ ZEROS = ALL + 'initializer = "zeros"\n'
 NORMAL = ALL + 'initializer = "random_normal"\n'
 SCALING = ALL + 'initializer = "variance_scaling"\ndistribution = "uniform"\n'
 CONSTANTS = ZEROS + "[constants]\na = 1\n"
-KEYS = "path, regex, layer, within, role, rank, block, name, initializer, layout, fan_in, fan_out, blocks"
+KEYS = "path, regex, layer, within, role, rank, trainable, block, name, initializer, layout, stacked, fan_in, fan_out, blocks"
 ROLES = (
     "kernel, recurrent_kernel, depthwise_kernel, bias, recurrent_bias, embedding, scale, offset, mean, variance, "
     "count, other"
@@ -114,7 +114,7 @@ MISTAKES = {
     "no condition": (
         '[[rules]]\nname = "n"\ninitializer = "zeros"\n',
         '1, rule 1 ("n")',
-        'A rule needs a condition: path, regex, layer, within, role, rank, block. For all parameters write path = "*".',
+        'A rule needs a condition: path, regex, layer, … write path = "*".',
     ),
     "second rule": (
         ZEROS + '\n# b\n[[rules]]\nname = "output"\nrole = "bais"\ninitializer = "zeros"\n',

@@ -289,13 +289,17 @@ def test_a_module_named_module() -> None:
 
 
 def test_parametrizations() -> None:
-    """What a parametrization computes a weight from is drawn as the weight."""
-    plain, normed = nn.Linear(3, 4), torch.nn.utils.parametrizations.spectral_norm(nn.Linear(3, 4))
-    initialize(plain, ALL)
-    report = initialize(normed, ALL)
-    assert sorted(entry.path for entry in report.plan.entries) == ["bias", "weight"]
-    assert {entry.parameter.layer for entry in report.plan.entries} == {"Linear"}
-    assert torch.equal(normed.parametrizations.weight.original, plain.weight)
+    """What a weight is computed from is refused, for the computation may have a state."""
+    module = torch.nn.utils.parametrizations.spectral_norm(nn.Linear(3, 4))
+    before = raw(module)
+    with pytest.raises(PlanError, match="It belongs to a parametrization"):
+        initialize(module, ALL)
+    assert raw(module) == before
+    torch.nn.utils.parametrize.remove_parametrizations(module, "weight")
+    plain = nn.Linear(3, 4)
+    for each in (module, plain):
+        initialize(each, ALL)
+    assert torch.equal(module.weight, plain.weight)
 
 
 def test_layers_are_known_by_what_they_are_derived_from() -> None:
@@ -329,6 +333,40 @@ class Forgetful(Rotary):
     def __init__(self, width: int) -> None:
         super().__init__(width)
         self.width = width // 2
+
+
+class Defaulted(nn.Module):
+    """It does not remember what it was told, and has a default for it."""
+
+    def __init__(self, base: float = 10.0) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.full((4,), base), persistent=False)
+
+
+class Private(Defaulted):
+    """It remembers, under another name."""
+
+    def __init__(self, base: float) -> None:
+        super().__init__(base)
+        self._base = base
+
+
+class Random(nn.Module):
+    """A table from a generator."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.register_buffer("table", torch.randn(width))
+
+
+class Several(nn.Module):
+    """Arguments without names."""
+
+    def __init__(self, *lengths: int) -> None:
+        super().__init__()
+        self.lengths = lengths
+        self.register_buffer("table", torch.zeros(4) + sum(lengths))
 
 
 class Methodical(nn.Module):
@@ -423,6 +461,45 @@ def test_running_statistics_of_the_meta_device() -> None:
     module = on_meta(lambda: nn.BatchNorm1d(3))
     initialize(module, PRESETS["torch"])
     assert [tensor.tolist() for tensor in module.buffers()] == [[0, 0, 0], [1, 1, 1], 0]
+
+
+LOST: list[Callable[[], Any]] = [
+    lambda: Forgetful(8),
+    lambda: Defaulted(500.0),
+    lambda: Private(3.0),
+    lambda: Random(4),
+    lambda: Several(1, 2),
+]
+
+
+@pytest.mark.parametrize("make", LOST)
+def test_buffers_that_nobody_can_make(make: Callable[[], Any]) -> None:
+    """Where an argument was forgotten, or a generator was used, nothing is guessed."""
+    module = on_meta(lambda: nn.Sequential(nn.Linear(2, 2), make()))
+    with pytest.raises(PlanError, match="could not be made again"):
+        initialize(module, ALL)
+    assert module[0].weight.is_meta
+    report = initialize(module, ALL, only="0.*")
+    assert report.kept["1.table"] == "a buffer that has no values, and could not be made again"
+
+
+def test_shared_buffers() -> None:
+    """A buffer of two modules stays one; what is given is copied."""
+
+    def make() -> Any:
+        module = nn.Sequential(Rotary(8), Rotary(8), nn.Linear(2, 2))
+        module[1].table = module[0].table
+        return module
+
+    for options in ({}, {"buffers": {"*.table": torch.ones(4)}}):
+        module = on_meta(make)
+        initialize(module, ALL, **options)
+        assert module[0].table is module[1].table
+    given = torch.ones(4)
+    module = on_meta(lambda: nn.Sequential(Rotary(8), Rotary(8)))
+    initialize(nn.Sequential(module, nn.Linear(2, 2)), ALL, buffers={"*.table": given})
+    module[0].table.add_(1)
+    assert module[1].table.tolist() == given.tolist() == [1, 1, 1, 1]
 
 
 def test_buffers_that_are_lost() -> None:
@@ -603,7 +680,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], Any, dict[str, Any], type[Exception]
     "inference": (inference, ALL, {}, PlanError, "weight: The tensor must be writable."),
     "sparse": (lambda: nn.ParameterDict({"w": nn.Parameter(torch.eye(3).to_sparse())}), ALL, {}, PlanError, "w: The tensor must be dense memory"),
     "integers": (Odd, ALL, {"only": "steps"}, PlanError, "steps, by rule 1: Expected floating point type, got int32."),
-    "unknown fans": (Odd, GLOROT, {"only": "scale"}, PlanError, "scale, by rule 1 “all”: GlorotUniform needs the fans of a parameter of a layer of type Odd, which nobody knows. Write `fan_in = …` and `fan_out = …` into rule 1 “all”, or, if it is a kernel, `layout = \"torch\"` or `layout = \"keras\"`."),
+    "unknown fans": (Odd, GLOROT, {"only": "scale"}, PlanError, "scale, by rule 1 “all”: GlorotUniform needs the fans of a parameter of a layer of type Odd, which nobody knows. Write `fan_in = …` and `fan_out = …` into rule 1 “all”, or, if it is a kernel, `layout = \"torch\"` or `layout = \"keras\"`, with `stacked = 1` if its first axis is a stack of kernels."),
     "unmatched": (Odd, fanin.Recipe.preset("torch"), {}, PlanError, "No rule matches 2 of 2 parameters:\n    scale 2×3, Odd\n    steps 2, Odd\n    Add rules for them"),
     "only": (two_layers, ALL, {"only": "0.wieght"}, ValueError, "`only` must match parameters of the model. Received: '0.wieght', which matches none. Did you mean '0.weight'?"),
     "skip": (two_layers, ALL, {"skip": 3}, TypeError, "`skip` must be a glob of paths, or several. Received: skip=3."),
@@ -650,19 +727,88 @@ def test_what_a_rule_says_of_an_unknown_layer() -> None:
         assert (drawn.fan_in, drawn.fan_out) == fans
 
 
+class MyRMSNorm(nn.Module):
+    """A norm of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Any) -> Any:
+        """The scale is the weight."""
+        return x * self.weight
+
+
+class ShiftedRMSNorm(MyRMSNorm):
+    """One that scales by one more than its weight."""
+
+    def forward(self, x: Any) -> Any:
+        """As Gemma's."""
+        return x * (1.0 + self.weight.float())
+
+
 def test_norms_of_ones_own() -> None:
-    """A norm is known by its class's name, but those that scale by one more than their weight are not."""
-
-    class MyRMSNorm(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.zeros(3))
-
-    class GemmaRMSNorm(MyRMSNorm):
-        pass
-
-    roles = [PRESETS["torch"].plan(cls()).entries[0].parameter.role for cls in (MyRMSNorm, GemmaRMSNorm)]
+    """A norm is known by its class's name; one that adds one to its weight, by its code."""
+    roles = [PRESETS["torch"].plan(cls()).entries[0].parameter.role for cls in (MyRMSNorm, ShiftedRMSNorm)]
     assert roles == ["scale", "other"]
+
+
+def test_frozen_parameters() -> None:
+    """They are drawn like others, the plan says so, and a rule can keep them."""
+    module = two_layers()
+    module[0].requires_grad_(False)
+    assert "frozen, and drawn all the same: 0.weight, 0.bias" in str(ALL.plan(module))
+    recipe = fanin.Recipe([{"trainable": False, "initializer": "keep"}, {"path": "*", "initializer": "random_normal"}])
+    before = raw(module)
+    report = initialize(module, recipe)
+    assert set(report.kept) == {"0.weight", "0.bias"}
+    assert {path for path, value in raw(module).items() if value == before[path]} == {"0.weight", "0.bias"}
+    assert "frozen" not in str(recipe.plan(module))
+
+
+def test_stacks_of_kernels() -> None:
+    """Kernels of experts in one parameter: a layout of the others' axes, and their fans."""
+    module = nn.Module()
+    module.experts = nn.Parameter(torch.zeros(4, 64, 16))
+    for layout, fans in (("torch", (16, 64)), ("keras", (64, 16))):
+        rule = {"path": "experts", "initializer": "he_normal", "layout": layout, "stacked": 1}
+        (entry,) = fanin.Recipe([rule]).plan(module).entries
+        drawn: Any = entry.draws[0].distribution
+        assert (drawn.fan_in, drawn.fan_out) == fans
+    initialize(module, fanin.Recipe([{**rule, "layout": "torch"}], seed=SEED))
+    initializer: Any = fanin.HeNormal(seed=SEED).spawn("experts")
+    expected = initializer.distribution_of_fans((4, 16, 64), "float32", 16, 64).draw((initializer.seed, 0))
+    assert module.experts.detach().numpy().transpose(0, 2, 1).tobytes() == expected.tobytes()
+
+
+def test_names_must_differ() -> None:
+    """Two parameters of one name would have the same values."""
+    module = two_layers()
+    before = raw(module)
+    with pytest.raises(PlanError, match="would have the same values: names must differ"):
+        initialize(module, ALL, names={"*.weight": "w"})
+    assert raw(module) == before
+
+
+def test_containers_of_models() -> None:
+    """A model within a list has the depths that it has alone; numbers of blocks count those without parameters."""
+    blocks = nn.ModuleDict({"h": nn.ModuleList([nn.Linear(2, 2) for _ in range(4)])})
+    recipe = fanin.Recipe([{"path": "*", "initializer": "constant", "value": "depth + 100 * n_layers"}])
+    for module, prefix in ((blocks, ""), (nn.Sequential(blocks, nn.Linear(2, 2)), "0.")):
+        initialize(module, recipe)
+        assert module.get_parameter(f"{prefix}h.3.bias").tolist() == [403, 403]
+    plain = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    initialize(plain, recipe)
+    assert plain[2].bias.tolist() == [302, 302]
+
+
+def test_ties_of_other_layers() -> None:
+    """A tied embedding is one, with its padding, whichever comes first."""
+    head, embedding = nn.Linear(4, 10, bias=False), nn.Embedding(10, 4, padding_idx=0)
+    head.weight = embedding.weight
+    for module in (nn.ModuleDict({"a": head, "b": embedding}), nn.ModuleDict({"a": embedding, "b": head})):
+        entry = PRESETS["torch"].plan(module).entries[0]
+        assert (entry.parameter.role, entry.parameter.zero_rows) == ("embedding", (0,))
 
 
 def test_a_second_call_gives_the_same() -> None:

@@ -53,6 +53,8 @@ class Parameter:
         shape: its shape, as the framework has it.
         dtype: its dtype.
         layer: the type of the layer that it belongs to, "" where that is not known.
+        trainable: whether it is not frozen.
+        problem: why nothing can be drawn for it, if that is so.
         kinds: the classes that its type is derived from, which conditions of rules may name, too.
         within: the types of the layers around that one, the outermost first.
         role: one of `ROLES`.
@@ -89,6 +91,8 @@ class Parameter:
     buffer: bool = False
     name: str = ""
     kinds: tuple[str, ...] = ()
+    trainable: bool = True
+    problem: str = ""
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
@@ -141,8 +145,9 @@ def stripped(path: str) -> str:
 def depths(paths: Iterable[str]) -> dict[str, tuple[int, int]]:
     """For each path in a list of repeated blocks, the number of its block and how many there are.
 
-    The outermost list counts: of `encoder.block.3.layer.0.wq` it is `encoder.block`. Blocks are numbered components
-    (`h.3`), or names with a number behind an underscore (`block_3`), where all from 0 on are there.
+    The outermost list counts: of `encoder.block.3.layer.0.wq` it is `encoder.block`. (But a list that is the model
+    itself gives way to a longer one within it: it may be a container of models.) Blocks are numbered components, such
+    as `h.3`, or names with a number behind an underscore, `block_3`, where all from 0 on are there.
     """
     split = {path: path.split(".") for path in paths}
     lists: dict[tuple[str, ...], set[int]] = {}
@@ -153,14 +158,20 @@ def depths(paths: Iterable[str]) -> dict[str, tuple[int, int]]:
                 lists.setdefault((*parts[:position], stem), set()).add(number)
     found = {}
     for path, parts in split.items():
+        candidates = []
         for position, part in enumerate(parts[:-1]):
             stem, number = _numbered(part)
             if number is None:
                 continue
             numbers = lists[(*parts[:position], stem)]
             if not stem or (len(numbers) > 1 and numbers == set(range(len(numbers)))):
-                found[path] = number, len(numbers)
-                break
+                candidates.append((position, number, len(numbers)))
+        if not candidates:
+            continue
+        first, *others = candidates
+        if first[0] == 0 and parts[0].isdecimal() and others and others[0][2] > first[2]:
+            first = others[0]  # the root is a container of models
+        found[path] = first[1:]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,9 @@ from fanin.plans import Draw, Entry, Found, Plan
 def made(recipe: Any, found: Found, names: NameMap) -> Plan:
     """The plan of a `Recipe` for a model's parameters."""
     paths = [path for each in found.parameters for path in (each.path, *each.tied)]
+    own = Counter(each.path for each in found.parameters)
+    if own and own.most_common(1)[0][1] > 1:
+        raise ValueError(f"Each parameter must have a path of its own. Received: {own.most_common(1)[0][0]!r} twice.")
     depth_of = depths([*paths, *found.layers])
     entries = []
     for parameter in found.parameters:
@@ -43,6 +47,8 @@ class _Planner:
     def entry(self) -> Entry:
         """The entry, whatever stands in the way."""
         parameter = self.parameter
+        if parameter.problem:
+            return Entry(parameter, self.name, problem=f"{parameter.path}: {parameter.problem}")
         matching = [rule for rule in self.recipe.rules if rule.matches(parameter, self.name)]
         declared = next((rule.blocks for rule in matching if rule.blocks), ())
         blocks = parameter.blocks or declared
@@ -61,12 +67,14 @@ class _Planner:
                     f"no rule matches its {'blocks' if len(missing) > 1 else 'block'} {', '.join(missing)}"
                 )
             overridden = next((rule.layout for rule in rules if rule.layout is not None), None)
+            stacked = next((rule.stacked for rule in rules if rule.stacked), parameter.stacked)
             if overridden is not None:
-                axes = keras_axes(overridden, len(parameter.shape))
+                inner = keras_axes(overridden, max(0, len(parameter.shape) - stacked))
+                axes = (*range(stacked), *(axis + stacked for axis in inner))
                 # A layout says which axes are in and out; the table's fans, if any, know more.
-                parameter = replace(parameter, axes=axes)
+                parameter = replace(parameter, axes=axes, stacked=stacked)
                 if self.parameter.fans is None:
-                    parameter = replace(parameter, fans=fans_of_shape(parameter.kernel_shape))
+                    parameter = replace(parameter, fans=fans_of_shape(parameter.kernel_shape[stacked:]))
                 self.parameter = parameter
             entry = replace(entry, parameter=parameter)
             if all(rule.keeps for rule in rules):
@@ -193,7 +201,7 @@ class _Planner:
             raise ValueError(
                 f"{type(initializer).__name__} needs the fans of a parameter of {owner}, which nobody knows. Write "
                 f"{' and '.join(f'`{key} = …`' for key in lacking)} into {rule.label}, or, if it is a kernel, "
-                '`layout = "torch"` or `layout = "keras"`'
+                '`layout = "torch"` or `layout = "keras"`, with `stacked = 1` if its first axis is a stack of kernels'
             )
         both = (1 if each is None else each for each in (fan_in, fan_out))
         return initializer.distribution_of_fans(shape, dtype, *both)

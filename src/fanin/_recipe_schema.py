@@ -43,6 +43,8 @@ def schema() -> dict[str, Any]:
         "name": {"type": "string"},
         "initializer": {"enum": [*names, KEEP]},
         "layout": {"anyOf": [{"enum": ["keras", "torch"]}, axes]},
+        "trainable": {"type": "boolean"},
+        "stacked": {"type": "integer", "minimum": 0},
         "fan_in": number,
         "fan_out": number,
         "blocks": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 2, "uniqueItems": True},

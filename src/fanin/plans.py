@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +92,25 @@ class Draw:
 
 def _filled(distribution: Distribution, view: np.ndarray, pair: Pair, region: Any) -> None:
     distribution.fill(view, pair, region, fresh=False)
+
+
+@contextmanager
+def _uninterrupted(wanted: bool) -> Iterator[None]:
+    """Holds an interrupt back until the end of the block, in the main thread, which alone gets any."""
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before, held = signal.getsignal(signal.SIGINT), []
+    if not callable(before):
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            before(*held[0])
 
 
 @dataclass(frozen=True)
@@ -197,6 +219,10 @@ class Entry:
             )
         kernel = array.transpose(axes)
         starts, lengths = permuted(starts, axes), permuted(lengths, axes)
+        with _uninterrupted(len(self.draws) > 1):
+            self._fill(kernel, starts, lengths)
+
+    def _fill(self, kernel: np.ndarray, starts: tuple[int, ...], lengths: tuple[int, ...]) -> None:
         for draw in self.draws:
             view, begins = [], []
             for (low, high), start, length in zip(draw.target, starts, lengths, strict=True):
@@ -311,6 +337,7 @@ class Plan:
         if unmatched not in ("error", "keep"):
             raise ValueError(f'`unmatched` must be "error" or "keep". Received: unmatched={unmatched!r}.')
         complaints = list(self.problems)
+        complaints += [f"{', '.join(each)} would have the same values: names must differ." for each in self.equal_seeds]
         if unmatched == "error" and self.unmatched:
             rows = folded(self.unmatched)
             listed = [f"{row.path} {row.cells['shape']}, {row.cells['layer'] or 'no known layer'}" for row in rows]
@@ -420,6 +447,10 @@ class Plan:
             remarks.append(f"tied: {path} is also {', '.join(others)}")
         for paths in self.equal_seeds:
             remarks.append(f"equal seeds: {', '.join(paths)}")
+        frozen = [entry for entry in self.entries if not entry.parameter.trainable and not entry.kept]
+        remarks += (
+            [f"frozen, and drawn all the same: {', '.join(row.path for row in folded(frozen))}"] if frozen else []
+        )
         remarks += [f"unused: {', '.join(self.unused)}"] if self.unused else []
         remarks += [f"left alone: {path} ({reason})" for path, reason in self.found.left.items()]
         remarks += [f"note: {note}" for note in self.found.notes]

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -44,12 +43,14 @@ CONDITIONS = {
     "within": "a glob, or several, of the type of any layer around that one",
     "role": f"one of {', '.join(ROLES)}, or several",
     "rank": "the number of its axes, or several",
+    "trainable": "true, or false for frozen parameters",
     "block": "a glob of the name of a block of a fused parameter, such as forget or query",
 }
 SETTINGS = {
     "name": "a name for the rule, for tables and messages",
     "initializer": "the name of an initializer, or keep",
     "layout": 'the order of its axes where the table of layers has none: "keras", "torch" or Keras\'s axes',
+    "stacked": "how many of its first axes are a stack of kernels, whose layout and fans are those of the others",
     "fan_in": "the fan-in, a number or an expression, in place of the table's",
     "fan_out": "the fan-out, likewise",
     "blocks": "the names of the equal blocks that it is made of along its outputs; each is drawn by itself",
@@ -212,6 +213,9 @@ class Rule:
         if ("rank" in data and not ranks) or not all(type(rank) is int and rank >= 0 for rank in ranks):
             checker.add(f"`rank` must be a number of axes, or several. Received: rank = {data['rank']!r}.", "rank")
         self._ranks = ranks
+        self._trainable = data.get("trainable")
+        if self._trainable is not None and not isinstance(self._trainable, bool):
+            checker.add(f"`trainable` must be true or false. Received: {self._trainable!r}.", "trainable")
 
     def _read_initializer(self, checker: _Checker, data: dict[str, Any]) -> None:
         self._given: Initializer | None = None
@@ -279,8 +283,9 @@ class Rule:
         constructed = {}
         for key, value in arguments.items():
             numeric = key not in _TEXTS and not (self._class is _CLASSES["Constant"] and not isinstance(value, str))
-            found = checker.expression(key, value) if numeric else value
-            if found is None:
+            before = len(checker.mistakes)
+            found = checker.expression(key, value) if numeric or value is None else value
+            if len(checker.mistakes) > before:
                 return
             self._arguments[key] = found
             constructed[key] = 1.0 if isinstance(found, Expression) else found
@@ -301,9 +306,13 @@ class Rule:
             self.layout = tuple(self.layout)
         elif self.layout is not None and not isinstance(self.layout, str):
             checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {self.layout!r}.", "layout")
+        self.stacked = data.get("stacked", 0)
+        if type(self.stacked) is not int or self.stacked < 0 or (self.stacked and self.layout is None):
+            rule = "`stacked` must be a number of axes, and stand beside a `layout`"
+            checker.add(f"{rule}. Received: {self.stacked!r}.", "stacked")
         fans = {key: checker.expression(key, data[key]) for key in ("fan_in", "fan_out") if key in data}
         for key, value in fans.items():
-            if isinstance(value, (int, float)) and not 0 < value < math.inf:
+            if isinstance(value, (int, float)) and not 0 < value < 1e300:
                 checker.add(f"`{key}` must be a positive number. Received: {key} = {value!r}.", key)
         self._fans = tuple(fans.get(key) for key in ("fan_in", "fan_out"))
         self.blocks = checker.strings(data, "blocks")
@@ -329,6 +338,7 @@ class Rule:
             )
             and (not self._within or any(p.match(each) for p in self._within for each in parameter.within))
             and (not self._roles or parameter.role in self._roles)
+            and (self._trainable is None or parameter.trainable == self._trainable)
             and (not self._ranks or len(parameter.shape) in self._ranks)
         )
 
@@ -399,10 +409,15 @@ class Rule:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Rule):
             return NotImplemented
-        return self._plain() == other._plain()
+        return self._comparable() == other._comparable()
 
     def __hash__(self) -> int:
-        return hash(repr(sorted(self._plain().items(), key=lambda item: item[0])))
+        return hash(repr(sorted(self._comparable().items(), key=lambda item: item[0])))
+
+    def _comparable(self) -> dict[str, Any]:
+        """What two equal rules have in common, however they were written."""
+        ours = self._given is None or type(self._given) in initializers.CLASSES
+        return self.as_dict() if ours else self._plain()
 
     def _plain(self) -> dict[str, Any]:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in self._data.items()}
@@ -463,7 +478,8 @@ class Recipe:
         sources: Iterable[str] | None = (),
     ) -> None:
         data = {"rules": rules, "seed": seed, "constants": constants or {}, "description": description}
-        self._read({**data, "sources": [sources] if isinstance(sources, str) else list(sources or ())}, Source())
+        several = [sources] if isinstance(sources, str) else () if sources is None else sources
+        self._read({**data, "sources": several}, Source())
 
     def _read(self, data: Any, source: Source) -> None:
         if not isinstance(data, Mapping):

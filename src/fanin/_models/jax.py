@@ -148,22 +148,36 @@ def _flax_class(layer: Any, package: str) -> Layer:
 def _nnx_info(module: Any) -> dict[str, Any]:
     weight = getattr(module, "kernel", None)
     info: dict[str, Any] = {"kernel_shape": None if weight is None else tuple(weight.shape)}
-    if hasattr(module, "out_features") and hasattr(module, "batch_axis"):
-        info |= {"batch": len(getattr(module, "batch_axis", None) or {}), "ins": len(_tuple(module.in_features))}
-        info |= {"outs": len(_tuple(module.out_features))}
+    ins, outs = (_tuple(getattr(module, f"{each}_features", ())) for each in ("in", "out"))
+    if hasattr(module, "batch_axis") and ins and outs:
+        batch = dict(module.batch_axis or {})
+        info |= {"batch": len(batch), "ins": len(ins), "outs": len(outs), "single": (*batch.values(), *ins, *outs)}
+    elif ins and outs:
+        info["single"] = _single(module, ins, outs)
+    elif hasattr(module, "num_embeddings"):
+        info["single"] = (module.num_embeddings, module.features)
+    elif getattr(module, "kernel_shape", None) is not None:  # an einsum's
+        info["single"] = tuple(module.kernel_shape)
     return info | _info(module)
+
+
+def _single(layer: Any, ins: tuple[int, ...], outs: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one layer's kernel: a dense one, or one with a window."""
+    window = _tuple(getattr(layer, "kernel_size", None) or ())
+    if not window:
+        return (*ins, *outs)
+    if getattr(layer, "transpose_kernel", False):
+        return (*window, *outs, *ins)
+    return (*window, ins[0] // getattr(layer, "feature_group_count", 1), *outs)
 
 
 def _info(layer: Any) -> dict[str, Any]:
     """What linen and nnx call the same."""
-    info: dict[str, Any] = {
+    return {
         "groups": getattr(layer, "feature_group_count", 1),
         "transposed": getattr(layer, "transpose_kernel", False),
         "equation": getattr(layer, "einsum_str", "") or "",
     }
-    if getattr(layer, "kernel_size", None) is not None:
-        info["window"] = len(_tuple(layer.kernel_size))
-    return info
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
@@ -321,7 +335,10 @@ def layers_of(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
 
     def note(method: Any, arguments: Any, keywords: Any, context: Any) -> Any:
         layer = context.module
-        found[".".join(layer.path)] = replace(_flax_class(layer, "flax.linen"), info=_linen_info(layer))
+        path = ".".join(layer.path)
+        if path not in found:
+            known = _flax_class(layer, "flax.linen")
+            found[path] = replace(known, info=_linen_info(layer, known.known, arguments))
         return method(*arguments, **keywords)
 
     traced = [number for number, each in enumerate(args) if _is_array(each) or isinstance(each, (list, tuple, dict))]
@@ -343,11 +360,21 @@ def layers_of(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
     return variables, found
 
 
-def _linen_info(layer: Any) -> dict[str, Any]:
+def _linen_info(layer: Any, known: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
+    """What matters of a layer of linen, and the shape of its kernel by what it is called with."""
     info = _info(layer)
+    inputs = tuple(arguments[0].shape) if arguments and _is_array(arguments[0]) else None
     if hasattr(layer, "batch_dims"):
-        info |= {"batch": len(_tuple(layer.batch_dims)), "ins": len(_tuple(layer.axis))}
-        info |= {"outs": len(_tuple(layer.features))}
+        batch, axes, outs = (_tuple(each) for each in (layer.batch_dims, layer.axis, layer.features))
+        info |= {"batch": len(batch), "ins": len(axes), "outs": len(outs)}
+        if inputs is not None:
+            info["single"] = (*(inputs[axis] for axis in (*batch, *axes)), *outs)
+    elif known == "Embed":
+        info["single"] = (layer.num_embeddings, layer.features)
+    elif known == "Einsum":
+        info["single"] = tuple(layer.shape)
+    elif inputs and hasattr(layer, "features"):
+        info["single"] = _single(layer, (inputs[-1],), (layer.features,))
     return info
 
 

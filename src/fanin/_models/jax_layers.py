@@ -6,6 +6,7 @@ Neither library is imported here; layers are known by the names of their classes
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,9 +47,10 @@ def flax_layer(layer: str, info: Mapping[str, Any], leaf: str, shape: tuple[int,
 
     Args:
         layer: the layer's class.
-        info: those of its attributes that matter: groups, numbers of axes in and out, an equation, the kernel's shape.
+        info: what matters of it: groups, numbers of axes in and out, an equation, the kernel's shape, and that of one
+            layer's.
         leaf: the array's name.
-        shape: its shape. Of a stack of layers, as `nn.scan` and `vmap` make it, it has more axes in front.
+        shape: its shape. Of a stack of layers, as `nn.scan` and `vmap` make it, it has more axes than one layer's.
     """
     leaf = leaf.rpartition(".")[2]
     if "Norm" in layer:
@@ -57,23 +59,12 @@ def flax_layer(layer: str, info: Mapping[str, Any], leaf: str, shape: tuple[int,
         weight = flax_layer(layer, info, "kernel", info["kernel_shape"]) if info.get("kernel_shape") else {}
         kept = ("fans", "known", "blocks", "keras_blocks")
         return {key: weight[key] for key in kept if key in weight} | {"role": "bias"}
-    rank = _kernel_rank(layer, info, shape)
-    if leaf not in ("kernel", "embedding") or rank is None or len(shape) < rank:
+    if leaf not in ("kernel", "embedding") or layer not in LAYERS:
         return {}
-    return _stacked(_flax_kernel(layer, info, shape[len(shape) - rank :]), len(shape) - rank)
-
-
-def _kernel_rank(layer: str, info: Mapping[str, Any], shape: tuple[int, ...]) -> int | None:
-    """The number of axes of one such kernel."""
-    if layer in (*_DENSE, "Embed"):
-        return 2
-    if layer in _GENERAL:
-        return info["batch"] + info["ins"] + info["outs"]
-    if layer == "Einsum":
-        return len(info["equation"].replace(" ", "").partition("->")[0].partition(",")[2])
-    if layer in ("Conv", "ConvTranspose"):
-        return info.get("window", len(shape) - 2) + 2
-    return None
+    single = tuple(info.get("single") or shape)  # the shape of one layer's
+    if layer in (*_DENSE, "Embed") and len(single) != 2:
+        return {}
+    return _stacked(_flax_kernel(layer, info, single), single, shape)
 
 
 def _flax_kernel(layer: str, info: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
@@ -97,12 +88,17 @@ def _flax_kernel(layer: str, info: Mapping[str, Any], shape: tuple[int, ...]) ->
     return kernel(shape)
 
 
-def _stacked(found: dict[str, Any], count: int) -> dict[str, Any]:
-    """The same of a stack of such arrays, with so many axes in front."""
+def _stacked(found: dict[str, Any], single: tuple[int, ...], shape: tuple[int, ...]) -> dict[str, Any]:
+    """The same of a stack of such arrays, which has more axes, wherever these are; nothing, if it is no such stack."""
+    count = len(shape) - len(single)
     if not count or "axes" not in found:
-        return found
-    axes = (*range(count), *(axis + count for axis in found["axes"]))
-    return {**found, "axes": axes, "stacked": count, "matrix_shape": None}
+        return found if single == shape else {}
+    rest = Counter(shape)
+    rest.subtract(single)
+    if min(rest.values()) < 0:
+        return {}
+    known = {"n_layers": math.prod(rest.elements()), **found["known"]}
+    return {**found, "axes": tuple(range(len(shape))), "known": known, "stacked": count, "matrix_shape": None}
 
 
 def flax_cell(cell: str, name: str, leaf: str, path: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -163,9 +159,9 @@ def equinox_layer(layer: Any, name: str, leaf: str, shape: tuple[int, ...]) -> d
     """
     if name in ("LayerNorm", "GroupNorm", "RMSNorm", "BatchNorm"):
         return {"weight": {"role": "scale"}, "bias": {"role": "offset"}}.get(leaf, {})
-    stack = len(shape) - _equinox_rank(layer, name, leaf, shape)
-    if stack > 0:
-        return _stacked(equinox_layer(layer, name, leaf, shape[stack:]), stack)
+    single = _equinox_shape(layer, name, leaf, shape)
+    if single != shape:
+        return _stacked(equinox_layer(layer, name, leaf, single), single, shape)
     if name == "Embedding":
         return kernel(shape, "embedding") if leaf == "weight" else {}
     if name in ("LSTMCell", "GRUCell"):
@@ -175,13 +171,13 @@ def equinox_layer(layer: Any, name: str, leaf: str, shape: tuple[int, ...]) -> d
         roles = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel"}
         if leaf in roles:
             return torch_kernel(shape, roles[leaf], known=known, **order)
-        weight = torch_kernel(tuple(layer.weight_ih.shape[-2:]), known=known)
+        weight = torch_kernel(_equinox_shape(layer, name, "weight_ih", shape), known=known)
         beside = {"fans": weight["fans"], "known": weight["known"]}
         return {"bias": {"role": "bias", **beside, **order}, "bias_n": {"role": "recurrent_bias", **beside}}.get(
             leaf, {}
         )
     if name == "Linear" or name.startswith("Conv"):
-        weight_shape = tuple(layer.weight.shape[-_equinox_rank(layer, name, "weight", shape) :])
+        weight_shape = _equinox_shape(layer, name, "weight", tuple(layer.weight.shape))
         groups = getattr(layer, "groups", 1)
         depthwise = groups > 1 and groups == getattr(layer, "in_channels", None)
         known = {"groups": groups, "inputs": weight_shape[1] * groups if len(weight_shape) > 1 else 1}
@@ -192,10 +188,16 @@ def equinox_layer(layer: Any, name: str, leaf: str, shape: tuple[int, ...]) -> d
     return {}
 
 
-def _equinox_rank(layer: Any, name: str, leaf: str, shape: tuple[int, ...]) -> int:
-    """The number of axes of one such array, where that is known; a stack of layers has more."""
-    if name.startswith("Conv") and hasattr(layer, "num_spatial_dims"):
-        return layer.num_spatial_dims + (2 if leaf == "weight" else 1)
-    if leaf.startswith("weight") and name in ("Linear", "Embedding", "LSTMCell", "GRUCell"):
-        return 2
-    return len(shape)
+def _equinox_shape(layer: Any, name: str, leaf: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one such array, as the layer's numbers have it; a stack of layers has more axes."""
+    if name == "Linear" and leaf == "weight":
+        ends = [1 if each == "scalar" else each for each in (layer.out_features, layer.in_features)]
+        return ends[0], ends[1]
+    if name == "Embedding" and leaf == "weight":
+        return layer.num_embeddings, layer.embedding_size
+    if name.startswith("Conv") and leaf == "weight":
+        return (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
+    if name in ("LSTMCell", "GRUCell") and leaf in ("weight_ih", "weight_hh"):
+        gates = 4 if name == "LSTMCell" else 3
+        return gates * layer.hidden_size, layer.input_size if leaf == "weight_ih" else layer.hidden_size
+    return shape

@@ -17,7 +17,7 @@ from fanin._arrays import allocate
 from fanin._models.keras_layers import Visit, described, visits
 from fanin._models.report import Execution, Report, chosen
 from fanin._parameters import Parameter, kinds_of
-from fanin.plans import Entry, Found
+from fanin.plans import Entry, Found, PlanError
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def parameter_of(visit: Visit, leaf: str, shape: Any, dtype: Any) -> Parameter:
     path = f"{visit.path}.{leaf}" if visit.path else leaf
     name = ".".join(filter(None, [visit.name, "kernel" if alone else leaf]))
     what = described(visit.layer, leaf.partition("#")[0], lengths)
-    return Parameter(path, lengths, _dtypes.resolve(dtype), layer, visit.within, name=name, kinds=tuple(kinds), **what)
+    more = {"name": name, "kinds": tuple(kinds), "trainable": getattr(visit.layer, "trainable", True)}
+    return Parameter(path, lengths, _dtypes.resolve(dtype), layer, visit.within, **more, **what)
 
 
 def initialize(
@@ -175,7 +176,11 @@ class _Waiting:
         layers = tuple(f"{each.path}." for each in visits(model) if each.path)
         found = Found((parameter,), model.name, layers=layers)
         plan, _ = chosen(self.recipe.plan_of(found, names=self.names), self.only, self.skip, complete=False)
-        plan.check(self.unmatched)
+        try:
+            plan.check(self.unmatched)
+        except PlanError as error:
+            text = str(error).replace("nothing has been written", "what was built before has its values")
+            raise PlanError(text) from None
         if not plan.entries or not plan.entries[0].draws:
             return None
         entry, tensor = plan.entries[0], self.framework.tensor

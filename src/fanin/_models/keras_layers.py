@@ -48,7 +48,7 @@ def _beside(layer: Any, leaf: str, attribute: str = "kernel", role: str = "bias"
     variable = getattr(layer, attribute, None)
     if variable is None:
         return {"role": role}
-    beside = described(layer, variable.name.rpartition("/")[2].partition(":")[0], tuple(variable.shape))
+    beside = described(layer, attribute, tuple(variable.shape))
     return {key: beside[key] for key in ("fans", "known", "blocks") if key in beside} | {"role": role}
 
 

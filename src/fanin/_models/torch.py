@@ -86,23 +86,22 @@ class _Scan:
                 "Call the module on an input first."
             )
         module, path, within = visit.module, _joined(visit.path, leaf), visit.within
-        what = described(module, leaf, tensor, visit.parent, visit.name)
+        what: dict[str, Any] = described(module, leaf, tensor, visit.parent, visit.name)
         kinds = kinds_of(type(module), "Module")
-        if isinstance(module, ParametrizationList) and leaf == "original" and visit.parent is not None:
-            # The tensor that a parametrization computes the weight from stands for the weight.
-            weight = visit.path.rpartition(".")[2]
-            owner = visit.owner if isinstance(visit, _Parametrized) else visit.parent
-            what = described(owner, weight, tensor, None, "")
-            path, kinds = visit.path, kinds_of(type(owner), "Module")
+        if isinstance(module, ParametrizationList):
+            # The weight is computed from it, by a parametrization that may have a state.
+            what = {"problem": "It belongs to a parametrization. Remove it, initialize, and register it again."}
         held = self.held.get(id(tensor))
         if held is None:
             dtype = _dtype(tensor)
             shape = tuple(tensor.shape)
             parameter = Parameter(path, shape, dtype, kinds[0], within, buffer=buffer, kinds=kinds[1:], **what)
+            parameter = replace(parameter, trainable=buffer or tensor.requires_grad)
             held = self.held[id(tensor)] = _Held(parameter, tensor)
         elif path != held.parameter.path and path not in held.parameter.tied:
             held.parameter = replace(held.parameter, tied=(*held.parameter.tied, path))
-            if held.parameter.role == "other" and what:  # the other layer is one that the table has
+            # The other layer may be one that the table has, or an embedding, whose padding is zero.
+            if what and (held.parameter.role == "other" or what.get("role") == "embedding" != held.parameter.role):
                 held.parameter = replace(held.parameter, layer=kinds[0], kinds=kinds[1:], within=within, **what)
         held.owners.append((module, leaf))
         held.paths.append(raw)
@@ -129,6 +128,8 @@ class _Scan:
                 first, second = self.held[key], self.held[key2]
                 same = (begin, end, first.tensor.stride(), first.tensor.dtype)
                 if same != (begin2, end2, second.tensor.stride(), second.tensor.dtype):
+                    if not _share(first.tensor, second.tensor):
+                        continue
                     raise ValueError(
                         "Parameters must have memory of their own, or all of it in common. Received: "
                         f"{first.parameter.path} and {second.parameter.path}, which share a part."
@@ -153,12 +154,11 @@ class _Scan:
         """The description for a plan."""
         held = self.all()
         left = {_joined(visit.path, leaf): "a buffer" for visit, leaf, _ in self.buffers}
-        return Found(tuple(each.parameter for each in held), type(self.inner).__name__, _config(self.inner), left)
-
-
-@dataclass
-class _Parametrized(_Visit):
-    owner: nn.Module = field(default_factory=nn.Module)
+        visits = list(_visits(self.root))
+        layers = tuple(f"{visit.path}." for visit in visits if visit.path)
+        config = next(filter(None, (_config(visit.module) for visit in visits)), {})
+        parameters = tuple(each.parameter for each in held)
+        return Found(parameters, type(self.inner).__name__, config, left, layers=layers)
 
 
 def _visits(root: nn.Module) -> Iterator[_Visit]:
@@ -173,14 +173,6 @@ def _visits(root: nn.Module) -> Iterator[_Visit]:
             if child is None:
                 continue
             raw = _joined(visit.raw, name)
-            if name == "parametrizations" and isinstance(child, nn.ModuleDict):
-                for weight, each in child.items():
-                    path = _joined(visit.path, weight)
-                    if not isinstance(each, ParametrizationList) or hasattr(each, "original0"):
-                        path = _joined(visit.path, f"parametrizations.{weight}")
-                    inner = _Parametrized(each, path, f"{raw}.{weight}", visit.within, module, weight, module)
-                    yield from walk(inner, above | {id(module)})
-                continue
             wrapper = type(module).__name__ in _PARALLEL and name == "module"
             if wrapper or name in WRAPPERS:
                 yield from walk(
@@ -195,6 +187,14 @@ def _visits(root: nn.Module) -> Iterator[_Visit]:
 
 def _joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def _share(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Whether two tensors have an element in common; that their memory is interleaved is not enough."""
+    try:
+        return np.shares_memory(_foreign.as_numpy(first), _foreign.as_numpy(second), max_work=10**6)  # pyright: ignore
+    except (ValueError, np.exceptions.TooHardError):
+        return True
 
 
 def _dtype(tensor: torch.Tensor) -> np.dtype:
@@ -225,7 +225,7 @@ def initialize(
     skip: Any,
     only_missing: Any,
     names: Any,
-    buffers: Mapping[str, Any] | None,
+    buffers: Any,
     unmatched: str,
     progress: bool | None,
 ) -> Report:
@@ -240,9 +240,12 @@ def initialize(
     plan.check(unmatched)
     _check_memory(plan, held)
     everything = only is None and skip is None and only_missing is None
-    restored = _restored(scan, buffers or {}, device, everything=everything)
+    restored, lost = _restored(scan, {} if buffers is None else buffers, device, everything=everything)
     execution = Execution(plan, progress)
-    execution.kept.update(passed)
+    for path, reason in passed.items():
+        abstract = held[path].tensor.is_meta
+        execution.kept[path] = f"{reason}; it is on the meta device and has no values" if abstract else reason
+    execution.kept.update(lost)
     for visit, leaf, value, how in restored:
         visit.module._buffers[leaf] = value
         execution.buffers[_joined(visit.path, leaf)] = how
@@ -347,32 +350,37 @@ def _replace(held: _Held, data: torch.Tensor) -> None:
 
 
 def _restored(
-    scan: _Scan, given: Mapping[str, Any], device: torch.device, *, everything: bool
-) -> list[tuple[_Visit, str, torch.Tensor, str]]:
-    """Values for the buffers that have none, made before anything is written.
+    scan: _Scan, given: Any, device: torch.device, *, everything: bool
+) -> tuple[list[tuple[_Visit, str, torch.Tensor, str]], dict[str, str]]:
+    """Values for the buffers that have none, made before anything is written, and the paths of those that stay so.
 
     Raises:
-        PlanError: one cannot be made again.
+        PlanError: one cannot be made again, and all are wanted.
         ValueError, TypeError: `buffers` does not fit.
     """
+    if not isinstance(given, Mapping) or not all(isinstance(pattern, str) for pattern in given):
+        raise TypeError(f"`buffers` must be a mapping of paths to tensors. Received: {type(given).__name__}.")
     patterns = {pattern: glob(pattern) for pattern in given}
-    found, lost = [], []
+    found, lost, used = [], {}, set()
     made: dict[int, dict[str, tuple[torch.Tensor, str]]] = {}
-    used = set()
+    values: dict[int, tuple[torch.Tensor, str]] = {}  # of each buffer once, also where several modules have it
     for visit, leaf, tensor in scan.buffers:
         path = _joined(visit.path, leaf)
         pattern = next((each for each, expression in patterns.items() if expression.match(path)), None)
         if pattern is not None:
             used.add(pattern)
-            found.append((visit, leaf, _given_buffer(path, given[pattern], tensor).to(device), "given"))
+            value = _given_buffer(path, given[pattern], tensor), "given"
         elif tensor.is_meta:
             if id(visit.module) not in made:
                 made[id(visit.module)] = _made_again(visit, scan)
             value = made[id(visit.module)].get(leaf)
-            if value is None:
-                lost.append(f"{path} of {type(visit.module).__name__}, {tuple(tensor.shape)}, {tensor.dtype}")
-            else:
-                found.append((visit, leaf, value[0].to(device), value[1]))
+        else:
+            continue
+        if value is None:
+            lost[path] = f"{path} of {type(visit.module).__name__}, {tuple(tensor.shape)}, {tensor.dtype}"
+        else:
+            kept, how = values.setdefault(id(tensor), (value[0].to(device), value[1]))
+            found.append((visit, leaf, kept, how))
     unused = [pattern for pattern in patterns if pattern not in used]
     if unused:
         known = [_joined(visit.path, leaf) for visit, leaf, _ in scan.buffers]
@@ -381,11 +389,10 @@ def _restored(
         raise PlanError(
             "Buffers on the meta device have no values, and those of these modules could not be made again; nothing "
             "has been written.\n"
-            + "".join(f"  {each}\n" for each in lost)
-            + "  Pass them, buffers={path: tensor}, or build "
-            "these modules outside of the meta device."
+            + "".join(f"  {each}\n" for each in lost.values())
+            + "  Pass them, buffers={path: tensor}, or build these modules outside of the meta device."
         )
-    return found
+    return found, dict.fromkeys(lost, "a buffer that has no values, and could not be made again")
 
 
 def _given_buffer(path: str, value: Any, tensor: torch.Tensor) -> torch.Tensor:
@@ -394,7 +401,7 @@ def _given_buffer(path: str, value: Any, tensor: torch.Tensor) -> torch.Tensor:
             f"The buffer {path} must be a tensor of shape {tuple(tensor.shape)} with values. Received: "
             f"{type(value).__name__}{f' of shape {tuple(value.shape)}' if isinstance(value, torch.Tensor) else ''}."
         )
-    return value.detach().to(tensor.dtype)
+    return value.detach().to(tensor.dtype, copy=True)
 
 
 def _made_again(visit: _Visit, scan: _Scan) -> dict[str, tuple[torch.Tensor, str]]:
@@ -472,43 +479,47 @@ def _of_bytes(tensor: torch.Tensor, byte: int) -> torch.Tensor:
 def _rebuilt(module: nn.Module, wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
     """The buffers of a second module that the same constructor makes of what the first one remembers.
 
-    Arguments are taken from attributes of their names. The second module counts only if all plain attributes of both
-    are the same.
+    Every argument must be an attribute of its name, or nobody knows what it was. The second module counts only if all
+    plain attributes of both are the same, and if a third one, made with a generator elsewhere, has the same buffers.
     """
     if sum(tensor.numel() for tensor in module.parameters()) > _LARGEST_REBUILT:
         return None
     arguments: dict[str, Any] = {}
+    made = []
     try:
-        signature = inspect.signature(type(module))
-        for name, argument in signature.parameters.items():
-            if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
-                continue
-            value = vars(module).get(name, argument.default)
-            if name == "device":
-                value = "cpu"
-            if value is argument.empty:
+        for name, argument in inspect.signature(type(module)).parameters.items():
+            if name in ("device", "dtype"):
+                if argument.default is argument.empty:
+                    return None
+            elif argument.kind is argument.KEYWORD_ONLY or argument.kind is argument.POSITIONAL_OR_KEYWORD:
+                if name not in vars(module):
+                    return None
+                arguments[name] = vars(module)[name]
+            else:
                 return None
-            if argument.kind is argument.POSITIONAL_ONLY:
-                return None
-            arguments[name] = value
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            second = type(module)(**arguments)
+        for seed in (0, 1):
+            with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
+                torch.manual_seed(seed)
+                made.append(type(module)(**arguments))
     except Exception:  # as above
         return None
-    if _plain(module) != _plain(second):
+    values = [{leaf: each._buffers.get(leaf) for leaf in wanted} for each in made]
+    if any(_plain(each) != _plain(module) for each in made):
         return None
-    made = {leaf: second._buffers.get(leaf) for leaf in wanted}
     for leaf, tensor in wanted.items():
-        value = made[leaf]
-        if value is None or value.is_meta or value.shape != tensor.shape:
+        first, second = (each[leaf] for each in values)
+        if first is None or second is None or first.is_meta or first.shape != tensor.shape:
             return None
-    return {leaf: made[leaf].to(tensor.dtype) for leaf, tensor in wanted.items()}  # pyright: ignore
+        if not torch.equal(first, second):
+            return None
+    return {leaf: values[0][leaf].to(tensor.dtype) for leaf, tensor in wanted.items()}  # pyright: ignore
+
+
+_INTERNAL = set(vars(nn.Module()))
 
 
 def _plain(module: nn.Module) -> dict[str, str]:
     kinds = (int, float, complex, str, bytes, tuple, list, dict, type(None))
     return {
-        name: repr(value)
-        for name, value in vars(module).items()
-        if not name.startswith("_") and name != "training" and isinstance(value, kinds)
+        name: repr(value) for name, value in vars(module).items() if name not in _INTERNAL and isinstance(value, kinds)
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,8 +22,8 @@ QKV = ("query", "key", "value")
 
 # A norm of a package's own is known by its name, as those packages themselves know it.
 _NORM = re.compile(r"(Layer|RMS|Rms|Group|Batch|Instance)_?[Nn]orm")
-# These scale by 1 + weight: their weights are no scales, and their start is 0.
-_SHIFTED_NORM = re.compile(r"Gemma|Qwen3Next|Qwen3_5")
+# Some scale by 1 + weight: their weights are no scales, and their start is 0.
+_SHIFTED = re.compile(r"\b1(\.0*)? \+ self\.\w+|self\.\w+(\.\w+\(\))? \+ 1\b")
 
 
 def kernel(shape: tuple[int, ...], layout: Any = "torch", role: str = "kernel", **more: Any) -> dict[str, Any]:
@@ -164,9 +166,18 @@ def described(
         found = _conv1d(module, leaf, shape) or {}
         return found | _fused(found, module, parent, name)
     names = [cls.__name__ for cls in type(module).__mro__]
-    if len(shape) <= 1 and any(map(_NORM.search, names)) and not any(map(_SHIFTED_NORM.match, names)):
+    if len(shape) <= 1 and any(map(_NORM.search, names)) and not _is_shifted(type(module)):
         return _norm(module, {"scale": "weight", "gamma": "weight", "beta": "bias"}.get(leaf, leaf), shape) or {}
     return {}
+
+
+@cache
+def _is_shifted(cls: type) -> bool:
+    """Whether a norm's own code adds one to its weight; also where its code cannot be read, and so nobody knows."""
+    try:
+        return _SHIFTED.search(inspect.getsource(cls.forward)) is not None  # pyright: ignore[reportAttributeAccessIssue]
+    except (AttributeError, OSError, TypeError):
+        return True
 
 
 def _fused(found: dict[str, Any], module: nn.Module, parent: nn.Module | None, name: str) -> dict[str, Any]:
