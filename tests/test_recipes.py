@@ -25,7 +25,10 @@ ZEROS = ALL + 'initializer = "zeros"\n'
 NORMAL = ALL + 'initializer = "random_normal"\n'
 SCALING = ALL + 'initializer = "variance_scaling"\ndistribution = "uniform"\n'
 CONSTANTS = ZEROS + "[constants]\na = 1\n"
-KEYS = "path, regex, layer, within, role, rank, trainable, block, name, initializer, layout, stacked, fan_in, fan_out, blocks"
+KEYS = (
+    "path, regex, layer, within, role, rank, trainable, block, "
+    "name, initializer, layout, stacked, fan_in, fan_out, blocks"
+)
 ROLES = (
     "kernel, recurrent_kernel, depthwise_kernel, bias, recurrent_bias, embedding, scale, offset, mean, variance, "
     "count, other"
