@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import math
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import fanin
-from fanin.plans import Entry, PlanError
+from fanin.plans import Draw, Entry, PlanError
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -615,6 +616,24 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     initialize(module, ALL)
     assert raw(module) == raw(expected)
+
+
+def test_an_interrupt_within_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is drawn in several parts is finished before it is noticed."""
+    module, expected = nn.Embedding(6, 3, padding_idx=1), nn.Embedding(6, 3, padding_idx=1)
+    initialize(expected, ALL)
+    fill = Draw.fill
+
+    def interrupted(draw: Draw, *arguments: Any) -> None:
+        fill(draw, *arguments)
+        if not draw.label:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Draw, "fill", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        initialize(module, ALL)
+    assert raw(module) == raw(expected)
+    assert not module.weight[1].any()
 
 
 def test_progress(capfd: pytest.CaptureFixture[str]) -> None:
