@@ -8,8 +8,8 @@ from typing import Any
 from fanin import initializers
 from fanin._expressions import VARIABLES
 from fanin._parameters import ROLES
+from fanin._rules import CONDITIONS, KEEP, SETTINGS
 from fanin.base import Initializer
-from fanin.recipes import CONDITIONS, KEEP, SETTINGS
 
 _WORDS = {
     "mode": ["fan_in", "fan_out", "fan_avg"],

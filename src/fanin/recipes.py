@@ -17,417 +17,23 @@ RandomNormal(mean=0.0, stddev=0.014142135623730949, seed=8749084111350807520)
 
 from __future__ import annotations
 
-import copy
-import inspect
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from fanin import _planner, initializers, plans
-from fanin._expressions import VARIABLES, Expression
-from fanin._parameters import ROLES, STATISTICS, NameMap, Parameter, glob
+from fanin import _planner, plans
+from fanin._expressions import VARIABLES
+from fanin._parameters import NameMap
 from fanin._random import checked_seed
 from fanin._recipe_files import Source, UnreadableError, read, written
+from fanin._rules import Checker, Mistake, RecipeError, Rule
 from fanin._words import shown, suggestion
-from fanin.base import Initializer
 
-KEEP = "keep"  # in place of an initializer: the parameter stays as it is
+__all__ = ["PRESETS", "Mistake", "Recipe", "RecipeError", "Rule", "checked_recipe", "preset_path"]
+
 PRESETS = ("bert", "flax", "gpt2", "keras", "llama", "mup", "resnet", "t5", "torch", "vit")
-
-CONDITIONS = {
-    "path": "a glob, or several, of the parameter's path; * stands for any text, dots among it",
-    "regex": "a regular expression that the whole path must match",
-    "layer": "a glob, or several, of the type of its layer, such as Linear, or of a class that this is derived from",
-    "within": "a glob, or several, of the type of any layer around that one",
-    "role": f"one of {', '.join(ROLES)}, or several",
-    "rank": "the number of its axes, or several",
-    "trainable": "true, or false for frozen parameters",
-    "block": "a glob of the name of a block of a fused parameter, such as forget or query",
-}
-SETTINGS = {
-    "name": "a name for the rule, for tables and messages",
-    "initializer": "the name of an initializer, or keep",
-    "layout": 'the order of its axes where the table of layers has none: "keras", "torch" or Keras\'s axes',
-    "stacked": "how many of its first axes are a stack of kernels, whose layout and fans are those of the others",
-    "fan_in": "the fan-in, a number or an expression, in place of the table's",
-    "fan_out": "the fan-out, likewise",
-    "blocks": "the names of the equal blocks that it is made of along its outputs; each is drawn by itself",
-}
 _TOP = ("seed", "description", "sources", "constants", "rules")
-_TEXTS = {"mode", "distribution"}  # arguments that are words, not numbers
-_CLASSES = {cls.__name__: cls for cls in initializers.CLASSES}
-
-
-class Mistake(NamedTuple):
-    """One mistake of a recipe.
-
-    Attributes:
-        file: the file's name, None for a recipe made in Python.
-        line: the line in the file.
-        rule: the rule in words, "" for what is not in a rule.
-        problem: what is wrong, and what to do.
-    """
-
-    file: str | None
-    line: int | None
-    rule: str
-    problem: str
-
-    def __str__(self) -> str:
-        place = "" if self.file is None else f"{self.file}:{self.line or 1}"
-        return ": ".join(filter(None, [", ".join(filter(None, [place, self.rule])), self.problem]))
-
-
-class RecipeError(ValueError):
-    """A recipe with mistakes; the message has all of them.
-
-    Attributes:
-        mistakes: a tuple of `Mistake`.
-    """
-
-    def __init__(self, mistakes: Iterable[Mistake]) -> None:
-        self.mistakes = tuple(mistakes)
-        count = f"{len(self.mistakes)} mistakes" if len(self.mistakes) > 1 else "a mistake"
-        super().__init__(f"The recipe has {count}.\n" + "\n".join(f"  {each}" for each in self.mistakes))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.mistakes,)
-
-
-class _Checker:
-    """Collects the mistakes of a recipe's data, and what could be read in spite of them."""
-
-    def __init__(self, source: Source, constants: Mapping[str, float]) -> None:
-        self.source, self.constants = source, constants
-        self.mistakes: list[Mistake] = []
-        self.number: int | None = None
-        self.label = ""
-
-    def add(self, problem: str, key: str | None = None) -> None:
-        """Notes a mistake, of a key where there is one."""
-        line = self.source.line(self.number, key)
-        self.mistakes.append(Mistake(self.source.file, line, self.label, problem))
-
-    def in_rule(self, number: int | None, data: Any = None) -> None:
-        """Says which rule the following is about."""
-        self.number = number
-        name = data.get("name") if isinstance(data, Mapping) else None
-        named = f' ("{name}")' if isinstance(name, str) else ""
-        self.label = "" if number is None else f"rule {number + 1}{named}"
-
-    def strings(self, data: Mapping[str, Any], key: str) -> tuple[str, ...]:
-        """One string or a list of them."""
-        if key not in data:
-            return ()
-        value = data[key]
-        values = [value] if isinstance(value, str) else value
-        if not isinstance(values, (list, tuple)) or not values or not all(isinstance(v, str) and v for v in values):
-            self.add(f"`{key}` must be {CONDITIONS.get(key) or SETTINGS[key]}. Received: {key} = {value!r}.", key)
-            return ()
-        return tuple(values)
-
-    def expression(self, key: str, value: Any) -> Any:
-        """A number, or an expression that is one."""
-        if isinstance(value, str):
-            try:
-                return Expression(value, self.constants)
-            except ValueError as error:
-                self.add(f"`{key}`: {error}", key)
-                return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self.add(f"`{key}` must be a number or an expression. Received: {key} = {value!r}.", key)
-            return None
-        return value
-
-
-class Rule:
-    """One rule of a recipe: conditions, all of which a parameter must meet, and what it gets then.
-
-    Args:
-        **data: the keys of a rule. Conditions: `path`, `regex`, `layer`, `within`, `role`, `rank`, `block`. What to do:
-            `initializer` and the initializer's own arguments, numbers or expressions; `name`, `layout`, `fan_in`,
-            `fan_out`, `blocks`.
-
-    Raises:
-        RecipeError: with every mistake.
-
-    >>> from fanin.recipes import Rule
-    >>> Rule(role="kernel", initializer="he_normal")
-    Rule(role='kernel', initializer='he_normal')
-    """
-
-    def __init__(self, **data: Any) -> None:
-        checker = _Checker(Source(), data.pop("_constants", {}))
-        checker.in_rule(data.pop("_number", None), data)
-        self._read(checker, data)
-        if checker.mistakes:
-            raise RecipeError(checker.mistakes)
-
-    @classmethod
-    def _checked(cls, checker: _Checker, data: Any) -> Rule | None:
-        """A rule of a recipe's data; None, and mistakes in the checker, if it is none."""
-        if isinstance(data, Rule):
-            data = data._data
-        if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
-            checker.add(f"A rule must be a table of keys and values. Received: {data!r}.")
-            return None
-        before = len(checker.mistakes)
-        rule = cls.__new__(cls)
-        rule._read(checker, dict(data))
-        return rule if len(checker.mistakes) == before else None
-
-    def _read(self, checker: _Checker, data: dict[str, Any]) -> None:
-        self._data = data
-        self.number = checker.number
-        self.line = checker.source.line(checker.number) if checker.number is not None else None
-        self.name = data.get("name")
-        if self.name is not None and not isinstance(self.name, str):
-            checker.add(f"`name` must be a string. Received: name = {self.name!r}.", "name")
-        self._read_conditions(checker, data)
-        self._read_initializer(checker, data)
-        self._read_overrides(checker, data)
-
-    def _read_conditions(self, checker: _Checker, data: dict[str, Any]) -> None:
-        if not any(key in data for key in CONDITIONS):
-            checker.add(f'A rule needs a condition: {", ".join(CONDITIONS)}. For all parameters write path = "*".')
-        self._paths = [glob(pattern) for pattern in checker.strings(data, "path")]
-        self._layers = [glob(pattern) for pattern in checker.strings(data, "layer")]
-        self._within = [glob(pattern) for pattern in checker.strings(data, "within")]
-        blocks = checker.strings(data, "block")
-        self._blocks = [glob(pattern) for pattern in blocks]
-        self._roles = checker.strings(data, "role")
-        for role in self._roles:
-            if role not in ROLES:
-                hint = suggestion(role, ROLES) or f" There are {', '.join(ROLES)}."
-                checker.add(f"Unknown role {role!r}.{hint}", "role")
-        self._regex = None
-        if "regex" in data:
-            try:
-                self._regex = re.compile(data["regex"])
-            except (re.error, TypeError, RecursionError) as error:
-                checker.add(f"`regex` must be a regular expression ({error}). Received: {data['regex']!r}.", "regex")
-        ranks = data.get("rank", [])
-        ranks = list(ranks) if isinstance(ranks, (list, tuple)) else [ranks]
-        if ("rank" in data and not ranks) or not all(type(rank) is int and rank >= 0 for rank in ranks):
-            checker.add(f"`rank` must be a number of axes, or several. Received: rank = {data['rank']!r}.", "rank")
-        self._ranks = ranks
-        self._trainable = data.get("trainable")
-        if self._trainable is not None and not isinstance(self._trainable, bool):
-            checker.add(f"`trainable` must be true or false. Received: {self._trainable!r}.", "trainable")
-
-    def _read_initializer(self, checker: _Checker, data: dict[str, Any]) -> None:
-        self._given: Initializer | None = None
-        self._class: type[Initializer] | None = None
-        self._arguments: dict[str, Any] = {}
-        arguments = {key: value for key, value in data.items() if key not in CONDITIONS and key not in SETTINGS}
-        value = data.get("initializer")
-        if value is None:
-            checker.add('A rule needs an `initializer`, such as initializer = "he_normal", or "keep".', "initializer")
-        elif isinstance(value, str) and value == KEEP:
-            pass
-        elif isinstance(value, str):
-            found = initializers.NAMES.get(value)
-            if found is None or found is Initializer:
-                hint = suggestion(value, [*initializers.NAMES, KEEP]) or " `fanin show --list` has all names."
-                checker.add(f"Unknown initializer {value!r}.{hint}", "initializer")
-                arguments = {key: None for key in arguments if suggestion(key, [*CONDITIONS, *SETTINGS])}
-            else:
-                self._class = found
-        else:
-            self._read_object(checker, value)
-        known = () if self._class is None else [each for each in _parameters_of(self._class) if each != "seed"]
-        for key in arguments:
-            if key not in known:
-                self._unknown_key(checker, key, known)
-        if self._class is not None:
-            self._read_arguments(checker, {key: value for key, value in arguments.items() if key in known})
-
-    def _read_object(self, checker: _Checker, value: Any) -> None:
-        """An initializer itself, or its configuration; its seed would be everyone's."""
-        try:
-            found = initializers.get(value)
-            found = getattr(found, "source", found)
-        except (TypeError, ValueError) as error:
-            checker.add(str(error), "initializer")
-            return
-        if not isinstance(found, Initializer) or type(found).distribution is Initializer.distribution:
-            checker.add(
-                "`initializer` must be a name or an initializer that says what to draw, by its method `distribution`. "
-                f"Received: {value!r}.",
-                "initializer",
-            )
-        elif found._seed is not None:
-            checker.add(
-                "An initializer of a rule must have no seed: each parameter's comes from the recipe's and its name. "
-                f"Received: {found!r}.",
-                "initializer",
-            )
-        else:
-            self._given = found
-
-    def _unknown_key(self, checker: _Checker, key: str, arguments: Iterable[str]) -> None:
-        if key == "seed":
-            checker.add("A rule has no seed: each parameter's comes from the recipe's seed and its name.", key)
-            return
-        known = [*CONDITIONS, *SETTINGS, *arguments]
-        hint = suggestion(key, known)
-        if not hint:
-            of = f"the arguments {', '.join(arguments)}" if arguments else "no arguments"
-            hint = f" There are {', '.join([*CONDITIONS, *SETTINGS])}; the initializer has {of}."
-        checker.add(f"Unknown key {key!r}.{hint}", key)
-
-    def _read_arguments(self, checker: _Checker, arguments: dict[str, Any]) -> None:
-        assert self._class is not None
-        constructed = {}
-        for key, value in arguments.items():
-            numeric = key not in _TEXTS and not (self._class is _CLASSES["Constant"] and not isinstance(value, str))
-            before = len(checker.mistakes)
-            found = checker.expression(key, value) if numeric or value is None else value
-            if len(checker.mistakes) > before:
-                return
-            self._arguments[key] = found
-            constructed[key] = 1.0 if isinstance(found, Expression) else found
-        try:
-            self._class(**constructed)  # which checks what is given as numbers and words
-        except (TypeError, ValueError) as error:
-            key = next((each for each in arguments if f"`{each}`" in str(error)), "initializer")
-            checker.add(str(error), key)
-
-    def _read_overrides(self, checker: _Checker, data: dict[str, Any]) -> None:
-        self.layout = data.get("layout")
-        if isinstance(self.layout, str) and self.layout not in ("keras", "torch"):
-            hint = suggestion(self.layout, ["keras", "torch"])
-            checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {self.layout!r}.{hint}", "layout")
-        elif isinstance(self.layout, (list, tuple)):
-            if not all(type(axis) is int for axis in self.layout) or len(set(self.layout)) != len(self.layout):
-                checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {self.layout!r}.", "layout")
-            self.layout = tuple(self.layout)
-        elif self.layout is not None and not isinstance(self.layout, str):
-            checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {self.layout!r}.", "layout")
-        self.stacked = data.get("stacked", 0)
-        if type(self.stacked) is not int or self.stacked < 0 or (self.stacked and self.layout is None):
-            rule = "`stacked` must be a number of axes, and stand beside a `layout`"
-            checker.add(f"{rule}. Received: {self.stacked!r}.", "stacked")
-        fans = {key: checker.expression(key, data[key]) for key in ("fan_in", "fan_out") if key in data}
-        for key, value in fans.items():
-            if isinstance(value, (int, float)) and not 0 < value < 1e300:
-                checker.add(f"`{key}` must be a positive number. Received: {key} = {value!r}.", key)
-        self._fans = tuple(fans.get(key) for key in ("fan_in", "fan_out"))
-        self.blocks = checker.strings(data, "blocks")
-        if len(set(self.blocks)) != len(self.blocks) or len(self.blocks) == 1 or isinstance(data.get("blocks"), str):
-            checker.add(f"`blocks` must be two or more different names. Received: {data['blocks']!r}.", "blocks")
-
-    def matches(self, parameter: Parameter, name: str) -> bool:
-        """Whether a parameter meets all conditions but that of `block`.
-
-        Running statistics and counters are met by rules that name their roles, and by no others.
-        """
-        if parameter.role in STATISTICS and parameter.role not in self._roles:
-            return False
-        paths = {parameter.path, name, *parameter.tied}
-        if parameter.part is not None:
-            paths.add(parameter.part.path)
-        return (
-            (not self._paths or any(pattern.match(path) for pattern in self._paths for path in paths))
-            and (self._regex is None or any(self._regex.fullmatch(path) for path in paths))
-            and (
-                not self._layers
-                or any(p.match(each) for p in self._layers for each in (parameter.layer, *parameter.kinds))
-            )
-            and (not self._within or any(p.match(each) for p in self._within for each in parameter.within))
-            and (not self._roles or parameter.role in self._roles)
-            and (self._trainable is None or parameter.trainable == self._trainable)
-            and (not self._ranks or len(parameter.shape) in self._ranks)
-        )
-
-    @property
-    def by_block(self) -> bool:
-        """Whether it is about blocks of fused parameters, each of which it draws by itself."""
-        return bool(self._blocks or self.blocks)
-
-    def matches_block(self, block: str) -> bool:
-        """Whether it is about this block."""
-        return not self._blocks or any(pattern.match(block) for pattern in self._blocks)
-
-    @property
-    def keeps(self) -> bool:
-        """Whether parameters stay as they are."""
-        return self._given is None and self._class is None
-
-    def make(self, known: Mapping[str, float], seed: int) -> Initializer:
-        """The initializer, with its expressions evaluated and the recipe's seed.
-
-        Raises:
-            ValueError, TypeError: an expression has no value here, or one that the initializer does not take.
-        """
-        if self._given is not None:
-            given = copy.copy(self._given)  # whose configuration need not have a seed
-            given._seed = seed if given._is_random else None
-            return given
-        assert self._class is not None
-        arguments = {
-            key: value.value(known) if isinstance(value, Expression) else value
-            for key, value in self._arguments.items()
-        }
-        seeds = {"seed": seed} if self._class._is_random else {}
-        return self._class(**arguments, **seeds)
-
-    def fans(self, known: Mapping[str, float]) -> tuple[float | None, float | None]:
-        """The fans that the rule itself says."""
-        first, second = (each.value(known) if isinstance(each, Expression) else each for each in self._fans)
-        for key, value, given in zip(("fan_in", "fan_out"), (first, second), self._fans, strict=True):
-            if value is not None and value <= 0:
-                raise ValueError(f"`{key}` must be positive. Received: {value} of {given}")
-        return first, second
-
-    def as_dict(self) -> dict[str, Any]:
-        """The rule's keys, as plain data.
-
-        Raises:
-            TypeError: its initializer is of a class that no file can name.
-        """
-        data = self._plain()
-        if self._given is not None:
-            if type(self._given) not in initializers.CLASSES:
-                raise TypeError(
-                    "Only fanin's own initializers have names that a file can hold. "
-                    f"Received: {self.label} with {self._given!r}."
-                )
-            config = {key: value for key, value in self._given.get_config().items() if key != "seed"}
-            data = {**data, "initializer": type(self._given).__name__, **config}
-        return data
-
-    @property
-    def label(self) -> str:
-        """The rule in a few words: its number, line and name."""
-        number = "" if self.number is None else f" {self.number + 1}"
-        line = "" if self.line is None else f" (line {self.line})"
-        return f"rule{number}{line}" + (f" “{self.name}”" if self.name else "")
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Rule):
-            return NotImplemented
-        return self._comparable() == other._comparable()
-
-    def __hash__(self) -> int:
-        return hash(repr(sorted(self._comparable().items(), key=lambda item: item[0])))
-
-    def _comparable(self) -> dict[str, Any]:
-        """What two equal rules have in common, however they were written."""
-        ours = self._given is None or type(self._given) in initializers.CLASSES
-        return self.as_dict() if ours else self._plain()
-
-    def _plain(self) -> dict[str, Any]:
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in self._data.items()}
-
-    def __repr__(self) -> str:
-        return f"Rule({', '.join(f'{key}={value!r}' for key, value in self._data.items())})"
-
-
-def _parameters_of(cls: type[Initializer]) -> list[str]:
-    return list(inspect.signature(cls).parameters)
 
 
 class Recipe:
@@ -487,7 +93,7 @@ class Recipe:
                 [Mistake(source.file, 1, "", f"A recipe must have {', '.join(_TOP)}. Received: {data!r}.")]
             )
         constants = data.get("constants", {})
-        checker = _Checker(source, constants if isinstance(constants, Mapping) else {})
+        checker = Checker(source, constants if isinstance(constants, Mapping) else {})
         for key in data:
             if key not in _TOP:
                 hint = suggestion(key, _TOP) or f" A recipe has {', '.join(_TOP)}."
@@ -508,7 +114,7 @@ class Recipe:
             raise RecipeError(sorted(checker.mistakes, key=lambda mistake: mistake.line or 0))
 
     @staticmethod
-    def _checked_seed(checker: _Checker, seed: Any) -> int:
+    def _checked_seed(checker: Checker, seed: Any) -> int:
         try:
             if seed is None:
                 raise ValueError("`seed` must be an integer. Received: seed=None.")
@@ -518,7 +124,7 @@ class Recipe:
             return 0
 
     @staticmethod
-    def _checked_constants(checker: _Checker, constants: Any) -> dict[str, float]:
+    def _checked_constants(checker: Checker, constants: Any) -> dict[str, float]:
         if not isinstance(constants, Mapping):
             checker.add(f"`constants` must be a table of numbers. Received: {constants!r}.", "constants")
             return {}
@@ -536,7 +142,7 @@ class Recipe:
         return found
 
     @staticmethod
-    def _checked_rules(checker: _Checker, rules: Any) -> tuple[Rule, ...]:
+    def _checked_rules(checker: Checker, rules: Any) -> tuple[Rule, ...]:
         if isinstance(rules, (str, bytes, Mapping)) or not isinstance(rules, Iterable):
             checker.add(f"A recipe needs `rules`, a list of them. Received: {rules!r}.", "rules")
             return ()
@@ -546,7 +152,7 @@ class Recipe:
             checker.add("A recipe needs at least one rule. Received: none.", "rules")
         for number, data in enumerate(rules):
             checker.in_rule(number, data)
-            rule = Rule._checked(checker, data)
+            rule = Rule.checked(checker, data)
             if rule is not None:
                 found.append(rule)
         checker.in_rule(None)
@@ -618,7 +224,7 @@ class Recipe:
 
     def with_seed(self, seed: int) -> Recipe:
         """The same rules with another seed."""
-        checker = _Checker(Source(), {})
+        checker = Checker(Source(), {})
         other = type(self).__new__(type(self))
         vars(other).update(vars(self))
         other.seed = self._checked_seed(checker, seed)
