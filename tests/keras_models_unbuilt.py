@@ -202,7 +202,8 @@ def unmatched_of_unbuilt(kit: Kit) -> None:
         if unmatched == "error":
             message = raised(PlanError, lambda model=model: model.build((None, 3)))
             assert message == (
-                "The recipe does not fit small; nothing has been written.\n  No rule matches 1 of 1 parameters:\n"
+                "The recipe does not fit small; what was built before has its values.\n"
+                "  No rule matches 1 of 1 parameters:\n"
                 '    fc.bias 3, Dense\n    Add rules for them (the last one may be path = "*"), or leave them: '
                 'unmatched="keep".'
             )
