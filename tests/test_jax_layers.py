@@ -129,7 +129,7 @@ def assert_defaults(plan: fanin.plans.Plan, own: dict[str, np.ndarray], summed: 
             continue
         assert entry.stddev is not None
         if summed and entry.path.endswith("kernel"):
-            (deviation,) = {fanin.LecunNormal().distribution((summed, 2)).stddev}
+            deviation = fanin.LecunNormal().distribution((summed, 2)).stddev
             assert (entry.parameter.known["fan_in"], entry.stddev) == (summed, deviation)
             continue
         variance = entry.stddev**2

@@ -115,8 +115,7 @@ def flax_cell(cell: str, name: str, leaf: str, path: str, found: dict[str, Any])
         layers, gates = _GATES[cell]
         of_input, gate = layers[name.rstrip("_")]
         whole = _whole(cell, leaf, of_input)
-        known = {**found.get("known", {}), "units": found["known"]["units"]} if "known" in found else {}
-        return {**found, "known": known, "role": whole, "part": Part(f"{path}.{whole}" if path else whole, gate, gates)}
+        return {**found, "role": whole, "part": Part(f"{path}.{whole}" if path else whole, gate, gates)}
     if cell in _FUSED_CELLS and name in ("dense_i", "dense_h", "i", "h"):
         blocks, keras_blocks = _FUSED_CELLS[cell]
         role = _whole(cell, leaf, name.endswith("i"))
