@@ -53,7 +53,8 @@ LINES = {
     "rank = -1": "`rank` must be a number of axes, or several. Received: rank = -1.",
     "rank = []": "`rank` must be a number of axes, or several. Received: rank = [].",
     "rank = [2, true]": "`rank` must be a number of axes, or several. Received: rank = [2, True].",
-    "layer = []": "`layer` must be a glob, or several, of the type of its layer, such as Linear, … layer = [].",
+    "layer = []": "`layer` must be a glob, or several, of the type of its layer, such as Linear, "
+    "or of a class that this is derived from. Received: layer = [].",
     "within = ['']": "`within` must be a glob, or several, of the type of any layer around that one. Received: …",
     "name = 3": "`name` must be a string. Received: name = 3.",
     "seed = 3": "A rule has no seed: each parameter's comes from the recipe's seed and its name.",
@@ -117,7 +118,8 @@ MISTAKES = {
     "no condition": (
         '[[rules]]\nname = "n"\ninitializer = "zeros"\n',
         '1, rule 1 ("n")',
-        'A rule needs a condition: path, regex, layer, … write path = "*".',
+        "A rule needs a condition: path, regex, layer, within, role, rank, trainable, block. "
+        'For all parameters write path = "*".',
     ),
     "second rule": (
         ZEROS + '\n# b\n[[rules]]\nname = "output"\nrole = "bais"\ninitializer = "zeros"\n',

@@ -128,9 +128,8 @@ class RandomUniform(SeededInitializer):
         if not isinstance(self.minval, int) or not isinstance(self.maxval, int):
             raise TypeError(f"`minval` and `maxval` must be integers for integer dtypes. {received}")
         if not (smallest <= self.minval <= largest and smallest <= self.maxval <= largest):
-            raise ValueError(
-                f"`minval` and `maxval` must lie in the dtype's range, [{smallest}, {largest}]. {received}"
-            )
+            rule = f"`minval` and `maxval` must lie in the dtype's range, [{smallest}, {largest}]"
+            raise ValueError(f"{rule}. {received}")
         if self.minval >= self.maxval:
             raise ValueError(f"Need `minval` < `maxval` for integer dtypes. {received}")
         return self.minval, self.maxval
@@ -141,8 +140,6 @@ class RandomUniform(SeededInitializer):
 
 _MODES = ("fan_in", "fan_out", "fan_avg")
 _DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
-
-
 # Axes whose lengths make fan_in and fan_out; None for the usual ones.
 _Axes = tuple[tuple[int, ...], tuple[int, ...]] | None
 
@@ -223,9 +220,8 @@ class VarianceScaling(SeededInitializer):
         self.mode, self._distribution = mode, lowered
 
     def distribution(self, shape: Any, dtype: Any = None) -> Distribution:
-        return _cached_scaled(
-            checked_shape(shape), float_dtype(dtype), self.scale, self.mode, self._distribution, self._axes
-        )
+        what = (checked_shape(shape), float_dtype(dtype), self.scale, self.mode, self._distribution)
+        return _cached_scaled(*what, self._axes)
 
     def distribution_of_fans(self, shape: Any, dtype: Any, fan_in: int, fan_out: int) -> Distribution:
         """What would be drawn for a kernel whose fans are not those of its last two axes."""
