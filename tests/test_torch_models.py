@@ -844,3 +844,14 @@ def test_a_second_call_gives_the_same() -> None:
     assert raw(module) == before
     assert not report.plan.compare(ALL.plan(module))
     assert str(report).startswith("Sequential: 6 parameters initialized (136 bytes) in ")
+
+
+def test_a_catch_all_leaves_running_statistics() -> None:
+    """They have their usual start, also under a rule for everything; a rule of their role says another."""
+    everything = {"path": "*", "initializer": "random_normal"}
+    module = nn.BatchNorm1d(3)
+    initialize(module, fanin.Recipe([everything]))
+    assert [tensor.tolist() for tensor in module.buffers()] == [[0, 0, 0], [1, 1, 1], 0]
+    assert module.weight.std() > 0
+    initialize(module, fanin.Recipe([{"role": "variance", "initializer": "constant", "value": 4}, everything]))
+    assert [tensor.tolist() for tensor in module.buffers()] == [[0, 0, 0], [4, 4, 4], 0]
