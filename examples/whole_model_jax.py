@@ -1,4 +1,4 @@
-"""A model of flax.nnx from one recipe: made of shapes alone, and sharded over eight devices, with the same values."""
+"""Initializes a flax.nnx model from shapes, on one device and sharded over eight: the values are the same."""
 
 import os
 

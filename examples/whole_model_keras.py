@@ -1,4 +1,4 @@
-"""A model of Keras 3 and its twin in PyTorch from one recipe: the same weights, the same outputs."""
+"""Initializes a Keras 3 model and its PyTorch counterpart from one recipe, and gets the same outputs from both."""
 
 import os
 
@@ -13,9 +13,8 @@ import fanin.torch
 
 recipe = fanin.Recipe.preset("keras", seed=42)
 
-model = keras.Sequential(
-    [keras.layers.LSTM(16, name="lstm"), keras.layers.Dense(4, name="fc")]
-)  # not built: it gets its weights when it is
+# The model is not built yet: it gets its values when its layers create their weights.
+model = keras.Sequential([keras.layers.LSTM(16, name="lstm"), keras.layers.Dense(4, name="fc")])
 fanin.keras.initialize(model, recipe)
 inputs = np.random.default_rng(1).standard_normal((2, 5, 8), np.float32)
 outputs = keras.ops.convert_to_numpy(model(inputs))

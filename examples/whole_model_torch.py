@@ -1,4 +1,4 @@
-"""A transformer of PyTorch from one seed: planned on the meta device, materialised, and drawn again as a part."""
+"""Plans and initializes a PyTorch transformer on the meta device, then initializes one of its layers alone."""
 
 import torch
 
@@ -25,10 +25,10 @@ def build() -> torch.nn.Module:
 
 with torch.device("meta"):
     model = build()
-print(RECIPE.plan(model), end="\n\n")  # nothing is drawn yet
+print(RECIPE.plan(model), end="\n\n")  # draws nothing
 print(str(fanin.torch.initialize(model, RECIPE)).partition(" in ")[0])
 
 weight = model["blocks"].layers[2].linear2.weight.clone()
-other = build()  # the same layer alone, in another model, gets the same values
+other = build()  # in another model, the same layer gets the same values
 fanin.torch.initialize(other, RECIPE, only="blocks.layers.2.*")
 print("the same values alone:", torch.equal(weight, other["blocks"].layers[2].linear2.weight))

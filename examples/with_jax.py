@@ -1,4 +1,4 @@
-"""JAX: an initializer for flax, and a matrix sharded over eight devices, each piece of which is made alone."""
+"""Uses fanin in JAX: an initializer for flax, and a matrix sharded over eight devices, each shard made by itself."""
 
 import os
 
@@ -14,7 +14,7 @@ from fanin.jax import as_jax, make_array
 
 
 class Network(nn.Module):
-    """Two layers whose kernels fanin makes, from the keys that flax gives them."""
+    """Two layers with kernels from fanin, which depend on the keys that flax passes."""
 
     @nn.compact
     def __call__(self, x):

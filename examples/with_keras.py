@@ -1,4 +1,4 @@
-"""Keras 3: the same weights on every backend. Run it with KERAS_BACKEND=tensorflow, jax and torch."""
+"""Gets the same weights on every backend of Keras 3. Run it with KERAS_BACKEND set to tensorflow, jax and torch."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ import keras
 
 import fanin.keras
 
-with fanin.keras.patch():  # names and defaults of initializers are fanin's in here
+with fanin.keras.patch():  # in this block, names and defaults of initializers resolve to fanin's classes
     keras.utils.set_random_seed(42)
     model = keras.Sequential(
         [
@@ -26,7 +26,7 @@ for weight in model.weights:
     digest = hashlib.sha256(weight.numpy().tobytes()).hexdigest()
     print(f"{weight.path:<24} {weight.shape!s:<18} {digest[:16]}")
 
-# The file has Keras's own classes in it: it opens where fanin is not installed.
+# The file contains Keras's own classes, so it loads where fanin is not installed.
 with tempfile.TemporaryDirectory() as folder:
     model.save(Path(folder) / "model.keras")
     loaded = keras.saving.load_model(Path(folder) / "model.keras")

@@ -1,4 +1,4 @@
-"""tf_keras: an unchanged script gets the same weights from fanin; and one initializer by name, in one layer."""
+"""Uses fanin in tf_keras: for all layers of an unchanged script, and for one layer by name."""
 
 import os
 
@@ -9,7 +9,7 @@ import fanin.tf_keras
 
 
 def network():
-    """Nothing here knows of fanin: "glorot_uniform" is the layers' default."""
+    """A model that does not mention fanin. The default initializer of its Dense layer is "glorot_uniform"."""
     tf_keras.utils.set_random_seed(42)
     layers = tf_keras.layers
     return tf_keras.Sequential(
@@ -29,7 +29,7 @@ for before, after in zip(theirs.weights, ours.weights, strict=True):
     assert before.numpy().tobytes() == after.numpy().tobytes()
     print(f"{before.name:<16} {before.shape!s:<18} the same bits")
 
-# Or by name, in one layer; a saved model holds tf_keras's own class and opens where fanin is not installed.
+# One layer, by name. A saved model contains tf_keras's own class, so it loads where fanin is not installed.
 layer = tf_keras.layers.Dense(3, kernel_initializer=fanin.tf_keras.HeNormal(seed=1))
 layer.build((None, 4))
 print(layer.get_config()["kernel_initializer"])

@@ -1,4 +1,4 @@
-"""PyTorch: the weights of a Keras model in its twin, written in place in PyTorch's order of axes."""
+"""Writes the weights of a Keras model into its PyTorch counterpart, in place and in PyTorch's order of axes."""
 
 import torch
 
@@ -16,12 +16,12 @@ fanin.torch.fill_(model[3].weight, fanin.GlorotUniform(seed=2))
 for layer in (model[0], model[3]):
     fanin.torch.zeros_(layer.bias)
 
-# PyTorch keeps (out, in, height, width); Keras (height, width, in, out). The values are the same, transposed.
+# PyTorch stores (out, in, height, width), Keras (height, width, in, out). The values are the same, transposed.
 kernel = fanin.HeNormal(seed=1)((3, 3, 1, 16))
 assert model[0].weight.detach().permute(2, 3, 1, 0).numpy().tobytes() == kernel.tobytes()
 print("Conv2d weight", tuple(model[0].weight.shape), "is the Keras kernel", kernel.shape)
 
-# One seed for a whole model: every parameter gets its own from its name, whatever the order of layers.
+# One seed for a whole model: each parameter's own seed depends on its name, not on the order of the layers.
 for name, parameter in model.named_parameters():
     if name.endswith("weight"):
         fanin.torch.fill_(parameter, fanin.HeNormal(seed=7).spawn(name))

@@ -4,8 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fanin import distributions, initializers, plans, recipes, utils
-    from fanin.base import SeededInitializer
+    from fanin import distributions, initializers, recipes, utils
+    from fanin._core.settings import config
     from fanin.distributions import Distribution
     from fanin.initializers import (
         Constant,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Orthogonal,
         RandomNormal,
         RandomUniform,
+        SeededInitializer,
         TruncatedNormal,
         VarianceScaling,
         Zeros,
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
         variance_scaling,
         zeros,
     )
-    from fanin.recipes import Recipe
-    from fanin.settings import config
+    from fanin.recipes import Plan, Recipe, Report
+    from fanin.weight import Weight
 
 __version__ = "0.1.0"
 
@@ -61,12 +62,15 @@ __all__ = [
     "LecunUniform",
     "Ones",
     "Orthogonal",
+    "Plan",
     "RandomNormal",
     "RandomUniform",
     "Recipe",
+    "Report",
     "SeededInitializer",
     "TruncatedNormal",
     "VarianceScaling",
+    "Weight",
     "Zeros",
     "__version__",
     "config",
@@ -84,7 +88,6 @@ __all__ = [
     "lecun_uniform",
     "ones",
     "orthogonal",
-    "plans",
     "random_normal",
     "random_uniform",
     "recipes",
@@ -95,17 +98,60 @@ __all__ = [
     "zeros",
 ]
 
+# The module that defines each public name. Names are loaded on first use, so `fanin --help` needs no NumPy.
+_HOMES = {
+    "Constant": "fanin.initializers",
+    "Distribution": "fanin.distributions",
+    "GlorotNormal": "fanin.initializers",
+    "GlorotUniform": "fanin.initializers",
+    "HeNormal": "fanin.initializers",
+    "HeUniform": "fanin.initializers",
+    "Identity": "fanin.initializers",
+    "Initializer": "fanin.initializers",
+    "LecunNormal": "fanin.initializers",
+    "LecunUniform": "fanin.initializers",
+    "Ones": "fanin.initializers",
+    "Orthogonal": "fanin.initializers",
+    "Plan": "fanin.recipes",
+    "RandomNormal": "fanin.initializers",
+    "RandomUniform": "fanin.initializers",
+    "Recipe": "fanin.recipes",
+    "Report": "fanin.recipes",
+    "SeededInitializer": "fanin.initializers",
+    "TruncatedNormal": "fanin.initializers",
+    "VarianceScaling": "fanin.initializers",
+    "Weight": "fanin.weight",
+    "Zeros": "fanin.initializers",
+    "config": "fanin._core.settings",
+    "constant": "fanin.initializers",
+    "deserialize": "fanin.initializers",
+    "get": "fanin.initializers",
+    "glorot_normal": "fanin.initializers",
+    "glorot_uniform": "fanin.initializers",
+    "he_normal": "fanin.initializers",
+    "he_uniform": "fanin.initializers",
+    "identity": "fanin.initializers",
+    "lecun_normal": "fanin.initializers",
+    "lecun_uniform": "fanin.initializers",
+    "ones": "fanin.initializers",
+    "orthogonal": "fanin.initializers",
+    "random_normal": "fanin.initializers",
+    "random_uniform": "fanin.initializers",
+    "serialize": "fanin.initializers",
+    "truncated_normal": "fanin.initializers",
+    "variance_scaling": "fanin.initializers",
+    "zeros": "fanin.initializers",
+}
+_MODULES = ("distributions", "initializers", "recipes", "utils")
+_FRAMEWORKS = ("jax", "keras", "tf_keras", "torch")
+
 
 def __getattr__(name: str) -> Any:
-    """Loads a public name at its first use: `fanin --help` then needs no NumPy."""
-    if name in ("distributions", "initializers", "plans", "recipes", "utils"):
+    if name in _MODULES:
         return import_module(f"fanin.{name}")
-    if name in __all__:
-        for home in ("initializers", "distributions", "recipes", "settings"):
-            module = import_module(f"fanin.{home}")
-            if hasattr(module, name):
-                return globals().setdefault(name, getattr(module, name))
-    hint = f". Import it by name: import fanin.{name}" if name in ("tf_keras", "keras", "torch", "jax") else ""
+    if name in _HOMES:
+        return globals().setdefault(name, getattr(import_module(_HOMES[name]), name))
+    hint = f". Import it by name: import fanin.{name}" if name in _FRAMEWORKS else ""
     raise AttributeError(f"module 'fanin' has no attribute {name!r}{hint}")
 
 

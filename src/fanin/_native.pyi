@@ -1,4 +1,4 @@
-"""The native module's calls. Arguments are checked on the Python side."""
+"""The functions of the native module. Arguments are checked on the Python side."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 _Result = TypeVar("_Result")
 
 KERNELS: dict[str, int]
-"""Numbers of the kernels by name, such as "normal/bfloat16"."""
+"""The numbers of the kernels by name, such as "normal/bfloat16"; "normal/float32/bfloat16" is float32 rounded once."""
 TIERS: dict[str, int]
-"""Numbers of the tiers that this machine has, from the plainest to the best."""
+"""The numbers of the tiers that this machine supports, from the plainest to the best."""
 
 class Memory:
-    """Writable bytes, 64-byte aligned, on huge pages where they are many."""
+    """Writable bytes, aligned to 64 bytes, or to huge pages if there are many."""
 
     def __init__(self, size: int) -> None: ...
 
@@ -22,14 +22,14 @@ def fill_buffer(
     key: int,
     counter: int,
     scale: float,
-    shift: float,
+    origin: float,
     minval: int,
     span: int,
     threads: int,
     first_index: int,
     index_strides: Sequence[int],
 ) -> None:
-    """Fills a buffer of any strides with the elements at the flat indices that the index strides say."""
+    """Fills a buffer of any strides with the elements at the flat indices that the index strides describe."""
 
 def fill_memory(
     memory: Any,
@@ -38,7 +38,7 @@ def fill_memory(
     key: int,
     counter: int,
     scale: float,
-    shift: float,
+    origin: float,
     minval: int,
     span: int,
     threads: int,
@@ -46,13 +46,13 @@ def fill_memory(
     """Fills all of a `Memory` with a stream from its beginning."""
 
 def undisturbed(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """Calls the function in the default environment of float arithmetic, whatever rounding mode the caller has set."""
+    """Calls a function in the default floating-point environment, whatever rounding mode the caller has set."""
 
 def philox(counter_low: int, counter_high: int, key: int, tier: int = -1) -> tuple[int, int, int, int]:
-    """One block of Philox4x32-10; a tier makes it by its vectors."""
+    """One block of Philox4x32-10, computed by a tier's vector code if a tier is given."""
 
 def set_elements_per_thread(elements: int) -> int:
-    """Sets how many elements are worth another thread, for tests; returns what it was."""
+    """Sets how many elements justify another thread, for tests. Returns the previous number."""
 
 def elementary(out: Any, function: int, tier: int) -> None:
-    """logf, sinf or cosf (0, 1, 2) of all 2**23 unit floats, by a tier or, as tier -1, by the machine's libm."""
+    """logf, sinf or cosf (0, 1, 2) of all 2**23 unit floats, by a tier or, for tier -1, by the machine's libm."""

@@ -1,4 +1,4 @@
-"""The command line: one function per command, each of which imports what it needs inside."""
+"""The command line: one function per command, which imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fanin import __version__
 
 try:
     import click
-    import rich  # noqa: F401  (rich loads its parts at their first use; this only asks whether it is there)
-except ModuleNotFoundError as error:
-    if error.name not in ("click", "rich"):
+    import rich  # noqa: F401  (rich loads its parts on first use; this only checks that it is installed)
+except ModuleNotFoundError as _error:
+    if _error.name not in ("click", "rich"):
         raise
-    sys.stderr.write(f"The command line needs {error.name}: install `fanin[cli]`.\n")
+    sys.stderr.write(f"The command line needs {_error.name}: install `fanin[cli]`.\n")
     raise SystemExit(2) from None
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 
 class Refusal(click.ClickException):
-    """Wrong usage: the message on stderr, exit code 2."""
+    """The error for wrong usage: its message goes to stderr, and the exit code is 2."""
 
     exit_code = 2
 
 
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """Turns what the library refuses into a message and exit code 2."""
+    """Turns the library's errors into a message and exit code 2."""
     try:
         yield
-    except BrokenPipeError:  # of whoever has stopped reading
+    except BrokenPipeError:  # the reader has stopped reading
         raise
     except (TypeError, ValueError, MemoryError, OSError, ImportError) as error:
         raise Refusal(str(error)) from error
@@ -59,7 +59,7 @@ def main() -> None:
 @main.command(
     short_help="Draw an array and measure it against theory.",
     epilog="""\b
-Exit codes: 0 the array is what theory says, 1 it is not, 2 wrong usage.
+Exit codes: 0 the array agrees with theory, 1 it does not, 2 wrong usage.
 JSON keys: initializer, arguments, shape, dtype, kind, parameters, count, bytes,
   agrees, statistics, histogram, sparkline, python; with --list: initializers.
 
@@ -72,7 +72,7 @@ Examples:
 @click.argument("name", required=False)
 @click.option("--shape", metavar="SHAPE", help="Such as 3x3x64x128 or 3,3,64,128; () or scalar for rank 0.")
 @click.option("--dtype", help="Such as bfloat16.  [default: fanin.config.floatx]")
-@click.option("--seed", type=int, help="Without it one is drawn, and shown.")
+@click.option("--seed", type=int, help="Without it, a seed is drawn and shown.")
 @click.option("--set", "settings", metavar="ARG=VALUE", multiple=True, help="An argument of NAME; repeatable.")
 @click.option("--list", "listing", is_flag=True, help="Show the initializers and their arguments instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -105,14 +105,14 @@ def show(
         with _printing() as console:
             reports.render(report, console)
     if not report.agrees:
-        click.echo(f"The array is not what theory says: {'; '.join(report.complaints())}.", err=True)
+        click.echo(f"The array does not agree with theory: {'; '.join(report.complaints())}.", err=True)
         sys.exit(1)
 
 
 @main.command(
-    short_help="Measure speed against what else is installed.",
+    short_help="Compare fanin's speed with the other installed libraries.",
     epilog="""\b
-Exit codes: 0 done, 1 a tier is not as fast as it claims (--check), 2 wrong usage.
+Exit codes: 0 done, 1 a tier is not as fast as it should be (--check), 2 wrong usage.
 
 \b
 Examples:
@@ -131,15 +131,14 @@ Examples:
 @click.option("--json", "file", type=click.Path(dir_okay=False, writable=True), help="Write every round to a file.")
 @click.option("--check", is_flag=True, help="Only check that each tier is faster than the one before.")
 def bench(groups: tuple[str, ...], quick: bool, file: str | None, check: bool) -> None:
-    """Time fanin and what else is installed, in interleaved rounds of one process, and print medians and ratios."""
+    """Time fanin and the other installed libraries, in interleaved rounds of one process; print medians and ratios."""
     with refusing():
-        from fanin import bench as benchmarks
-        from fanin._words import suggestion
-        from fanin.report import bench as reports
+        from fanin._core.messages import suggestion
+        from fanin.report import bench as benchmarks
     if check:
         wrong = benchmarks.check()
         for each in wrong:
-            click.echo(f"A tier is not what it claims: {each}.", err=True)
+            click.echo(f"A tier is not as fast as it should be: {each}.", err=True)
         if wrong:
             sys.exit(1)
         click.echo("Every tier is faster than the one before.")
@@ -150,10 +149,10 @@ def bench(groups: tuple[str, ...], quick: bool, file: str | None, check: bool) -
             rule = f"--group must be one of {', '.join(known)}"
             raise Refusal(f"{rule}. Received: {group!r}.{suggestion(group, known)}")
     measured = []
-    click.echo(reports.heading(benchmarks.machine(), benchmarks.versions()))
+    click.echo(benchmarks.heading(benchmarks.machine(), benchmarks.versions()))
     for results in benchmarks.run(groups or benchmarks.GROUPS, quick=quick):
         measured += results
-        click.echo(reports.table(results))
+        click.echo(benchmarks.table(results))
     if file is not None:
         from pathlib import Path
 
@@ -179,19 +178,19 @@ Examples:
     required=True,
     metavar="MODEL",
     help="A list of shapes (.json or .toml), a .safetensors file, or a factory, package.module:function, "
-    "which is called with the meta device in force.",
+    "which is called on the meta device.",
 )
-@click.option("--seed", type=int, help="Another seed than the recipe's.")
+@click.option("--seed", type=int, help="A seed that replaces the recipe's.")
 @click.option("--compare", type=click.Path(exists=True, dir_okay=False), help="Show what differs from a plan's JSON.")
 @click.option("--all", "every", is_flag=True, help="Show repeated blocks one by one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plan(recipe: str, model: str, seed: int | None, compare: str | None, every: bool, as_json: bool) -> None:
-    """Show which parameter of MODEL gets what from RECIPE, a .toml or .yaml file or the name of a preset."""
+    """Show what RECIPE, a .toml or .yaml file or the name of a preset, gives each parameter of MODEL."""
     with refusing():
         import json
         from pathlib import Path
 
-        from fanin._words import suggestion
+        from fanin._core.messages import suggestion
         from fanin.recipes import PRESETS, Recipe
 
         if recipe not in PRESETS and not Path(recipe).is_file():
@@ -200,7 +199,7 @@ def plan(recipe: str, model: str, seed: int | None, compare: str | None, every: 
         chosen = Recipe.preset(recipe) if recipe in PRESETS else Recipe.load(recipe)
         if seed is not None:
             chosen = chosen.with_seed(seed)
-        made = chosen.plan_of(_model(model))
+        made = chosen.plan(_model(model))
         if compare is not None:
             try:
                 before = json.loads(Path(compare).read_text(encoding="utf-8"))
@@ -220,9 +219,9 @@ def recipe() -> None:
     """Make and check recipes: which initializer each parameter of a model gets."""
 
 
-@recipe.command("new", short_help="Print a recipe to begin with.")
-@click.option("--preset", default="keras", show_default=True, metavar="NAME", help="The preset to begin with.")
-@click.option("--seed", type=int, help="Another seed than 0.")
+@recipe.command("new", short_help="Print a recipe to start from.")
+@click.option("--preset", default="keras", show_default=True, metavar="NAME", help="The preset to start from.")
+@click.option("--seed", type=int, help="A seed other than 0.")
 def new_recipe(preset: str, seed: int | None) -> None:
     """Print the file of a preset: bert, flax, gpt2, keras, llama, mup, resnet, t5, torch or vit."""
     with refusing():
@@ -230,7 +229,7 @@ def new_recipe(preset: str, seed: int | None) -> None:
 
         text = preset_path(preset).read_text(encoding="utf-8")
         if seed is not None:
-            Recipe.preset(preset, seed=seed)  # which checks it
+            Recipe.preset(preset, seed=seed)  # checks the seed
             text = re.sub(r"(?m)^seed = 0$", f"seed = {seed}", text)
     click.echo(text, nl=False)
 
@@ -265,17 +264,17 @@ def schema_of_recipes() -> None:
     """Print the JSON schema of recipe files, for editors and other tools."""
     import json
 
-    from fanin._recipe_schema import schema
+    from fanin.recipes.schema import schema
 
     click.echo(json.dumps(schema(), indent=2))
 
 
 def _model(text: str) -> Any:
-    """The parameters of a model that is given as a file or as a factory."""
+    """The description of a model that is given as a file or as a factory."""
     from pathlib import Path
 
-    from fanin import _models
-    from fanin._models.files import SUFFIXES, describe_file
+    from fanin.models.files import SUFFIXES, describe_file
+    from fanin.models.registry import describe
 
     if text.endswith(SUFFIXES):
         return describe_file(Path(text))
@@ -284,14 +283,14 @@ def _model(text: str) -> Any:
         raise Refusal(
             f"--model must be a file that ends in {', '.join(SUFFIXES)}, or package.module:factory. Received: {text!r}."
         )
-    return _models.describe(_built(module, name))
+    return describe(_built(module, name))
 
 
 def _built(module: str, name: str) -> Any:
-    """What a factory makes, with the meta device of PyTorch in force where PyTorch is loaded."""
+    """The result of a factory, which is called on PyTorch's meta device if PyTorch is loaded."""
     import importlib
 
-    sys.path.insert(0, "")  # as `python -m` has it
+    sys.path.insert(0, "")  # as with `python -m`
     try:
         factory: Any = importlib.import_module(module)
         for part in name.split("."):
@@ -299,7 +298,7 @@ def _built(module: str, name: str) -> Any:
         torch = sys.modules.get("torch")
         with contextlib.nullcontext() if torch is None else torch.device("meta"):
             return factory()
-    except Exception as error:  # whatever the user's code raises is the user's to read
+    except Exception as error:  # the user's code may raise anything, which the user should see
         raise Refusal(
             f"--model must be a factory that can be called without arguments. Received: {module}:{name}, which raised "
             f"{type(error).__name__}: {error}"
@@ -309,7 +308,7 @@ def _built(module: str, name: str) -> Any:
 
 
 def _list(name: str | None, as_json: bool) -> None:
-    """Prints all initializers, or the one of that name: how each is called, and what it does."""
+    """Prints how each initializer is called and what it does, for all of them or the one with this name."""
     import inspect
     import json
     from textwrap import fill
@@ -340,19 +339,19 @@ def _list(name: str | None, as_json: bool) -> None:
 
 
 def _class(name: str) -> type[Initializer]:
-    """The initializer of a name, in any of its spellings."""
-    from fanin._words import suggestion
+    """The initializer class with this name, in any of its spellings."""
+    from fanin._core.messages import suggestion
     from fanin.initializers import NAMES, Initializer
 
     known = {each: cls for each, cls in NAMES.items() if cls is not Initializer}
     if name in known:
         return known[name]
-    hint = suggestion(name, known) or " `fanin show --list` has all names."
-    raise Refusal(f"NAME must be that of an initializer. Received: {name!r}.{hint}")
+    hint = suggestion(name, known) or " `fanin show --list` lists all names."
+    raise Refusal(f"NAME must be the name of an initializer. Received: {name!r}.{hint}")
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    """`3x3x64x128`, `3,3,64,128`, `(3, 3)`, `()` or `scalar` as a tuple. The library refuses negative lengths."""
+    """`3x3x64x128`, `3,3,64,128`, `(3, 3)`, `()` or `scalar` as a tuple. The library rejects negative lengths."""
     inside = re.sub(r"^\((.*?),?\s*\)$", r"\1", text.strip())
     if inside in ("", "scalar"):
         return ()
@@ -365,10 +364,10 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def _arguments(cls: type[Initializer], settings: Iterable[str]) -> dict[str, Any]:
-    """The arguments of a class from `name=value` pairs. What the values may be, the class checks."""
+    """The arguments of a class from `name=value` pairs. The class itself checks the values."""
     import inspect
 
-    from fanin._words import suggestion
+    from fanin._core.messages import suggestion
 
     allowed = list(inspect.signature(cls).parameters)
     arguments: dict[str, Any] = {}
@@ -380,7 +379,7 @@ def _arguments(cls: type[Initializer], settings: Iterable[str]) -> dict[str, Any
             rule = f"ARG must be one of {', '.join(allowed)}" if allowed else "there are no arguments"
             raise Refusal(f"For {cls.__name__}, {rule}. Received: {setting!r}.{suggestion(name, allowed)}")
         if name in arguments:
-            raise Refusal(f"An argument can be given once. Received: {name}={arguments[name]!r} and {setting!r}.")
+            raise Refusal(f"An argument can be given only once. Received: {name}={arguments[name]!r} and {setting!r}.")
         arguments[name] = _value(value)
     return arguments
 
@@ -398,12 +397,12 @@ def _value(text: str) -> Any:
 
 @contextlib.contextmanager
 def _printing() -> Iterator[Console]:
-    """A console whose text goes to standard output in one piece, with colours only where a person wants them."""
+    """A console whose text goes to standard output all at once, with colors only on terminals that want them."""
     import os
 
     from rich.console import Console
 
-    # rich alone would still print bold text under NO_COLOR.
+    # rich by itself would still print bold text under NO_COLOR.
     plain = bool(os.environ.get("NO_COLOR"))
     console = Console(color_system=None if plain else "auto", highlight=False, markup=False, emoji=False)
     with console.capture() as captured:

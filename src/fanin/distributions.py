@@ -1,34 +1,65 @@
-"""What to draw, as plain data: a kind, parameters as the dtype rounds them, and the moments that follow from them.
+"""Distributions as plain data: a kind, parameters as the dtype rounds them, and the moments that follow from them.
 
-An initializer says what it would draw (`initializer.distribution(shape, dtype)`); the draw itself, reports and audits
-read the same object.
+`initializer.distribution(shape, dtype)` returns the distribution that an initializer draws from; weights, reports and
+audits read the same object.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from fanin import _dtypes, _random
-from fanin._arrays import allocate, checked_out
-from fanin._orthogonal import copy_in_blocks, orthonormal_columns
-from fanin._random import Pair
-from fanin._shapes import Region, fans
+from fanin._core import dtypes
+from fanin._core.linalg import copy_in_blocks, orthonormal_columns
+from fanin._core.memory import allocate
+from fanin._core.shapes import Region, fans, parse_region
+from fanin._core.streams import Stream, has_kernel, run_kernel
+from fanin._core.types import Array, DType
 
-# The standard deviation of a unit normal cut off at two of its own: sqrt(1 - 4 phi(2) / (2 Phi(2) - 1)).
+__all__ = [
+    "LARGEST_NORMAL",
+    "TRUNCATED_STDDEV",
+    "Affine",
+    "Constant",
+    "Distribution",
+    "Identity",
+    "Matrix",
+    "Moments",
+    "Normal",
+    "Orthogonal",
+    "TruncatedNormal",
+    "Uniform",
+    "UniformInteger",
+]
+
+# The standard deviation of a unit normal truncated at two standard deviations: sqrt(1 - 4 phi(2) / (2 Phi(2) - 1)).
 TRUNCATED_STDDEV = 0.87962566103423978
-# No unit normal is larger: Box and Muller's radius for the smallest argument of the logarithm, 1e-7.
+# The largest unit normal: the Box-Muller radius for the smallest argument of the logarithm, 1e-7.
 LARGEST_NORMAL = math.sqrt(-2 * math.log(1e-7))
+
+
+class Moments(NamedTuple):
+    """The moments of a tensor's elements.
+
+    Attributes:
+        mean: the expected value of an element.
+        stddev: its standard deviation, after any truncation.
+        kurtosis: its fourth central moment over its squared variance; None if the spread is not random.
+    """
+
+    mean: float
+    stddev: float
+    kurtosis: float | None = None
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """The distribution of a tensor's elements. Subclasses say which.
+    """The distribution of a tensor's elements. The fields of subclasses are named like Keras's arguments.
 
     Attributes:
         shape: the tensor's shape.
@@ -41,21 +72,21 @@ class Distribution:
     random: ClassVar[bool] = False  # whether values depend on the seed
 
     @property
-    def fan_in(self) -> int:
+    def fan_in(self) -> float:
         """The number of units that feed one output."""
         return self._fans[0]
 
     @property
-    def fan_out(self) -> int:
+    def fan_out(self) -> float:
         """The number of units that one input feeds."""
         return self._fans[1]
 
     @cached_property
-    def _fans(self) -> tuple[int, int]:
+    def _fans(self) -> tuple[float, float]:
         return fans(self.shape)
 
-    def with_fans(self, fan_in: int, fan_out: int) -> Distribution:
-        """The same, of a kernel whose fans are not those of its last two axes."""
+    def with_fans(self, fan_in: float, fan_out: float) -> Self:
+        """The same distribution for a kernel whose fans are not those of its last two axes."""
         other = copy.copy(self)
         vars(other)["_fans"] = fan_in, fan_out
         return other
@@ -67,23 +98,13 @@ class Distribution:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The smallest and largest value that can be drawn, up to one rounding of the dtype."""
+        """The smallest and the largest value that can be drawn, up to one rounding in the dtype."""
         raise NotImplementedError
 
-    @property
-    def mean(self) -> float:
-        """The expected value of an element."""
+    @cached_property
+    def moments(self) -> Moments:
+        """The moments of the elements."""
         raise NotImplementedError
-
-    @property
-    def stddev(self) -> float:
-        """The standard deviation of an element."""
-        raise NotImplementedError
-
-    @property
-    def kurtosis(self) -> float | None:
-        """Fourth central moment over squared variance; None where the standard deviation does not vary at random."""
-        return None
 
     def parameters(self) -> dict[str, Any]:
         """The distribution's own parameters, by name."""
@@ -93,242 +114,229 @@ class Distribution:
             if name in self.__dataclass_fields__ and name not in ("shape", "dtype")
         }
 
-    def draw(self, pair: Pair, region: Region | None = None, out: np.ndarray | None = None) -> np.ndarray:
-        """The tensor that a seed pair chooses, or a region of it, in fresh memory or in `out`."""
-        result = self.room(region, out)
-        self.fill(result, pair, region, fresh=out is None)
-        return result
+    def reserve(self) -> None:
+        """Raises MemoryError if the temporary memory that `fill` needs cannot be allocated."""
 
-    def room(self, region: Region | None = None, out: np.ndarray | None = None) -> np.ndarray:
-        """Memory for the tensor or a region of it: `out`, checked, or fresh."""
-        shape = self.shape if region is None else region.shape
-        return allocate(shape, self.dtype) if out is None else checked_out(out, shape, self.dtype)
+    def rounds_to(self, dtype: DType) -> bool:
+        """Whether `fill` can write values that are rounded once to this other dtype."""
+        return False
 
-    def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
-        """Fills what `room` returned; `fresh` says that it is new."""
+    def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
+        """Fills an array with the tensor of a stream, or with a region of it. Nothing is checked.
+
+        Args:
+            out: a writable array of the tensor's or the region's shape, of this dtype or one that `rounds_to` accepts.
+            stream: the stream of the values, if they are random.
+            region: a region of the tensor; None for all of it.
+        """
         raise NotImplementedError
 
     def _round(self, *names: str) -> None:
-        """Replaces parameters by what the dtype makes of them."""
+        """Rounds parameters to the dtype."""
         for name in names:
-            object.__setattr__(self, name, float(_dtypes.rounded(getattr(self, name), self.dtype)))
+            object.__setattr__(self, name, float(dtypes.rounded(getattr(self, name), self.dtype)))
 
 
 class Affine(Distribution):
-    """Floats `x * factor + offset` of a unit variable x, every operation rounded in the dtype."""
+    """Floats `x * scale + origin` for a unit variable x, with every operation rounded in the dtype."""
 
     random: ClassVar[bool] = True
-    _law: ClassVar[str]  # of x, in the kernels' names
+    _law: ClassVar[str]  # the distribution of x, as kernels name it
 
     def unit_cdf(self, x: float) -> float:
         """The probability that the unit variable lies below x."""
         raise NotImplementedError
 
     def cdf(self, value: float) -> float:
-        """The probability of an element below a value, the dtype left out of account."""
-        share = self.unit_cdf((value - self.offset) / self.factor)
-        return share if self.factor > 0 else 1 - share
+        """The probability that an element lies below a value, ignoring the dtype's rounding."""
+        share = self.unit_cdf((value - self.origin) / self.scale)
+        return share if self.scale > 0 else 1 - share
 
     @property
-    def factor(self) -> float:
-        """What the unit variable is multiplied by."""
+    def scale(self) -> float:
+        """The factor of the unit variable."""
         raise NotImplementedError
 
     @property
-    def offset(self) -> float:
-        """What is added then."""
+    def origin(self) -> float:
+        """The term that is added to the product: the value where the unit variable is 0."""
         raise NotImplementedError
 
-    def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
-        kernel = f"{self._law}/{_dtypes.FLOATS[self.dtype]}"
-        factor, offset = self.factor, self.offset
-        _random.fill(kernel, pair, result, self.shape, region, fresh=fresh, scale=factor, shift=offset)
+    def _kernel(self, dtype: DType) -> str:
+        """The name of the kernel that draws in this distribution's dtype and stores in the given one."""
+        drawn = f"{self._law}/{dtypes.FLOATS[self.dtype]}"
+        return drawn if dtype == self.dtype else f"{drawn}/{dtype.name}"
+
+    def rounds_to(self, dtype: DType) -> bool:
+        return has_kernel(self._kernel(dtype))
+
+    def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
+        run_kernel(self._kernel(out.dtype), stream, out, self.shape, region, scale=self.scale, origin=self.origin)
 
     @cached_property
     def grid(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """For 16-bit dtypes, whose grid is coarse, every value that can come and its probability; else None.
+        """Every possible value and its probability, for 16-bit dtypes, whose grid is coarse; None for other dtypes.
 
-        It is the kernels' arithmetic, on all values that the unit variable has in the dtype.
+        This applies the kernels' arithmetic to all values that the unit variable has in the dtype.
         """
         if self.dtype.itemsize > 2:
             return None
         units, probabilities = self._unit_grid()
         with np.errstate(all="ignore"):
-            values = units.astype(self.dtype) * self.dtype.type(self.factor) + self.dtype.type(self.offset)
+            values = units.astype(self.dtype) * self.dtype.type(self.scale) + self.dtype.type(self.origin)
         return values.astype(np.float64), probabilities
 
     def _unit_grid(self) -> tuple[np.ndarray, np.ndarray]:
-        """All values of the unit variable in a 16-bit dtype, and the probability that each is the nearest."""
+        """All values of the unit variable in a 16-bit dtype, and the probability of rounding to each."""
         every = np.arange(2**16, dtype=np.uint16).view(self.dtype)
-        with np.errstate(invalid="ignore"):  # NaNs are among them
+        with np.errstate(invalid="ignore"):  # some are NaN
             units = np.unique(every[np.abs(every) < LARGEST_NORMAL].astype(np.float64))
         middles = (units[1:] + units[:-1]) / 2
         below = np.array([self.unit_cdf(middle) for middle in middles.tolist()])
         probabilities = np.diff(below, prepend=0.0, append=1.0)
-        return units, (probabilities + probabilities[::-1]) / 2  # symmetric, but for erf's last bits
+        return units, (probabilities + probabilities[::-1]) / 2  # symmetric except for erf's last bits
 
     @cached_property
-    def _grid_moments(self) -> tuple[float, float, float] | None:
-        """Mean, standard deviation and kurtosis on the dtype's grid."""
+    def moments(self) -> Moments:
         if self.grid is None:
-            return None
+            return self._smooth_moments
         values, probabilities = self.grid
         with np.errstate(all="ignore"):  # values that overflow have no moments
-            # fsum is exact, so that symmetric values have a mean of 0; but it refuses infinities.
+            # fsum is exact, so symmetric values have a mean of 0, but it raises for infinities.
             mean = math.fsum(probabilities * values) if np.isfinite(values).all() else float(probabilities @ values)
             variance, fourth = (probabilities @ (values - mean) ** power for power in (2, 4))
-            return mean, float(np.sqrt(variance)), float(fourth / variance**2)
+            return Moments(mean, float(np.sqrt(variance)), float(fourth / variance**2))
 
     @property
-    def mean(self) -> float:
-        return self._grid_moments[0] if self._grid_moments else self._smooth_moments[0]
-
-    @property
-    def stddev(self) -> float:
-        return self._grid_moments[1] if self._grid_moments else self._smooth_moments[1]
-
-    @property
-    def kurtosis(self) -> float:
-        return self._grid_moments[2] if self._grid_moments else self._smooth_moments[2]
-
-    @property
-    def _smooth_moments(self) -> tuple[float, float, float]:
-        """The same where the dtype is fine enough to be left out of account."""
+    def _smooth_moments(self) -> Moments:
+        """The moments if the dtype is fine enough for its rounding to be ignored."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Uniform(Affine):
-    """Floats in [low, high): `u * (high - low) + low`, every operation rounded in the dtype."""
+    """Floats in [minval, maxval): `u * (maxval - minval) + minval`, with every operation rounded in the dtype."""
 
-    low: float
-    high: float
+    minval: float
+    maxval: float
     kind: ClassVar[str] = "uniform"
     _law: ClassVar[str] = "uniform"
 
     def __post_init__(self) -> None:
-        self._round("low", "high")
+        self._round("minval", "maxval")
 
     def unit_cdf(self, x: float) -> float:
         return min(max(x, 0.0), 1.0)
 
     @property
-    def factor(self) -> float:
+    def scale(self) -> float:
         return self._width
 
     @cached_property
     def _width(self) -> float:
-        low, high = (self.dtype.type(value) for value in (self.low, self.high))
-        return float(_dtypes.quietly(np.subtract, high, low))
+        minval, maxval = (self.dtype.type(value) for value in (self.minval, self.maxval))
+        return float(dtypes.quietly(np.subtract, maxval, minval))
 
     @property
-    def offset(self) -> float:
-        return self.low
+    def origin(self) -> float:
+        return self.minval
 
     def _unit_grid(self) -> tuple[np.ndarray, np.ndarray]:
-        count = 2 ** _dtypes.UNIT_BITS[self.dtype]
+        count = 2 ** dtypes.UNIT_BITS[self.dtype]
         return np.arange(count) / count, np.full(count, 1 / count)
 
     @property
     def bounds(self) -> tuple[float, float]:
-        return min(self.low, self.high), max(self.low, self.high)
+        return min(self.minval, self.maxval), max(self.minval, self.maxval)
 
     @property
-    def _smooth_moments(self) -> tuple[float, float, float]:
-        width = self.high - self.low
-        return self.low + width / 2, abs(width) / math.sqrt(12), 1.8
+    def _smooth_moments(self) -> Moments:
+        width = self.maxval - self.minval
+        return Moments(self.minval + width / 2, abs(width) / math.sqrt(12), 1.8)
 
 
 @dataclass(frozen=True)
 class UniformInteger(Distribution):
-    """Integers in [low, high): random bits modulo `high - low`, with the small bias that this has."""
+    """Integers in [minval, maxval): random bits modulo `maxval - minval`, with the small bias that this causes."""
 
-    low: int
-    high: int
+    minval: int
+    maxval: int
     kind: ClassVar[str] = "uniform_integer"
     random: ClassVar[bool] = True
 
     @property
     def bounds(self) -> tuple[float, float]:
-        return self.low, self.high - 1
+        return self.minval, self.maxval - 1
 
     def below(self, count: int) -> float:
-        """The probability of the first `count` integers: the smallest ones come a little more often."""
+        """The probability of the first `count` integers. The smallest integers are slightly more likely."""
         words = 2 ** (8 * self.dtype.itemsize)
-        often, rest = divmod(words, self.high - self.low)
+        often, rest = divmod(words, self.maxval - self.minval)
         return (count * often + min(count, rest)) / words
 
     def _sums(self) -> tuple[int, int]:
-        """Sums of i and i**2 over all random words, for the integers low + i that they become.
+        """The sums of i and i**2 over all random words, each of which becomes an integer minval + i.
 
-        The words make full rounds through the integers, and a last one through the first `rest`.
+        The words run through all integers `rounds` times, and then through the first `rest` of them.
         """
-        span = self.high - self.low
+        span = self.maxval - self.minval
         rounds, rest = divmod(2 ** (8 * self.dtype.itemsize), span)
         parts = ((rounds, span), (1, rest))
         first = sum(times * count * (count - 1) // 2 for times, count in parts)
         second = sum(times * count * (count - 1) * (2 * count - 1) // 6 for times, count in parts)
         return first, second
 
-    @property
-    def mean(self) -> float:
-        words = 2 ** (8 * self.dtype.itemsize)
-        return (self.low * words + self._sums()[0]) / words
-
-    @property
-    def stddev(self) -> float:
+    @cached_property
+    def moments(self) -> Moments:
         words = 2 ** (8 * self.dtype.itemsize)
         first, second = self._sums()
-        return math.sqrt((second * words - first * first) / words**2)
+        mean = (self.minval * words + first) / words
+        count = self.maxval - self.minval
+        kurtosis = 1.8 - 2.4 / (count**2 - 1) if count > 1 else None  # ignoring the bias
+        return Moments(mean, math.sqrt((second * words - first * first) / words**2), kurtosis)
 
-    @property
-    def kurtosis(self) -> float | None:
-        count = self.high - self.low
-        return 1.8 - 2.4 / (count**2 - 1) if count > 1 else None  # but for the bias
-
-    def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
+    def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
         width = 8 * self.dtype.itemsize
-        span = (self.high - self.low) % 2**width  # 0, for the full range, leaves the bits as they are
-        minval = self.low if span else 0
-        kernel = f"integers/{width}"
-        _random.fill(kernel, pair, result, self.shape, region, fresh=fresh, minval=minval, span=span)
+        span = (self.maxval - self.minval) % 2**width  # 0 stands for the full range and leaves the bits unchanged
+        minval = self.minval if span else 0
+        run_kernel(f"integers/{width}", stream, out, self.shape, region, minval=minval, span=span)
 
 
 @dataclass(frozen=True)
 class Normal(Affine):
-    """Floats `x * scale + loc` of the unit normal x, every operation rounded in the dtype."""
+    """Floats `x * stddev + mean` for a unit normal x, with every operation rounded in the dtype."""
 
-    loc: float
-    scale: float
+    mean: float
+    stddev: float
     kind: ClassVar[str] = "normal"
     _law: ClassVar[str] = "normal"
 
     def __post_init__(self) -> None:
-        self._round("loc", "scale")
+        self._round("mean", "stddev")
 
     def unit_cdf(self, x: float) -> float:
         return (1 + math.erf(x / math.sqrt(2))) / 2
 
     @property
-    def factor(self) -> float:
-        return self.scale
+    def scale(self) -> float:
+        return self.stddev
 
     @property
-    def offset(self) -> float:
-        return self.loc
+    def origin(self) -> float:
+        return self.mean
 
     @property
     def bounds(self) -> tuple[float, float]:
-        reach = LARGEST_NORMAL * abs(self.scale)
-        return self.loc - reach, self.loc + reach
+        reach = LARGEST_NORMAL * abs(self.stddev)
+        return self.mean - reach, self.mean + reach
 
     @property
-    def _smooth_moments(self) -> tuple[float, float, float]:
-        return self.loc, abs(self.scale), 3.0
+    def _smooth_moments(self) -> Moments:
+        return Moments(self.mean, abs(self.stddev), 3.0)
 
 
 class TruncatedNormal(Normal):
-    """Floats `x * scale + loc` of the unit normal x, drawn anew while |x| >= 2. `scale` is the spread before that."""
+    """Floats `x * stddev + mean` for a unit normal x that is redrawn while |x| >= 2; `stddev` is before truncation."""
 
     kind: ClassVar[str] = "truncated_normal"
     _law: ClassVar[str] = "truncated"
@@ -338,13 +346,13 @@ class TruncatedNormal(Normal):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        return self.loc - 2 * abs(self.scale), self.loc + 2 * abs(self.scale)
+        return self.mean - 2 * abs(self.stddev), self.mean + 2 * abs(self.stddev)
 
     @property
-    def _smooth_moments(self) -> tuple[float, float, float]:
+    def _smooth_moments(self) -> Moments:
         # E[x**4] = 3 - 2 (a**3 + 3 a) phi(a) / (2 Phi(a) - 1) with a = 2
         density = math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2))
-        return self.loc, TRUNCATED_STDDEV * abs(self.scale), (3 - 28 * density) / TRUNCATED_STDDEV**4
+        return Moments(self.mean, TRUNCATED_STDDEV * abs(self.stddev), (3 - 28 * density) / TRUNCATED_STDDEV**4)
 
 
 @dataclass(frozen=True)
@@ -356,25 +364,46 @@ class Constant(Distribution):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        return self.mean, self.mean
+        return float(self.value.real), float(self.value.real)
 
-    @property
-    def mean(self) -> float:
-        return float(self.value.real)
+    @cached_property
+    def moments(self) -> Moments:
+        return Moments(float(self.value.real), 0.0)
 
-    @property
-    def stddev(self) -> float:
-        return 0.0
-
-    def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
-        result[...] = self.value
+    def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
+        out[...] = self.value
 
 
 @dataclass(frozen=True)
-class Identity(Distribution):
-    """`gain` on the diagonal of a matrix, `gain * 0` elsewhere."""
+class Matrix(Distribution):
+    """A matrix, or a reshaped one: a tensor whose last axes are the columns and whose other axes are the rows.
+
+    Attributes:
+        gain: the factor of the matrix.
+        column_axes: how many of the last axes are the columns.
+    """
 
     gain: float
+    column_axes: int = 1
+
+    def parameters(self) -> dict[str, Any]:
+        return {"gain": self.gain}
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """The numbers of rows and columns."""
+        cut = len(self.shape) - self.column_axes
+        return math.prod(self.shape[:cut]), math.prod(self.shape[cut:])
+
+    def reshaped(self, shape: tuple[int, ...], column_axes: int) -> Self:
+        """The same matrix as a tensor of another shape, whose last `column_axes` axes are the columns."""
+        return replace(self, shape=shape, column_axes=column_axes)
+
+
+@dataclass(frozen=True)
+class Identity(Matrix):
+    """`gain` on the diagonal of a matrix, `gain * 0` elsewhere."""
+
     kind: ClassVar[str] = "identity"
 
     def __post_init__(self) -> None:
@@ -384,80 +413,83 @@ class Identity(Distribution):
     def bounds(self) -> tuple[float, float]:
         return min(self.gain, 0.0), max(self.gain, 0.0)
 
-    @property
-    def mean(self) -> float:
-        return self.gain * min(self.shape) / max(1, self.size)
+    @cached_property
+    def moments(self) -> Moments:
+        share = min(self.matrix_shape) / max(1, self.size)
+        return Moments(self.gain * share, abs(self.gain) * math.sqrt(share * (1 - share)))
 
-    @property
-    def stddev(self) -> float:
-        share = min(self.shape) / max(1, self.size)
-        return abs(self.gain) * math.sqrt(share * (1 - share))
-
-    def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
-        result[...] = self.gain * 0.0
+    def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
+        out[...] = self.gain * 0.0
+        if len(self.shape) != 2 or self.column_axes != 1:
+            out[self._on_diagonal(region)] = self.gain
+            return
         row, column = (0, 0) if region is None else region.starts
-        matrix = result if region is None else result[region.restored_axes]
+        matrix = out if region is None else out[region.restored_axes]
         first = max(row, column)  # the first diagonal element within the region
         diagonal = np.arange(first, max(first, min(row + matrix.shape[0], column + matrix.shape[1])))
         matrix[diagonal - row, diagonal - column] = self.gain
 
+    def _on_diagonal(self, region: Region | None) -> Array:
+        """A mask of the elements of a region that lie on the diagonal of the matrix."""
+        wanted = parse_region(..., self.shape) if region is None else region
+        cut = len(self.shape) - self.column_axes
+        numbers = []  # the row and the column of every element
+        for axes in (range(cut), range(cut, len(self.shape))):
+            number = np.zeros((1,) * len(self.shape), np.int64)
+            for axis in axes:
+                along = np.arange(wanted.starts[axis], wanted.starts[axis] + wanted.lengths[axis])
+                number = number * self.shape[axis] + along.reshape(-1, *(1,) * (len(self.shape) - axis - 1))
+            numbers.append(number)
+        diagonal = np.broadcast_to(numbers[0] == numbers[1], wanted.lengths)
+        return diagonal if region is None else diagonal.reshape(wanted.shape)
+
 
 @dataclass(frozen=True)
-class Orthogonal(Distribution):
-    """A matrix with orthonormal rows or columns, whichever are fewer, times `gain`, reshaped.
+class Orthogonal(Matrix):
+    """A matrix with orthonormal rows or columns, whichever are fewer, times `gain`, reshaped."""
 
-    The matrix has the last axis as its columns, all others as its rows.
-    """
-
-    gain: float
     kind: ClassVar[str] = "orthogonal"
     random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "gain", float(_dtypes.rounded(self.gain, self._matrix_dtype)))
+        object.__setattr__(self, "gain", float(dtypes.rounded(self.gain, self._matrix_dtype)))
 
     @property
-    def _matrix_dtype(self) -> np.dtype:
-        """16-bit tensors are made in float32 and rounded once."""
-        return _dtypes.FLOAT64 if self.dtype.itemsize == 8 else _dtypes.FLOAT32
-
-    @property
-    def _matrix_shape(self) -> tuple[int, int]:
-        return math.prod(self.shape[:-1]), self.shape[-1]
+    def _matrix_dtype(self) -> DType:
+        """The dtype that the matrix is computed in: 16-bit tensors are computed in float32 and rounded once."""
+        return dtypes.FLOAT64 if self.dtype.itemsize == 8 else dtypes.FLOAT32
 
     @property
     def bounds(self) -> tuple[float, float]:
         return -abs(self.gain), abs(self.gain)
 
-    @property
-    def mean(self) -> float:
-        return 0.0
+    @cached_property
+    def moments(self) -> Moments:
+        return Moments(0.0, abs(self.gain) / math.sqrt(max(1, *self.matrix_shape)))
 
-    @property
-    def stddev(self) -> float:
-        return abs(self.gain) / math.sqrt(max(1, *self._matrix_shape))
+    def rounds_to(self, dtype: DType) -> bool:
+        return self.dtype == self._matrix_dtype
 
-    def fill(self, result: np.ndarray, pair: Pair, region: Region | None, *, fresh: bool) -> None:
-        if not result.size:
+    def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
+        if not out.size:
             return
-        rows, columns = self._matrix_shape
+        rows, columns = self.matrix_shape
         dtype = self._matrix_dtype
-        matrix = np.empty(self._tall, dtype, order="F")  # LAPACK's order; the kernel writes in any
-        _random.fill(f"normal/{_dtypes.FLOATS[dtype]}", pair, matrix, self._tall)
+        matrix = np.empty(self._tall, dtype, order="F")  # LAPACK's order; kernels write any
+        run_kernel(f"normal/{dtypes.FLOATS[dtype]}", stream, matrix, self._tall)
         with np.errstate(all="ignore"):  # large and small gains overflow and underflow
             q, signs = orthonormal_columns(matrix)
             q *= signs * dtype.type(self.gain)
             whole = q if rows >= columns else q.T
-            if region is None and result.flags.c_contiguous:
-                copy_in_blocks(whole, result.reshape(rows, columns))
+            if region is None and out.flags.c_contiguous:
+                copy_in_blocks(whole, out.reshape(rows, columns))
             else:
-                result[...] = whole.reshape(self.shape)[() if region is None else region.slices]
+                out[...] = whole.reshape(self.shape)[() if region is None else region.slices]
 
     @property
     def _tall(self) -> tuple[int, int]:
-        rows, columns = self._matrix_shape
+        rows, columns = self.matrix_shape
         return max(rows, columns), min(rows, columns)
 
-    def room(self, region: Region | None = None, out: np.ndarray | None = None) -> np.ndarray:
-        allocate(self._tall, self._matrix_dtype)  # the whole matrix is needed on the way: is there room for it?
-        return super().room(region, out)
+    def reserve(self) -> None:
+        allocate(self._tall, self._matrix_dtype)  # `fill` needs the whole matrix: is there room for it?

@@ -7,21 +7,25 @@ import random
 
 import numpy as np
 
-from fanin import _random
+from fanin._core.streams import seed_thread
+
+__all__ = [
+    "set_random_seed",
+]
 
 
 def set_random_seed(seed: int) -> None:
-    """Makes every unseeded initializer of this thread reproducible, as tf_keras's function of the same name does.
+    """Makes every unseeded initializer in this thread reproducible, like tf_keras's function of the same name.
 
-    From here on, unseeded initializers of the calling thread take their seeds from a generator of their own, in the
-    order in which each is first called; a model built so gets tf_keras's weights. Python's `random` and NumPy's global
-    generator are seeded too, as tf_keras does.
+    From then on, the calling thread's unseeded initializers take their seeds from a generator of their own, in the
+    order in which they are first called, so a model built this way gets tf_keras's weights. Python's `random` and
+    NumPy's global generator are seeded too, as in tf_keras.
 
     Args:
         seed: an integer in [0, 2**32 - 1].
 
     Raises:
-        ValueError: the seed is no such integer.
+        ValueError: the seed is not an integer in that range.
 
     >>> import fanin
     >>> fanin.utils.set_random_seed(42)
@@ -41,4 +45,4 @@ def set_random_seed(seed: int) -> None:
         )
     random.seed(value)
     np.random.seed(value)
-    _random.seed_thread(value)
+    seed_thread(value)

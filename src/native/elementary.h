@@ -1,14 +1,14 @@
-// logf, sinf and cosf as glibc 2.31 and later round them, on the 2**23 values that a unit float takes.
+// logf, sinf and cosf as glibc 2.31 and later round them, for the 2**23 values that a unit float takes.
 //
-// A better logarithm would be a wrong one here: 60,931 of the correctly rounded results differ from glibc's. So the
+// A more accurate logarithm would be wrong here: 60,931 of the correctly rounded results differ from glibc's. So the
 // tables and polynomials below (the ARM optimized-routines' double-precision cores that glibc uses) are the definition, and
-// the tests compare all 2**23 inputs of each function. Inside these steps a fused multiply-add changes no result.
+// the tests compare all 2**23 inputs of each function. Fusing multiply-adds in these steps changes no result.
 #pragma once
 #include <cstdint>
 
 namespace fanin {
 
-// Centres of the 16 intervals of the logarithm's argument: their reciprocals and their logarithms.
+// The reciprocals and the logarithms of the centers of the 16 intervals of the logarithm's argument.
 alignas(64) constexpr double log_reciprocal[16] = {
     0x1.661ec79f8f3bep+0, 0x1.571ed4aaf883dp+0, 0x1.49539f0f010bp+0,  0x1.3c995b0b80385p+0,
     0x1.30d190c8864a5p+0, 0x1.25e227b0b8eap+0,  0x1.1bb4a4a1a343fp+0, 0x1.12358f08ae5bap+0,
@@ -23,14 +23,14 @@ alignas(64) constexpr double minus_two_log_centre[16] = {
 constexpr double ln2 = 0x1.62e42fefa39efp-1, pi = 0x1.921fb54442d18p1;
 constexpr float epsilon = 1e-7f;  // keeps the logarithm's argument off zero, as TensorFlow does
 
-// [1, 2) as a double from the lower 23 bits of each lane's word.
+// A double in [1, 2) from the lower 23 bits of each lane's word.
 template <class V>
 [[gnu::always_inline]] inline typename V::D one_to_two(typename V::U word) {
     return (typename V::D)V::take_bits(word << 29, (1ull << 52) - (1ull << 29), 0x3FF0000000000000ull);
 }
 
-// -2 logf(max(u, epsilon)) of the unit float u in the lower 23 bits of each lane's word, before its rounding to float. The
-// factor, a power of two, sits in the constants and changes no rounding.
+// -2 logf(max(u, epsilon)) for the unit float u in the lower 23 bits of each lane's word, before rounding to float. The
+// factor is part of the constants; being a power of two, it changes no rounding.
 template <class V>
 [[gnu::always_inline]] inline typename V::D minus_two_log(typename V::U word) {
     using U = typename V::U;
@@ -38,7 +38,7 @@ template <class V>
     const D scaled = V::maximum(V::to_double(word & 0x7FFFFFull), V::splat(double(epsilon) * 0x1p23));
     // scaled = z * 2**(k + 23) with z in [0.699, 1.398): subtract the bits of 0.699 and read k and the interval off.
     constexpr uint64_t lowest = 0x3FE6600000000000ull;
-    // The difference stays that of a normal double: its exponent is k.
+    // The offset keeps the difference a normal double, with exponent k.
     const U difference = (U)scaled - (lowest + (23ull << 52) - (1023ull << 52));
     const D z = (D)((difference & ((1ull << 52) - 1)) + lowest);
     const U interval = difference >> 48;
@@ -48,12 +48,12 @@ template <class V>
     return V::fma(V::fma(V::fma(V::fma(a3, r, a2), r, a1), r, V::splat(-2.0)), r, y0);
 }
 
-// Sine and cosine of the float v = 2 pi u, reduced to the quadrant nearest: what sinf and cosf round to floats are these
-// two, swapped where the quadrant is odd, with the signs that the quadrant gives.
+// Sine and cosine of the float v = 2 pi u, reduced to the nearest quadrant. sinf and cosf round these two to floats,
+// swapped if the quadrant is odd, with the signs of the quadrant.
 template <class V>
 struct Reduced {
     typename V::D sine, cosine;
-    typename V::U quadrant;  // its lowest two bits count
+    typename V::U quadrant;  // only its lowest two bits count
 };
 
 template <class V>
@@ -61,11 +61,11 @@ template <class V>
     using U = typename V::U;
     using D = typename V::D;
     const D w = one_to_two<V>(word);
-    // 2 pi (w - 1): one rounding either way, for w - 1 is exact.
+    // 2 pi (w - 1): one rounding either way, since w - 1 is exact.
     const D angle = V::fused ? V::fma(w, V::splat(2 * pi), V::splat(-2 * pi)) : (w - 1.0) * (2 * pi);
     const D v = V::round_to_float(angle);
-    // The nearest quarter turn, by adding a number whose last bit is worth a quarter. (Its ties, at u = 1/8 and 5/8, go to
-    // the even quadrant and glibc's to the next one; sine and cosine round to the same floats.)
+    // The nearest quarter turn, by adding a number whose last bit is worth a quarter. (Ties, at u = 1/8 and 5/8, go to
+    // the even quadrant here and to the next one in glibc; sine and cosine round to the same floats.)
     const D magic = V::splat(0x1.8p50);
     const D shifted = w + magic;
     const D x = V::fma(shifted - (magic + 1.0), V::splat(-2 * pi), v);

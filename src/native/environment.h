@@ -1,4 +1,4 @@
-// The environment of float arithmetic (flush-to-zero, a rounding mode) is the caller's to change; values must not follow.
+// Callers may change the floating-point environment (flush-to-zero, the rounding mode); values must not depend on it.
 #pragma once
 #include <cfenv>
 

@@ -12,11 +12,11 @@ namespace fanin {
 namespace {
 
 std::atomic<int64_t> elements_per_thread{1 << 18};
-constexpr int64_t pieces_per_thread = 16;              // at least, so that a thread that is late takes fewer of them
+constexpr int64_t pieces_per_thread = 16;              // at least, so that a late thread takes fewer of them
 constexpr int64_t longest_piece = 1 << 14;             // elements
 constexpr int64_t tile_rows = 32, tile_columns = 256;  // 32 values fill whole cache lines of a transposed array
 
-// Drops axes of length 1 and joins neighbours that are one axis in memory and in the stream alike.
+// Drops axes of length 1 and joins neighboring axes that form a single axis both in memory and in the stream.
 std::vector<Axis> simplified(const std::vector<Axis>& axes) {
     std::vector<Axis> result;
     for (const Axis& axis : axes) {
@@ -34,7 +34,7 @@ std::vector<Axis> simplified(const std::vector<Axis>& axes) {
     return result;
 }
 
-// Copies rows of made elements to their places in memory.
+// Copies rows of drawn elements to their places in memory.
 template <class Word>
 void scatter(const char* from, int64_t from_row, char* to, int64_t row_stride, int64_t column_stride, int64_t rows,
              int64_t columns) {
@@ -46,8 +46,8 @@ void scatter(const char* from, int64_t from_row, char* to, int64_t row_stride, i
     }
 }
 
-// An array as a grid of tiles: `columns` run along the axis whose elements are neighbours in the stream, `rows` along the
-// axis whose elements are neighbours in memory (of length 1 where those are one and the same, or there is none).
+// An array as a grid of tiles: `columns` is the axis whose elements are adjacent in the stream, `rows` the axis whose
+// elements are adjacent in memory (of length 1 if that is the same axis or there is none).
 class Tiling {
   public:
     Tiling(const Array& array, Fill kernel, const Draw& draw)
@@ -78,7 +78,7 @@ class Tiling {
 
     int64_t count() const { return tile_count; }
 
-    // Tiles [begin, end). Only the first position is found by division: a region may have a tile for every element.
+    // Fills tiles [begin, end). Only the first position takes divisions: a region may have a tile for every element.
     void fill(int64_t begin, int64_t end) const {
         int64_t rest = begin;
         int64_t column_tile = rest % column_tiles;
@@ -112,7 +112,7 @@ class Tiling {
     }
 
   private:
-    // Whether every element lies where the processor wants its like: views into records may not.
+    // Whether every element is aligned to its size; elements of views into records may not be.
     bool aligned() const {
         uint64_t all = reinterpret_cast<uintptr_t>(data) | uint64_t(columns.length > 1 ? columns.byte_stride : 0);
         for (const Axis& axis : outer) all |= uint64_t(axis.byte_stride);
@@ -127,7 +127,7 @@ class Tiling {
             kernel(draw, index, uint64_t(wide), to);
             return;
         }
-        // 16 bytes more a row keep the rows out of one another's cache sets.
+        // 16 extra bytes per row keep the rows out of each other's cache sets.
         alignas(64) char made[tile_rows * (tile_columns * 8 + 16)];
         const int64_t made_row = tile_columns * item_size + 16;
         const int64_t row = row_tile * tile_rows, high = std::min(tile_rows, rows.length - row);
@@ -160,7 +160,7 @@ void fill(Array array, Fill kernel, const Draw& draw, int threads) {
     const Tiling tiling(array, kernel, draw);
     const int64_t per_thread = elements_per_thread;
     const int64_t wanted = std::min({int64_t(threads), elements / per_thread, tiling.count()});
-    // As many tiles at a time as make a few pieces, whatever the size of the tiles.
+    // Threads take as many tiles at a time as make a quarter of `per_thread` elements, whatever the size of the tiles.
     const int64_t portions = std::max<int64_t>(1, elements / std::max<int64_t>(1, per_thread / 4));
     const int64_t step = std::max<int64_t>(1, tiling.count() / portions);
     std::atomic<int64_t> next{0};

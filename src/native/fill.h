@@ -1,4 +1,4 @@
-// One fill of an array of any strides: cut into pieces, shared among threads, handed to a tier's kernel.
+// Fills an array of any strides: cuts it into tiles, shares them among threads, and calls a tier's kernel on each.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -23,12 +23,13 @@ struct Array {
     std::vector<Axis> axes;  // slowest first; lengths may be 0
 };
 
-// Every element of the array becomes what the kernel draws for its flat index. The number of threads, at most `threads`,
-// changes no value. Never throws once the fill has begun: a thread that cannot be started is done without.
+// Gives every element of the array the value that the kernel draws for its flat index. Uses at most `threads` threads,
+// whose number does not change the values. Never throws once the fill has begun: if a thread cannot be started, the
+// others do its work.
 void fill(Array array, Fill kernel, const Draw& draw, int threads);
 
-// How many elements are worth another thread (which takes 0.1 to 0.2 ms to start). Tests set it to see many threads at
-// work on little; returns what it was.
+// Sets how many elements justify another thread (which takes 0.1 to 0.2 ms to start), and returns the previous number.
+// Tests use it to run many threads on small arrays.
 int64_t set_elements_per_thread(int64_t elements);
 
 }  // namespace fanin

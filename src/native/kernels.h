@@ -1,5 +1,5 @@
-// Fill a run of elements: uniform, normal, truncated normal, integers. One body for every tier; `Vector` is the tier's
-// back-end. An element depends on its index alone, so a run may begin and end anywhere.
+// The kernels, which fill a run of elements: uniform, normal, truncated normal, integers. One body serves every tier;
+// `Vector` is the tier's back-end. An element depends on its index alone, so a run may begin and end anywhere.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +18,7 @@ using D = V::D;
 using F = V::F;
 using W = V::W;
 constexpr int lanes = V::lanes;
-constexpr int interleaved = 4;  // vectors of blocks made at once
+constexpr int interleaved = 4;  // vectors of blocks computed at once
 
 // The lowest counter words of `interleaved` vectors of blocks, `stride` blocks apart.
 [[gnu::always_inline]] inline void count_up(U (&lowest)[interleaved], uint32_t first, uint64_t stride) {
@@ -26,13 +26,13 @@ constexpr int interleaved = 4;  // vectors of blocks made at once
         lowest[n] = V::lane_numbers() * stride + (first + uint64_t(n) * lanes * stride);
 }
 
-// Box and Muller's pairs, in float32, of a vector of blocks: a block makes two pairs, sine before cosine. `first pairs` in
-// the lower half of the lanes, `second pairs` in the upper.
+// Box-Muller pairs, in float32, of a vector of blocks. A block makes two pairs, sine before cosine: the first pairs are
+// in the lower half of the lanes, the second pairs in the upper half.
 struct Pairs {
     F sine, cosine;
 };
 
-// Sine and cosine of two vectors of words, and what turns them the right way.
+// Sine and cosine of two vectors of words, rotated to their quadrants, which may change the sign of the radius.
 [[gnu::always_inline]] inline void sine_cosine(U first, U second, F& sine, F& cosine, F& radius) {
     const Reduced<V> a = reduced_sine_cosine<V>(first), b = reduced_sine_cosine<V>(second);
     sine = V::join(a.sine, b.sine);
@@ -47,7 +47,7 @@ struct Pairs {
     return {sine * radius, cosine * radius};
 }
 
-// The pair of doubles of one block. libm's functions, as TensorFlow has them.
+// The pair of doubles of one block, by libm's functions, as in TensorFlow.
 inline void box_muller(const uint32_t (&words)[4], double (&pair)[2]) {
     const auto unit = [](uint32_t high, uint32_t low) {
         const uint64_t bits = 0x3FF0000000000000ull | uint64_t(high & 0xFFFFF) << 32 | low;
@@ -77,7 +77,7 @@ struct Uniform {
     const KeySchedule& keys;
     const Format format;
 
-    explicit Uniform(const Draw& draw) : keys(draw.stream.keys), format(draw.scale, draw.shift) {}
+    explicit Uniform(const Draw& draw) : keys(draw.stream.keys), format(draw.scale, draw.origin) {}
 
     void operator()(Counter counter, uint64_t batches, Element* out) const {
         for (; batches; --batches, counter.word[0] += batch_groups, out += batch_groups * group) {
@@ -98,10 +98,10 @@ struct UniformFloat64 {
     using Element = double;
     static constexpr uint64_t group = 2, stride = 1, batch_groups = interleaved * lanes;
     const KeySchedule& keys;
-    const D scale, shift;
+    const D scale, origin;
 
     explicit UniformFloat64(const Draw& draw)
-        : keys(draw.stream.keys), scale(V::splat(draw.scale)), shift(V::splat(draw.shift)) {}
+        : keys(draw.stream.keys), scale(V::splat(draw.scale)), origin(V::splat(draw.origin)) {}
 
     static D unit(U high, U low) {
         const U upper = V::take_bits(high << 32, 0x000FFFFF00000000ull, 0x3FF0000000000000ull);
@@ -116,8 +116,8 @@ struct UniformFloat64 {
             for (int n = 0; n < interleaved; ++n) {
                 D first, second;
                 V::interleave(unit(words[n][0], words[n][1]), unit(words[n][2], words[n][3]), first, second);
-                V::store(out + n * lanes * group, first * scale + shift);
-                V::store(out + n * lanes * group + lanes, second * scale + shift);
+                V::store(out + n * lanes * group, first * scale + origin);
+                V::store(out + n * lanes * group + lanes, second * scale + origin);
             }
         }
     }
@@ -130,7 +130,7 @@ struct Normal {
     const KeySchedule& keys;
     const Format format;
 
-    explicit Normal(const Draw& draw) : keys(draw.stream.keys), format(draw.scale, draw.shift) {}
+    explicit Normal(const Draw& draw) : keys(draw.stream.keys), format(draw.scale, draw.origin) {}
 
     void operator()(Counter counter, uint64_t batches, Element* out) const {
         for (; batches; --batches, counter.word[0] += batch_groups, out += batch_groups * group) {
@@ -148,7 +148,7 @@ struct Normal {
     }
 };
 
-// The words of a batch of blocks, block by block, for the kernels that go on in scalars.
+// The words of a batch of blocks, block by block, for the kernels that continue in scalars.
 inline void block_words(uint32_t (&blocks)[interleaved * lanes][4], const Counter& counter, uint64_t stride,
                         const KeySchedule& keys) {
     U lowest[interleaved], words[interleaved][4];
@@ -166,9 +166,9 @@ struct NormalFloat64 {
     using Element = double;
     static constexpr uint64_t group = 2, stride = 1, batch_groups = interleaved * lanes;
     const KeySchedule& keys;
-    const double scale, shift;
+    const double scale, origin;
 
-    explicit NormalFloat64(const Draw& draw) : keys(draw.stream.keys), scale(draw.scale), shift(draw.shift) {}
+    explicit NormalFloat64(const Draw& draw) : keys(draw.stream.keys), scale(draw.scale), origin(draw.origin) {}
 
     void operator()(Counter counter, uint64_t batches, Element* out) const {
         for (; batches; --batches, counter.word[0] += batch_groups) {
@@ -177,16 +177,17 @@ struct NormalFloat64 {
             for (const auto& words : blocks) {
                 double pair[2];
                 box_muller(words, pair);
-                *out++ = pair[0] * scale + shift;
-                *out++ = pair[1] * scale + shift;
+                *out++ = pair[0] * scale + origin;
+                *out++ = pair[1] * scale + origin;
             }
         }
     }
 };
 
-// Every group of four elements has 256 blocks of its own and takes their values in order, leaving out those of two
-// standard deviations and more. Five groups in six need one block: the first block of all groups is made in vectors, the
-// groups that lack values are listed, their second blocks made in vectors, and the rest (one in 10**5) one by one.
+// Every group of four elements has 256 blocks of its own and takes their values in order, skipping those of two
+// standard deviations or more. Five groups in six need only one block: the first blocks of all groups are computed in
+// vectors, the groups that lack values are listed and their second blocks computed in vectors, and the rest (one in
+// 10**5) are computed one by one.
 template <class Format>
 struct TruncatedNormal {
     using Element = typename Format::Element;
@@ -195,7 +196,7 @@ struct TruncatedNormal {
     const KeySchedule& keys;
     const Format format;
 
-    explicit TruncatedNormal(const Draw& draw) : keys(draw.stream.keys), format(draw.scale, draw.shift) {}
+    explicit TruncatedNormal(const Draw& draw) : keys(draw.stream.keys), format(draw.scale, draw.origin) {}
 
     void operator()(Counter counter, uint64_t batches, Element* out) const {
         while (batches) {
@@ -250,7 +251,7 @@ struct TruncatedNormal {
             if (!V::keep_accepted(values + listed[i] * group, more + i * group)) from_scratch(counter, listed[i], values);
     }
 
-    // A group that two blocks did not complete.
+    // Fills a group that two blocks did not complete.
     void from_scratch(const Counter& counter, uint32_t index, float* values) const {
         float* const kept = values + index * group;
         uint64_t count = 0;
@@ -269,9 +270,9 @@ struct TruncatedNormalFloat64 {
     using Element = double;
     static constexpr uint64_t group = 2, stride = 128, batch_groups = interleaved * lanes;
     const KeySchedule& keys;
-    const double scale, shift;
+    const double scale, origin;
 
-    explicit TruncatedNormalFloat64(const Draw& draw) : keys(draw.stream.keys), scale(draw.scale), shift(draw.shift) {}
+    explicit TruncatedNormalFloat64(const Draw& draw) : keys(draw.stream.keys), scale(draw.scale), origin(draw.origin) {}
 
     void operator()(Counter counter, uint64_t batches, Element* out) const {
         for (; batches; --batches, counter.word[0] += uint32_t(batch_groups * stride)) {
@@ -289,8 +290,8 @@ struct TruncatedNormalFloat64 {
                     next.word[0] += uint32_t(g * stride + block);
                     box_muller(philox(next, keys).word, pair);
                 }
-                *out++ = kept[0] * scale + shift;
-                *out++ = kept[1] * scale + shift;
+                *out++ = kept[0] * scale + origin;
+                *out++ = kept[1] * scale + origin;
             }
         }
     }
@@ -317,8 +318,8 @@ struct Integers {
     }
 };
 
-// Cuts a run into batches. What is not a whole batch goes through one on the stack: a run's beginning within a group, its
-// end, and the batch in which the lowest counter word wraps.
+// Cuts a run into batches. Parts that are not a whole batch go through one on the stack: a run that begins inside a
+// group, its end, and the batch in which the lowest counter word wraps.
 template <class Kernel>
 void fill(const Draw& draw, uint64_t first, uint64_t count, void* to) {
     using Element = typename Kernel::Element;
@@ -347,14 +348,14 @@ void fill(const Draw& draw, uint64_t first, uint64_t count, void* to) {
     }
 }
 
-// The first of the blocks that are made at once.
+// The first of the blocks that are computed at once.
 Counter block(Counter counter, const KeySchedule& keys) {
     uint32_t blocks[interleaved * lanes][4];
     block_words(blocks, counter, 1, keys);
     return {{blocks[0][0], blocks[0][1], blocks[0][2], blocks[0][3]}};
 }
 
-// logf, sinf and cosf of the unit floats first/2**23, (first + 1)/2**23, …; `count` a multiple of 16.
+// logf, sinf and cosf of the unit floats first/2**23, (first + 1)/2**23, …; `count` must be a multiple of 16.
 void elementary(Elementary function, uint32_t first, uint32_t count, float* out) {
     for (uint32_t i = 0; i < count; i += 2 * lanes) {
         const U a = V::lane_numbers() + uint64_t(first + i), b = a + uint64_t(lanes);
@@ -374,7 +375,10 @@ constexpr Kernels kernels = {
     {fill<Uniform<Float16<V>>>, fill<Uniform<Bfloat16<V>>>, fill<Uniform<Float32<V>>>, fill<UniformFloat64>,
      fill<Normal<Float16<V>>>, fill<Normal<Bfloat16<V>>>, fill<Normal<Float32<V>>>, fill<NormalFloat64>,
      fill<TruncatedNormal<Float16<V>>>, fill<TruncatedNormal<Bfloat16<V>>>, fill<TruncatedNormal<Float32<V>>>,
-     fill<TruncatedNormalFloat64>, fill<Integers<uint32_t>>, fill<Integers<uint64_t>>},
+     fill<TruncatedNormalFloat64>, fill<Integers<uint32_t>>, fill<Integers<uint64_t>>,
+     fill<Uniform<Float32AsFloat16<V>>>, fill<Uniform<Float32AsBfloat16<V>>>, fill<Normal<Float32AsFloat16<V>>>,
+     fill<Normal<Float32AsBfloat16<V>>>, fill<TruncatedNormal<Float32AsFloat16<V>>>,
+     fill<TruncatedNormal<Float32AsBfloat16<V>>>},
     block,
     elementary};
 

@@ -1,5 +1,5 @@
-// The Python module: buffers in, interpreter lock dropped, the table of tiers called. What the Python side has checked is
-// checked again only where a mistake could write outside of a buffer.
+// The Python module: takes buffers, releases the GIL, and calls the table of tiers. Arguments are checked on the Python
+// side, and again here only if a mistake could write outside of a buffer.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>
 
@@ -18,15 +18,15 @@ using namespace fanin;
 
 namespace {
 
-// Memory for a result: aligned to the cache lines (frameworks then take it without a copy), and to huge pages where
-// it is large, which makes the first touch many times cheaper. Python sees it as a writable buffer of bytes.
+// Memory for a result: aligned to cache lines, so that frameworks take it without a copy, and to huge pages if it is
+// large, which makes the first touch many times cheaper. Python sees it as a writable buffer of bytes.
 class Memory {
   public:
     explicit Memory(size_t size) : size(size) {
         const size_t alignment = size >= huge_page ? huge_page : 64;
         if (size > PTRDIFF_MAX || posix_memalign(&data, alignment, size)) throw std::bad_alloc();
 #ifdef __linux__
-        // Whole pages only: of another one, the rest would be wasted.
+        // Whole pages only: the rest of another page would be wasted.
         if (size >= huge_page) madvise(data, size / huge_page * huge_page, MADV_HUGEPAGE);
 #endif
     }
@@ -69,16 +69,16 @@ Fill kernel_of(int tier, int kernel) {
 
 KeySchedule schedule(uint64_t key) { return {uint32_t(key), uint32_t(key >> 32)}; }
 
-Draw draw_of(uint64_t key, uint64_t counter, double scale, double shift, uint64_t minval, uint64_t span) {
-    return {{schedule(key), uint32_t(counter), uint32_t(counter >> 32)}, scale, shift, minval, span};
+Draw draw_of(uint64_t key, uint64_t counter, double scale, double origin, uint64_t minval, uint64_t span) {
+    return {{schedule(key), uint32_t(counter), uint32_t(counter >> 32)}, scale, origin, minval, span};
 }
 
-// Fills a buffer with elements of a stream. `index_strides` says by how much an element's flat index grows along each axis.
-void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double shift,
+// Fills a buffer with elements of a stream. `index_strides` has the stride of the flat index along each axis.
+void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double origin,
                  uint64_t minval, uint64_t span, int threads, uint64_t first_index,
                  const std::vector<uint64_t>& index_strides) {
     const Fill fill_run = kernel_of(tier, kernel);
-    const Draw draw = draw_of(key, counter, scale, shift, minval, span);
+    const Draw draw = draw_of(key, counter, scale, origin, minval, span);
     const Buffer buffer(out);
     const Py_buffer& view = buffer.view;
     if (view.itemsize != kernel_infos[kernel].item_size) throw nb::value_error("the buffer's items do not fit the kernel");
@@ -90,24 +90,24 @@ void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t co
     fill(std::move(array), fill_run, draw, threads);
 }
 
-// The same for fresh memory: all of it, from the stream's beginning.
-void fill_memory(Memory& memory, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double shift,
+// Fills all of a fresh `Memory`, from the beginning of the stream.
+void fill_memory(Memory& memory, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double origin,
                  uint64_t minval, uint64_t span, int threads) {
     const Fill fill_run = kernel_of(tier, kernel);
-    const Draw draw = draw_of(key, counter, scale, shift, minval, span);
+    const Draw draw = draw_of(key, counter, scale, origin, minval, span);
     const int64_t item_size = kernel_infos[kernel].item_size;
     Array array = {static_cast<char*>(memory.data), item_size, 0, {{int64_t(memory.size) / item_size, item_size, 1}}};
     nb::gil_scoped_release unlocked;
     fill(std::move(array), fill_run, draw, threads);
 }
 
-// Calls a function in the default float environment, so that parameters computed in Python are everywhere the same, too.
+// Calls a function in the default floating-point environment, so that parameters computed in Python are the same, too.
 nb::object undisturbed(const nb::callable& function, const nb::args& arguments) {
     const DefaultFloatEnvironment environment;
     return function(*arguments);
 }
 
-// One block: plainly, or by a tier's vectors (the first lane of them).
+// One block: in scalars, or by a tier's vectors (in their first lane).
 nb::tuple philox_block(uint64_t counter_low, uint64_t counter_high, uint64_t key, int tier) {
     const Counter counter = {{uint32_t(counter_low), uint32_t(counter_low >> 32), uint32_t(counter_high), uint32_t(counter_high >> 32)}};
     const KeySchedule keys = schedule(key);

@@ -13,7 +13,7 @@ struct Counter {
     uint32_t word[4];
 };
 
-// The key of every round; made once for a whole fill.
+// The keys of all rounds, computed once per fill.
 struct KeySchedule {
     uint32_t key_0[philox_rounds], key_1[philox_rounds];
 
@@ -25,13 +25,13 @@ struct KeySchedule {
     }
 };
 
-// Key and the upper half of the 128-bit counter: what a seed pair selects. A block is found by its index alone.
+// The key and the upper half of the 128-bit counter, which a seed pair selects. A block depends on its index alone.
 struct Stream {
     KeySchedule keys;
     uint32_t counter_2, counter_3;
 
     // The counter of block `index`. Indices reach 2**69 (256 blocks for each of 2**61 groups of a truncated normal), so
-    // the carry out of the lower 64 bits goes on into the upper ones.
+    // the carry out of the lower 64 bits propagates into the upper ones.
     [[gnu::always_inline]] Counter counter(unsigned __int128 index) const {
         uint64_t low = uint64_t(index);
         uint64_t high = (uint64_t(counter_3) << 32 | counter_2) + uint64_t(index >> 64);
@@ -39,7 +39,7 @@ struct Stream {
     }
 };
 
-// One block, for single draws and as the plain statement of the algorithm.
+// One block, for single values and as a plain statement of the algorithm.
 [[gnu::always_inline]] inline Counter philox(Counter counter, const KeySchedule& keys) {
     uint32_t x0 = counter.word[0], x1 = counter.word[1], x2 = counter.word[2], x3 = counter.word[3];
     for (int round = 0; round < philox_rounds; ++round) {
@@ -53,8 +53,8 @@ struct Stream {
 }
 
 // `count` vectors of blocks at once, interleaved so that their chains of multiplications overlap. The lowest counter words
-// are given lane by lane; the other three are the same in all lanes (the caller sees to it that no carry reaches them),
-// so what depends on them alone, half of the first two rounds, is done once, in scalars.
+// are given lane by lane; the other three are the same in all lanes (the caller ensures that no carry reaches them), so
+// the half of the first two rounds that depends on them alone is computed once, in scalars.
 //
 // A lane is 64 bits wide and holds its word in the lower half; the upper half stays whatever the products left there,
 // because the next 32x32->64-bit multiplication ignores it.

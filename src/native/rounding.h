@@ -1,5 +1,6 @@
-// Words to unit floats, and the float formats that a kernel writes: each knows how many random bits a unit float of its
-// kind takes and how `x * scale + shift` is rounded in it.
+// Unit floats from words, and the float formats that kernels write. Each format has the number of random bits in a unit
+// float and the rounding of `x * scale + origin`. The origin is the value of a unit float of 0: a mean, or the lower
+// limit of a uniform.
 #pragma once
 #include <cstdint>
 
@@ -12,8 +13,8 @@ template <class V, int bits>
     return (typename V::F)V::take_bits(word << (23 - bits), mask, 0x3F800000u) - 1.0f;
 }
 
-// Rounds to the 8 significant bits of a bfloat16, to nearest even. A NaN made by arithmetic (the only ones that
-// reach this) has no lower bits to carry out of.
+// Rounds to the 8 significant bits of a bfloat16, to nearest even. NaNs from arithmetic, the only ones that reach this,
+// have no lower bits that could carry.
 template <class V>
 [[gnu::always_inline]] inline typename V::W round_to_bfloat16(typename V::F value) {
     using W = typename V::W;
@@ -26,29 +27,29 @@ struct Float32 {
     using Element = float;
     using F = typename V::F;
     static constexpr int unit_bits = 23;
-    F scale, shift;
+    F scale, origin;
 
-    Float32(double scale, double shift) : scale(V::splat(float(scale))), shift(V::splat(float(shift))) {}
+    Float32(double scale, double origin) : scale(V::splat(float(scale))), origin(V::splat(float(origin))) {}
     static F round(F value) { return value; }
     void write(Element* to, F first, F second) const {
-        V::store(to, first * scale + shift);
-        V::store(to + 2 * V::lanes, second * scale + shift);
+        V::store(to, first * scale + origin);
+        V::store(to + 2 * V::lanes, second * scale + origin);
     }
 };
 
-// In the 16-bit formats every operation is made in float32 and rounded at once. Twice rounded is once rounded here: a
-// float32 has more than twice the bits.
+// In the 16-bit formats every operation is done in float32 and rounded immediately. Rounding twice equals rounding once
+// here, since a float32 has more than twice the bits.
 template <class V>
 struct Float16 {
     using Element = uint16_t;
     using F = typename V::F;
     static constexpr int unit_bits = 10;
-    F scale, shift;
+    F scale, origin;
 
-    Float16(double scale, double shift) : scale(V::splat(float(scale))), shift(V::splat(float(shift))) {}
+    Float16(double scale, double origin) : scale(V::splat(float(scale))), origin(V::splat(float(origin))) {}
     static F round(F value) { return V::round_to_half(value); }
     void write(Element* to, F first, F second) const {
-        V::store_half(to, round(first * scale) + shift, round(second * scale) + shift);
+        V::store_half(to, round(first * scale) + origin, round(second * scale) + origin);
     }
 };
 
@@ -57,13 +58,35 @@ struct Bfloat16 {
     using Element = uint16_t;
     using F = typename V::F;
     static constexpr int unit_bits = 7;
-    F scale, shift;
+    F scale, origin;
 
-    Bfloat16(double scale, double shift) : scale(V::splat(float(scale))), shift(V::splat(float(shift))) {}
+    Bfloat16(double scale, double origin) : scale(V::splat(float(scale))), origin(V::splat(float(origin))) {}
     static F round(F value) { return (F)(round_to_bfloat16<V>(value) & 0xFFFF0000u); }
     void write(Element* to, F first, F second) const {
-        V::store_high_halves(to, round_to_bfloat16<V>(round(first * scale) + shift),
-                             round_to_bfloat16<V>(round(second * scale) + shift));
+        V::store_high_halves(to, round_to_bfloat16<V>(round(first * scale) + origin),
+                             round_to_bfloat16<V>(round(second * scale) + origin));
+    }
+};
+
+// A float32 element that is rounded once, to 16 bits, when it is stored: a 16-bit model is its float32 twin, rounded.
+template <class V>
+struct Float32AsFloat16 : Float32<V> {
+    using Element = uint16_t;
+    using F = typename V::F;
+    using Float32<V>::Float32;
+    void write(Element* to, F first, F second) const {
+        V::store_half(to, first * this->scale + this->origin, second * this->scale + this->origin);
+    }
+};
+
+template <class V>
+struct Float32AsBfloat16 : Float32<V> {
+    using Element = uint16_t;
+    using F = typename V::F;
+    using Float32<V>::Float32;
+    void write(Element* to, F first, F second) const {
+        V::store_high_halves(to, round_to_bfloat16<V>(first * this->scale + this->origin),
+                             round_to_bfloat16<V>(second * this->scale + this->origin));
     }
 };
 

@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include <vector>  // and with it, __GLIBC__
+#include <vector>  // also defines __GLIBC__
 
 namespace fanin {
 namespace {
@@ -13,11 +13,11 @@ struct Helper {
     const std::function<void()>* work;
 };
 
-#ifdef __GLIBC__  // and so Linux: others have no affinity in a thread's attributes
+#ifdef __GLIBC__  // which implies Linux: elsewhere, thread attributes have no affinity
 
-// Linux puts a new thread behind its creator on the same core, and takes a few milliseconds to move it to an idle one:
-// as long as a whole fill may last. So each helper is born on a core of its own, and then free to go anywhere. (Measured
-// on two cores: 0.1 to 0.2 ms from creation to work instead of 2.9.)
+// Linux queues a new thread behind its creator on the same core, and takes a few milliseconds to move it to an idle
+// core, which can be as long as a whole fill. So each helper starts on a core of its own, and may then run on any.
+// (Measured on two cores: 0.1 to 0.2 ms from creation to work, instead of 2.9 ms.)
 class Cores {
   public:
     Cores() {
@@ -73,7 +73,7 @@ void* run(void* helper) {
 void run_with_helpers(int helpers, const std::function<void()>& work) {
     std::vector<Helper> started;
     if (helpers > 0) {
-        started.reserve(size_t(helpers));  // never moved: the threads hold on to their elements
+        started.reserve(size_t(helpers));  // must not reallocate: the threads hold pointers to the elements
         Cores cores;
         for (int i = 0; i < helpers; ++i) {
             started.push_back({{}, &work});

@@ -1,7 +1,7 @@
-// The kernels of one tier. Compiled once for each, with the tier's instruction set and its name as FANIN_TIER.
+// The kernels of one tier. Compiled once per tier, with the tier's instruction set and the macro FANIN_TIER_<name>.
 //
-// Everything here but the table has internal linkage: an inline function of external linkage, compiled with AVX-512 here,
-// might be the copy that the linker keeps for the whole library, and crash lesser processors.
+// Everything here except the table has internal linkage: otherwise the linker might keep an inline function that was
+// compiled with AVX-512 here for the whole library, which would crash on processors without it.
 #if defined(FANIN_TIER_avx512)
 #include "vector_avx512.h"
 #elif defined(FANIN_TIER_avx2)

@@ -7,14 +7,14 @@
 
 namespace fanin {
 
-// What to draw, as plain data. Floats are x * scale + shift of the unit draw x; integers minval + bits mod span.
+// What to draw, as plain data. Floats are x * scale + origin for a unit value x; integers are minval + bits mod span.
 struct Draw {
     Stream stream;
-    double scale, shift;
+    double scale, origin;
     uint64_t minval, span;
 };
 
-// Fills `count` elements, the first of which has the flat index `first`, side by side at `out`.
+// Fills `count` contiguous elements at `out`, the first of which has the flat index `first`.
 using Fill = void (*)(const Draw& draw, uint64_t first, uint64_t count, void* out);
 
 enum class Elementary { log, sin, cos };
@@ -28,12 +28,16 @@ constexpr KernelInfo kernel_infos[] = {
     {"normal/float16", 2},    {"normal/bfloat16", 2},    {"normal/float32", 4},    {"normal/float64", 8},
     {"truncated/float16", 2}, {"truncated/bfloat16", 2}, {"truncated/float32", 4}, {"truncated/float64", 8},
     {"integers/32", 4},       {"integers/64", 8},
+    // Drawn in float32, rounded once.
+    {"uniform/float32/float16", 2},   {"uniform/float32/bfloat16", 2},
+    {"normal/float32/float16", 2},    {"normal/float32/bfloat16", 2},
+    {"truncated/float32/float16", 2}, {"truncated/float32/bfloat16", 2},
 };
 constexpr int kernel_count = sizeof kernel_infos / sizeof kernel_infos[0];
 
 struct Kernels {
     Fill fill[kernel_count];  // in the order of kernel_infos
-    // For the tests: the functions that the kernels are made of.
+    // For the tests: the functions that the kernels are built from.
     Counter (*block)(Counter counter, const KeySchedule& keys);
     void (*elementary)(Elementary function, uint32_t first, uint32_t count, float* out);
 };

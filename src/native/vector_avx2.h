@@ -9,7 +9,7 @@
 namespace fanin {
 namespace {
 
-// The first four bits set of every 8-bit mask, a byte each.
+// The positions of the first four set bits of every 8-bit mask, a byte each.
 struct FirstSetBits {
     int32_t of[256] = {};
     constexpr FirstSetBits() {

@@ -25,7 +25,7 @@ struct Avx512 : VectorCommon {
 
     static U multiply_low_halves(U a, U b) { return (U)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
     static U exclusive_or(U a, U b, U c) { return (U)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0x96); }
-    // (a & mask) | bits, for mask and bits without a common one
+    // (a & mask) | bits, for mask and bits that have no bit in common
     static U take_bits(U a, uint64_t mask, uint64_t bits) {
         return (U)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)splat(mask), (__m512i)splat(bits), 0xEA);
     }
@@ -52,8 +52,8 @@ struct Avx512 : VectorCommon {
         const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
         return (W)_mm512_permutex2var_epi32((__m512i)a, even, (__m512i)b);
     }
-    // Turns the vector (cosine, sine) by the quadrant: by a quarter turn where its bit 0 is set, and where bit 1 is, by a
-    // half turn, which is left to the sign of the radius.
+    // Rotates the vector (cosine, sine) by the quadrant: by a quarter turn if bit 0 is set, and by a half turn, through
+    // the sign of the radius, if bit 1 is set.
     static void turn(W quadrant, F& sine, F& cosine, F& radius) {
         const __mmask16 odd = _mm512_test_epi32_mask((__m512i)quadrant, _mm512_set1_epi32(1));
         const __m512i sign = _mm512_set1_epi32(INT32_MIN);
@@ -88,13 +88,13 @@ struct Avx512 : VectorCommon {
         _mm256_storeu_si256((__m256i*)to, _mm512_cvtps_ph((__m512)a, _MM_FROUND_TO_NEAREST_INT));
         _mm256_storeu_si256((__m256i*)to + 1, _mm512_cvtps_ph((__m512)b, _MM_FROUND_TO_NEAREST_INT));
     }
-    // The upper halves of the lanes.
+    // Stores the upper halves of the lanes.
     static void store_high_halves(void* to, W a, W b) {
         _mm256_storeu_si256((__m256i*)to, _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)a, 16)));
         _mm256_storeu_si256((__m256i*)to + 1, _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)b, 16)));
     }
 
-    // Bit l set where block l of [first pairs | second pairs] has a value of at least two standard deviations.
+    // Bit l is set if block l of [first pairs | second pairs] has a value of at least two standard deviations.
     static uint32_t rejected_blocks(F sine, F cosine) {
         const __m512 two = _mm512_set1_ps(2.0f);
         uint32_t lanes = _cvtmask16_u32(_mm512_cmp_ps_mask(_mm512_abs_ps((__m512)sine), two, _CMP_NLT_UQ) |
@@ -107,7 +107,7 @@ struct Avx512 : VectorCommon {
         _mm256_storeu_si256((__m256i*)list, _mm256_maskz_compress_epi32(__mmask8(mask), indices));
         return list + __builtin_popcount(mask);
     }
-    // Puts the first four values under two standard deviations of [kept, more] into `kept`; false if there are fewer.
+    // Puts the first four values of [kept, more] under two standard deviations into `kept`; false if there are fewer.
     static bool keep_accepted(float* kept, const float* more) {
         const __m256 values = _mm256_set_m128(_mm_loadu_ps(more), _mm_loadu_ps(kept));
         const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), values);

@@ -1,5 +1,5 @@
-// Vector operations in the compilers' own vector types, 2 lanes of 64 bits: what every processor of the architecture
-// has (SSE2 on x86-64, NEON on arm64). Where SSE2 has one instruction for what the compiler does not find, it is named.
+// Vector operations in the compiler's own vector types, 2 lanes of 64 bits, which every processor of the architecture
+// has (SSE2 on x86-64, NEON on arm64). SSE2 intrinsics are used for instructions that the compiler does not find.
 #pragma once
 #include <cstdint>
 #if defined(__SSE2__) && !defined(FANIN_PORTABLE)
@@ -37,7 +37,7 @@ struct Baseline : VectorCommon {
     static U take_bits(U a, uint64_t mask, uint64_t bits) { return (a & mask) | bits; }
     static W take_bits(W a, uint32_t mask, uint32_t bits) { return (a & mask) | bits; }
 
-    static D fma(D a, D b, D c) { return a * b + c; }  // two roundings: changes no result where it is used
+    static D fma(D a, D b, D c) { return a * b + c; }  // two roundings, which change no result where this is used
     static D to_double(U a) { return (D)(a | 0x4330000000000000ull) - 0x1p52; }  // 2**52 + a, from its bits
     static D exponent(U a) { return to_double(a >> 52) - 1023.0; }
     static D maximum(D a, D b) {
@@ -51,7 +51,7 @@ struct Baseline : VectorCommon {
 #ifdef FANIN_SSE2
         return (D)_mm_cvtps_pd(_mm_cvtpd_ps((__m128d)a));
 #else
-        // Not D{double(float(a[0])), …}: GCC 12 takes the two conversions for none.
+        // Not D{double(float(a[0])), …}: GCC 12 optimizes the two conversions away.
         typedef float Half __attribute__((vector_size(8)));
         return __builtin_convertvector(__builtin_convertvector(a, Half), D);
 #endif
@@ -95,8 +95,8 @@ struct Baseline : VectorCommon {
         second = F{sine[1], cosine[1], sine[3], cosine[3]};
     }
 
-    // Rounding to the 11 significant bits of a half, without a conversion: adding and subtracting a power of two that
-    // leaves just those bits. Under 2**-14 the spacing stays 2**-24; from 65520 on the half is infinite.
+    // Rounds to the 11 significant bits of a half, without a conversion, by adding and subtracting a power of two that
+    // leaves just those bits. Below 2**-14 the spacing stays 2**-24; from 65520 on the half is infinite.
     static F round_to_half(F a) {
         const W sign = (W)a & 0x80000000u, size = (W)a & 0x7FFFFFFFu;
         const W exponent = size & 0x7F800000u;
@@ -110,7 +110,7 @@ struct Baseline : VectorCommon {
         result = (result & ~not_a_number) | (size & not_a_number);
         return (F)(result | sign);
     }
-    // The bits of the half that the float, already rounded to one, holds.
+    // The bits of a half, from a float that is already rounded to one.
     static W half_bits(F a) {
         const W sign = ((W)a >> 16) & 0x8000u, size = (W)a & 0x7FFFFFFFu;
         const W normal = (size - (112u << 23)) >> 13;                                // exponent bias 127 to 15
@@ -127,7 +127,7 @@ struct Baseline : VectorCommon {
     }
     static void store_high_halves(void* to, W a, W b) {
 #ifdef FANIN_SSE2
-        // Signed saturation leaves sign-extended halves as they are; SSE2 has no unsigned one.
+        // Signed saturation leaves sign-extended halves as they are; SSE2 has no unsigned saturation.
         _mm_storeu_si128((__m128i*)to, _mm_packs_epi32(_mm_srai_epi32((__m128i)a, 16), _mm_srai_epi32((__m128i)b, 16)));
 #else
         uint16_t halves[8];

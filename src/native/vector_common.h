@@ -1,4 +1,4 @@
-// What the back-ends share: operations that need no instruction of their own. A back-end that has a better one hides it.
+// The operations that back-ends share, which need no special instruction. A back-end with a better one hides it.
 #pragma once
 #include <cstdint>
 
@@ -15,8 +15,8 @@ struct VectorCommon {
     template <class T>
     static void store(void* to, T value) { __builtin_memcpy(to, &value, sizeof value); }
 
-    // Appends first + l to the list for every bit l of a mask of up to 4. Writes 4 entries, whatever their number; no
-    // branch, for there is nothing to predict.
+    // Appends first + l to the list for every bit l of a mask of up to 4. Always writes 4 entries; no
+    // branch, since the mask is unpredictable.
     static uint32_t* append_indices(uint32_t* list, uint32_t mask, uint32_t first) {
         static constexpr uint8_t set_bits[16][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}, {1, 0, 0, 0}, {0, 1, 0, 0},
                                                     {2, 0, 0, 0}, {0, 2, 0, 0}, {1, 2, 0, 0}, {0, 1, 2, 0},
@@ -26,9 +26,9 @@ struct VectorCommon {
         return list + __builtin_popcount(mask);
     }
 
-    // Puts the first four values under two standard deviations of [kept, more] into `kept`; false if there are fewer.
+    // Puts the first four values of [kept, more] under two standard deviations into `kept`; false if there are fewer.
     static bool keep_accepted(float* kept, const float* more) {
-        float accepted[9];  // one place more than values: a rejected last one is written too
+        float accepted[9];  // one place more than there are values: a rejected last one is written too
         int count = 0;
         for (int i = 0; i < 8; ++i) {
             const float value = i < 4 ? kept[i] : more[i - 4];

@@ -1,4 +1,4 @@
-"""What people look at: tables and plots of what initializers make, and the words and numbers that all of them share."""
+"""Reports for people: tables and plots of what initializers make, and the text and numbers that they share."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 
 def number(value: Any, digits: int = 6) -> str:
-    """A number as people read it; a dash for none."""
+    """A number in readable form; a dash for None."""
     if value is None:
         return "–"
     return str(value) if isinstance(value, (complex, np.complexfloating)) else f"{float(value):.{digits}g}"
 
 
 def literal(value: Any) -> str:
-    """A Python expression for an argument."""
+    """The value of an argument as a Python expression."""
     if isinstance(value, str):
         return json.dumps(value)
     if isinstance(value, (float, complex)) and not np.isfinite(value):
@@ -26,7 +26,7 @@ def literal(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold."""
+    """A value as data that JSON can hold."""
     if isinstance(value, dict):
         return {name: plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,7 +1,7 @@
-"""`fanin show`: what an initializer makes, measured against what its distribution says.
+"""`fanin show`: the array that an initializer makes, measured against its distribution.
 
-`inspect` draws and measures and returns plain data, a `Report`, which `Report.as_dict` and `render` put into JSON and
-text.
+`inspect` draws and measures an array and returns plain data, an `Inspection`, which `Inspection.as_dict` and `render`
+turn into JSON and text.
 """
 
 from __future__ import annotations
@@ -15,33 +15,34 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from fanin import _dtypes
-from fanin._words import readable
+from fanin._core import dtypes
+from fanin._core.messages import readable
+from fanin._core.types import DTypeLike, ShapeLike
 from fanin.distributions import Affine, Distribution, Identity, Orthogonal, Uniform, UniformInteger
-from fanin.initializers import Initializer, VarianceScaling
+from fanin.initializers import Initializer, SeededInitializer, VarianceScaling
 from fanin.report import literal, number, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-TOLERANCE = 5.0  # standard errors: chance passes them once in two million arrays
+TOLERANCE = 5.0  # standard errors; chance exceeds them once in two million arrays
 _BINS = 16  # a divisor of the 128 and 1024 values that 16-bit uniforms take
-_MOST_BINS = 20  # of integers, which have bins of whole numbers
-_REACH = 3.2  # standard deviations of a normal that get bins of their own; the outermost ones hold the tails too
-_CHUNK = 1 << 20  # elements turned into float64 at a time
+_MOST_BINS = 20  # for integers, whose bins are whole numbers
+_REACH = 3.2  # standard deviations of a normal that the bins span; the outermost bins hold the tails, too
+_CHUNK = 1 << 20  # elements converted to float64 at a time
 _SPARKS = "▁▂▃▄▅▆▇█"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """One line of the table: a number as measured, what theory says, and whether chance explains the difference.
+    """One line of the table: a measured number, its value in theory, and whether chance explains the difference.
 
     Attributes:
-        measured: None where the array says nothing about it.
-        standard_error: how far chance alone takes `measured`; None where that is not known or nothing is random.
-        beyond: for bounds, whether the array passes them.
+        measured: the measured number; None if the array says nothing about it.
+        standard_error: how far chance alone takes `measured`; None if that is unknown or nothing is random.
+        beyond: for bounds, whether the array exceeds them.
     """
 
     name: str
@@ -59,17 +60,17 @@ class Statistic:
 
     @property
     def agrees(self) -> bool:
-        """Whether the array is what theory says. A fan is never held against it: its spread, the same thing, is."""
+        """Whether the array agrees with theory. Fans always do, since they follow from the spread, which is checked."""
         far = self.difference is not None and not abs(self.difference) <= TOLERANCE  # NaN is far
         return not self.beyond and (not far or self.name in ("fan_in", "fan_out"))
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts between edges. The outermost bins also hold what lies past the first and last edge.
+    """Counts between edges. The outermost bins also hold the values beyond the first and last edges.
 
     Attributes:
-        expected: what theory expects of each bin; None without a density.
+        expected: the count of each bin in theory; None without a density.
     """
 
     edges: tuple[float, ...]
@@ -84,12 +85,12 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Report:
-    """An array that an initializer made, measured.
+class Inspection:
+    """The measurements of an array that an initializer made.
 
     Attributes:
-        initializer: the name of its class.
-        arguments: those that make the same array again; the seed is there even if none was given.
+        initializer: the name of the initializer's class.
+        arguments: the arguments that make the same array again, including the seed, even if none was given.
         statistics: mean, std, min, max, fan_in and fan_out, in this order.
     """
 
@@ -101,12 +102,12 @@ class Report:
 
     @property
     def bytes(self) -> int:
-        """The memory that the array takes."""
+        """The size of the array in memory, in bytes."""
         return self.distribution.size * self.distribution.dtype.itemsize
 
     @property
     def agrees(self) -> bool:
-        """Whether the array is what theory says."""
+        """Whether the array agrees with theory."""
         return all(statistic.agrees for statistic in self.statistics)
 
     @property
@@ -117,18 +118,18 @@ class Report:
         return f"fanin.{self.initializer}({arguments})({self.distribution.shape}, dtype={dtype})"
 
     def complaints(self) -> list[str]:
-        """What is not as theory says, in words."""
+        """The disagreements with theory, in words."""
         wrong = [each for each in self.statistics if not each.agrees]
         return [f"{each.name} is {number(each.measured)}, {_distance(each)} {number(each.theory)}" for each in wrong]
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON has it; its keys are stable.
+        """The report as data for JSON, with stable keys.
 
         `initializer`, `arguments`, `shape`, `dtype`, `kind` and `parameters` say what was drawn, `count` and `bytes`
         how much; `agrees` is the verdict; `statistics` has `mean`, `std`, `min`, `max`, `fan_in` and `fan_out`, each
         with `measured`, `theory`, `standard_error`, `difference` (in standard errors) and `agrees`; `histogram` has
-        `edges`, `counts` and `expected`; then come `sparkline` and `python`. What is unknown or not finite is None; a
-        complex number is text.
+        `edges`, `counts` and `expected`; then come `sparkline` and `python`. Numbers that are unknown or not finite are
+        None; complex numbers are text.
         """
         drawn = self.distribution
         return plain(
@@ -164,12 +165,12 @@ class Report:
 
 
 def _distance(statistic: Statistic) -> str:
-    """How a statistic misses theory."""
+    """How a statistic deviates from theory, in words."""
     return "beyond the bound" if statistic.beyond else f"{statistic.difference:+.1f} standard errors from"
 
 
-def inspect(initializer: Initializer, shape: Any, dtype: Any = None) -> Report:
-    """Draws the array of an initializer's first call, whether or not that has been made, and measures it.
+def inspect(initializer: Initializer, shape: ShapeLike, dtype: DTypeLike = None) -> Inspection:
+    """Draws the array of an initializer's first call, whether or not that call has been made, and measures it.
 
     >>> import fanin
     >>> report = inspect(fanin.HeNormal(seed=1), (784, 256))
@@ -181,22 +182,22 @@ def inspect(initializer: Initializer, shape: Any, dtype: Any = None) -> Report:
     drawn = initializer.distribution(shape, dtype)
     array = initializer(drawn.shape, drawn.dtype, region=...)  # a region is always one of the first call's array
     arguments = initializer.get_config()
-    if "seed" in arguments and arguments["seed"] is None:
-        arguments["seed"] = initializer._drawn_seed
+    if isinstance(initializer, SeededInitializer) and "seed" in arguments:
+        arguments["seed"] = initializer.settled_seed()
     return measure(array, initializer, drawn, arguments)
 
 
 @np.errstate(all="ignore")  # infinities and NaNs are shown, not warned about
-def measure(array: np.ndarray, initializer: Initializer, drawn: Distribution, arguments: dict[str, Any]) -> Report:
-    """Any array against the distribution that it should have. Of complex numbers, the real part is measured."""
+def measure(array: np.ndarray, initializer: Initializer, drawn: Distribution, arguments: dict[str, Any]) -> Inspection:
+    """Measures any array against the distribution that it should have. Only the real part of complex numbers counts."""
     inner, probabilities = _bins(drawn)
     bounds = float(drawn.bounds[0]), float(drawn.bounds[1])
     mean, std, low, high, counts = _moments(array, inner)
     errors = _standard_errors(drawn)
     reach = _rounding(drawn)
     statistics = (
-        Statistic("mean", mean, drawn.mean, errors[0]),
-        Statistic("std", std, drawn.stddev, errors[1]),
+        Statistic("mean", mean, drawn.moments.mean, errors[0]),
+        Statistic("std", std, drawn.moments.stddev, errors[1]),
         Statistic("min", low, bounds[0], beyond=_passes(low, bounds, reach)),
         Statistic("max", high, bounds[1], beyond=_passes(high, bounds, reach)),
         *_fans(initializer, drawn, std, errors[1]),
@@ -204,11 +205,11 @@ def measure(array: np.ndarray, initializer: Initializer, drawn: Distribution, ar
     edges = (bounds[0], *inner.tolist(), bounds[1])
     expected = None if probabilities is None else tuple((probabilities * drawn.size).tolist())
     histogram = Histogram(edges, tuple(counts.tolist()), expected)
-    return Report(type(initializer).__name__, arguments, drawn, statistics, histogram)
+    return Inspection(type(initializer).__name__, arguments, drawn, statistics, histogram)
 
 
 def _moments(array: np.ndarray, inner: np.ndarray) -> tuple[Any, Any, Any, Any, np.ndarray]:
-    """Mean, standard deviation, minimum, maximum (None for no elements) and counts, a piece at a time in float64."""
+    """Mean, standard deviation, minimum, maximum (None without elements) and counts, a chunk at a time in float64."""
     flat = array.reshape(-1)
     mean, squares, low, high = 0.0, 0.0, math.inf, -math.inf
     counts = np.zeros(len(inner) + 1, np.int64)
@@ -227,24 +228,24 @@ def _moments(array: np.ndarray, inner: np.ndarray) -> tuple[Any, Any, Any, Any, 
 
 
 def _counted(values: np.ndarray, inner: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """How many values, or how much weight, each bin gets."""
+    """The number of values, or their total weight, in each bin."""
     return np.bincount(np.searchsorted(inner, values, side="right"), weights, minlength=len(inner) + 1)
 
 
 def _standard_errors(drawn: Distribution) -> tuple[float | None, float | None]:
-    """Those of the mean and of the standard deviation of independent draws."""
-    if drawn.kurtosis is None or not drawn.size or not 0 < drawn.stddev < math.inf:
+    """The standard errors of the mean and of the standard deviation of independent values."""
+    if drawn.moments.kurtosis is None or not drawn.size or not 0 < drawn.moments.stddev < math.inf:
         return None, None
-    of_mean = drawn.stddev / math.sqrt(drawn.size)
-    excess = drawn.kurtosis - 1
+    of_mean = drawn.moments.stddev / math.sqrt(drawn.size)
+    excess = drawn.moments.kurtosis - 1
     # Two values of equal chance have a kurtosis of 1: their standard deviation does not vary to first order.
     return of_mean, of_mean * math.sqrt(excess / 4) if excess > 1e-9 else None
 
 
 def _rounding(drawn: Distribution) -> float:
-    """How far rounding may take a value past a bound: half a step of the dtype; QR takes it a few steps."""
+    """How far rounding may take a value past a bound: half a step of the dtype, or a few steps with QR."""
     largest = max(map(abs, drawn.bounds))
-    if drawn.dtype not in _dtypes.FLOATS or not 0 < largest < math.inf:
+    if drawn.dtype not in dtypes.FLOATS or not 0 < largest < math.inf:
         return 0.0
     limits = ml_dtypes.finfo(drawn.dtype)
     step = max(math.ldexp(float(limits.eps), math.frexp(largest)[1] - 1), float(limits.smallest_subnormal))
@@ -252,7 +253,7 @@ def _rounding(drawn: Distribution) -> float:
 
 
 def _passes(value: float | None, bounds: tuple[float, float], reach: float) -> bool:
-    """Whether a value lies outside the bounds; NaN does unless a bound is NaN, too."""
+    """Whether a value lies outside the bounds. NaN does, unless a bound is NaN, too."""
     if value is None or math.isnan(bounds[0]):
         return False
     return not bounds[0] - reach <= value <= bounds[1] + reach
@@ -261,14 +262,14 @@ def _passes(value: float | None, bounds: tuple[float, float], reach: float) -> b
 def _fans(
     initializer: Initializer, drawn: Distribution, std: float | None, error: float | None
 ) -> tuple[Statistic, Statistic]:
-    """The fans, and those of them that the measured spread implies: `scale / n` is the variance of VarianceScaling."""
+    """The fans, with those that the measured spread implies: VarianceScaling has a variance of `scale / n`."""
     theory = {"fan_in": drawn.fan_in, "fan_out": drawn.fan_out}
     implied: dict[str, tuple[float, float]] = {}
     if isinstance(initializer, VarianceScaling) and std and error is not None:
-        # The dtype rounds the spread. That is known, and says nothing about the fans.
-        rounding = drawn.stddev / initializer.distribution(drawn.shape, "float64").stddev
+        # The dtype rounds the spread by a known factor, which says nothing about the fans.
+        rounding = drawn.moments.stddev / initializer.distribution(drawn.shape, "float64").moments.stddev
         units = initializer.scale * (rounding / std) ** 2
-        units_error = units * 2 * error / drawn.stddev
+        units_error = units * 2 * error / drawn.moments.stddev
         if initializer.mode == "fan_avg":
             implied = {
                 name: (2 * units - (sum(theory.values()) - fan), 2 * units_error) for name, fan in theory.items()
@@ -288,17 +289,17 @@ def _bins(drawn: Distribution) -> tuple[np.ndarray, np.ndarray | None]:
     if isinstance(drawn, Identity):
         return np.array([high]), None  # two values, and a bin for each
     if not low < high or not math.isfinite(high - low):
-        return np.empty(0), None  # one value, or none that can be told
+        return np.empty(0), None  # one value, or no finite range
     if isinstance(drawn, UniformInteger):
         return _integer_bins(drawn)
     steps = np.arange(1, _BINS) / _BINS
     if isinstance(drawn, Uniform):
-        # Half way between two of the few values of a 16-bit dtype, else rounding would move some to the next bin.
-        steps -= 0.5 / 2 ** _dtypes.UNIT_BITS[drawn.dtype]
-        inner = np.sort(drawn.low + (drawn.high - drawn.low) * steps)
+        # Halfway between two of the few values of a 16-bit dtype; otherwise rounding would move some to the next bin.
+        steps -= 0.5 / 2 ** dtypes.UNIT_BITS[drawn.dtype]
+        inner = np.sort(drawn.minval + (drawn.maxval - drawn.minval) * steps)
     else:
-        reach = min(_REACH * drawn.stddev, (high - low) / 2)
-        inner = drawn.mean + reach * (2 * steps - 1)
+        reach = min(_REACH * drawn.moments.stddev, (high - low) / 2)
+        inner = drawn.moments.mean + reach * (2 * steps - 1)
     if not isinstance(drawn, Affine):
         return inner, None
     if drawn.grid is not None:
@@ -309,23 +310,23 @@ def _bins(drawn: Distribution) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _integer_bins(drawn: UniformInteger) -> tuple[np.ndarray, np.ndarray]:
-    """Bins of equally many integers, but for the last one; `bits % span` favours the smallest integers a little."""
-    span = drawn.high - drawn.low
+    """Bins of equally many integers, except for the last; `bits % span` slightly favors the smallest integers."""
+    span = drawn.maxval - drawn.minval
     width = -(-span // _MOST_BINS)
     starts = range(width, span, width)
     below = [drawn.below(start) for start in starts]
-    return np.array([drawn.low + start for start in starts], np.float64), _between(below)
+    return np.array([drawn.minval + start for start in starts], np.float64), _between(below)
 
 
 def _between(below: list[float]) -> np.ndarray:
-    """The probabilities of bins from those of lying below the edges between them."""
+    """The probabilities of bins, from the probabilities of lying below the edges between them."""
     return np.diff(np.array([0.0, *below, 1.0]))
 
 
 # ---------------------------------------------------------------- text
 
 
-def render(report: Report, console: Console) -> None:
+def render(report: Inspection, console: Console) -> None:
     """Prints a report: a title, the summary line, the table, the histogram and the line of Python."""
     from rich.text import Text
 
@@ -346,11 +347,11 @@ def render(report: Report, console: Console) -> None:
         console.print()
     if finite < drawn.size:
         console.print(f"{drawn.size - finite:,} of {drawn.size:,} values are not finite.\n")
-    # Never broken by us: a terminal that breaks it still copies it as one line.
+    # Not wrapped here: a terminal that wraps it still copies it as one line.
     console.print(Text(report.python, "bold"), soft_wrap=True)
 
 
-def _summary(report: Report, width: int) -> Text:
+def _summary(report: Inspection, width: int) -> Text:
     """Count, bytes, range, mean, standard deviation and sparkline, on one line if the width allows it."""
     from rich.text import Text
 
@@ -377,8 +378,8 @@ def _summary(report: Report, width: int) -> Text:
     return text
 
 
-def _table(report: Report) -> Iterator[Text]:
-    """Measured, theory and difference of every statistic, a line each."""
+def _table(report: Inspection) -> Iterator[Text]:
+    """A line for each statistic: measured, theory and difference."""
     from rich.text import Text
 
     rows = [(each.name, number(each.measured), number(each.theory), *_verdict(each)) for each in report.statistics]
@@ -390,7 +391,7 @@ def _table(report: Report) -> Iterator[Text]:
 
 
 def _verdict(statistic: Statistic) -> tuple[str, str]:
-    """The cell of the column `difference`, and its colour."""
+    """The cell of the column `difference`, and its color."""
     if statistic.measured is None:
         return "–", ""
     if statistic.name in ("min", "max"):
@@ -404,7 +405,7 @@ def _verdict(statistic: Statistic) -> tuple[str, str]:
 
 
 def _bars(histogram: Histogram, width: int) -> Iterator[Text]:
-    """A line for each bin: where it starts, a bar with theory's mark in it, and the count."""
+    """A line for each bin: its start, a bar that marks the count in theory, and the count."""
     from rich.text import Text
 
     labels = _aligned(histogram.edges[:-1])
@@ -428,14 +429,14 @@ def _bars(histogram: Histogram, width: int) -> Iterator[Text]:
 
 
 def _aligned(edges: tuple[float, ...]) -> list[str]:
-    """Numbers of one width, with digits enough to tell neighbours apart."""
+    """Numbers of equal width, with enough digits to tell neighbors apart."""
     steps = [second - first for first, second in pairwise(edges)]
     finest, largest = min(steps, default=0.0), max(map(abs, edges))
     if all(edge.is_integer() for edge in edges) and largest < 1e9:
         texts = [f"{edge:.0f}" for edge in edges]
     elif finest > 0 and 1e-4 < largest < 1e6:
         decimals = max(0, 1 - math.floor(math.log10(finest)))
-        texts = [f"{round(edge, decimals) + 0.0:.{decimals}f}" for edge in edges]  # + 0.0 makes -0.0 plain
+        texts = [f"{round(edge, decimals) + 0.0:.{decimals}f}" for edge in edges]  # + 0.0 turns -0.0 into 0.0
     else:
         texts = [number(edge, 3) for edge in edges]
     return [text.rjust(max(map(len, texts))) for text in texts]

@@ -1,0 +1,61 @@
+"""Configurations written by tf_keras and Keras 3, translated to arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from fanin._core.messages import suggestion
+
+# Keras 3 writes these for every variance scaling; axes other than the last two would give other fans.
+_AXES = ("input_axes", "output_axes")
+
+
+def translated_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of a class for a configuration written by tf_keras, Keras 3 or fanin."""
+    arguments = dict(config)
+    arguments.pop("dtype", None)
+    parameters = _parameters(cls)
+    for name in _AXES:
+        if name in arguments and name not in parameters and arguments.pop(name) is not None:
+            raise ValueError(
+                f"`{name}` must be None: fans are taken from the last two axes. Received: {name}={config[name]!r}."
+            )
+    if isinstance(arguments.get("seed"), Mapping):
+        arguments["seed"] = _first_seed(arguments["seed"])
+    if isinstance(arguments.get("value"), Mapping):
+        arguments["value"] = _stored_array(arguments["value"])
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    unknown = [name for name in arguments if name not in parameters]
+    if unknown and not takes_any:
+        raise TypeError(
+            f"Unknown config keys for {cls.__name__}: {unknown}. Allowed config keys: {list(parameters)}."
+            f"{suggestion(unknown[0], parameters)}"
+        )
+    return arguments
+
+
+@lru_cache(maxsize=256)
+def _parameters(cls: type) -> Mapping[str, inspect.Parameter]:
+    """The arguments of a class, cached because inspecting them takes longer than the rest of `from_config`."""
+    return inspect.signature(cls).parameters
+
+
+def _first_seed(generator: Mapping[str, Any]) -> int | None:
+    """The seed of a Keras 3 SeedGenerator, whose first values are those of the seed itself."""
+    config = generator.get("config")
+    if generator.get("class_name") != "SeedGenerator" or not isinstance(config, Mapping) or "seed" not in config:
+        raise ValueError(
+            f"`seed` must be an integer, None or a SeedGenerator's config. Received: seed={dict(generator)!r}."
+        )
+    return config["seed"]
+
+
+def _stored_array(stored: Mapping[str, Any]) -> Any:
+    """The value of a tensor or array as Keras stores it, `{"class_name": "__tensor__", "config": {"value": …}}`."""
+    config = stored.get("config")
+    if stored.get("class_name") not in ("__tensor__", "__numpy__") or not isinstance(config, Mapping):
+        raise ValueError(f"`value` must be a scalar or a stored tensor. Received: value={dict(stored)!r}.")
+    return config.get("value")

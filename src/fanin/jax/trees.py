@@ -1,0 +1,308 @@
+"""JAX trees as data, and rebuilt with new arrays: flax.nnx and equinox modules, flax.linen variables, any tree."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from fanin._core import dtypes
+from fanin._core.streams import derived_seed
+from fanin._core.types import Shape
+from fanin.jax.layers import LAYERS, Layer, cell_of_names, cell_traits, equinox_traits, flax_by_name, flax_traits
+from fanin.models.names import stripped
+from fanin.models.parameters import Model, Parameter
+from fanin.models.registry import no_model
+from fanin.models.traits import UNKNOWN, Traits, norm
+
+
+@dataclass
+class Leaf:
+    """One array of a tree."""
+
+    path: str
+    value: Any
+    parameter: Parameter | None
+    make: Callable[[int], Any] | None = None  # makes a random state from the recipe's seed
+
+
+class Tree:
+    """The arrays of a tree, which can be rebuilt with others."""
+
+    model: str = "a tree"
+
+    def __init__(self) -> None:
+        self.leaves: list[Leaf] = []
+        self._counts: Counter[str] = Counter()
+
+    def rebuilt(self, values: list[Any]) -> Any:
+        """The tree with these values as its leaves."""
+        raise NotImplementedError
+
+    def add(self, leaf: Leaf) -> None:
+        """Adds a leaf. A path that is already taken gets a number."""
+        self._counts[leaf.path] += 1
+        if (count := self._counts[leaf.path]) > 1:
+            leaf.path = f"{leaf.path}#{count}"
+            leaf.parameter = None if leaf.parameter is None else replace(leaf.parameter, path=leaf.path)
+        self.leaves.append(leaf)
+
+    def description(self) -> Model:
+        """The description of the tree, for a plan."""
+        parameters = tuple(leaf.parameter for leaf in self.leaves if leaf.parameter is not None)
+        others = [leaf for leaf in self.leaves if leaf.parameter is None and leaf.make is None and is_array(leaf.value)]
+        left = {leaf.path: f"an array of {leaf.value.dtype}" for leaf in others}
+        return Model(parameters, self.model, left=left)
+
+
+def is_array(value: Any) -> bool:
+    """Whether this is an array, or the shape of one."""
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _is_key(value: Any) -> bool:
+    return is_array(value) and jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
+def _is_drawn(value: Any) -> bool:
+    """Whether recipes apply to an array: they apply to floats and complex numbers."""
+    return is_array(value) and not _is_key(value) and jax.numpy.issubdtype(value.dtype, np.inexact)
+
+
+def _parameter(path: str, value: Any, layer: Layer, within: tuple[str, ...], traits: Traits) -> Parameter:
+    bases = (layer.known,) if layer.known not in ("", layer.type) else ()
+    return Parameter(path, tuple(value.shape), dtypes.resolve(value.dtype), layer.type, bases, within, traits)
+
+
+class NnxTree(Tree):
+    """A module of flax.nnx."""
+
+    nnx: Any
+    model: str
+    graph: Any
+    state: Any
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        from flax import nnx
+
+        self.nnx, self.model = nnx, type(module).__name__
+        self.graph, self.state = nnx.split(module)
+        modules = {tuple(map(str, path)): node for path, node in nnx.iter_graph(module) if isinstance(node, nnx.Module)}
+        for path, variable in self.state.flat_state():
+            self.add(self._leaf(tuple(map(str, path)), variable, modules))
+
+    def _leaf(self, path: tuple[str, ...], variable: Any, modules: Mapping[tuple[str, ...], Any]) -> Leaf:
+        nnx, dotted = self.nnx, ".".join(path)
+        if not isinstance(variable, nnx.Variable):
+            return Leaf(dotted, variable, None)
+        value = variable.get_value()
+        if isinstance(variable, nnx.RngKey) and _is_key(value):
+            return Leaf(dotted, value, None, lambda seed: _key(seed, dotted, value))
+        if isinstance(variable, nnx.RngCount):
+            return Leaf(dotted, value, None, lambda _: jax.numpy.zeros(value.shape, value.dtype))
+        if not isinstance(variable, (nnx.Param, nnx.BatchStat)) or not _is_drawn(value):
+            return Leaf(dotted, value, None)
+        owner, parent = modules.get(path[:-1]), modules.get(path[:-2]) if path[:-1] else None
+        layer = _nnx_layer(owner)
+        traits = flax_traits(layer, path[-1], tuple(value.shape))
+        if parent is not None:
+            traits = cell_traits(type(parent).__name__, path[-2], path[-1], ".".join(path[:-2]), traits)
+        within = tuple(type(modules[path[:end]]).__name__ for end in range(len(path) - 1) if path[:end] in modules)
+        if traits == UNKNOWN and (owner is None or not type(owner).__module__.startswith("flax.")):
+            traits = flax_by_name(path[-1], tuple(value.shape))
+        return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits))
+
+    def rebuilt(self, values: list[Any]) -> Any:
+        state = {
+            path: variable.replace(value) if isinstance(variable, self.nnx.Variable) else value
+            for (path, variable), value in zip(self.state.flat_state(), values, strict=True)
+        }
+        return self.nnx.merge(self.graph, self.nnx.State.from_flat_path(state))
+
+
+def flax_layer(layer: Any, package: str) -> Layer:
+    """A flax layer as data: its class, the class or base class that the table has, and its settings."""
+    if layer is None:
+        return Layer()
+    names = [cls.__name__ for cls in type(layer).__mro__ if cls.__module__.startswith(package)]
+    known = next((name for name in names if name in LAYERS or "Norm" in name), "")
+    return Layer(
+        type(layer).__name__,
+        known,
+        groups=getattr(layer, "feature_group_count", 1),
+        transposed=getattr(layer, "transpose_kernel", False),
+        equation=getattr(layer, "einsum_str", "") or "",
+    )
+
+
+def _nnx_layer(module: Any) -> Layer:
+    """An nnx layer as data, with the shapes that its attributes give."""
+    layer = flax_layer(module, "flax.nnx")
+    weight = getattr(module, "kernel", None)
+    layer = replace(layer, kernel_shape=None if weight is None else tuple(weight.shape))
+    ins, outs = (as_tuple(getattr(module, f"{each}_features", ())) for each in ("in", "out"))
+    if hasattr(module, "batch_axis") and ins and outs:
+        batch = dict(module.batch_axis or {})
+        return replace(layer, batch=len(batch), ins=len(ins), single=(*batch.values(), *ins, *outs))
+    if ins and outs:
+        return replace(layer, single=single_shape(module, ins, outs))
+    if hasattr(module, "num_embeddings"):
+        return replace(layer, single=(module.num_embeddings, module.features))
+    if getattr(module, "kernel_shape", None) is not None:  # an einsum's
+        return replace(layer, single=tuple(module.kernel_shape))
+    return layer
+
+
+def single_shape(layer: Any, ins: Shape, outs: Shape) -> Shape:
+    """The shape of a single layer's kernel, dense or with a window."""
+    window = as_tuple(getattr(layer, "kernel_size", None) or ())
+    if not window:
+        return (*ins, *outs)
+    if getattr(layer, "transpose_kernel", False):
+        return (*window, *outs, *ins)
+    return (*window, ins[0] // getattr(layer, "feature_group_count", 1), *outs)
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """A sequence as a tuple, anything else as a tuple of one."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _key(seed: int, path: str, like: Any) -> Any:
+    """A JAX key that depends only on the recipe's seed and the key's path."""
+    kinds: list[Any] = []
+    jax.eval_shape(lambda keys: kinds.append(jax.random.key_impl(keys)), like)  # works for shapes, too
+    key = jax.random.key(derived_seed(seed, path) & 0xFFFFFFFF, impl=kinds[0])
+    return key if not like.shape else jax.random.split(key, like.shape)
+
+
+class PytreeTree(Tree):
+    """Any other tree: an equinox module, flax.linen variables, or dicts and lists."""
+
+    equinox: Any
+    tree: Any
+    layers: Mapping[str, Layer]
+    model: str
+    structure: Any
+
+    def __init__(self, tree: Any, layers: Mapping[str, Layer] | None) -> None:
+        super().__init__()
+        self.equinox = sys.modules.get("equinox")
+        self.tree, self.layers = tree, layers or {}
+        if self._is_equinox(tree):
+            self.model = type(tree).__name__
+        found, self.structure = jax.tree_util.tree_flatten_with_path(tree)
+        paths = [self._components(path) for path, _ in found]
+        self.siblings: dict[tuple[str, ...], set[str]] = {}
+        for path in paths:
+            for end in range(len(path)):
+                self.siblings.setdefault(path[:end], set()).add(path[end])
+        for (keys, value), path in zip(found, paths, strict=True):
+            self.add(self._leaf(keys, path, value))
+
+    def _is_equinox(self, node: Any) -> bool:
+        return self.equinox is not None and isinstance(node, self.equinox.Module)
+
+    def _components(self, keys: tuple[Any, ...]) -> tuple[str, ...]:
+        names = [_name(key) for key in keys]
+        boxed = keys and isinstance(keys[-1], jax.tree_util.GetAttrKey) and names[-1] == "value"
+        if boxed and type(self._nodes(keys)[-1]).__module__.startswith("flax."):
+            names.pop()  # flax boxes an array with its metadata, such as axis names
+        if len(names) > 1 and isinstance(self.tree, Mapping) and "params" in self.tree:
+            names = names[1:]  # the collection
+        return tuple(stripped(name) for name in names) if names else ("array",)
+
+    def _nodes(self, keys: tuple[Any, ...]) -> list[Any]:
+        """The nodes around a leaf, the outermost first."""
+        nodes = [self.tree]
+        for key in keys[:-1]:
+            nodes.append(_child(nodes[-1], key))
+        return nodes
+
+    def _leaf(self, keys: tuple[Any, ...], path: tuple[str, ...], value: Any) -> Leaf:
+        dotted, nodes = ".".join(path), self._nodes(keys)
+        if not _is_drawn(value) or any(type(node).__module__.partition(".")[0] == "optax" for node in nodes):
+            return Leaf(dotted, value, None)  # optimizers keep moments under the names of parameters
+        shape = tuple(value.shape)
+        owners = [node for node in nodes if self._is_equinox(node)]
+        if owners:
+            layer, within, traits = self._of_equinox(owners, path[-1], shape)
+        else:
+            layer, within, traits = self._of_flax(path, shape)
+        return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits))
+
+    def _of_equinox(self, owners: list[Any], leaf: str, shape: Shape) -> tuple[Layer, tuple[str, ...], Traits]:
+        names = [cls.__name__ for cls in type(owners[-1]).__mro__ if cls.__module__.startswith("equinox.nn")]
+        traits = equinox_traits(owners[-1], names[0], leaf, shape) if names else UNKNOWN
+        layer = Layer(type(owners[-1]).__name__, known=names[0] if names else "")
+        return layer, tuple(type(each).__name__ for each in owners[:-1]), traits
+
+    def _of_flax(self, path: tuple[str, ...], shape: Shape) -> tuple[Layer, tuple[str, ...], Traits]:
+        owner, leaf = ".".join(path[:-1]), path[-1]
+        layer = self.layers.get(owner)
+        above = [self.layers.get(".".join(path[:end])) for end in range(len(path) - 1)]
+        within = tuple(each.type for each in above if each is not None)
+        if layer is None:
+            traits = self._by_names(path, shape)
+        elif (traits := flax_traits(layer, leaf, shape)) == UNKNOWN:
+            traits = flax_by_name(leaf, shape)
+        if len(path) > 2:
+            cell = above[-1].type if above[-1] is not None else cell_of_names(self.siblings[path[:-2]])
+            # flax.linen's OptimizedLSTMCell has separate gates, too.
+            cell = {"OptimizedLSTMCell": "LSTMCell"}.get(cell, cell)
+            traits = cell_traits(cell, path[-2], leaf, ".".join(path[:-2]), traits)
+        return layer or Layer(), within, traits
+
+    def _by_names(self, path: tuple[str, ...], shape: Shape) -> Traits:
+        """The traits that flax's names imply, for unknown layers."""
+        leaf, name = path[-1], path[-2] if len(path) > 1 else ""
+        beside = self.siblings.get(path[:-1], set())
+        if beside & {"scale", "mean"} and "kernel" not in beside:
+            return norm(leaf) or UNKNOWN
+        if leaf == "kernel" and len(shape) == 3:
+            attention = {"query", "key", "value", "out"} <= self.siblings.get(path[:-2], set())
+            if not attention:  # a convolution over one axis, or a dense layer over several
+                return Traits("kernel")
+            return flax_traits(Layer(known="DenseGeneral", ins=2 if name == "out" else 1), leaf, shape)
+        return flax_by_name(leaf, shape)
+
+    def rebuilt(self, values: list[Any]) -> Any:
+        return jax.tree_util.tree_unflatten(self.structure, values)
+
+
+def _name(key: Any) -> str:
+    return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
+
+
+def _child(node: Any, key: Any) -> Any:
+    if isinstance(key, jax.tree_util.GetAttrKey):
+        return getattr(node, key.name)
+    try:
+        return node[getattr(key, "key", getattr(key, "idx", None))]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def tree_of(tree: Any, layers: Mapping[str, Layer] | None = None) -> Tree:
+    """The arrays of a module or tree.
+
+    Raises:
+        TypeError: it has no arrays.
+    """
+    flax = sys.modules.get("flax.nnx")
+    of_nnx = flax is not None and isinstance(tree, (flax.Module, flax.Pytree))
+    held = NnxTree(tree) if of_nnx else PytreeTree(tree, layers)
+    if not any(is_array(leaf.value) for leaf in held.leaves):
+        raise no_model(tree)
+    return held
+
+
+def describe(tree: Any, layers: Mapping[str, Layer] | None = None) -> Model:
+    """The description of a tree's arrays."""
+    return tree_of(tree, layers).description()

@@ -1,0 +1,89 @@
+"""Models described only by names and shapes: lists in JSON and TOML files, headers of safetensors files."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fanin._core.messages import missing
+from fanin.models.lists import described_list
+from fanin.models.parameters import Model
+
+SUFFIXES = (".json", ".toml", ".safetensors")
+# The dtypes of parameters by their names in safetensors.
+_DTYPES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "U16": "uint16",
+    "I16": "int16",
+    "U32": "uint32",
+    "I32": "int32",
+    "U64": "uint64",
+    "I64": "int64",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+}
+
+
+def describe_file(path: Path) -> Model:
+    """The model that a file describes.
+
+    Raises:
+        ValueError: the file's content does not match its suffix, or is not a list of parameters.
+        OSError: it cannot be read.
+        ImportError: safetensors is not installed, for a file of that format.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"A model file must end in {', '.join(SUFFIXES)}. Received: {str(path)!r}.")
+    if suffix == ".safetensors":
+        return _safetensors(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if suffix == ".json" else tomllib.loads(text)
+    except (UnicodeDecodeError, json.JSONDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"{path.name} is not {suffix[1:].upper()}: {error}.") from None
+    entries = data.get("parameters") if isinstance(data, dict) else data
+    if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) and "path" in e for e in entries):
+        raise ValueError(
+            f"{path.name} must have a list of parameters, each with `path` and `shape` (in TOML, [[parameters]]). "
+            f"Received: {_shortened(data)}."
+        )
+    return described_list(entries, path.name)
+
+
+def _safetensors(path: Path) -> Model:
+    try:
+        import safetensors
+    except ModuleNotFoundError as error:
+        raise missing(error, "safetensors", "The library safetensors", extra="safetensors") from error
+    path.stat()  # raises for a missing file, with its name
+    entries = []
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            for name in file.keys():  # noqa: SIM118 (not a dict)
+                part = file.get_slice(name)
+                dtype = _DTYPES.get(part.get_dtype())
+                if dtype is None:
+                    raise ValueError(f"{name} has the dtype {part.get_dtype()}, which fanin does not support.")
+                entries.append({"path": name, "shape": part.get_shape(), "dtype": dtype})
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path.name} is not a safetensors file: {error}.") from None
+    note = (
+        "a file has only names and shapes: layer types, layouts and fans are unknown, and roles are those that names "
+        "imply"
+    )
+    return replace(described_list(entries, path.name), notes=(note,))
+
+
+def _shortened(data: Any) -> str:
+    text = repr(data)
+    return text if len(text) < 80 else text[:77] + "..."

@@ -1,0 +1,98 @@
+"""Models as plain data: their parameters, and what recipes need to know about each, in any framework."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fanin._core.layouts import permuted
+from fanin._core.types import DType, Shape
+from fanin.models.traits import UNKNOWN, Traits
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a model.
+
+    Attributes:
+        path: its dotted path in the model, without the components that wrappers insert.
+        shape: its shape in the framework.
+        dtype: its dtype.
+        layer: the type of the layer that it belongs to; "" if unknown.
+        bases: the base classes of that type, which rules may also name in their conditions.
+        within: the types of the enclosing layers, the outermost first.
+        traits: its traits, which follow from its layer.
+        tied: further paths of the same parameter.
+        name: the name that it is drawn under, if that is not its path.
+        trainable: whether it is trained; False if it is frozen.
+        problem: why it cannot be drawn, if so.
+    """
+
+    path: str
+    shape: Shape
+    dtype: DType
+    layer: str = ""
+    bases: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
+    traits: Traits = UNKNOWN
+    tied: tuple[str, ...] = ()
+    name: str = ""
+    trainable: bool = True
+    problem: str = ""
+
+    @property
+    def role(self) -> str:
+        """Its role in its layer: "kernel", "bias", …"""
+        return self.traits.role
+
+    @property
+    def kernel_axes(self) -> Shape:
+        """The axes in Keras's order; the order as it is if the layout is unknown."""
+        return tuple(range(len(self.shape))) if self.traits.axes is None else self.traits.axes
+
+    @property
+    def kernel_shape(self) -> Shape:
+        """The shape in Keras's axis order."""
+        return permuted(self.shape, self.kernel_axes)
+
+    @property
+    def layout(self) -> str:
+        """ "keras", "torch", or the axes as text; "" if it is unknown or there is only one order."""
+        rank, axes = len(self.shape), self.traits.axes
+        if axes is None or rank < 2:
+            return ""
+        if axes == tuple(range(rank)):
+            return "keras"
+        return "torch" if axes == (*range(2, rank), 1, 0) else str(axes)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The size in memory, in bytes."""
+        return self.size * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model, as a framework's module describes it.
+
+    Attributes:
+        parameters: each parameter once, with ties resolved.
+        name: the model in words, such as its class.
+        config: the numbers in the model's configuration, by name.
+        left: the tensors that recipes leave alone, by path, with the reason.
+        notes: what a reader of a plan should know.
+        layers: further paths that show which blocks there are, besides those of the parameters.
+    """
+
+    parameters: tuple[Parameter, ...]
+    name: str
+    config: Mapping[str, float] = field(default_factory=dict)
+    left: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()

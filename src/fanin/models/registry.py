@@ -1,0 +1,89 @@
+"""The registry of frameworks: the only place that finds out which framework a model belongs to.
+
+Each framework's folder registers a function that describes its models. Only frameworks that have been imported are
+tried, since there can be no models of others.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from fanin._core.messages import shown
+from fanin.models.lists import described_list
+from fanin.models.parameters import Model
+
+
+class Home(NamedTuple):
+    """A framework, its models, and the fanin module for it.
+
+    Attributes:
+        package: the framework's package.
+        model: the class of its models within the package; "" if any tree may be a model.
+        folder: the fanin module that registers it.
+    """
+
+    package: str
+    model: str
+    folder: str
+
+
+# In the order in which they are tried: on the PyTorch backend, a Keras 3 model is also a PyTorch module.
+HOMES = (
+    Home("tf_keras", "layers.Layer", "fanin.tf_keras"),
+    Home("keras", "Layer", "fanin.keras"),
+    Home("torch", "nn.Module", "fanin.torch"),
+    Home("jax", "", "fanin.jax"),
+)
+
+Describe = Callable[..., Model]
+_describers: dict[str, Describe] = {}
+
+
+def register(package: str, describe: Describe) -> None:
+    """Registers the function that describes a framework's models: `describe(model)`; for JAX, `(model, layers)` too."""
+    _describers[package] = describe
+
+
+def describe(model: Any, layers: Any = None) -> Model:
+    """The description of a model.
+
+    Args:
+        model: a model of any framework, a list of dicts with `path` and `shape`, or a `Model`, which is returned.
+        layers: for flax.linen trees, the layers from `fanin.jax.layers_of`.
+
+    Raises:
+        TypeError: the argument is not a model.
+    """
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, (list, tuple)) and any(isinstance(each, Mapping) and "path" in each for each in model):
+        return described_list(model)
+    for home in HOMES:
+        if home.package in sys.modules and _is_of(model, home):
+            if home.package not in _describers:
+                importlib.import_module(home.folder)
+            describer = _describers[home.package]
+            if layers is None:
+                return describer(model)
+            if home.package != "jax":
+                raise TypeError(f"`layers` is only for flax.linen trees. Received: a {home.package} model.")
+            return describer(model, layers)
+    raise no_model(model)
+
+
+def _is_of(model: Any, home: Home) -> bool:
+    found: Any = sys.modules[home.package]
+    for name in home.model.split(".") if home.model else ():
+        found = getattr(found, name, None)
+    return not home.model or (isinstance(found, type) and isinstance(model, found))
+
+
+def no_model(model: Any) -> TypeError:
+    """The error to raise for an argument that is not a model."""
+    return TypeError(
+        "A plan needs a model: a PyTorch, Keras, flax.nnx or equinox module, a tree of JAX arrays or shapes, or "
+        f"a list of dicts with `path` and `shape`. Received: {shown(model)[:200]} (of type {type(model).__name__})."
+    )

@@ -1,0 +1,244 @@
+"""Entries of plans: the weights that are drawn for a parameter, as plain data, and any region of its values."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fanin._core.layouts import permuted
+from fanin._core.memory import allocate
+from fanin._core.shapes import parse_region
+from fanin._core.types import Array, RegionLike, Shape
+from fanin.initializers import Initializer
+from fanin.models.parameters import Parameter
+from fanin.weight import Weight, pieces_of
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A weight to draw, and which region of it goes where in the parameter, both in Keras's axis order.
+
+    Attributes:
+        name: the name that its seed is spawned from.
+        initializer: the initializer, with that seed.
+        weight: the weight of the whole tensor.
+        target: the (start, stop) in the parameter, for each axis.
+        source: the start in the tensor, for each axis.
+        label: the block; "" for the whole parameter.
+    """
+
+    name: str
+    initializer: Initializer
+    weight: Weight
+    target: tuple[tuple[int, int], ...]
+    source: Shape
+    label: str = ""
+
+    @property
+    def seed(self) -> int | None:
+        """The seed; None if the values do not depend on one."""
+        return self.weight.stream.seed if self.weight.distribution.random else None
+
+    @property
+    def size(self) -> int:
+        """The number of elements of the parameter that it fills."""
+        return math.prod(stop - start for start, stop in self.target)
+
+    def fill(self, out: Array, starts: Shape) -> None:
+        """Fills an array with the region of the target that begins at these starts, relative to the target."""
+        if out.shape == self.weight.shape:
+            self.weight.fill(out)
+            return
+        begins = [start + more for start, more in zip(self.source, starts, strict=True)]
+        wanted = tuple(slice(begin, begin + length) for begin, length in zip(begins, out.shape, strict=True))
+        self.weight.fill(out, parse_region(wanted, self.weight.shape))
+
+
+@contextmanager
+def _uninterrupted(wanted: bool) -> Iterator[None]:
+    """Delays an interrupt until the end of the block, in the main thread, which is the only one that gets any."""
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before, held = signal.getsignal(signal.SIGINT), []
+    if not callable(before):
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            before(*held[0])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one parameter gets.
+
+    Attributes:
+        parameter: the parameter.
+        name: the name that it is drawn under.
+        rule: the rule that matched, in words, with its line; "" if none did.
+        rules: the numbers of the rules that matched, from 0.
+        placements: the weights to draw; empty for a parameter that stays as it is or has a problem.
+        kept: whether it stays as it is.
+        problem: why it cannot be drawn, if so.
+    """
+
+    parameter: Parameter
+    name: str
+    rule: str = ""
+    rules: tuple[int, ...] = ()
+    placements: tuple[Placement, ...] = ()
+    kept: bool = False
+    problem: str = ""
+
+    @property
+    def path(self) -> str:
+        """The parameter's path."""
+        return self.parameter.path
+
+    @property
+    def shape(self) -> Shape:
+        """The parameter's shape."""
+        return self.parameter.shape
+
+    @property
+    def matched(self) -> bool:
+        """Whether a rule applies to the parameter."""
+        return bool(self.rule)
+
+    @property
+    def initializer(self) -> Initializer | None:
+        """The initializer of the (first) weight to draw; None if there is none."""
+        return self.placements[0].initializer if self.placements else None
+
+    @property
+    def fans(self) -> tuple[float, float] | None:
+        """The fans; None if they are unknown."""
+        return self.parameter.traits.fans
+
+    @property
+    def mean(self) -> float | None:
+        """The expected mean of the elements (of an embedding, without its padding); None if nothing is drawn."""
+        return None if (moments := self._moments()) is None else moments[0]
+
+    @property
+    def stddev(self) -> float | None:
+        """The expected standard deviation of the same elements."""
+        return None if (moments := self._moments()) is None else moments[1]
+
+    def _moments(self) -> tuple[float, float] | None:
+        """The mean and standard deviation of everything that is drawn, except padding."""
+        parts = [(each.size, each.weight.distribution.moments) for each in self.placements if each.label != "padding"]
+        total = sum(size for size, _ in parts)
+        if not parts:
+            return None
+        if not total or len(parts) == 1:
+            return parts[0][1].mean, parts[0][1].stddev
+        mean = sum(size * moments.mean for size, moments in parts) / total
+        square = sum(size * (moments.stddev**2 + moments.mean**2) for size, moments in parts) / total
+        return mean, math.sqrt(max(0.0, square - mean**2))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of random weights, each once."""
+        return tuple(dict.fromkeys(each.seed for each in self.placements if each.seed is not None))
+
+    @property
+    def description(self) -> str:
+        """The initializer or initializers in words, with their numbers."""
+        if self.kept:
+            return "stays as it is"
+        words: dict[str, list[str]] = {}
+        for each in self.placements:
+            words.setdefault(_described(each.initializer), []).append(each.label)
+        if len(words) == 1 and not (len(self.placements) > 1 and len({each.name for each in self.placements}) > 1):
+            return next(iter(words))
+        return "; ".join(
+            f"{', '.join(filter(None, labels))}: {text}".removeprefix(": ") for text, labels in words.items()
+        )
+
+    def fill(self, out: Array, region: RegionLike | None = None) -> None:
+        """Fills an array with the parameter's values, or with those of a region of it.
+
+        Args:
+            out: a writable array with the parameter's dtype and shape (or the region's), in its own axis order.
+            region: a region of the parameter, as a tuple of slices of step 1, one for each axis.
+        """
+        parameter, axes = self.parameter, self.parameter.kernel_axes
+        starts: Shape = (0,) * len(parameter.shape)
+        lengths = parameter.shape
+        if region is not None:
+            wanted = parse_region(region, parameter.shape)
+            starts, lengths = wanted.starts, wanted.lengths
+        if out.shape != lengths or out.dtype != parameter.dtype:
+            raise ValueError(
+                f"`out` must have the shape {lengths} and the dtype {parameter.dtype.name}. "
+                f"Received: shape {out.shape}, dtype {out.dtype.name}."
+            )
+        kernel = out.transpose(axes)
+        starts, lengths = permuted(starts, axes), permuted(lengths, axes)
+        in_steps = len(self.placements) > 1 or not all(each.weight.fills_at_once(out.dtype) for each in self.placements)
+        with _uninterrupted(in_steps):
+            self._fill(kernel, starts, lengths)
+
+    def _fill(self, kernel: Array, starts: Shape, lengths: Shape) -> None:
+        for each in self.placements:
+            view, begins = [], []
+            for (low, high), start, length in zip(each.target, starts, lengths, strict=True):
+                first, last = max(low, start), min(high, start + length)
+                view.append(slice(first - start, max(first, last) - start))
+                begins.append(first - low)
+            part = kernel[(*view, ...)]  # the Ellipsis keeps a 0-d array an array
+            if part.size:
+                each.fill(part, tuple(begins))
+
+    def make(self, region: RegionLike | None = None) -> Array:
+        """The parameter's values, or those of a region of it, as a new array."""
+        lengths = self.shape if region is None else parse_region(region, self.shape).lengths
+        out = allocate(lengths, self.parameter.dtype)
+        self.fill(out, region)
+        return out
+
+    def pieces(self, regions: Iterable[RegionLike]) -> list[Array]:
+        """An array for each region, such as the shards of a process's devices; equal regions share one array."""
+        return pieces_of(self.shape, self.make, regions)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry as plain data."""
+        parameter = self.parameter
+        return {
+            "path": parameter.path,
+            "name": self.name,
+            "shape": list(parameter.shape),
+            "dtype": parameter.dtype.name,
+            "layout": parameter.layout,
+            "layer": parameter.layer,
+            "role": parameter.role,
+            "rule": self.rule,
+            "initializer": self.description,
+            "fans": None if self.fans is None else list(self.fans),
+            "mean": self.mean,
+            "stddev": self.stddev,
+            "seeds": list(self.seeds),
+            "tied": list(parameter.tied),
+            "problem": self.problem,
+        }
+
+
+def _described(initializer: Initializer) -> str:
+    config = {key: value for key, value in initializer.get_config().items() if key != "seed"}
+    arguments = ", ".join(f"{key}={_number(value)}" for key, value in config.items())
+    return f"{type(initializer).__name__}({arguments})"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,190 @@
+"""The execution of a plan, in any framework: its options, the iteration over its entries, and the report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import escape
+
+from fanin._core.messages import readable
+from fanin._core.types import Globs, Unmatched
+from fanin.models.names import Names, selector
+from fanin.models.parameters import Model, Parameter
+from fanin.recipes.entry import Entry
+from fanin.recipes.plan import Plan
+from fanin.recipes.recipe import Recipe
+
+_LONG = 2**28  # bytes; less is done before a progress bar is noticed
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of every `initialize`, besides the model and the recipe.
+
+    Attributes:
+        only: a glob of paths (such as `encoder.*.kernel`, in which / may replace dots), or several. Other parameters
+            stay as they are.
+        skip: a glob of paths, or several. Parameters that match stay as they are.
+        names: the names that parameters are drawn under, as for `Recipe.plan`.
+        unmatched: "error", or "keep" to leave parameters that no rule matches as they are.
+        progress: whether to show a progress bar; None shows one for long work on a terminal, if rich is installed.
+    """
+
+    only: Globs | None = None
+    skip: Globs | None = None
+    names: Names = None
+    unmatched: Unmatched = "error"
+    progress: bool | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The report of what an `initialize` did.
+
+    Attributes:
+        plan: the plan of the chosen parameters; its entries say what each of them got.
+        seconds: the time that it took.
+        filled: the paths of the parameters that have new values.
+        kept: the paths of those that stayed as they were, with the reason.
+        buffers: the paths of restored buffers, and how each was restored.
+        waiting: the layers that are not built yet, and get their values when they are.
+    """
+
+    plan: Plan
+    seconds: float = 0.0
+    filled: tuple[str, ...] = ()
+    kept: Mapping[str, str] = field(default_factory=dict)
+    buffers: Mapping[str, str] = field(default_factory=dict)
+    waiting: tuple[str, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the parameters that have new values, in bytes."""
+        filled = set(self.filled)
+        return sum(entry.parameter.nbytes for entry in self.plan.entries if entry.path in filled)
+
+    @property
+    def _summary(self) -> str:
+        return (
+            f"{self.plan.model.name}: {len(self.filled)} parameters initialized ({readable(self.nbytes)}) in "
+            f"{self.seconds:.3g} s, seed {self.plan.seed}"
+        )
+
+    def _details(self) -> Iterator[str]:
+        yield from (f"kept: {path} ({reason})" for path, reason in self.kept.items())
+        yield from (f"restored: {path} ({how})" for path, how in self.buffers.items())
+        yield from (f"waiting to be built: {layer}" for layer in self.waiting)
+
+    def __str__(self) -> str:
+        return "\n".join([self._summary, *self._details()])
+
+    def __repr__(self) -> str:
+        counts = {"kept": self.kept, "restored": self.buffers, "waiting": self.waiting}
+        more = "".join(f", {len(each)} {word}" for word, each in counts.items() if each)
+        return f"<Report on {self.plan.model.name}: {len(self.filled)} parameters initialized{more}>"
+
+    def _repr_html_(self) -> str:
+        """The report for notebooks, with collapsed details."""
+        details = "<br>".join(escape(line) for line in self._details())
+        folded = f"<details><summary>details</summary>{details}</details>" if details else ""
+        return f"<div>{escape(self._summary)}{folded}</div>"
+
+
+def _chosen(plan: Plan, options: Options, there: Collection[str], *, complete: bool) -> tuple[Plan, dict[str, str]]:
+    """The plan of the chosen parameters, and why each of the others was not chosen, by path."""
+    paths = [path for entry in plan.entries for path in (entry.path, *entry.parameter.tied)] if complete else None
+    only, skip = options.only, options.skip
+    wanted: Callable[[Parameter], bool] = (lambda _: True) if only is None else selector("only", only, paths)
+    unwanted: Callable[[Parameter], bool] = (lambda _: False) if skip is None else selector("skip", skip, paths)
+    passed = {}
+    for entry in plan.entries:
+        if not wanted(entry.parameter):
+            passed[entry.path] = "not selected by `only`"
+        elif unwanted(entry.parameter):
+            passed[entry.path] = "selected by `skip`"
+        elif entry.path in there:
+            passed[entry.path] = "already loaded"
+    return plan.chosen(lambda parameter: parameter.path not in passed), passed
+
+
+class Execution:
+    """The execution of a plan: it iterates over the entries and records what is done.
+
+    Attributes:
+        plan: the plan of the chosen parameters.
+        passed: why each of the others was not chosen, by path.
+        kept: the parameters that stay as they were, with the reason.
+        buffers: the restored buffers, and how each was restored.
+        progress: as in `Options`.
+    """
+
+    plan: Plan
+    passed: dict[str, str]
+    progress: bool | None
+
+    def __init__(
+        self,
+        model: Model,
+        recipe: Recipe,
+        options: Options,
+        *,
+        there: Collection[str] = (),
+        complete: bool = True,
+    ) -> None:
+        """Plans the chosen parameters and checks the plan.
+
+        Args:
+            model: the model, as its framework describes it.
+            recipe: the recipe.
+            options: the options of `initialize`.
+            there: the paths of parameters that already have their values.
+            complete: whether the model has all of its parameters already, so that each glob must match one.
+
+        Raises:
+            PlanError: the recipe does not fit the model.
+        """
+        plan = recipe.plan(model, names=options.names)
+        self.plan, self.passed = _chosen(plan, options, there, complete=complete)
+        self.plan.check(options.unmatched)
+        self.progress = options.progress
+        self.kept: dict[str, str] = dict(self.passed)
+        self.buffers: dict[str, str] = {}
+        self._filled: list[str] = []
+        self._begin = time.perf_counter()
+
+    def entries(self) -> Iterator[Entry]:
+        """The entries that need values. An entry counts as filled when the next one is requested."""
+        with _bar(self.plan.nbytes, self.progress) as advance:
+            for entry in self.plan.entries:
+                if entry.kept or not entry.placements:
+                    self.kept[entry.path] = entry.rule or "no rule matches it"
+                else:
+                    yield entry
+                    self._filled.append(entry.path)
+                advance(entry.parameter.nbytes)
+
+    def report(self, waiting: tuple[str, ...] = ()) -> Report:
+        """The report of what has been done so far."""
+        seconds = time.perf_counter() - self._begin
+        return Report(self.plan, seconds, tuple(self._filled), dict(self.kept), dict(self.buffers), waiting)
+
+
+@contextmanager
+def _bar(total: int, wanted: bool | None) -> Iterator[Callable[[int], None]]:
+    if wanted is None:
+        wanted = total >= _LONG and sys.stderr is not None and sys.stderr.isatty()
+    try:
+        if not wanted:
+            raise ModuleNotFoundError
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    except ModuleNotFoundError:
+        yield lambda _: None
+        return
+    columns = (TextColumn("initialize"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("initialize", total=total)
+        yield lambda count: bar.advance(task, count)

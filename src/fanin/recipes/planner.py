@@ -1,0 +1,275 @@
+"""The planner, from a recipe and a model to a plan: which rule applies to each parameter, and which weight it draws."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from fanin import initializers
+from fanin._core import dtypes
+from fanin._core.layouts import keras_axes
+from fanin._core.shapes import fans as fans_of_shape
+from fanin._core.streams import Stream
+from fanin._core.types import DType, Shape
+from fanin.distributions import Distribution, Matrix
+from fanin.initializers import Initializer, SeededInitializer
+from fanin.models.names import NameMap, depths
+from fanin.models.parameters import Model, Parameter
+from fanin.models.traits import STATISTICS, Traits
+from fanin.recipes.entry import Entry, Placement
+from fanin.recipes.plan import Plan
+from fanin.recipes.rules import Rule
+from fanin.weight import Weight
+
+
+def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], seed: int, names: NameMap) -> Plan:
+    """The plan of a recipe's rules, constants and seed for a model's parameters."""
+    paths = [path for each in model.parameters for path in (each.path, *each.tied)]
+    counts = Counter(each.path for each in model.parameters)
+    if counts and counts.most_common(1)[0][1] > 1:
+        raise ValueError(f"Each parameter must have its own path. Received: {counts.most_common(1)[0][0]!r} twice.")
+    depth_of = depths([*paths, *model.layers])
+    entries = []
+    for parameter in model.parameters:
+        numbers: dict[str, float] = {f"config.{name}": value for name, value in model.config.items()}
+        numbers |= {"rank": len(parameter.shape), "size": parameter.size}
+        if parameter.path in depth_of:
+            numbers["depth"], numbers["n_layers"] = depth_of[parameter.path]
+        numbers |= {**parameter.traits.numbers, **constants}
+        entries.append(_Planner(rules, seed, parameter, numbers, names).entry())
+    used = {number for entry in entries for number in entry.rules}
+    unused = tuple(rule.label for number, rule in enumerate(rules) if number not in used)
+    return Plan(tuple(entries), seed, model, unused)
+
+
+class _Planner:
+    """Makes the entry of one parameter."""
+
+    def __init__(
+        self, rules: Sequence[Rule], seed: int, parameter: Parameter, numbers: Mapping[str, float], names: NameMap
+    ) -> None:
+        self.rules, self.seed, self.parameter, self.numbers, self.names = rules, seed, parameter, numbers, names
+        part = parameter.traits.part
+        self.home = parameter.path if part is None else part.path
+        self.name = names.of(parameter, self.home)
+
+    def entry(self) -> Entry:
+        """The entry of the parameter, with a problem if it cannot be drawn."""
+        parameter, traits = self.parameter, self.parameter.traits
+        if parameter.problem:
+            return Entry(parameter, self.name, problem=f"{parameter.path}: {parameter.problem}")
+        matching = [number for number, rule in enumerate(self.rules) if rule.matches(parameter, self.name)]
+        declared = next((self.rules[number].blocks for number in matching if self.rules[number].blocks), ())
+        blocks = traits.blocks.stored or declared
+        here: tuple[str | None, ...] = (traits.part.block,) if traits.part else blocks or (None,)
+        first = {
+            block: next((number for number in matching if _concerns(self.rules[number], block)), None) for block in here
+        }
+        numbers = tuple(number for number in dict.fromkeys(first.values()) if number is not None)
+        rules = [self.rules[number] for number in numbers]
+        if not rules:
+            return self._usual_start()
+        label = ", ".join(rule.label for rule in rules)
+        entry = Entry(parameter, self.name, label, numbers)
+        try:
+            missing = [str(block) for block, number in first.items() if number is None]
+            if missing:
+                raise ValueError(
+                    f"no rule matches its {'blocks' if len(missing) > 1 else 'block'} {', '.join(missing)}"
+                )
+            chosen = {block: self.rules[number] for block, number in first.items() if number is not None}
+            self.parameter = self._with_layout(rules)
+            entry = replace(entry, parameter=self.parameter)
+            if all(rule.keeps for rule in rules):
+                return replace(entry, kept=True)
+            return replace(entry, placements=(*self._placements(chosen, blocks), *self._padding()))
+        except (TypeError, ValueError, MemoryError) as error:
+            text = str(error).removesuffix(".")
+            return replace(entry, problem=f"{parameter.path}, in {label}: {text}.")
+
+    def _with_layout(self, rules: Sequence[Rule]) -> Parameter:
+        """The parameter, with the layout that a rule sets, if one does."""
+        parameter, traits = self.parameter, self.parameter.traits
+        layout = next((rule.layout for rule in rules if rule.layout is not None), None)
+        if layout is None:
+            return parameter
+        stacked = next((rule.stacked for rule in rules if rule.stacked), traits.stacked)
+        inner = keras_axes(layout, max(0, len(parameter.shape) - stacked))
+        axes = (*range(stacked), *(axis + stacked for axis in inner))
+        parameter = replace(parameter, traits=replace(traits, axes=axes, stacked=stacked))
+        # The layout's fans follow from its axes; the layer table's fans, if any, are more accurate.
+        fan_in, fan_out = fans_of_shape(parameter.kernel_shape[stacked:])
+        return replace(
+            parameter,
+            traits=replace(
+                parameter.traits,
+                fan_in=fan_in if traits.fan_in is None else traits.fan_in,
+                fan_out=fan_out if traits.fan_out is None else traits.fan_out,
+            ),
+        )
+
+    def _usual_start(self) -> Entry:
+        """The entry without a rule: running statistics and counters get their usual start."""
+        parameter = self.parameter
+        if parameter.role not in STATISTICS:
+            return Entry(parameter, self.name)
+        initializer = initializers.Constant(STATISTICS[parameter.role])
+        try:
+            weight = initializer.weight(parameter.kernel_shape, parameter.dtype)
+        except (TypeError, ValueError) as error:
+            return Entry(parameter, self.name, problem=f"{parameter.path}, by its default initial value: {error}")
+        target = tuple((0, length) for length in parameter.kernel_shape)
+        placement = Placement(self.name, initializer, weight, target, (0,) * len(target))
+        return Entry(parameter, self.name, "its default initial value", (), (placement,))
+
+    def _placements(self, chosen: Mapping[str | None, Rule], blocks: tuple[str, ...]) -> Iterator[Placement]:
+        shape, traits = self.parameter.kernel_shape, self.parameter.traits
+        if None in chosen:
+            yield self._placement(chosen[None], self.name, shape)
+            return
+        part = traits.part
+        if part is not None:
+            (rule,) = chosen.values()
+            if rule.by_block:
+                yield self._placement(rule, self._block_name(part.block), shape, label=part.block)
+                return
+            count, position = len(part.blocks), part.blocks.index(part.block)
+            yield self._placement(rule, self.name, shape, whole=count, source=position, label=part.block)
+            return
+        if not shape or shape[-1] % len(blocks):
+            raise ValueError(f"the last axis of {shape} cannot be split into the blocks {', '.join(blocks)}")
+        keras_blocks = traits.blocks.keras or blocks
+        rules = set(chosen.values())
+        if len(rules) == 1 and not next(iter(rules)).by_block and blocks == keras_blocks:
+            yield self._placement(rules.pop(), self.name, shape)
+            return
+        count, length = len(blocks), shape[-1] // len(blocks)
+        for position, block in enumerate(blocks):
+            rule = chosen[block]
+            if rule.keeps:
+                continue
+            target, offset = (*shape[:-1], length), position * length
+            if rule.by_block:
+                yield self._placement(rule, self._block_name(block), target, cut=count, offset=offset, label=block)
+            else:
+                source = keras_blocks.index(block)
+                yield self._placement(
+                    rule, self.name, target, cut=count, offset=offset, whole=count, source=source, label=block
+                )
+
+    def _block_name(self, block: str) -> str:
+        return self.names.mapped(f"{self.home}[{block}]") or f"{self.name}[{block}]"
+
+    def _placement(
+        self,
+        rule: Rule,
+        name: str,
+        shape: Shape,
+        *,
+        cut: int = 1,
+        offset: int = 0,
+        whole: int = 1,
+        source: int = 0,
+        label: str = "",
+    ) -> Placement:
+        """The placement of a rule for a target of this shape.
+
+        Args:
+            rule: the rule.
+            name: the name that the seed is spawned from.
+            shape: the shape of the target: one of `cut` blocks of the parameter.
+            cut: the number of blocks in the parameter.
+            offset: where the target begins in the parameter, along the last axis.
+            whole: the number of such blocks in the tensor that is drawn.
+            source: the position of the target among these.
+            label: the name of the block.
+        """
+        fan_in, fan_out = self.parameter.traits.fan_in, self.parameter.traits.fan_out
+        if fan_out is not None:
+            fan_out = fan_out * whole // cut
+        own_in, own_out = rule.fans({**self.numbers, **_known(fan_in, fan_out)})
+        fan_in, fan_out = fan_in if own_in is None else own_in, fan_out if own_out is None else own_out
+        initializer = rule.initializer({**self.numbers, **_known(fan_in, fan_out)}, self.seed).spawn(name)
+        drawn_shape = (*shape[:-1], shape[-1] * whole) if whole > 1 else shape
+        distribution = self._distribution(rule, initializer, drawn_shape, fan_in, fan_out)
+        stream = Stream(initializer.settled_seed() if isinstance(initializer, SeededInitializer) else 0)
+        starts = [0] * len(shape)
+        target = [(0, length) for length in shape]
+        if shape:
+            target[-1] = offset, offset + shape[-1]
+            starts[-1] = source * shape[-1]
+        weight = Weight(distribution, stream, self.parameter.dtype)
+        return Placement(name, initializer, weight, tuple(target), tuple(starts), label)
+
+    def _distribution(
+        self, rule: Rule, initializer: Initializer, shape: Shape, fan_in: float | None, fan_out: float | None
+    ) -> Distribution:
+        dtype, traits = _drawn_dtype(self.parameter.dtype, initializer), self.parameter.traits
+        if isinstance(initializer, initializers.VarianceScaling):
+            needed = {"fan_in": fan_in, "fan_out": fan_out}
+            lacking = [key for key, value in needed.items() if value is None and initializer.mode in (key, "fan_avg")]
+            if lacking:
+                raise ValueError(self._lacking_fans(rule, initializer, lacking))
+            return initializer.distribution_of_fans(
+                shape, dtype, 1 if fan_in is None else fan_in, 1 if fan_out is None else fan_out
+            )
+        if isinstance(initializer, (initializers.Orthogonal, initializers.Identity)) and traits.stacked:
+            raise ValueError(
+                f"{type(initializer).__name__} makes a single matrix, but this parameter stacks the kernels of several "
+                "layers"
+            )
+        distribution = initializer.distribution(_matrix_shape(shape, initializer, traits), dtype)
+        if isinstance(distribution, Matrix) and traits.column_axes > 1:
+            distribution = distribution.reshaped(shape, traits.column_axes)
+        return distribution if fan_in is None or fan_out is None else distribution.with_fans(fan_in, fan_out)
+
+    def _lacking_fans(self, rule: Rule, initializer: Initializer, lacking: Sequence[str]) -> str:
+        layer = self.parameter.layer
+        owner = f"a layer of type {layer}" if layer else "no known layer"
+        return (
+            f"{type(initializer).__name__} needs the fans of a parameter of {owner}, and they are not known. Write "
+            f"{' and '.join(f'`{key} = …`' for key in lacking)} into {rule.label}, or, if it is a kernel, "
+            '`layout = "torch"` or `layout = "keras"`, with `stacked = 1` if its first axis is a stack of kernels'
+        )
+
+    def _padding(self) -> Iterator[Placement]:
+        shape = self.parameter.kernel_shape
+        for row in self.parameter.traits.zero_rows:
+            zeros = initializers.Zeros()
+            weight = zeros.weight((1, *shape[1:]), self.parameter.dtype)
+            target = ((row, row + 1), *((0, length) for length in shape[1:]))
+            yield Placement(self.name, zeros, weight, target, (0,) * len(shape), "padding")
+
+
+def _known(fan_in: float | None, fan_out: float | None) -> dict[str, float]:
+    return {key: value for key, value in (("fan_in", fan_in), ("fan_out", fan_out)) if value is not None}
+
+
+def _drawn_dtype(dtype: DType, initializer: Initializer) -> DType:
+    """The dtype to draw values in: float32 for narrower floats, which are rounded once when they are stored."""
+    narrow = dtypes.kind(dtype) == "float" and dtype.itemsize < 4
+    if not narrow or not isinstance(initializer, (SeededInitializer, initializers.Identity)):
+        return dtype
+    if not dtypes.is_signed(dtype):
+        raise ValueError(f"values need a dtype that has zero and negative numbers. Received: dtype={dtype.name}")
+    return dtypes.FLOAT32
+
+
+def _matrix_shape(shape: Shape, initializer: Initializer, traits: Traits) -> Shape:
+    """The shape to give an initializer: that of the matrix, if several axes are its columns."""
+    makes_matrix = isinstance(initializer, (initializers.Orthogonal, initializers.Identity))
+    if not makes_matrix or traits.column_axes == 1:
+        return shape
+    if isinstance(initializer, initializers.Identity) and traits.role == "depthwise_kernel":
+        return shape  # Identity raises for it: the rows are a window
+    cut = len(shape) - traits.column_axes
+    return math.prod(shape[:cut]), math.prod(shape[cut:])
+
+
+def _concerns(rule: Rule, block: str | None) -> bool:
+    """Whether a rule that matches a parameter applies to this block of it, or to the whole parameter for None."""
+    if not rule.by_block:
+        return True
+    return block is not None and rule.matches_block(block)

@@ -1,0 +1,87 @@
+"""The JSON schema of recipe files, for editors and other tools."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from fanin import initializers
+from fanin.initializers import Initializer
+from fanin.models.traits import ROLES
+from fanin.recipes.expressions import VARIABLES
+from fanin.recipes.rules import CONDITIONS, KEEP, SETTINGS
+
+_WORDS = {
+    "mode": ["fan_in", "fan_out", "fan_avg"],
+    "distribution": ["truncated_normal", "untruncated_normal", "uniform", "normal"],
+}
+
+
+def schema() -> dict[str, Any]:
+    """The schema. It rejects keys and types that no recipe can have; only fanin itself checks the values of numbers."""
+    names = [name for name, cls in initializers.NAMES.items() if cls is not Initializer]
+    number = {
+        "description": f"A number, or an expression of one: + - * / // % **, sqrt, exp, log, log2, abs, min, max, "
+        f"config.NAME, constants, and {', '.join(VARIABLES)}.",
+        "type": ["number", "string"],
+    }
+    arguments: dict[str, Any] = {}
+    for cls in initializers.CLASSES:
+        for name in inspect.signature(cls).parameters:
+            if name != "seed":
+                arguments[name] = {"enum": _WORDS[name]} if name in _WORDS else number
+    arguments["value"] = {"type": ["number", "string", "boolean"]}
+    texts = {"anyOf": [{"type": "string", "minLength": 1}, _list({"type": "string", "minLength": 1})]}
+    kinds: dict[str, Any] = {key: texts for key in (*CONDITIONS, *SETTINGS)}
+    roles = {"enum": list(ROLES)}
+    ranks = {"type": "integer", "minimum": 0}
+    axes = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}
+    kinds |= {
+        "regex": {"type": "string", "format": "regex"},
+        "role": {"anyOf": [roles, _list(roles)]},
+        "rank": {"anyOf": [ranks, _list(ranks)]},
+        "name": {"type": "string"},
+        "initializer": {"enum": [*names, KEEP]},
+        "layout": {"anyOf": [{"enum": ["keras", "torch"]}, axes]},
+        "trainable": {"type": "boolean"},
+        "stacked": {"type": "integer", "minimum": 0},
+        "fan_in": number,
+        "fan_out": number,
+        "blocks": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 2, "uniqueItems": True},
+    }
+    described = {**CONDITIONS, **SETTINGS}
+    properties = {key: {**kind, "description": described[key]} for key, kind in kinds.items()}
+    rule = {
+        "type": "object",
+        "properties": {**properties, **arguments},
+        "required": ["initializer"],
+        "anyOf": [{"required": [key]} for key in CONDITIONS],
+        "additionalProperties": False,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A recipe of fanin",
+        "description": "Which initializer each parameter of a model gets. The first rule that matches applies.",
+        "type": "object",
+        "properties": {
+            "seed": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1, "default": 0},
+            "description": {"type": "string"},
+            "sources": {"type": "array", "items": {"type": "string"}},
+            "constants": {
+                "type": "object",
+                "propertyNames": {"pattern": "^[^\\W\\d]\\w*$", "not": {"enum": [*_reserved(), "config"]}},
+                "additionalProperties": {"type": "number"},
+            },
+            "rules": {"type": "array", "items": rule, "minItems": 1},
+        },
+        "required": ["rules"],
+        "additionalProperties": False,
+    }
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1}
+
+
+def _reserved() -> list[str]:
+    return [name for name in VARIABLES if name != "n_layers"]

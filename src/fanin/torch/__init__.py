@@ -1,0 +1,70 @@
+"""fanin for PyTorch: functions that fill tensors in place, in PyTorch's axis order.
+
+PyTorch stores a weight as (out, in, …), Keras as (…, in, out). The same logical weight has the same value in both: the
+weight that `fill_` writes is the transpose of the Keras kernel, bit for bit.
+
+    Keras kernel                      PyTorch weight, layout="torch"
+    Dense            (in, out)              Linear           (out, in)
+    Conv2D           (kh, kw, in, out)      Conv2d           (out, in, kh, kw)
+    Conv2D, groups   (kh, kw, in/g, out)    Conv2d, groups   (out, in/g, kh, kw)
+    Conv2DTranspose  (kh, kw, out, in)      ConvTranspose2d  (in, out, kh, kw)
+    LSTM             (in, 4 units)          LSTM weight_ih   (4 units, in)
+
+    the same order in both: layout="keras"
+    Embedding        (tokens, features)     Embedding        (tokens, features)
+
+>>> import fanin.torch, torch
+>>> linear = torch.nn.Linear(3, 2)
+>>> _ = fanin.torch.he_normal_(linear.weight, seed=42)
+>>> bool((linear.weight.detach().numpy() == fanin.HeNormal(seed=42)((3, 2)).T).all())
+True
+"""
+
+from fanin._core.messages import missing
+from fanin.models import registry
+
+try:
+    from fanin.torch.describe import describe
+    from fanin.torch.fill import (
+        constant_,
+        fill_,
+        glorot_normal_,
+        glorot_uniform_,
+        he_normal_,
+        he_uniform_,
+        identity_,
+        lecun_normal_,
+        lecun_uniform_,
+        ones_,
+        orthogonal_,
+        random_normal_,
+        random_uniform_,
+        truncated_normal_,
+        variance_scaling_,
+        zeros_,
+    )
+    from fanin.torch.initialize import initialize
+except ModuleNotFoundError as _error:
+    raise missing(_error, "torch", "PyTorch", extra="torch") from _error
+
+__all__ = [
+    "constant_",
+    "fill_",
+    "glorot_normal_",
+    "glorot_uniform_",
+    "he_normal_",
+    "he_uniform_",
+    "identity_",
+    "initialize",
+    "lecun_normal_",
+    "lecun_uniform_",
+    "ones_",
+    "orthogonal_",
+    "random_normal_",
+    "random_uniform_",
+    "truncated_normal_",
+    "variance_scaling_",
+    "zeros_",
+]
+
+registry.register("torch", describe)

@@ -1,0 +1,163 @@
+"""Functions that fill PyTorch tensors in place, in PyTorch's axis order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from fanin import initializers
+from fanin._core.layouts import keras_axes
+from fanin._core.memory import as_numpy, note_write, overlaps_itself
+from fanin._core.types import Layout, NumberLike, Seed
+from fanin.initializers.base import Initializer, SupportsSource, drawing_source_of
+
+
+def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, layout: Layout = "torch") -> torch.Tensor:
+    """Fills a tensor in place with an initializer's values, without a copy.
+
+    This counts as a call of the initializer. Autograd does not record it; a graph that has saved the tensor raises in
+    its backward pass, as after any in-place write.
+
+    Args:
+        tensor: a tensor or parameter in CPU memory, with any strides and any dtype that the initializer supports.
+        initializer: a fanin initializer, or one of `fanin.tf_keras` or `fanin.keras`.
+        layout: "torch" (the default) for PyTorch's weights; "keras" for tensors in Keras's axis order, which includes
+            embeddings; or the axes themselves, in Keras's order, as `tensor.permute` takes them: (2, 3, 0, 1) turns a
+            depthwise convolution's weight of shape (channels, 1, kh, kw) into Keras's (kh, kw, channels, 1).
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: the tensor cannot be written (it has no memory, is on another device, or overlaps itself), or the
+            initializer does not support its shape or dtype.
+        TypeError: an argument is not a tensor, or not an initializer.
+
+    >>> import fanin, torch
+    >>> from fanin.torch import fill_
+    >>> convolution = torch.nn.Conv2d(16, 32, 3, groups=4)
+    >>> weight = fill_(convolution.weight, fanin.GlorotUniform(seed=1))
+    >>> kernel = fanin.GlorotUniform(seed=1)((3, 3, 4, 32))
+    >>> bool((weight.detach().permute(2, 3, 1, 0).numpy() == kernel).all())
+    True
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"`tensor` must be a torch.Tensor. Received: tensor of type {type(tensor).__name__}.")
+    source = drawing_source_of(initializer)
+    array = as_numpy(tensor)
+    if overlaps_itself(array):
+        raise ValueError(
+            "The tensor must have separate memory for each element. Received: a tensor of shape "
+            f"{tuple(tensor.shape)} and strides {tensor.stride()}, as `expand` returns it. Fill the original tensor."
+        )
+    kernel = array.transpose(keras_axes(layout, array.ndim))
+    source(kernel.shape, kernel.dtype, out=kernel)
+    note_write(tensor)
+    return tensor
+
+
+def zeros_(tensor: torch.Tensor) -> torch.Tensor:
+    """Fills a tensor with zeros: `fanin.Zeros`."""
+    return fill_(tensor, initializers.Zeros())
+
+
+def ones_(tensor: torch.Tensor) -> torch.Tensor:
+    """Fills a tensor with ones: `fanin.Ones`."""
+    return fill_(tensor, initializers.Ones())
+
+
+def constant_(tensor: torch.Tensor, value: Any) -> torch.Tensor:
+    """Fills a tensor with one value: `fanin.Constant`."""
+    return fill_(tensor, initializers.Constant(value))
+
+
+def identity_(tensor: torch.Tensor, gain: NumberLike = 1.0) -> torch.Tensor:
+    """Fills a matrix with `gain` on its diagonal and zeros elsewhere: `fanin.Identity`."""
+    return fill_(tensor, initializers.Identity(gain))
+
+
+def random_normal_(
+    tensor: torch.Tensor,
+    mean: NumberLike = 0.0,
+    stddev: NumberLike = 0.05,
+    seed: Seed = None,
+    *,
+    layout: Layout = "torch",
+) -> torch.Tensor:
+    """Fills a tensor from a normal distribution: `fanin.RandomNormal`, with a layout as for `fill_`."""
+    return fill_(tensor, initializers.RandomNormal(mean, stddev, seed), layout=layout)
+
+
+def truncated_normal_(
+    tensor: torch.Tensor,
+    mean: NumberLike = 0.0,
+    stddev: NumberLike = 0.05,
+    seed: Seed = None,
+    *,
+    layout: Layout = "torch",
+) -> torch.Tensor:
+    """Fills a tensor from a normal distribution truncated at two standard deviations: `fanin.TruncatedNormal`."""
+    return fill_(tensor, initializers.TruncatedNormal(mean, stddev, seed), layout=layout)
+
+
+def random_uniform_(
+    tensor: torch.Tensor,
+    minval: NumberLike | None = -0.05,
+    maxval: NumberLike | None = 0.05,
+    seed: Seed = None,
+    *,
+    layout: Layout = "torch",
+) -> torch.Tensor:
+    """Fills a tensor from a uniform distribution, of floats or integers: `fanin.RandomUniform`."""
+    return fill_(tensor, initializers.RandomUniform(minval, maxval, seed), layout=layout)
+
+
+def variance_scaling_(
+    tensor: torch.Tensor,
+    scale: NumberLike = 1.0,
+    mode: str = "fan_in",
+    distribution: str = "truncated_normal",
+    seed: Seed = None,
+    *,
+    layout: Layout = "torch",
+) -> torch.Tensor:
+    """Fills a weight with a variance of `scale / n`: `fanin.VarianceScaling`, with the fans of the layout."""
+    return fill_(tensor, initializers.VarianceScaling(scale, mode, distribution, seed), layout=layout)
+
+
+def glorot_normal_(tensor: torch.Tensor, seed: Seed = None, *, layout: Layout = "torch") -> torch.Tensor:
+    """Fills a weight by Glorot's (Xavier's) rule, truncated normal: `fanin.GlorotNormal`."""
+    return fill_(tensor, initializers.GlorotNormal(seed), layout=layout)
+
+
+def glorot_uniform_(tensor: torch.Tensor, seed: Seed = None, *, layout: Layout = "torch") -> torch.Tensor:
+    """Fills a weight by Glorot's (Xavier's) rule, uniform: `fanin.GlorotUniform`."""
+    return fill_(tensor, initializers.GlorotUniform(seed), layout=layout)
+
+
+def he_normal_(tensor: torch.Tensor, seed: Seed = None, *, layout: Layout = "torch") -> torch.Tensor:
+    """Fills a weight by He's (Kaiming's) rule, truncated normal: `fanin.HeNormal`."""
+    return fill_(tensor, initializers.HeNormal(seed), layout=layout)
+
+
+def he_uniform_(tensor: torch.Tensor, seed: Seed = None, *, layout: Layout = "torch") -> torch.Tensor:
+    """Fills a weight by He's (Kaiming's) rule, uniform: `fanin.HeUniform`."""
+    return fill_(tensor, initializers.HeUniform(seed), layout=layout)
+
+
+def lecun_normal_(tensor: torch.Tensor, seed: Seed = None, *, layout: Layout = "torch") -> torch.Tensor:
+    """Fills a weight by LeCun's rule, truncated normal: `fanin.LecunNormal`."""
+    return fill_(tensor, initializers.LecunNormal(seed), layout=layout)
+
+
+def lecun_uniform_(tensor: torch.Tensor, seed: Seed = None, *, layout: Layout = "torch") -> torch.Tensor:
+    """Fills a weight by LeCun's rule, uniform: `fanin.LecunUniform`."""
+    return fill_(tensor, initializers.LecunUniform(seed), layout=layout)
+
+
+def orthogonal_(
+    tensor: torch.Tensor, gain: NumberLike = 1.0, seed: Seed = None, *, layout: Layout = "torch"
+) -> torch.Tensor:
+    """Fills a weight with an orthogonal matrix: `fanin.Orthogonal`."""
+    return fill_(tensor, initializers.Orthogonal(gain, seed), layout=layout)

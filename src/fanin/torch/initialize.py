@@ -1,0 +1,180 @@
+"""`initialize`, which fills the parameters of a module: in their own memory, or in new memory if they have none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from fanin._core.memory import as_numpy, note_write, overlaps_itself
+from fanin._core.tensors import to_torch
+from fanin._core.types import Globs, Unmatched
+from fanin.models.names import Names, stripped
+from fanin.recipes.entry import Entry
+from fanin.recipes.execution import Execution, Options, Report
+from fanin.recipes.plan import Plan, PlanError
+from fanin.recipes.recipe import Recipe, recipe_of
+from fanin.torch.buffers import restored_buffers
+from fanin.torch.describe import Held, Scan
+
+
+def initialize(
+    model: nn.Module,
+    recipe: Recipe | str,
+    *,
+    seed: int | None = None,
+    only: Globs | None = None,
+    skip: Globs | None = None,
+    names: Names = None,
+    unmatched: Unmatched = "error",
+    progress: bool | None = None,
+    only_missing: Mapping[str, Any] | Iterable[str] | None = None,
+    device: str | torch.device | None = None,
+    buffers: Mapping[str, torch.Tensor] | None = None,
+) -> Report:
+    """Gives every parameter of a module the values that a recipe has for it.
+
+    The values are a function of the recipe's seed, the parameter's name and the index: other parameters and their order
+    do not matter. A module on the meta device is materialized, one parameter at a time. Tied parameters stay tied, and
+    buffers without values (rotary tables, position ids) are rebuilt by the code of the modules that own them. Running
+    statistics are reset.
+
+    Args:
+        model: a module, which is changed in place. Wrappers (`torch.compile`, `DataParallel`) make no difference.
+        recipe: a recipe, or the name of a preset. `recipe.plan(model)` shows what each parameter gets.
+        seed: a seed that replaces the recipe's.
+        only, skip, names, unmatched, progress: see `fanin.recipes.Options`.
+        only_missing: a state dict, its keys, or the result of `load_state_dict(…, strict=False)`: parameters that were
+            loaded stay as they are.
+        device: the device for parameters that are on the meta device; by default the CPU.
+        buffers: values for buffers on the meta device, by globs of their paths.
+
+    Returns:
+        A report of what was filled, kept and restored. If the call is interrupted, each parameter has either its old or
+        its new values, and a second call completes the work.
+
+    Raises:
+        fanin.recipes.PlanError: the recipe does not fit the module, a parameter cannot be written, or a buffer cannot
+            be rebuilt. Nothing has been written then. (A ValueError.)
+        TypeError: an argument is not a module, or not a recipe.
+
+    >>> import fanin, fanin.torch, torch
+    >>> with torch.device("meta"):
+    ...     model = torch.nn.Sequential(torch.nn.Linear(784, 256), torch.nn.ReLU(), torch.nn.Linear(256, 10))
+    >>> report = fanin.torch.initialize(model, "keras", seed=1)
+    >>> len(report.filled), model[2].weight.device
+    (4, device(type='cpu'))
+    """
+    recipe = recipe_of(recipe, seed)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.")
+    place = _checked_device(device)
+    scan = Scan(model)
+    held = {each.parameter.path: each for each in scan.all()}
+    options = Options(only, skip, names, unmatched, progress)
+    execution = Execution(scan.model(), recipe, options, there=_there(only_missing, held))
+    _check_memory(execution.plan, held)
+    everything = only is None and skip is None and only_missing is None
+    restored, lost = restored_buffers(scan, {} if buffers is None else buffers, place, everything=everything)
+    for path, reason in execution.passed.items():
+        if held[path].tensor.is_meta:
+            execution.kept[path] = f"{reason}; it is on the meta device and has no values"
+    execution.kept.update(lost)
+    for buffer in restored:
+        buffer.visit.module._buffers[buffer.leaf] = buffer.value
+        execution.buffers[buffer.path] = buffer.how
+    for entry in execution.entries():
+        _fill(entry, held[entry.path], place)
+    return execution.report()
+
+
+def _checked_device(device: Any) -> torch.device:
+    """The device, if it has memory."""
+    try:
+        found = torch.device("cpu" if device is None else device)
+        if found.type == "meta":
+            raise ValueError("the meta device has no memory")
+        torch.empty(0, device=found)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"`device` must be a device with memory. Received: device={device!r} ({reason}).") from None
+    return found
+
+
+def _there(only_missing: Any, held: Mapping[str, Held]) -> set[str]:
+    """The paths of parameters that a state dict has, or that were not among its missing keys."""
+    if only_missing is None:
+        return set()
+    if hasattr(only_missing, "missing_keys"):  # the result of load_state_dict
+        missing = {stripped(key) for key in only_missing.missing_keys}
+        return {path for path, each in held.items() if not missing & _names(each)}
+    if isinstance(only_missing, (str, bytes)) or not isinstance(only_missing, Iterable):
+        raise TypeError(
+            "`only_missing` must be a state dict, its keys, or what `load_state_dict` returned. "
+            f"Received: {type(only_missing).__name__}."
+        )
+    keys = {stripped(str(key)) for key in only_missing}
+    return {path for path, each in held.items() if keys & _names(each)}
+
+
+def _names(held: Held) -> set[str]:
+    names = {stripped(path) for path in held.paths} | {held.parameter.path, *held.parameter.tied}
+    return names | {f"module.{name}" for name in names}
+
+
+def _check_memory(plan: Plan, held: Mapping[str, Held]) -> None:
+    """Raises for parameters that cannot be written, before anything is written."""
+    wrong = []
+    for entry in plan.entries:
+        tensor = held[entry.path].tensor
+        if entry.kept and tensor.is_meta:
+            wrong.append(
+                f"{entry.path}: {entry.rule} keeps it as it is, but it is on the meta device and has no values."
+            )
+        if not entry.placements or tensor.is_meta or not tensor.is_cpu:
+            continue
+        try:
+            array = as_numpy(tensor)
+            if overlaps_itself(array):
+                raise ValueError("Its elements must have separate memory; those of an expanded tensor do not.")
+        except ValueError as error:
+            wrong.append(f"{entry.path}: {error}")
+    if wrong:
+        lines = "".join(f"\n  {each}" for each in wrong)
+        raise PlanError(f"Parameters of {plan.model.name} cannot be written; nothing has been written.{lines}")
+
+
+def _fill(entry: Entry, held: Held, device: torch.device) -> None:
+    """Gives one parameter its values, in its own memory or, if it has none, in new memory."""
+    tensor = held.tensor
+    if tensor.is_meta:
+        _replace(held, _drawn(entry, tensor).to(device))
+    elif tensor.is_cpu:
+        entry.fill(as_numpy(tensor))
+        note_write(tensor)
+    else:
+        with torch.no_grad():
+            tensor.copy_(_drawn(entry, tensor))
+
+
+def _drawn(entry: Entry, tensor: torch.Tensor) -> torch.Tensor:
+    """A new CPU tensor with the parameter's values and the strides of the given tensor."""
+    if tensor.is_contiguous():
+        return to_torch(entry.make())
+    fresh = torch.empty_like(tensor.detach(), device="cpu")
+    entry.fill(as_numpy(fresh))
+    return fresh
+
+
+def _replace(held: Held, data: torch.Tensor) -> None:
+    """Replaces the old parameter with a new one at every place where it occurs, so that ties are kept."""
+    old = held.tensor
+    new: torch.Tensor = data
+    if isinstance(old, nn.Parameter):
+        new = torch.Tensor._make_subclass(type(old), data, old.requires_grad)
+    vars(new).update(vars(old))
+    for module, leaf in held.owners:
+        (module._buffers if leaf in module._buffers else module._parameters)[leaf] = new  # pyright: ignore
+    held.tensor = new

@@ -1,0 +1,74 @@
+"""The examples of docstrings, README and docs, run."""
+
+import doctest
+import importlib
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import fanin
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+ROOT = Path(__file__).parents[2]
+SOURCE = Path(fanin.__file__).parent
+MODULES = sorted(
+    ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
+    for path in SOURCE.rglob("*.py")
+    if path.name != "__main__.py"  # which runs the command line
+)
+# The first two parts of a module's name → what must be installed for it.
+NEEDS = {
+    "fanin.cli": ("click", "rich"),
+    "fanin.jax": ("jax", "flax"),
+    "fanin.keras": ("tensorflow", "keras"),
+    "fanin.tf_keras": ("tensorflow", "tf_keras"),
+    "fanin.torch": ("torch",),
+}
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.filterwarnings("ignore")  # those of the frameworks' imports
+def test_docstrings(name: str) -> None:
+    """Every example in a module gives what it says."""
+    for package in NEEDS.get(".".join(name.split(".")[:2]), ()):
+        pytest.importorskip(package)
+    assert doctest.testmod(importlib.import_module(name), optionflags=OPTIONS).failed == 0
+
+
+def test_docstrings_are_found() -> None:
+    """The classes' examples are among them: one for each of the fifteen."""
+    modules = [importlib.import_module(name) for name in MODULES if name.startswith("fanin.initializers.")]
+    examples = [each for module in modules for each in doctest.DocTestFinder().find(module) if each.examples]
+    assert {each.name.rpartition(".")[2] for each in examples} >= {cls.__name__ for cls in fanin.initializers.CLASSES}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.filterwarnings("ignore")  # those of tf_keras's import
+def test_pages(path: Path) -> None:
+    """Every `>>>` example of a page gives what it says, tf_keras's own where tf_keras is installed."""
+    needed = {
+        "frameworks.md": ("tf_keras", "keras", "torch", "jax", "flax"),
+        "models.md": ("torch", "tensorflow", "keras"),
+    }
+    for framework in needed.get(path.name, ()):
+        pytest.importorskip(framework)
+    page = doctest.DocTestParser().get_doctest(path.read_text(encoding="utf-8"), {}, path.name, str(path), 0)
+    if importlib.util.find_spec("tf_keras") is None:
+        page.examples = [each for each in page.examples if "tf_keras" not in each.source]
+    assert len(page.examples) >= {"README.md": 7, "promise.md": 5, "frameworks.md": 25, "models.md": 18}.get(
+        path.name, 0
+    )
+    assert doctest.DocTestRunner(optionflags=OPTIONS).run(page).failed == 0
+
+
+def test_the_picture_of_layouts() -> None:
+    """The picture's numbers are what fanin makes, in Keras's order and then in PyTorch's."""
+    kernel = fanin.GlorotUniform(seed=1)((2, 3))
+    shown = re.findall(r">(−?\d\.\d{4})<", (ROOT / "docs/layouts.svg").read_text(encoding="utf-8"))
+    assert shown == [f"{value:.4f}".replace("-", "−") for value in [*kernel.flat, *kernel.T.flat]]

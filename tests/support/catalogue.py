@@ -1,0 +1,49 @@
+"""Every initializer once: a new one in this list is tested by everything that goes through it."""
+
+from typing import Any
+
+import fanin
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+# name → (an initializer, the dtypes to try, the ranks it takes)
+CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
+    "RandomNormal": (fanin.RandomNormal(0.1, 0.7, seed=11), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "RandomUniform": (fanin.RandomUniform(-0.3, 0.7, seed=12), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "RandomUniform, integers": (fanin.RandomUniform(-7, 8, seed=13), ("int32", "int64"), (0, 1, 2, 3, 4, 5)),
+    "RandomUniform, full range": (
+        fanin.RandomUniform(None, None, seed=14),
+        ("int32", "int64", "uint32", "uint64"),
+        (0, 1, 2, 3, 4, 5),
+    ),
+    "TruncatedNormal": (fanin.TruncatedNormal(-0.1, 0.3, seed=15), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "Zeros": (fanin.Zeros(), (*FLOATS, "bool", "int8", "complex64", "float8_e4m3fn"), (0, 1, 2, 3, 4, 5)),
+    "Ones": (fanin.Ones(), (*FLOATS, "bool", "uint16", "complex128", "int4"), (0, 1, 2, 3, 4, 5)),
+    "Constant": (fanin.Constant(3), (*FLOATS, "int8", "complex64"), (0, 1, 2, 3, 4, 5)),
+    "GlorotNormal": (fanin.GlorotNormal(seed=16), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "GlorotUniform": (fanin.GlorotUniform(seed=17), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "HeNormal": (fanin.HeNormal(seed=18), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "HeUniform": (fanin.HeUniform(seed=19), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "LecunNormal": (fanin.LecunNormal(seed=20), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "LecunUniform": (fanin.LecunUniform(seed=21), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "VarianceScaling": (
+        fanin.VarianceScaling(1.7, "fan_out", "untruncated_normal", seed=22),
+        FLOATS,
+        (0, 1, 2, 3, 4, 5),
+    ),
+    "Identity": (fanin.Identity(-0.3), FLOATS, (2,)),
+    "Orthogonal": (fanin.Orthogonal(1.3, seed=23), FLOATS, (2, 3, 4, 5)),
+}
+# The names of those that draw at random.
+SEEDED = tuple(name for name, (each, _, _) in CATALOGUE.items() if isinstance(each, fanin.SeededInitializer))
+
+
+def fresh(name: str) -> Any:
+    """The initializer of that name, as if never called."""
+    initializer = CATALOGUE[name][0]
+    return type(initializer).from_config(initializer.get_config())
+
+
+def made(initializer: fanin.Initializer, shape: tuple[int, ...] = (5, 7), **kwargs: Any) -> bytes:
+    """The bytes of one call."""
+    return initializer(shape, **kwargs).tobytes()
