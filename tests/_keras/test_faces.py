@@ -1,4 +1,4 @@
-"""`fanin.keras` and `fanin.tf_keras` as they are imported: their names, signatures, and what editors are told of them."""
+"""`fanin.keras` and `fanin.tf_keras` as they are imported: names, signatures, and what editors are told of them."""
 
 from __future__ import annotations
 
@@ -96,6 +96,7 @@ def test_a_missing_framework_is_named(
     library: str, module: str, sentence: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One sentence says what to install; but an installation that lacks a part of its own raises what it raises."""
+    imported(library)
     for name in [name for name in sys.modules if f"{name}.".startswith(f"fanin.{library}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)  # pyright: ignore[reportArgumentType]
@@ -122,7 +123,7 @@ def methods_of(name: str) -> dict[str, ast.FunctionDef]:
 def declared_parameters(method: ast.FunctionDef) -> list[tuple[str, Any]]:
     """The names and defaults of what a method is declared to take by name, without the first one."""
     arguments = method.args
-    assert not (arguments.posonlyargs or arguments.kwonlyargs or arguments.vararg)
+    assert [arguments.posonlyargs, arguments.kwonlyargs, arguments.vararg] == [[], [], None]
     defaults = [ast.literal_eval(each) for each in arguments.defaults]
     required = [inspect.Parameter.empty] * (len(arguments.args) - len(defaults))
     return list(zip((each.arg for each in arguments.args), [*required, *defaults], strict=True))[1:]

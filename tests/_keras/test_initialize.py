@@ -12,15 +12,9 @@ import pytest
 import fanin
 from fanin.recipes import PlanError, RecipeError
 from keras_kit import SEED, Kit, differ, drawn, normal, ones, preset, raised, rounded, same
-from keras_models import MODELS, everything, picture, small
+from keras_models import MODELS, PATHS, everything, picture, small
 
 KERNELS = fanin.Recipe([{"role": "kernel", "initializer": "he_normal"}], seed=SEED)
-
-
-PATHS = [
-    *("encoder.fc.kernel", "encoder.fc.bias", "encoder.norm.gamma", "encoder.norm.beta"),
-    *("decoder.fc.kernel", "decoder.fc.bias", "head.kernel", "head.bias"),
-]
 
 
 def test_plans_of_models(kit: Kit) -> None:
@@ -122,7 +116,9 @@ def test_other_things_than_models(other: Any, kit: Kit) -> None:
     assert raised(TypeError, lambda: kit.initialize(other)) == expected
 
 
-@pytest.mark.parametrize("recipe", [None, {"rules": []}, fanin.HeNormal(), 3], ids=["none", "dict", "initializer", "int"])
+@pytest.mark.parametrize(
+    "recipe", [None, {"rules": []}, fanin.HeNormal(), 3], ids=["none", "dict", "initializer", "int"]
+)
 def test_other_things_than_recipes(recipe: Any, kit: Kit) -> None:
     """What is no recipe is an error that says what to pass, and nothing is written."""
     model = small(kit)
@@ -197,7 +193,9 @@ def test_unmatched_weights(kit: Kit) -> None:
         for path in PATHS
         if not path.endswith("kernel")
     )
-    assert lines[7:] == ['    Add rules for them (the last one may be path = "*"), or leave them as they are with unmatched="keep".']
+    assert lines[7:] == [
+        '    Add rules for them (the last one may be path = "*"), or leave them as they are with unmatched="keep".'
+    ]
     same(kit.by_path(model), before)
     assert len(kit.initialize(model, KERNELS, only="*.kernel").filled) == 3
     report = kit.initialize(model, KERNELS, unmatched="keep")

@@ -10,7 +10,6 @@ import fanin
 from keras_kit import SEED, Kit, differ, drawn, normal, ones, preset, same
 from keras_models import picture
 
-
 PICTURE = [
     *("conv2d.kernel", "conv2d.bias"),
     *(f"batch_normalization.{leaf}" for leaf in ("gamma", "beta", "moving_mean", "moving_variance")),

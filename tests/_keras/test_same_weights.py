@@ -1,7 +1,7 @@
 """The same code has the same names and weights in tf_keras and in Keras 3 on every backend: those that are recorded.
 
-`FANIN_RECORD=1 python -m pytest tests/_keras/test_same_weights.py` records them anew, of tf_keras. A change of a recorded
-hash is a breaking change.
+`FANIN_RECORD=1 python -m pytest tests/_keras/test_same_weights.py` records those of tf_keras anew. A change of a
+recorded hash is a breaking change.
 """
 
 from __future__ import annotations

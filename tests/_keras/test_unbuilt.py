@@ -119,8 +119,8 @@ def test_unmatched_of_unbuilt(kit: Kit) -> None:
     assert raised(PlanError, lambda: model.build((None, 3))) == (
         "The recipe does not fit small; the layers that were built before have their values.\n"
         "  No rule matches 1 of 1 parameters:\n"
-        '    fc.bias 3, Dense\n    Add rules for them (the last one may be path = "*"), or leave them: '
-        'unmatched="keep".'
+        "    fc.bias 3, Dense\n"
+        '    Add rules for them (the last one may be path = "*"), or leave them as they are with unmatched="keep".'
     )
 
 
@@ -353,7 +353,9 @@ def test_shared_layers_of_unbuilt(options: dict[str, str], kit: Kit) -> None:
 MEANS = fanin.Recipe([{"role": "mean", "initializer": "random_normal"}, *normal().rules], seed=SEED)
 
 
-@pytest.mark.parametrize(("recipe", "start"), [(preset(), 0), (normal(), 0), (MEANS, None)], ids=["preset", "*", "mean"])
+@pytest.mark.parametrize(
+    ("recipe", "start"), [(preset(), 0), (normal(), 0), (MEANS, None)], ids=["preset", "*", "mean"]
+)
 def test_statistics_of_unbuilt(recipe: fanin.Recipe, start: int | None, kit: Kit) -> None:
     """Weights that are not trained have their usual start, or what a rule of their role says."""
     layer = kit.L.BatchNormalization(name="bn", moving_mean_initializer="ones")

@@ -299,8 +299,8 @@ def zeros(shape: Any = SHAPE, dtype: Any = np.float32) -> np.ndarray:
 
 
 EXPORTS = (
-    "`out` must be a writable array in CPU memory: a NumPy array, a PyTorch tensor, or anything that exports its memory (by "
-    "DLPack, `__array_interface__` or the buffer protocol). Received: out of type "
+    "`out` must be a writable array in CPU memory: a NumPy array, a PyTorch tensor, or anything that exports its "
+    "memory (by DLPack, `__array_interface__` or the buffer protocol). Received: out of type "
 )
 JAX = "JAX arrays are immutable. Use fanin.jax, which returns new ones."
 TENSORFLOW = "TensorFlow tensors are immutable. Assign the result to a variable: `variable.assign(result)`."

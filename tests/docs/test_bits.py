@@ -1,5 +1,6 @@
-"""The table of the documentation that says where bits are equal, generated anew and compared with the page."""
+"""The table of docs/frameworks.md that says where bits are equal, generated anew and compared with the page."""
 
+import functools
 import json
 import os
 import subprocess
@@ -10,27 +11,29 @@ import ml_dtypes  # noqa: F401 (NumPy then knows bfloat16)
 import numpy as np
 import pytest
 
-from catalogue import FLOATS
+import bits_column
+from catalogue import CATALOGUE, FLOATS
 
-FOLDER = Path(__file__).parent
-PAGE = FOLDER.parent / "docs/frameworks.md"
-# heading → what makes the column, the backend of Keras 3
-COLUMNS = {
-    "tf_keras itself": ("tf_keras itself", ""),
-    "fanin.tf_keras": ("fanin.tf_keras", ""),
-    "fanin.keras, TensorFlow": ("fanin.keras", "tensorflow"),
-    "fanin.keras, JAX": ("fanin.keras", "jax"),
-    "fanin.keras, PyTorch": ("fanin.keras", "torch"),
-    "fanin.torch": ("fanin.torch", ""),
-    "fanin.jax": ("fanin.jax", ""),
+PAGE = Path(__file__).parents[2] / "docs/frameworks.md"
+BEGIN, END = "<!-- bits -->\n", "\n<!-- /bits -->"
+# heading → what makes the column, the backend of Keras 3, what must be installed
+HEADINGS = {
+    "tf_keras itself": ("tf_keras itself", "", ("tensorflow", "tf_keras")),
+    "fanin.tf_keras": ("fanin.tf_keras", "", ("tensorflow", "tf_keras")),
+    "fanin.keras, TensorFlow": ("fanin.keras", "tensorflow", ("tensorflow", "keras")),
+    "fanin.keras, JAX": ("fanin.keras", "jax", ("jax", "keras")),
+    "fanin.keras, PyTorch": ("fanin.keras", "torch", ("torch", "keras")),
+    "fanin.torch": ("fanin.torch", "", ("torch",)),
+    "fanin.jax": ("fanin.jax", "", ("jax",)),
 }
 Cells = dict[str, dict[str, list[str] | None]]
 
 
-def made(name: str, backend: str) -> Cells:
+@functools.cache
+def made(column: str, backend: str = "") -> Cells:
     """A column, made in a process of its own: Keras 3 has one backend in each."""
     environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-W", "ignore", str(FOLDER / "bits_column.py"), name]
+    command = [sys.executable, "-W", "ignore", bits_column.__file__, column]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.splitlines()[-1])
@@ -48,29 +51,52 @@ def sign(ours: list[str] | None, theirs: list[str] | None, dtype: str) -> str:
     return "≈" if all(np.abs(a.astype(float) - b.astype(float)).max() <= tolerance for a, b in pairs) else "≠"
 
 
-def table(columns: dict[str, Cells], plain: Cells) -> str:
-    """The table, in Markdown."""
-    lines = [f"| | {' | '.join(columns)} |", f"| --- |{' :---: |' * len(columns)}"]
-    for name, ours in plain.items():
-        cells = [" ".join(sign(ours[dtype], each[name][dtype], dtype) for dtype in FLOATS) for each in columns.values()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def signs(heading: str) -> dict[str, str]:
+    """A column of the table, by class."""
+    column, backend, _ = HEADINGS[heading]
+    theirs, plain = made(column, backend), made("fanin")
+    return {
+        name: " ".join(sign(ours[dtype], theirs[name][dtype], dtype) for dtype in FLOATS)
+        for name, ours in plain.items()
+    }
 
 
-def test_the_table_of_bits() -> None:
-    """The page has the table that the frameworks give today. FANIN_WRITE_BITS=1 writes it."""
-    for framework in ("tensorflow", "tf_keras", "keras", "torch", "jax"):
-        pytest.importorskip(framework)
-    columns = {heading: made(*column) for heading, column in COLUMNS.items()}
-    written, page = table(columns, made("fanin", "")), PAGE.read_text(encoding="utf-8")
-    assert len(written.splitlines()) == 2 + 15
-    begin, end = "<!-- bits -->\n", "\n<!-- /bits -->"
-    before, _, rest = page.partition(begin)
-    found, _, after = rest.partition(end)
-    if os.environ.get("FANIN_WRITE_BITS"):
-        PAGE.write_text(before + begin + written + end + after, encoding="utf-8")
-    else:
-        assert found == written
+def written() -> str:
+    """The whole table, in Markdown."""
+    columns = [signs(heading) for heading in HEADINGS]
+    rows = [f"| {name} | {' | '.join(column[name] for column in columns)} |" for name in columns[0]]
+    return "\n".join([f"| | {' | '.join(HEADINGS)} |", f"| --- |{' :---: |' * len(HEADINGS)}", *rows])
+
+
+@pytest.fixture(scope="module")
+def page() -> dict[str, dict[str, str]]:
+    """The columns that the page has, by heading and class. FANIN_WRITE_BITS=1 writes the table anew before."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    found, _, after = rest.partition(END)
+    if os.environ.get("FANIN_WRITE_BITS") == "1":
+        found = written()
+        PAGE.write_text(before + BEGIN + found + END + after, encoding="utf-8")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in found.splitlines()]
+    (_, *headings), rule, *rows = lines
+    assert rule == ["---", *[":---:"] * len(headings)]
+    return {heading: {name: cells[number] for name, *cells in rows} for number, heading in enumerate(headings)}
+
+
+def test_the_page_has_every_column_and_class(page: dict[str, dict[str, str]]) -> None:
+    """A column for each way, and in each a row for each of the fifteen classes."""
+    assert list(page) == list(HEADINGS)
+    classes = dict.fromkeys(type(initializer).__name__ for initializer, _, _ in CATALOGUE.values())
+    assert len(classes) == 15
+    for column in page.values():
+        assert list(column) == list(classes)
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_columns(heading: str, page: dict[str, dict[str, str]]) -> None:
+    """The page has the column that the framework gives today."""
+    for package in HEADINGS[heading][2]:
+        pytest.importorskip(package)
+    assert page[heading] == signs(heading)
 
 
 def test_a_difference_is_shown() -> None:

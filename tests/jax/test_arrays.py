@@ -1,4 +1,4 @@
-"""fanin.jax: what keys choose, the same eager, compiled, mapped, sharded and in every process; JAX's libraries."""
+"""fanin.jax: what keys choose, the same eager, compiled and mapped; arrays of one device; JAX's libraries."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import ctypes
 import functools
 import gc
 import inspect
-import json
-import os
 import platform
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,20 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("jax")
+
+import jax
+import jax.numpy as jnp
+
 import fanin
 from catalogue import CATALOGUE, FLOATS, fresh
-from fanin import _random
+from fanin._core.streams import Stream
+from fanin.jax import as_jax, make_array
+from jax_processes import WIDE, kernels_run, same
 from strategies import examples, seeds
-
-jax = pytest.importorskip("jax")
-processes = pytest.importorskip("jax_processes")
-jnp, as_jax, make_array, same, drawn = (
-    jax.numpy,
-    processes.as_jax,
-    processes.make_array,
-    processes.same,
-    processes.drawn,
-)
 
 HE = fanin.HeNormal(seed=3)
 KEYS: dict[str, Callable[[], Any]] = {
@@ -48,12 +42,12 @@ KEYS: dict[str, Callable[[], Any]] = {
 
 
 def expected(initializer: Any, key: Any, shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
-    """What a key chooses: the tensor of a pair of seeds that the words of the key are folded into, two at a time."""
+    """What a key chooses: the tensor of a stream that the words of the key are folded into, two at a time."""
     words = np.asarray(jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key)
-    pair = (getattr(initializer, "seed", None) or 0, 0)
+    stream = Stream(getattr(initializer, "seed", None) or 0)
     for number in words.view(np.uint64).tolist():  # the first word of two is the low one
-        pair = _random.fold_in(pair, number)
-    return initializer.distribution(shape, dtype).draw(pair)
+        stream = stream.fold_in(number)
+    return fanin.Weight(initializer.distribution(shape, dtype), stream).make()
 
 
 # Values
@@ -68,21 +62,28 @@ def test_the_signature_is_that_of_jax() -> None:
     assert jnp.dtype(ours["dtype"].default) == jnp.float32
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
-def test_every_class(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, dtype) for name, (_, dtypes, _) in CATALOGUE.items() for dtype in dtypes if dtype not in WIDE],
+)
+def test_every_class(name: str, dtype: str) -> None:
     """Every class, dtype and rank: the bytes that the key chooses, eager and compiled, as an array of JAX."""
-    _, dtypes, ranks = CATALOGUE[name]
     init, key = as_jax(fresh(name)), jax.random.key(7)
     compiled = jax.jit(init, static_argnums=(1, 2))
-    for dtype in [each for each in dtypes if each not in processes.WIDE]:
-        for rank in ranks:
-            shape = (5, 3, 4, 2, 2)[:rank]
-            for array in (init(key, shape, dtype), init(key, shape, jnp.dtype(dtype)), compiled(key, shape, dtype)):
-                assert isinstance(array, jax.Array)
-                assert (array.shape, array.dtype) == (shape, jnp.dtype(dtype))
-                assert same(array) == expected(fresh(name), key, shape, dtype).tobytes()
-    inside = jax.jit(lambda key: init(key, (5, 3), dtypes[0]))(key)  # a shape that the program knows
-    assert same(inside) == expected(fresh(name), key, (5, 3), dtypes[0]).tobytes()
+    for rank in CATALOGUE[name][2]:
+        shape = (5, 3, 4, 2, 2)[:rank]
+        for array in (init(key, shape, dtype), init(key, shape, jnp.dtype(dtype)), compiled(key, shape, dtype)):
+            assert isinstance(array, jax.Array)
+            assert (array.shape, array.dtype) == (shape, jnp.dtype(dtype))
+            assert same(array) == expected(fresh(name), key, shape, dtype).tobytes(), shape
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_shapes_that_a_program_knows(name: str) -> None:
+    """A program may give the shape itself."""
+    init, key, dtype = as_jax(fresh(name)), jax.random.key(7), CATALOGUE[name][1][0]
+    inside = jax.jit(lambda key: init(key, (5, 3), dtype))(key)
+    assert same(inside) == expected(fresh(name), key, (5, 3), dtype).tobytes()
 
 
 @given(data=st.data(), seed=st.none() | seeds, words=st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=2))
@@ -115,17 +116,26 @@ def test_kinds_of_keys(kind: str) -> None:
         assert same(array) == expected(HE, key, (4, 6)).tobytes()
 
 
-def test_keys_and_seeds_matter() -> None:
-    """Equal words mean equal values; different keys, seeds and generators different ones; no seed is seed 0."""
+def test_equal_words_are_equal_keys() -> None:
+    """Keys of equal words choose equal values, of whatever kind they are; other words choose others."""
     values = {kind: same(as_jax(HE)(make(), (4, 6))) for kind, make in KEYS.items()}
     assert values["typed"] == values["legacy"] == values["numpy"]
     assert values["rbg"] == values["unsafe_rbg"] == values["legacy rbg"]
     assert len(set(values.values())) == 3
-    many = jax.random.split(jax.random.key(0), 200)
-    assert len({same(as_jax(HE)(key, (4, 6))) for key in many}) == 200
-    by_seed = {seed: same(as_jax(fanin.HeNormal(seed))(many[0], (4, 6))) for seed in (None, 0, 1, -1, 2**63 - 1)}
-    assert by_seed[None] == by_seed[0]
-    assert len(set(by_seed.values())) == 4
+
+
+def test_keys_matter() -> None:
+    """Different keys choose different values."""
+    keys = jax.random.split(jax.random.key(0), 200)
+    assert len({same(as_jax(HE)(key, (4, 6))) for key in keys}) == 200
+
+
+def test_seeds_matter() -> None:
+    """Different seeds make different values of one key; no seed is seed 0."""
+    seeds, key = (None, 0, 1, -1, 2**63 - 1), jax.random.key(0)
+    values = {seed: same(as_jax(fanin.HeNormal(seed))(key, (4, 6))) for seed in seeds}
+    assert values[None] == values[0]
+    assert len(set(values.values())) == 4
 
 
 NO_KEYS: dict[str, Callable[[], Any]] = {
@@ -150,30 +160,44 @@ def test_what_is_no_key_is_refused(kind: str, compiled: bool) -> None:
         function(NO_KEYS[kind]())
 
 
+def scan(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of many keys, by a loop within a program."""
+    return lambda keys: jax.lax.scan(lambda carry, key: (carry, function(key)), 0, keys)[1]
+
+
+LOOPS: dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]] = {
+    "vmap": jax.vmap,
+    "vmap of vmap": lambda function: lambda keys: jax.vmap(jax.vmap(function))(keys.reshape(2, 3)),
+    "scan": scan,
+    "map": lambda function: functools.partial(jax.lax.map, function),
+}
+
+
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("layout", ["keras", "torch"])
-def test_maps_loops_and_gradients(layout: str) -> None:
-    """`vmap` (of maps, too), `scan` and rematerialised gradients have the values of a loop over the keys."""
+@pytest.mark.parametrize("loop", LOOPS)
+def test_maps_and_loops(loop: str, layout: Any, compiled: bool) -> None:
+    """They have the values of a loop over the keys."""
     init, keys = as_jax(HE, layout=layout), jax.random.split(jax.random.key(1), 6)
-    loop = np.stack([np.asarray(init(key, (4, 6))) for key in keys])
+    values = np.stack([np.asarray(init(key, (4, 6))) for key in keys])
+    function = LOOPS[loop](lambda key: init(key, (4, 6)))
+    result = (jax.jit(function) if compiled else function)(keys)
+    assert result.shape == ((2, 3, 4, 6) if loop == "vmap of vmap" else (6, 4, 6))
+    assert same(result) == values.tobytes()
 
-    def one(key: Any) -> Any:
-        return init(key, (4, 6))
 
-    def scan(keys: Any) -> Any:
-        return jax.lax.scan(lambda carry, key: (carry, one(key)), 0, keys)[1]
-
-    for function in (jax.vmap(one), scan, functools.partial(jax.lax.map, one)):
-        assert same(function(keys)) == same(jax.jit(function)(keys)) == loop.tobytes()
-    grid = jax.vmap(jax.vmap(one))(keys.reshape(2, 3))
-    assert (grid.shape, same(grid)) == ((2, 3, 4, 6), loop.tobytes())
-    gradient = jax.grad(jax.checkpoint(lambda factor: (factor * one(keys[0])).sum()))
-    assert float(jax.jit(gradient)(2.0)) == pytest.approx(loop[0].sum(), rel=1e-5)
+@pytest.mark.parametrize("layout", ["keras", "torch"])
+def test_gradients(layout: Any) -> None:
+    """A gradient for which the values are made again has the same values."""
+    init, key = as_jax(HE, layout=layout), jax.random.key(1)
+    gradient = jax.grad(jax.checkpoint(lambda factor: (factor * init(key, (4, 6))).sum()))
+    assert float(jax.jit(gradient)(2.0)) == pytest.approx(np.asarray(init(key, (4, 6))).sum(), rel=1e-5)
 
 
 def test_nothing_is_drawn_before_a_program_runs() -> None:
     """Shapes, jaxprs and compiled programs draw nothing; each run does, once."""
     init, key = as_jax(HE), jax.random.key(7)
-    with drawn() as notes:
+    with kernels_run() as notes:
         shaped = jax.eval_shape(lambda key: init(key, (4, 6), jnp.bfloat16), key)
         assert (shaped.shape, shaped.dtype) == ((4, 6), jnp.bfloat16)
         jax.make_jaxpr(lambda key: init(key, (4, 6)))(key)
@@ -187,7 +211,7 @@ def test_nothing_is_drawn_before_a_program_runs() -> None:
 def test_no_values_are_in_a_program() -> None:
     """A program is as long for 10**8 elements as for ten."""
     init, key = as_jax(HE), jax.random.key(7)
-    texts = [
+    texts: list[Any] = [
         stage.as_text()
         for shape in ((2, 5), (10**4, 10**4))
         for lowered in [jax.jit(lambda key, shape=shape: init(key, shape)).lower(key)]
@@ -198,38 +222,46 @@ def test_no_values_are_in_a_program() -> None:
     assert len(baked) > len(texts[0]) + 200
 
 
+MAKERS: dict[str, Callable[[Any, Any], Any]] = {
+    "as_jax": lambda initializer, dtype: as_jax(initializer)(jax.random.key(7), (4, 6), dtype),
+    "make_array": lambda initializer, dtype: make_array(initializer, (4, 6), dtype),
+}
+
+
+@pytest.mark.parametrize("maker", MAKERS)
 @pytest.mark.parametrize(("wide", "narrow"), [("float64", "float32"), ("int64", "int32"), ("complex128", "complex64")])
-def test_64_bits_are_32_with_a_warning(wide: str, narrow: str) -> None:
+def test_64_bits_are_32_with_a_warning(wide: str, narrow: str, maker: str) -> None:
     """Without `jax_enable_x64` the narrow dtype's own values are made, and a warning at the caller's line says so."""
     initializer = fanin.RandomUniform(-7, 8, seed=1) if "complex" not in wide else fanin.Ones()
-    init, key = as_jax(initializer), jax.random.key(7)
+    make = MAKERS[maker]
     message = f"^JAX replaces {wide} with {narrow}. Set jax_enable_x64 to keep {wide}.$"
-    for call in (lambda dtype: init(key, (4, 6), dtype), lambda dtype: make_array(initializer, (4, 6), dtype)):
-        with pytest.warns(UserWarning, match=message) as caught:
-            array = call(wide)
-        assert [each.filename for each in caught] == [__file__]
-        assert array.dtype == jnp.dtype(narrow)
-        assert same(array) == same(call(narrow))
+    with pytest.warns(UserWarning, match=message) as caught:
+        array = make(initializer, wide)
+    assert [each.filename for each in caught] == [__file__]
+    assert array.dtype == jnp.dtype(narrow)
+    assert same(array) == same(make(initializer, narrow))
 
 
 @pytest.mark.skipif(
     not sys.platform.startswith("linux") or platform.machine() != "x86_64", reason="modes are set by the numbers of x86"
 )
-def test_modes_of_the_processor_reach_no_value() -> None:
+@pytest.mark.parametrize("mode", [0, 0x400, 0x800, 0xC00])
+@pytest.mark.parametrize(
+    "initializer", [fanin.RandomNormal(stddev=1e-39, seed=1), fanin.TruncatedNormal(0.1, 0.7, seed=1)], ids=repr
+)
+def test_modes_of_the_processor_reach_no_value(initializer: Any, mode: int) -> None:
     """However this thread rounds, and though JAX's own threads flush subnormals, the bytes are the same."""
-    libm, key = ctypes.CDLL("libm.so.6"), jax.random.key(7)
-    for initializer in (fanin.RandomNormal(stddev=1e-39, seed=1), fanin.TruncatedNormal(0.1, 0.7, seed=1)):
-        init = as_jax(initializer)
-        compiled = jax.jit(lambda key, init=init: init(key, (1000,)))
-        for mode in (0, 0x400, 0x800, 0xC00):
-            assert libm.fesetround(mode) == 0
-            try:
-                arrays = [init(key, (1000,)), compiled(key)]
-                jax.block_until_ready(arrays)
-            finally:
-                libm.fesetround(0)
-            for array in arrays:
-                assert same(array) == expected(initializer, key, (1000,)).tobytes()
+    libm, key, init = ctypes.CDLL("libm.so.6"), jax.random.key(7), as_jax(initializer)
+    compiled = jax.jit(lambda key: init(key, (1000,)))
+    compiled(key).block_until_ready()
+    assert libm.fesetround(mode) == 0
+    try:
+        arrays = [init(key, (1000,)), compiled(key)]
+        jax.block_until_ready(arrays)
+    finally:
+        libm.fesetround(0)
+    for array in arrays:
+        assert same(array) == expected(initializer, key, (1000,)).tobytes()
 
 
 def test_results_have_memory_of_their_own() -> None:
@@ -255,20 +287,31 @@ def test_results_have_memory_of_their_own() -> None:
 # make_array on one device
 
 
-def test_arrays_of_one_device() -> None:
-    """The bytes of the first call, whatever came before, in any layout; the default dtype is fanin's."""
-    initializer = fanin.GlorotUniform(seed=3)
-    first = initializer((5, 7))
-    for dtype in (*FLOATS[:3], None):
-        kernel = fanin.GlorotUniform(seed=3)((5, 7), dtype)
-        for layout, moved in (("keras", kernel), ("torch", kernel.T), ((1, 0), kernel.T)):
-            array = make_array(initializer, moved.shape, dtype, layout=layout)
-            assert isinstance(array, jax.Array)
-            assert (array.dtype, same(array)) == (kernel.dtype, moved.tobytes())
+@pytest.mark.parametrize("dtype", [*FLOATS[:3], None])
+@pytest.mark.parametrize("layout", ["keras", "torch", (1, 0)])
+def test_arrays_of_one_device(layout: Any, dtype: str | None) -> None:
+    """The bytes of the first call, in any layout; the default dtype is fanin's."""
+    kernel = fanin.GlorotUniform(seed=3)((5, 7), dtype)
+    moved = kernel if layout == "keras" else kernel.T
+    array = make_array(fanin.GlorotUniform(seed=3), moved.shape, dtype, layout=layout)
+    assert isinstance(array, jax.Array)
+    assert (array.dtype, same(array)) == (kernel.dtype, moved.tobytes())
+
+
+def test_dtypes_of_the_settings() -> None:
+    """Without a dtype, that of the settings in force."""
     with fanin.config.using(floatx="bfloat16"):
-        assert make_array(initializer, (2, 2)).dtype == jnp.bfloat16
-    reference = fanin.GlorotUniform(seed=3)
-    assert reference((5, 7)).tobytes() == first.tobytes()
+        assert make_array(HE, (2, 2)).dtype == jnp.bfloat16
+
+
+def test_arrays_are_no_calls() -> None:
+    """An array is that of the first call, whatever came before, and does not count as one."""
+    initializer, reference = fanin.GlorotUniform(seed=3), fanin.GlorotUniform(seed=3)
+    first = reference((5, 7)).tobytes()
+    assert initializer((5, 7)).tobytes() == first
+    for layout in ("keras", "torch"):
+        assert make_array(initializer, (7, 5), layout=layout).shape == (7, 5)
+    assert same(make_array(initializer, (5, 7))) == first
     assert initializer((5, 7)).tobytes() == reference((5, 7)).tobytes()  # the second call
 
 
@@ -289,19 +332,26 @@ class Bounded(fanin.SeededInitializer):
         return fanin.RandomUniform(-0.1, 0.1).distribution(shape, dtype)
 
 
-def test_initializers_of_ones_own() -> None:
-    """One that says what to draw is as good as any; of one that overrides `__call__` alone, no key can choose."""
+def test_keys_of_initializers_of_ones_own() -> None:
+    """One that says what to draw is as good as any."""
     key, uniform = jax.random.key(7), fanin.RandomUniform(-0.1, 0.1, seed=3)
     assert same(as_jax(Bounded(3))(key, (5, 7))) == same(as_jax(uniform)(key, (5, 7)))
-    assert same(make_array(Bounded(3), (5, 7))) == uniform((5, 7)).tobytes()
-    with pytest.raises(
-        TypeError, match=r"its method `distribution`. Received: one of class Halved, which overrides `__call__`"
-    ):
+
+
+def test_arrays_of_initializers_of_ones_own() -> None:
+    """`make_array` takes it, too."""
+    assert same(make_array(Bounded(3), (5, 7))) == fanin.RandomUniform(-0.1, 0.1, seed=3)((5, 7)).tobytes()
+
+
+def test_keys_of_initializers_that_override_calls() -> None:
+    """Of one that overrides `__call__` alone, no key can choose."""
+    message = r"must override `distribution`. Received: an initializer of class Halved, which overrides only `__call__`"
+    with pytest.raises(TypeError, match=message):
         as_jax(Halved())
 
 
 @pytest.mark.parametrize("layout", ["keras", "torch"])
-def test_arrays_of_initializers_that_override_calls(layout: str) -> None:
+def test_arrays_of_initializers_that_override_calls(layout: Any) -> None:
     """`make_array` refuses one that overrides `__call__` alone, or obeys it; it never returns memory as it was."""
     try:
         array = make_array(Halved(), (6, 6), layout=layout)
@@ -310,29 +360,51 @@ def test_arrays_of_initializers_that_override_calls(layout: str) -> None:
     assert same(array) == (Halved()((6, 6)) if layout == "keras" else Halved()((6, 6)).T).tobytes()
 
 
-@pytest.mark.parametrize("make", [as_jax, lambda initializer: make_array(initializer, (2, 3))])
+ENTRIES: dict[str, Callable[..., Any]] = {
+    "as_jax": lambda initializer, **options: as_jax(initializer, **options)(jax.random.key(7), (2, 3)),
+    "make_array": lambda initializer, **options: make_array(initializer, (2, 3), **options),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
 @pytest.mark.parametrize("initializer", ["he_normal", None, fanin.HeNormal, jax.nn.initializers.he_normal()])
-def test_what_is_no_initializer(make: Callable[[Any], Any], initializer: Any) -> None:
+def test_what_is_no_initializer(entry: str, initializer: Any) -> None:
     """TypeError with an example."""
     with pytest.raises(TypeError, match=r"`initializer` must be a fanin initializer, such as fanin.HeNormal\(seed=1\)"):
-        make(initializer)
+        ENTRIES[entry](initializer)
 
 
-def test_bad_shapes_dtypes_and_layouts() -> None:
-    """fanin's own messages, also within a program that does not know a shape."""
-    key, init = jax.random.key(7), as_jax(HE)
+def test_a_function_is_refused_before_it_is_called() -> None:
+    """`as_jax` itself refuses what is no initializer."""
+    with pytest.raises(TypeError, match="`initializer` must be a fanin initializer"):
+        as_jax(jax.nn.initializers.he_normal())  # pyright: ignore[reportArgumentType]
+
+
+def test_a_shape_that_a_program_does_not_know() -> None:
+    """fanin's own message, before the program runs."""
+    init = as_jax(HE)
     with pytest.raises(TypeError, match="`shape` must be a sequence of non-negative integers"):
-        jax.jit(lambda key, length: init(key, (length, 2)))(key, 3)
+        jax.jit(lambda key, length: init(key, (length, 2)))(jax.random.key(7), 3)
+
+
+def test_a_dtype_that_an_initializer_does_not_make() -> None:
+    """fanin's own message."""
     with pytest.raises(ValueError, match="Expected floating point type, got int32"):
-        init(key, (2, 3), jnp.int32)
-    for function in (
-        lambda layout: as_jax(HE, layout=layout)(key, (2, 3)),
-        lambda each: make_array(HE, (2, 3), layout=each),
-    ):
-        with pytest.raises(ValueError, match=r"`layout` must be .* Did you mean 'keras'\?"):
-            function("kears")
-        with pytest.raises(ValueError, match="`layout` must have each of the tensor's 2 axes once"):
-            function((0, 0))
+        as_jax(HE)(jax.random.key(7), (2, 3), jnp.int32)
+
+
+LAYOUTS = {
+    "kears": r"`layout` must be .* Did you mean 'keras'\?",
+    (0, 0): "`layout` must have each of the tensor's 2 axes once",
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_bad_layouts(entry: str, layout: Any) -> None:
+    """fanin's own messages."""
+    with pytest.raises(ValueError, match=LAYOUTS[layout]):
+        ENTRIES[entry](HE, layout=layout)
 
 
 def test_without_jax() -> None:
@@ -438,58 +510,3 @@ def test_equinox() -> None:
             assert filled.weight.shape == layer.weight.shape
             assert same(filled.weight) == np.moveaxis(expected(HE, key, kernel), (-1, -2), (0, 1)).tobytes()
     assert same(as_jax(HE)(key, (4, 6))) == same(init(key, (6, 4)).T)
-
-
-# Processes of their own
-
-
-def started(group: str, *arguments: str, devices: int, x64: bool = False) -> subprocess.Popen[str]:
-    """A process that runs a group of checks with so many devices."""
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_ENABLE_X64": str(int(x64)),
-        "PYTHONPATH": os.pathsep.join(filter(None, (*sys.path, os.environ.get("PYTHONPATH", "")))),
-    }
-    command, pipe = [sys.executable, processes.__file__, group, *arguments], subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
-
-
-@functools.cache
-def outcomes(group: str) -> list[dict[str, Any]]:
-    """What each process of a group printed."""
-    if group == "pair":
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            address = f"localhost:{free.getsockname()[1]}"
-        running = [started(group, address, str(number), devices=4) for number in range(2)]
-    else:
-        running = [started(group, devices=8 if group == "devices" else 1, x64=group == "x64")]
-    found = []
-    try:
-        for process in running:
-            output, errors = process.communicate(timeout=180)
-            assert process.returncode == 0, errors
-            found.append(json.loads(output.splitlines()[-1]))
-    finally:
-        for process in running:
-            process.kill()
-    return found
-
-
-@pytest.mark.parametrize(
-    ("group", "check"), [(group, check) for group, checks in processes.GROUPS.items() for check in checks]
-)
-def test_in_processes_of_their_own(group: str, check: str) -> None:
-    """Each check of jax_processes.py holds, in each process that runs it."""
-    for outcome in outcomes(group):
-        error = outcome["errors"].get(check, "did not run")
-        assert not error, error
-
-
-@pytest.mark.parametrize("group", processes.GROUPS)
-def test_keys_mean_the_same_in_every_process(group: str) -> None:
-    """On many devices, with 64 bits, next to another process: the bytes of this one."""
-    for outcome in outcomes(group):
-        assert outcome["digests"] == processes.digests()

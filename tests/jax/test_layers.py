@@ -21,8 +21,8 @@ from flax import nnx
 import fanin
 import fanin.jax
 from fanin.jax import initialize, layers_of
-from fanin.plans import PlanError
-from jax_models_kit import FLAX, KERAS, SEED, Holder, drawn, flat, same
+from fanin.recipes import Plan, PlanError
+from jax_kit import FLAX, KERAS, SEED, Holder, drawn, flat, same
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the frameworks
 K = jax.random.key(0)
@@ -118,7 +118,7 @@ SUMMED = {
 }
 
 
-def assert_defaults(plan: fanin.plans.Plan, own: dict[str, np.ndarray], summed: int = 0) -> None:
+def assert_defaults(plan: Plan, own: dict[str, np.ndarray], summed: int = 0) -> None:
     """Every array of flax's own could be one of the plan's: constants are equal, and deviations within their errors."""
     assert (plan.problems, plan.unmatched) == ((), ())
     assert {entry.path for entry in plan.entries} == set(own)
@@ -129,11 +129,11 @@ def assert_defaults(plan: fanin.plans.Plan, own: dict[str, np.ndarray], summed: 
             continue
         assert entry.stddev is not None
         if summed and entry.path.endswith("kernel"):
-            deviation = fanin.LecunNormal().distribution((summed, 2)).stddev
-            assert (entry.parameter.known["fan_in"], entry.stddev) == (summed, deviation)
+            stddev = fanin.LecunNormal().distribution((summed, 2)).moments.stddev
+            assert (entry.parameter.traits.fan_in, entry.stddev) == (summed, stddev)
             continue
         variance = entry.stddev**2
-        kurtosis = entry.draws[0].distribution.kurtosis or 3
+        kurtosis = entry.placements[0].weight.distribution.moments.kurtosis or 3
         error = np.sqrt((kurtosis - 1) / values.size) * variance
         assert values.size > 300
         assert entry.mean == 0
@@ -146,29 +146,43 @@ def test_defaults_of_linen(name: str) -> None:
     module, inputs = LINEN[name]
     variables, layers = layers_of(module, inputs)
     assert_defaults(FLAX.plan(variables, layers=layers), flat(module.init(K, inputs)), summed=SUMMED.get(name, 0))
+
+
+@pytest.mark.parametrize("name", LINEN)
+def test_outputs_of_linen(name: str) -> None:
+    """A layer works with what the preset makes for it."""
+    module, inputs = LINEN[name]
+    variables, layers = layers_of(module, inputs)
     made, report = initialize(variables, FLAX, layers=layers)
     assert not report.kept
-    assert same_outputs(module.apply(made, inputs), jax.eval_shape(module.apply, variables, inputs))
+    outputs, shapes = module.apply(made, inputs), jax.eval_shape(module.apply, variables, inputs)
+    for output, like in zip(jax.tree.leaves(outputs), jax.tree.leaves(shapes), strict=True):
+        assert (output.shape, output.dtype) == (like.shape, like.dtype)
+        assert bool(jnp.isfinite(output).all())
 
 
-def same_outputs(output: Any, like: Any) -> bool:
-    """Whether outputs are finite and of these shapes and dtypes."""
-    pairs = zip(jax.tree.leaves(output), jax.tree.leaves(like), strict=True)
-    return all(a.shape == b.shape and a.dtype == b.dtype and bool(jnp.isfinite(a).all()) for a, b in pairs)
+def own_of_nnx(module: Any) -> dict[str, np.ndarray]:
+    """The arrays of a module of nnx that a recipe is about."""
+    return {path: value for path, value in flat(module).items() if value.dtype.kind == "f" and "scales" not in path}
 
 
 @pytest.mark.parametrize("name", NNX)
 def test_defaults_of_nnx(name: str) -> None:
-    """What the preset draws for a layer is what flax draws for it; the same of an abstract and a concrete one."""
-    module = Holder(NNX[name](nnx.Rngs(5)))
-    own = {path: value for path, value in flat(module).items() if value.dtype.kind == "f" and "scales" not in path}
+    """What the preset draws for a layer is what flax draws for it."""
     abstract = nnx.eval_shape(lambda: Holder(NNX[name](nnx.Rngs(5))))
-    assert_defaults(FLAX.plan(abstract), own, SUMMED.get(name, 0))
-    made, _ = initialize(abstract, FLAX)
+    assert_defaults(FLAX.plan(abstract), own_of_nnx(Holder(NNX[name](nnx.Rngs(5)))), SUMMED.get(name, 0))
+
+
+@pytest.mark.parametrize("name", NNX)
+def test_abstract_layers_of_nnx(name: str) -> None:
+    """An abstract layer and a concrete one get the same; the one that was given stays as it was."""
+    module = Holder(NNX[name](nnx.Rngs(5)))
+    own = own_of_nnx(module)
+    made, _ = initialize(nnx.eval_shape(lambda: Holder(NNX[name](nnx.Rngs(5)))), FLAX)
     again, report = initialize(module, FLAX)
     assert same({path: flat(made)[path] for path in own}, {path: flat(again)[path] for path in own})
     assert not report.kept
-    assert same({path: flat(module)[path] for path in own}, own)  # what was given is as it was
+    assert same({path: flat(module)[path] for path in own}, own)
 
 
 @pytest.mark.parametrize("name", ["Linear", "Conv over two", "Embed", "LayerNorm", "MultiHeadAttention", "LSTMCell"])
@@ -192,6 +206,10 @@ def test_power_iterations_are_left_to_their_rules() -> None:
         "    SpectralNorm_0.Dense_0.kernel.u 1×64, SpectralNorm\n"
         '    Add rules for them (the last one may be path = "*"), or leave them as they are with unmatched="keep".'
     )
+
+
+def test_power_iterations_can_stay() -> None:
+    """With `unmatched="keep"` they are what they were."""
     module = Holder(nnx.SpectralNorm(nnx.Linear(96, 64, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0)))
     made, report = initialize(module, FLAX, unmatched="keep")
     assert len(report.kept) == 2
@@ -205,17 +223,23 @@ def test_scales_of_weight_norm() -> None:
     assert (entry.parameter.role, entry.mean, entry.stddev) == ("scale", 1, 0)
 
 
-def test_subclasses_are_layers() -> None:
+class Own(nnx.Linear):
+    """A layer of one's own."""
+
+
+SUBCLASSES: dict[str, Callable[[Any], Any]] = {
+    "one's own": lambda rngs: Own(96, 64, rngs=rngs),
+    "flax's own": lambda rngs: nnx.LoRALinear(96, 64, lora_rank=8, rngs=rngs),
+}
+
+
+@pytest.mark.parametrize("case", SUBCLASSES)
+def test_subclasses_are_layers(case: str) -> None:
     """Layers that derive from flax's, flax's own among them, have kernels as those have."""
-
-    class Own(nnx.Linear):
-        """A layer of one's own."""
-
-    rngs = nnx.Rngs(0)
-    for layer in (Own(96, 64, rngs=rngs), nnx.LoRALinear(96, 64, lora_rank=8, rngs=rngs)):
-        made, _ = initialize(Holder(layer), FLAX, unmatched="keep")
-        assert type(made.layer) is type(layer)
-        assert same(made.layer.kernel[...], drawn(fanin.LecunNormal, "layer.kernel", (96, 64)))
+    layer = SUBCLASSES[case](nnx.Rngs(0))
+    made, _ = initialize(Holder(layer), FLAX, unmatched="keep")
+    assert type(made.layer) is type(layer)
+    assert same(made.layer.kernel[...], drawn(fanin.LecunNormal, "layer.kernel", (96, 64)))
 
 
 # Values --------------------------------------------------------------------------------------------------------------
@@ -236,21 +260,24 @@ FANS: dict[str, tuple[tuple[int, ...], Any]] = {
 
 @pytest.mark.parametrize("name", FANS)
 def test_kernels_of_linen(name: str) -> None:
-    """Bytes of an initializer with the recipe's seed and the kernel's path, alike by fan-in and fan-out."""
+    """Bytes of an initializer with the recipe's seed and the kernel's path, by the fan-in."""
     shape, fans = FANS[name]
     variables, layers = layers_of(LINEN[name][0], LINEN[name][1])
-    assert same(
-        flat(initialize(variables, FLAX, layers=layers)[0])["kernel"], drawn(fanin.LecunNormal, "kernel", shape, fans)
-    )
-    rule = {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"}
-    recipe = fanin.Recipe(
-        [
-            {"role": ["kernel", "depthwise_kernel"], "initializer": "variance_scaling", **rule},
-            {"path": "*", "initializer": "zeros"},
-        ],
-        seed=SEED,
-    )
-    made, _ = initialize(variables, recipe, layers=layers)
+    made, _ = initialize(variables, FLAX, layers=layers)
+    assert same(flat(made)["kernel"], drawn(fanin.LecunNormal, "kernel", shape, fans))
+
+
+@pytest.mark.parametrize("name", FANS)
+def test_kernels_of_linen_by_their_fan_out(name: str) -> None:
+    """The same, by the fan-out."""
+    shape, fans = FANS[name]
+    variables, layers = layers_of(LINEN[name][0], LINEN[name][1])
+    rule: dict[str, Any] = {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"}
+    rules = [
+        {"role": ["kernel", "depthwise_kernel"], "initializer": "variance_scaling", **rule},
+        {"path": "*", "initializer": "zeros"},
+    ]
+    made, _ = initialize(variables, fanin.Recipe(rules, seed=SEED), layers=layers)
     assert same(flat(made)["kernel"], drawn(fanin.VarianceScaling, "kernel", shape, fans, **rule))
 
 
@@ -298,16 +325,32 @@ def test_weights_of_equinox(name: str) -> None:
         assert not path.endswith("bias") or not value.any()
 
 
-def test_norms_of_equinox() -> None:
-    """Ones and zeros; of a batch norm with its state, the model alone is initialized, and works."""
-    for make in (lambda: eqx.nn.LayerNorm(6), lambda: eqx.nn.GroupNorm(2, 6), lambda: eqx.nn.RMSNorm(6)):
-        zeros = jax.tree.map(jnp.zeros_like, eqx.filter(make(), eqx.is_array))
-        assert same(flat(initialize(zeros, FLAX)[0]), flat(eqx.filter(make(), eqx.is_array)))
+NORMS: dict[str, Callable[[], Any]] = {
+    "LayerNorm": lambda: eqx.nn.LayerNorm(6),
+    "GroupNorm": lambda: eqx.nn.GroupNorm(2, 6),
+    "RMSNorm": lambda: eqx.nn.RMSNorm(6),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_of_equinox(name: str) -> None:
+    """Ones and zeros, as equinox makes them."""
+    arrays = eqx.filter(NORMS[name](), eqx.is_array)
+    made, _ = initialize(jax.tree.map(jnp.zeros_like, arrays), FLAX)
+    assert same(flat(made), flat(arrays))
+
+
+def test_batch_norms_of_equinox() -> None:
+    """Of a batch norm with its state, the model alone is initialized, and works."""
     norm, state = eqx.nn.make_with_state(eqx.nn.BatchNorm)(6, "batch", mode="ema")
     made, report = initialize(norm, FLAX)
     assert report.filled == ("weight", "bias")
     outputs, _ = jax.vmap(made, in_axes=(0, None), out_axes=(0, None), axis_name="batch")(jnp.ones((4, 6)), state)
     assert outputs.shape == (4, 6)
+
+
+def test_slopes_of_equinox() -> None:
+    """A PReLU has the preset's slope, whatever it had."""
     assert float(initialize(eqx.nn.PReLU(0.5), FLAX)[0].negative_slope) == np.float32(0.01)
 
 
@@ -325,84 +368,112 @@ def test_modules_of_equinox_within_a_tree() -> None:
 
 
 UNITS = 5
+NAMES = {
+    "*.dense_i.kernel": "cell.kernel",
+    "*.dense_h.kernel": "cell.recurrent_kernel",
+    "weight_ih": "cell.kernel",
+    "weight_hh": "cell.recurrent_kernel",
+    "*layer.kernel": "cell.kernel",
+    "*layer.recurrent_kernel": "cell.recurrent_kernel",
+}
 
 
-def cells(kind: str) -> dict[str, list[np.ndarray]]:
-    """Both kernels of cells that keep their gates apart or in one, made with one recipe under one name."""
-
-    def made(tree: Any, **more: Any) -> dict[str, np.ndarray]:
-        names = {
-            "*.dense_i.kernel": "cell.kernel",
-            "*.dense_h.kernel": "cell.recurrent_kernel",
-            "weight_ih": "cell.kernel",
-            "weight_hh": "cell.recurrent_kernel",
-            "*layer.kernel": "cell.kernel",
-            "*layer.recurrent_kernel": "cell.recurrent_kernel",
-        }
-        values, report = initialize(tree, KERAS, names=names, **more)
-        return {
-            each.path: flat(eqx.filter(values, eqx.is_array) if isinstance(values, eqx.Module) else values)[each.path]
-            for each in report.plan.entries
-        }
-
-    letters = "ifgo" if kind == "LSTM" else "rzn"
-    found = {}
-    for name in [each for each in (f"{kind}Cell", f"Optimized{kind}Cell") if hasattr(nn, each)]:
-        variables, layers = layers_of(nn.RNN(getattr(nn, name)(UNITS)), jnp.ones((2, 3, 6)))
-        for given in (layers, None):  # known by flax's names, too
-            values = made(variables, layers=given)
-            found[f"linen {name} {given is None}"] = [
-                np.concatenate([values[f"cell.{side}{letter}.kernel"] for letter in letters], -1) for side in "ih"
-            ]
-    own = nnx.eval_shape(lambda: Holder(getattr(nnx, f"{kind}Cell")(6, UNITS, rngs=nnx.Rngs(0))))
-    values = {path.replace("f_", "f"): value for path, value in made(own).items()}
-    if kind == "LSTM":
-        found["nnx apart"] = [
-            np.concatenate([values[f"layer.{side}{letter}.kernel"] for letter in letters], -1) for side in "ih"
-        ]
-        own = nnx.eval_shape(lambda: Holder(nnx.OptimizedLSTMCell(6, UNITS, rngs=nnx.Rngs(0))))
-        values = made(own)
-    found["nnx"] = [values["layer.dense_i.kernel"], values["layer.dense_h.kernel"]]
-    values = made(eqx.filter_eval_shape(lambda: getattr(eqx.nn, f"{kind}Cell")(6, UNITS, key=K)))
-    found["equinox"] = [values["weight_ih"].T, values["weight_hh"].T]
-    return found
+def of_linen(cell: str, known: bool) -> dict[str, np.ndarray]:
+    """What a cell of linen gets under Keras's names, with its layers or known by flax's names."""
+    variables, layers = layers_of(nn.RNN(getattr(nn, cell)(UNITS)), jnp.ones((2, 3, 6)))
+    return flat(initialize(variables, KERAS, names=NAMES, layers=layers if known else None)[0])
 
 
-@pytest.mark.parametrize(("kind", "order"), [("LSTM", [0, 1, 2, 3]), ("GRU", [1, 0, 2])])
-def test_gates(kind: str, order: list[int]) -> None:
+def of_nnx(cell: str) -> dict[str, np.ndarray]:
+    """What a cell of nnx gets."""
+    own = nnx.eval_shape(lambda: Holder(getattr(nnx, cell)(6, UNITS, rngs=nnx.Rngs(0))))
+    return {path.replace("f_", "f"): value for path, value in flat(initialize(own, KERAS, names=NAMES)[0]).items()}
+
+
+def of_equinox(cell: str) -> list[np.ndarray]:
+    """Both kernels of a cell of equinox."""
+    made, _ = initialize(eqx.filter_eval_shape(lambda: getattr(eqx.nn, cell)(6, UNITS, key=K)), KERAS, names=NAMES)
+    return [np.asarray(made.weight_ih).T, np.asarray(made.weight_hh).T]
+
+
+def joined(values: dict[str, np.ndarray], owner: str, letters: str) -> list[np.ndarray]:
+    """Both kernels of a cell that keeps its gates apart."""
+    return [np.concatenate([values[f"{owner}.{side}{letter}.kernel"] for letter in letters], -1) for side in "ih"]
+
+
+def fused(values: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Both kernels of a cell of nnx that keeps its gates in one."""
+    return [values["layer.dense_i.kernel"], values["layer.dense_h.kernel"]]
+
+
+# The places of Keras's gates in each cell's order, and its kernels with the gates side by side.
+CELLS: dict[str, tuple[list[int], Callable[[], list[np.ndarray]]]] = {
+    "linen's LSTM": ([0, 1, 2, 3], lambda: joined(of_linen("LSTMCell", True), "cell", "ifgo")),
+    "linen's LSTM by names": ([0, 1, 2, 3], lambda: joined(of_linen("LSTMCell", False), "cell", "ifgo")),
+    "linen's fast LSTM": ([0, 1, 2, 3], lambda: joined(of_linen("OptimizedLSTMCell", True), "cell", "ifgo")),
+    "linen's fast LSTM by names": ([0, 1, 2, 3], lambda: joined(of_linen("OptimizedLSTMCell", False), "cell", "ifgo")),
+    "nnx's LSTM": ([0, 1, 2, 3], lambda: joined(of_nnx("LSTMCell"), "layer", "ifgo")),
+    "nnx's fast LSTM": ([0, 1, 2, 3], lambda: fused(of_nnx("OptimizedLSTMCell"))),
+    "equinox's LSTM": ([0, 1, 2, 3], lambda: of_equinox("LSTMCell")),
+    "linen's GRU": ([1, 0, 2], lambda: joined(of_linen("GRUCell", True), "cell", "rzn")),
+    "linen's GRU by names": ([1, 0, 2], lambda: joined(of_linen("GRUCell", False), "cell", "rzn")),
+    "nnx's GRU": ([1, 0, 2], lambda: fused(of_nnx("GRUCell"))),
+    "equinox's GRU": ([1, 0, 2], lambda: of_equinox("GRUCell")),
+}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_gates(cell: str) -> None:
     """Separate gates are the parts of the one tensor that Keras has; flax's and equinox's GRUs have another order."""
-    found = cells(kind)
+    order, kernels = CELLS[cell]
     width = UNITS * len(order)
-    for number, kernel in enumerate(
-        (
-            drawn(fanin.GlorotUniform, "cell.kernel", (6, width)),
-            drawn(fanin.Orthogonal, "cell.recurrent_kernel", (UNITS, width)),
-        )
-    ):
+    whole = [
+        drawn(fanin.GlorotUniform, "cell.kernel", (6, width)),
+        drawn(fanin.Orthogonal, "cell.recurrent_kernel", (UNITS, width)),
+    ]
+    for kernel, values in zip(whole, kernels(), strict=True):
         expected = np.concatenate([np.split(kernel, len(order), -1)[gate] for gate in order], -1)
-        for where, values in found.items():
-            assert same(np.ascontiguousarray(values[number]), expected), (where, number)
+        assert same(np.ascontiguousarray(values), expected)
 
 
-def test_orthogonal_gates() -> None:
-    """linen's gates have a matrix each, nnx's fused ones have one together, as each has it."""
-    gates = ("input", "forget", "cell", "output")
-    variables, layers = layers_of(nn.RNN(nn.LSTMCell(UNITS)), jnp.ones((2, 3, 6)))
+def linen_lstm() -> tuple[Any, Any]:
+    """The variables and layers of an LSTM of linen, whose gates are layers of their own."""
+    return layers_of(nn.RNN(nn.LSTMCell(UNITS)), jnp.ones((2, 3, 6)))
+
+
+def fused_lstm() -> Any:
+    """An abstract LSTM of nnx, whose gates are one kernel."""
+    return nnx.eval_shape(lambda: Holder(nnx.OptimizedLSTMCell(6, UNITS, rngs=nnx.Rngs(0))))
+
+
+@pytest.mark.parametrize(("letter", "gate"), [("i", "input"), ("f", "forget"), ("g", "cell"), ("o", "output")])
+def test_orthogonal_gates(letter: str, gate: str) -> None:
+    """linen's gates have a matrix each."""
+    variables, layers = linen_lstm()
     apart = flat(initialize(variables, FLAX, layers=layers)[0])
-    for letter, gate in zip("ifgo", gates, strict=True):
-        expected = drawn(fanin.Orthogonal, f"cell.recurrent_kernel[{gate}]", (UNITS, UNITS))
-        assert same(apart[f"cell.h{letter}.kernel"], expected)
-    fused = nnx.eval_shape(lambda: Holder(nnx.OptimizedLSTMCell(6, UNITS, rngs=nnx.Rngs(0))))
-    whole = flat(initialize(fused, FLAX)[0])["layer.dense_h.kernel"]
+    expected = drawn(fanin.Orthogonal, f"cell.recurrent_kernel[{gate}]", (UNITS, UNITS))
+    assert same(apart[f"cell.h{letter}.kernel"], expected)
+
+
+def test_orthogonal_fused_gates() -> None:
+    """nnx's fused gates have one matrix together."""
+    whole = flat(initialize(fused_lstm(), FLAX)[0])["layer.dense_h.kernel"]
     assert same(whole, drawn(fanin.Orthogonal, "layer.dense_h.kernel", (UNITS, 4 * UNITS)))
 
 
-def test_forget_gates() -> None:
-    """Keras's ones for the forget gate, in every LSTM; GRUs have none."""
-    variables, layers = layers_of(nn.RNN(nn.LSTMCell(UNITS)), jnp.ones((2, 3, 6)))
-    values = flat(initialize(variables, KERAS, layers=layers)[0])
-    assert [float(values[f"cell.h{letter}.bias"].mean()) for letter in "ifgo"] == [0, 1, 0, 0]
-    fused = nnx.eval_shape(lambda: Holder(nnx.OptimizedLSTMCell(6, UNITS, rngs=nnx.Rngs(0))))
-    assert flat(initialize(fused, KERAS)[0])["layer.dense_h.bias"].reshape(4, UNITS).mean(1).tolist() == [0, 1, 0, 0]
+def biases(framework: str) -> np.ndarray:
+    """The biases of an LSTM's gates under the preset `keras`, a row for each."""
+    if framework == "linen":
+        variables, layers = linen_lstm()
+        values = flat(initialize(variables, KERAS, layers=layers)[0])
+        return np.stack([values[f"cell.h{letter}.bias"] for letter in "ifgo"])
+    if framework == "nnx":
+        return flat(initialize(fused_lstm(), KERAS)[0])["layer.dense_h.bias"].reshape(4, UNITS)
     cell = initialize(eqx.filter_eval_shape(lambda: eqx.nn.LSTMCell(6, UNITS, key=K)), KERAS)[0]
-    assert np.asarray(cell.bias).reshape(4, UNITS).mean(1).tolist() == [0, 1, 0, 0]
+    return np.asarray(cell.bias).reshape(4, UNITS)
+
+
+@pytest.mark.parametrize("framework", ["linen", "nnx", "equinox"])
+def test_forget_gates(framework: str) -> None:
+    """Keras's ones for the forget gate, in every LSTM."""
+    assert biases(framework).tolist() == [[0] * UNITS, [1] * UNITS, [0] * UNITS, [0] * UNITS]

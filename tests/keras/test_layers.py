@@ -36,7 +36,6 @@ from strategies import assert_same_bits
 POLICIES = (*FLOATS, "mixed_float16", "mixed_bfloat16")
 
 
-
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_dense_kernels(name: str, policy: str) -> None:

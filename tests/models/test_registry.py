@@ -61,6 +61,15 @@ def test_other_objects(framework: list[str]) -> None:
     assert framework == []
 
 
+def test_a_blocked_framework(framework: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """None in place of a module blocks its import: no object is a model of it, not even where any tree may be one."""
+    monkeypatch.setitem(sys.modules, "madeup", None)
+    monkeypatch.setattr(registry, "HOMES", (Home("madeup", "", "home"),))
+    with pytest.raises(TypeError, match=r"^A plan needs a model"):
+        describe(Derived())
+    assert framework == []
+
+
 def test_layers(framework: list[str]) -> None:
     """`layers` is for trees of flax.linen alone."""
     with pytest.raises(TypeError, match=r"^`layers` is only for flax\.linen trees\. Received: a madeup model\.$"):

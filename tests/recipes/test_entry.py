@@ -87,7 +87,7 @@ def test_make() -> None:
     whole = entry.make()
     assert (whole.shape, whole.dtype) == ((5, 4), FLOAT32)
     assert whole.tobytes() == spawned("w", (4, 5)).T.tobytes() == drawn(entry).tobytes()
-    for region in (np.s_[1:3, 2:], np.s_[1:3], np.s_[..., 1:2], np.s_[2:2, :]):
+    for region in (np.s_[1:3, 2:], np.s_[1:3], np.s_[..., 1:2], np.s_[2:2, :], 3, np.s_[:, -1], np.s_[1:, 2], (4, 3)):
         part = entry.make(region)
         assert (part.shape, part.tobytes()) == (whole[region].shape, whole[region].tobytes())
         assert part.flags.c_contiguous
@@ -105,11 +105,11 @@ def test_pieces() -> None:
     fused = {"path": "w", "shape": [4, 12], "blocks": GATES, "dtype": "bfloat16", **KERNEL}
     (entry,) = planned([{"path": "*", "block": "*", "initializer": "he_normal"}], fused).entries
     whole = entry.make()
-    wanted = [np.s_[:2], np.s_[2:], np.s_[0:2, :], np.s_[:, 2:7], np.s_[-4:-2, ...]]
+    wanted = [np.s_[:2], np.s_[2:], np.s_[0:2, :], np.s_[:, 2:7], np.s_[-4:-2, ...], 1, np.s_[:, 5]]
     pieces = entry.pieces(iter(wanted))
     assert [piece.tobytes() for piece in pieces] == [whole[region].tobytes() for region in wanted]
     assert pieces[0] is pieces[2] is pieces[4]
-    assert len({id(piece) for piece in pieces}) == 3
+    assert len({id(piece) for piece in pieces}) == 5
 
 
 def test_placements() -> None:
@@ -186,7 +186,14 @@ def assert_rounded(narrow: Entry, wide: Entry) -> None:
     with np.errstate(all="ignore"):
         expected = wide.make().astype(narrow.parameter.dtype)
     assert_same_bits(narrow.make(), expected)
-    for region in ((slice(1, None),), (..., slice(1, 3)), (slice(1, 2), ..., slice(2, None))):
+    for region in (
+        (slice(1, None),),
+        (..., slice(1, 3)),
+        (slice(1, 2), ..., slice(2, None)),
+        1,
+        (..., -1),
+        (1, ..., 1),
+    ):
         assert_same_bits(narrow.make(region), expected[region])
     out = np.zeros(expected.shape[::-1], expected.dtype).T
     narrow.fill(out)

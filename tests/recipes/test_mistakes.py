@@ -45,9 +45,11 @@ LINES = {
     "rank = [2, true]": "`rank` must be a number of axes, or several. Received: rank = [2, True].",
     "layer = []": "`layer` must be one or more globs of the type of its layer, such as Linear, "
     "or of one of the type's base classes. Received: layer = [].",
-    "within = ['']": "`within` must be one or more globs of the type of a layer that contains it, at any depth. Received: …",
+    "within = ['']": "`within` must be one or more globs of the type of a layer that contains it, at any depth. "
+    "Received: …",
     "name = 3": "`name` must be a string. Received: name = 3.",
-    "seed = 3": "A rule must not have a seed: each parameter's seed comes from the recipe's seed and the parameter's name.",
+    "seed = 3": "A rule must not have a seed: each parameter's seed comes from the recipe's seed and "
+    "the parameter's name.",
     'layout = "tourch"': f"{LAYOUT} Received: 'tourch'. Did you mean 'torch'?",
     "layout = [0, 0]": f"{LAYOUT} Received: [0, 0].",
     "layout = 3": f"{LAYOUT} Received: 3.",

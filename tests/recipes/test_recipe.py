@@ -82,6 +82,8 @@ def test_constants_of_an_extended_recipe(tmp_path: Path) -> None:
     plan = extended.plan([{"path": path, "shape": [3]} for path in "ab"])
     assert plan.entry("a").mean == 8.5
     assert plan.entry("b").stddev == 1 / 8
+    assert recipe.extend([], width=8) == Recipe(recipe.rules, seed=5, constants={"width": 8})
+    assert recipe.extend(()) == recipe
     deep = extended.extend([{"path": "a", "initializer": "constant", "value": "n_layers"}], n_layers=12)
     assert deep.plan([{"path": "a", "shape": [1]}]).entry("a").mean == 12
 

@@ -1,6 +1,6 @@
 """A column of the table of bits: what one framework's tensors hold, for every class and floating dtype, as JSON.
 
-python tests/bits_column.py tf_keras
+python tests/support/bits_column.py fanin.tf_keras
 """
 
 import json

@@ -1,8 +1,9 @@
-"""Checks of fanin.jax for processes of their own: of many devices, of 64 bits, two at once. test_jax.py runs them.
+"""Checks of fanin.jax for processes of their own, which test_processes.py starts: many devices, 64 bits, two at once.
 
     python jax_processes.py GROUP [ADDRESS NUMBER]
 
-prints a JSON object with the error of each check of the group, "" where it holds, and a digest of some results.
+prints a JSON object with the error of each check of the group ("" where it holds, and what it needs where that is not
+installed) and digests of some results.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import json
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -25,8 +27,11 @@ from jax.sharding import PartitionSpec as P
 
 import fanin
 from catalogue import CATALOGUE, fresh
-from fanin import _random
-from fanin.jax import as_jax, make_array
+from fanin import distributions
+from fanin._core import streams
+from fanin._core.streams import Stream
+from fanin.jax import as_jax, initialize, make_array
+from fanin.recipes import Entry
 
 GROUPS: dict[str, dict[str, Callable[[], None]]] = {"devices": {}, "pair": {}, "x64": {}}
 SPECS = [P(), P("x"), P(None, "y"), P("x", "y"), P("y", "x"), P(("x", "y")), P(None, ("y", "x")), P("x", None)]
@@ -45,6 +50,17 @@ def check(group: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
     return enter
 
 
+def check_each(group: str, cases: Iterable[str]) -> Callable[[Callable[[str], None]], Callable[[str], None]]:
+    """Enters a check of each case in a group, under both names."""
+
+    def enter(function: Callable[[str], None]) -> Callable[[str], None]:
+        for case in cases:
+            GROUPS[group][f"{function.__name__}: {case}"] = partial(function, case)
+        return function
+
+    return enter
+
+
 def digests() -> dict[str, str]:
     """Digests of what keys choose, the same in every process."""
     made = {}
@@ -58,7 +74,7 @@ def digests() -> dict[str, str]:
 
 
 def same(array: Any) -> bytes:
-    """An array's bytes; of a sharded one, all pieces together."""
+    """An array's bytes; of a sharded one, all shards together."""
     return np.asarray(array).tobytes()
 
 
@@ -81,7 +97,7 @@ def shardings(specs: list[Any] | None = None) -> Iterator[Any]:
 
 
 def assert_is_whole(array: Any, expected: np.ndarray, sharding: Any) -> None:
-    """The array has this sharding, and each of its pieces has the bytes of that region."""
+    """The array has this sharding, and each of its shards has the bytes of that region."""
     assert array.sharding.is_equivalent_to(sharding, expected.ndim), (array.sharding, sharding)
     assert (array.shape, array.dtype) == (expected.shape, expected.dtype)
     assert len(array.addressable_shards) == jax.local_device_count()
@@ -90,25 +106,25 @@ def assert_is_whole(array: Any, expected: np.ndarray, sharding: Any) -> None:
 
 
 @contextmanager
-def drawn() -> Iterator[list[tuple[Any, ...]]]:
-    """Notes of each draw in the block: where it starts in its tensor, and the shape that it fills."""
-    notes, fill = [], _random.fill
+def kernels_run() -> Iterator[list[tuple[Any, ...]]]:
+    """Notes of each run of a kernel in the block: where it starts in its tensor, and the shape that it fills."""
+    notes, run = [], streams.run_kernel
 
-    def noting(kernel: str, pair: Any, result: np.ndarray, shape: Any, region: Any = None, **options: Any) -> None:
-        notes.append((tuple(region.starts) if region else (0,) * len(shape), result.shape))
-        fill(kernel, pair, result, shape, region, **options)
+    def noting(kernel: str, stream: Stream, out: np.ndarray, shape: Any, region: Any = None, **options: Any) -> None:
+        notes.append((tuple(region.starts) if region else (0,) * len(shape), out.shape))
+        run(kernel, stream, out, shape, region, **options)
 
-    with mock.patch.object(_random, "fill", noting):
+    with mock.patch.object(distributions, "run_kernel", noting):
         yield notes
 
 
-def pieces(sharding: Any, shape: tuple[int, ...]) -> list[tuple[Any, ...]]:
-    """The same for the pieces of a sharding, one for each device."""
-    boxes = [
+def regions(sharding: Any, shape: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    """The same for the regions of a sharding, one for each device."""
+    bounds = [
         [each.indices(length)[:2] for each, length in zip(index, shape, strict=True)]
         for index in sharding.addressable_devices_indices_map(shape).values()
     ]
-    return sorted((tuple(start for start, _ in box), tuple(stop - start for start, stop in box)) for box in boxes)
+    return sorted((tuple(start for start, _ in each), tuple(stop - start for start, stop in each)) for each in bounds)
 
 
 def raises(error: type[Exception], call: Callable[[], Any]) -> str:
@@ -164,20 +180,20 @@ def arrays_of_any_rank() -> None:
 
 
 @check("devices")
-def pieces_are_made_once_and_alone() -> None:
-    """Each distinct piece is drawn once, and nothing else is."""
+def shards_are_made_once_and_alone() -> None:
+    """Each distinct region is drawn once, and nothing else is."""
     for sharding in shardings():
-        with drawn() as notes:
+        with kernels_run() as notes:
             make_array(fanin.HeNormal(seed=3), SHAPE, None, sharding)
-        assert sorted(notes) == sorted(set(pieces(sharding, SHAPE))), sharding
-        with drawn() as notes:
+        assert sorted(notes) == sorted(set(regions(sharding, SHAPE))), sharding
+        with kernels_run() as notes:
             as_jax(fanin.HeNormal(seed=3))(KEY, SHAPE, jnp.float32, sharding)
-        assert sorted(notes) == sorted(set(pieces(sharding, SHAPE))), sharding
+        assert sorted(notes) == sorted(set(regions(sharding, SHAPE))), sharding
 
 
 @check("devices")
 def an_unseeded_array_is_one_array() -> None:
-    """All pieces are of one seed, which later calls have too."""
+    """All shards are of one seed, which later calls have too."""
     for initializer in (fanin.HeNormal(), fanin.RandomNormal()):
         sharding = NamedSharding(meshes()[0], P("x", "y"))
         array = make_array(initializer, SHAPE, None, sharding)
@@ -189,7 +205,7 @@ def what_a_sharding_does_not_divide_is_refused() -> None:
     """JAX's own error, before anything is drawn."""
     init = as_jax(fanin.HeNormal(seed=3))
     for sharding in shardings([P("x"), P(None, "y"), P(("x", "y"))]):
-        with drawn() as notes:
+        with kernels_run() as notes:
             for call in (
                 lambda sharding=sharding: make_array(fanin.HeNormal(seed=3), (9, 9), None, sharding),
                 lambda sharding=sharding: init(KEY, (9, 9), jnp.float32, sharding),
@@ -246,17 +262,17 @@ def keys_choose_sharded_arrays() -> None:
 
 
 @check("devices")
-def a_program_makes_each_device_its_piece() -> None:
-    """Under jit, each device draws its piece and no more, when the program runs and not before."""
+def a_program_makes_each_device_its_shard() -> None:
+    """Under jit, each device draws its shard and no more, when the program runs and not before."""
     init = as_jax(fanin.HeNormal(seed=3))
     for sharding in shardings():
-        with drawn() as notes:
+        with kernels_run() as notes:
             compiled = (
                 jax.jit(lambda key, sharding=sharding: init(key, SHAPE, jnp.float32, sharding)).lower(KEY).compile()
             )
             assert notes == []
             compiled(KEY).block_until_ready()
-        assert sorted(notes) == pieces(sharding, SHAPE), sharding
+        assert sorted(notes) == regions(sharding, SHAPE), sharding
 
 
 @check("devices")
@@ -307,10 +323,8 @@ def a_mesh_in_force_is_as_for_jax() -> None:
 @check("devices")
 def sharded_parameters_of_nnx() -> None:
     """Parameters with axes' names are sharded as flax's own, made eagerly or by a program."""
-    try:
-        from flax import nnx
-    except ModuleNotFoundError:
-        return
+    from flax import nnx
+
     for mesh in meshes():
         with jax.set_mesh(mesh):
 
@@ -325,6 +339,151 @@ def sharded_parameters_of_nnx() -> None:
                 assert ours.sharding.is_equivalent_to(theirs.sharding, 2)
                 kernels.append(same(ours))
             assert kernels[0] == kernels[1]
+
+
+# initialize
+
+
+RULES = [{"role": "kernel", "initializer": "he_normal"}, {"role": "bias", "initializer": "random_uniform"}]
+RECIPE = fanin.Recipe(RULES, seed=3)
+Shardings = tuple[Any, Any, Any]  # rows among four devices, rows and columns among eight, all of it on each
+
+
+def dense(dtype: str = "float32", kernel: Any = None, bias: Any = None) -> dict[str, dict[str, Any]]:
+    """The shapes of a dense layer, with shardings."""
+    return {
+        "fc": {
+            "kernel": jax.ShapeDtypeStruct(SHAPE, dtype, sharding=kernel),
+            "bias": jax.ShapeDtypeStruct(SHAPE[1:], dtype, sharding=bias),
+        }
+    }
+
+
+def three_shardings() -> Shardings:
+    """Those of `Shardings`."""
+    mesh = jax.make_mesh((4, 2), ("x", "y"))
+    return NamedSharding(mesh, P("x")), NamedSharding(mesh, P("x", "y")), NamedSharding(mesh, P())
+
+
+# A tree, what `shardings` is, the shardings of kernel and bias (None: any), and how many regions each is cut into.
+SHARDED: dict[str, Callable[[Any, Any, Any], tuple[Any, Any, Any, Any, tuple[int, int]]]] = {
+    "one for all": lambda rows, both, whole: (dense(), rows, rows, rows, (4, 4)),
+    "a function": lambda rows, both, whole: (
+        dense(),
+        lambda each: both if each.role == "kernel" else whole,
+        both,
+        whole,
+        (8, 1),
+    ),
+    "a function for some": lambda rows, both, whole: (
+        dense(),
+        lambda each: both if each.role == "kernel" else None,
+        both,
+        None,
+        (8, 1),
+    ),
+    "a tree": lambda rows, both, whole: (dense(), {"fc": {"kernel": both, "bias": rows}}, both, rows, (8, 4)),
+    "those of the shapes": lambda rows, both, whole: (dense("float32", both, whole), None, both, whole, (8, 1)),
+    "others than the shapes'": lambda rows, both, whole: (dense("float32", both, whole), rows, rows, rows, (4, 4)),
+}
+
+
+@check_each("devices", SHARDED)
+def shardings_of_models(case: str) -> None:
+    """The bytes of the whole, of shards that are each made alone, and once."""
+    tree, shardings, kernel, bias, counts = SHARDED[case](*three_shardings())
+    expected, fill = initialize(dense(), RECIPE)[0]["fc"], Entry.fill
+    filled: dict[str, list[Any]] = {"fc.kernel": [], "fc.bias": []}
+
+    def noting(self: Entry, out: Any, region: Any = None) -> None:
+        filled[self.path].append((out.shape, region))
+        fill(self, out, region)
+
+    with mock.patch.object(Entry, "fill", noting):
+        made = initialize(tree, RECIPE, shardings=shardings)[0]["fc"]
+    assert made["kernel"].sharding == kernel
+    assert bias is None or made["bias"].sharding == bias
+    for (path, each), count in zip(filled.items(), counts, strict=True):
+        leaf = path.removeprefix("fc.")
+        assert len(each) == len(set(map(str, each))) == count
+        assert sum(int(np.prod(shape)) for shape, _ in each) == expected[leaf].size  # they are the whole, each once
+        assert same(made[leaf]) == same(expected[leaf])
+        for shard in made[leaf].addressable_shards:
+            assert same(shard.data) == np.asarray(expected[leaf])[shard.index].tobytes()
+
+
+@check_each("devices", ("bfloat16", "float16", "float8_e4m3fn"))
+def narrow_models_are_rounded(dtype: str) -> None:
+    """Each shard of a narrow array is that region of the float32 array, rounded once: of uniforms and normals."""
+    uniform = fanin.Recipe([{"path": "*", "initializer": "glorot_uniform", "layout": "keras"}], seed=3)
+    for recipe in (RECIPE, uniform):
+        wide = {leaf: np.asarray(each) for leaf, each in initialize(dense(), recipe)[0]["fc"].items()}
+        for sharding in shardings([P("x"), P(None, "y"), P("x", "y"), P(("x", "y")), P()]):
+            of_bias = NamedSharding(sharding.mesh, P(*sharding.spec[1:]))
+            made = initialize(dense(dtype, sharding, of_bias), recipe)[0]["fc"]
+            assert_is_whole(made["kernel"], wide["kernel"].astype(made["kernel"].dtype), sharding)
+            assert_is_whole(made["bias"], wide["bias"].astype(made["bias"].dtype), of_bias)
+
+
+@check_each("devices", ("keras", "flax"))
+def shardings_of_gates(preset: str) -> None:
+    """Gates in another order than Keras's, cut elsewhere than between them; of 16 bits, the rounded ones."""
+    from flax import nnx
+
+    from jax_kit import flat
+
+    def cell(dtype: Any) -> Any:
+        return nnx.eval_shape(lambda: nnx.List([nnx.GRUCell(16, 24, param_dtype=dtype, rngs=nnx.Rngs(0))]))
+
+    _, both, _ = three_shardings()
+    recipe = fanin.Recipe.preset(preset, seed=3)
+    whole = flat(initialize(cell(jnp.float32), recipe)[0])
+    for dtype in (jnp.float32, jnp.bfloat16):
+        made, _ = initialize(cell(dtype), recipe, shardings=lambda each: both if each.role.endswith("kernel") else None)
+        assert made[0].dense_i.kernel[...].sharding == both
+        values = flat(made)
+        assert values.keys() == whole.keys()
+        for path, value in values.items():
+            assert value.tobytes() == whole[path].astype(value.dtype).tobytes(), path
+
+
+@check("devices")
+def shardings_of_nnx() -> None:
+    """A function of a parameter says the sharding of each of a module's arrays."""
+    from flax import nnx
+
+    rows, both, _ = three_shardings()
+    linear = nnx.eval_shape(lambda: nnx.List([nnx.Linear(16, 24, rngs=nnx.Rngs(0))]))
+    made, _ = initialize(linear, RECIPE, shardings=lambda each: both if each.role == "kernel" else rows)
+    assert made[0].kernel[...].sharding == both
+    assert same(made[0].kernel[...]) == fanin.HeNormal(seed=3).spawn("0.kernel")(SHAPE).tobytes()
+
+
+@check("devices")
+def shardings_of_boxes() -> None:
+    """What flax.linen keeps beside an array stays there."""
+    from fanin.jax import layers_of
+    from jax_kit import FLAX, SMALL_INPUT, Small
+
+    _, _, whole = three_shardings()
+    variables, layers = layers_of(Small(boxed=True), SMALL_INPUT)
+    made, _ = initialize(variables, FLAX, layers=layers, shardings=whole)
+    assert made["params"]["fc"]["kernel"].names == ("a", "b")
+
+
+@check("devices")
+def models_of_a_mesh_in_force() -> None:
+    """Where a mesh is in force, abstract arrays have its shardings and axes' names; the arrays have them, too."""
+    from flax import nnx
+
+    mesh = jax.make_mesh((4, 2), ("x", "y"))
+    with jax.set_mesh(mesh):
+        init = nnx.with_partitioning(nnx.initializers.lecun_normal(), ("x", "y"))
+        abstract = nnx.eval_shape(lambda: nnx.List([nnx.Linear(16, 24, kernel_init=init, rngs=nnx.Rngs(0))]))
+        made, _ = initialize(abstract, RECIPE)
+    assert made[0].kernel.get_metadata() == abstract[0].kernel.get_metadata()
+    assert same(made[0].kernel[...]) == fanin.HeNormal(seed=3).spawn("0.kernel")(SHAPE).tobytes()
+    assert made[0].kernel[...].sharding.is_equivalent_to(NamedSharding(mesh, P("x", "y")), 2)
 
 
 # 64 bits
@@ -346,12 +505,20 @@ def sixty_four_bits() -> None:
     assert (values != values.astype(np.float32)).any()
 
 
+@check("x64")
+def models_of_sixty_four_bits() -> None:
+    """Arrays of a tree that are float64 are drawn in float64."""
+    kernel = initialize(dense("float64"), RECIPE)[0]["fc"]["kernel"]
+    assert kernel.dtype == jnp.float64
+    assert same(kernel) == fanin.HeNormal(seed=3).spawn("fc.kernel")(SHAPE, "float64").tobytes()
+
+
 # Two processes
 
 
 @check("pair")
-def each_process_makes_its_own_pieces() -> None:
-    """Pieces are those of the whole; each process draws its own, once; together they are all of it."""
+def each_process_makes_its_own_shards() -> None:
+    """Shards are those of the whole; each process draws its own, once; together they are all of it."""
     from jax.experimental import multihost_utils
 
     assert jax.process_count() == 2
@@ -363,9 +530,9 @@ def each_process_makes_its_own_pieces() -> None:
             (whole, lambda sharding=sharding: make_array(fanin.HeNormal(seed=3), SHAPE, None, sharding)),
             (chosen, lambda sharding=sharding: init(KEY, SHAPE, jnp.float32, sharding)),
         ):
-            with drawn() as notes:
+            with kernels_run() as notes:
                 array = make()
-            assert sorted(notes) == sorted(set(pieces(sharding, SHAPE))), sharding
+            assert sorted(notes) == sorted(set(regions(sharding, SHAPE))), sharding
             assert_is_whole(array, expected, sharding)
             assert multihost_utils.process_allgather(array, tiled=True).tobytes() == expected.tobytes()
 
@@ -398,8 +565,9 @@ def main(group: str, address: str = "", number: str = "0") -> None:
         try:
             function()
             errors[name] = ""
-        except Exception:
-            errors[name] = traceback.format_exc()
+        except Exception as error:
+            lacking = isinstance(error, ModuleNotFoundError) and error.name == "flax"
+            errors[name] = "needs flax" if lacking else traceback.format_exc()
     print(json.dumps({"errors": errors, "digests": digests()}), flush=True)
 
 

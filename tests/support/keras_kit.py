@@ -1,6 +1,6 @@
 """What the tests of fanin.keras and fanin.tf_keras share: the libraries of this process, models in them, comparisons.
 
-Keras 3 reads `KERAS_BACKEND` when it is imported, once in a process: `scripts/test-keras` runs the tests on each backend.
+Keras 3 reads `KERAS_BACKEND` when it is imported, once in a process; `scripts/test-keras` runs the tests on each one.
 """
 
 from __future__ import annotations

@@ -149,6 +149,13 @@ def small(kit: Kit, *more: Any) -> Any:
     return kit.sequential(encoder, decoder, *more, layers.Dense(2, name="head"), shape=(4,), name="small")
 
 
+# the paths of its weights
+PATHS = [
+    *("encoder.fc.kernel", "encoder.fc.bias", "encoder.norm.gamma", "encoder.norm.beta"),
+    *("decoder.fc.kernel", "decoder.fc.bias", "head.kernel", "head.bias"),
+]
+
+
 def sequential(kit: Kit) -> Any:
     """A Sequential model without the shape of its input."""
     return kit.sequential(kit.L.Dense(5), kit.L.LayerNormalization(), kit.L.Dense(5), kit.L.Dense(2, name="head"))

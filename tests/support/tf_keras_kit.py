@@ -214,17 +214,17 @@ def shards_of_kernel(
 ) -> Shards:
     """A kernel of (7, 5) in so many shards, after `set_random_seed(9)`; with calls that repeat, or with the patch."""
     tf_keras.utils.set_random_seed(9)
-    semantics = "released" if released else "documented"
-    with fanin.config.using(call_semantics=semantics), F.patch() if patched else nullcontext(), memory_made() as made:
-        with STRATEGIES[number].scope():
-            kernel = kernel_of(MAKERS[maker](name, seed), (7, 5))
+    settings = fanin.config.using(call_semantics="released" if released else "documented")
+    force = F.patch if patched else nullcontext
+    with settings, force(), memory_made() as made, STRATEGIES[number].scope():
+        kernel = kernel_of(MAKERS[maker](name, seed), (7, 5))
     return Shards([each.numpy() for each in kernel.variables], [each.shape for each in made if each.ndim == 2])
 
 
 def shards_of_layer(maker: str, kind: str, *, released: bool = False) -> Shards:
     """All weights of a layer in two shards."""
-    semantics = "released" if released else "documented"
-    with fanin.config.using(call_semantics=semantics), STRATEGIES[2].scope():
+    settings = fanin.config.using(call_semantics="released" if released else "documented")
+    with settings, STRATEGIES[2].scope():
         layer = layer_with({"ours": F, "theirs": K}[maker], kind)
         layer.build((None, *LAYERS[kind][2]))
     return Shards([each.numpy() for each in layer.weights], [])

@@ -1,6 +1,7 @@
 """The tests of this folder are about tf_keras, with eight devices, which must be there before TensorFlow starts."""
 
 import importlib
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -31,4 +32,5 @@ def kit() -> Kit:
 def _unpatched() -> Iterator[None]:
     """Ends the patch after each test."""
     yield
-    importlib.import_module("fanin.tf_keras").unpatch()
+    if "fanin.tf_keras" in sys.modules:
+        sys.modules["fanin.tf_keras"].unpatch()

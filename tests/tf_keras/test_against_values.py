@@ -1,4 +1,4 @@
-"""fanin against tf_keras itself, eager, on the CPU: the same bytes of every call, and TensorFlow's objects as arguments."""
+"""fanin against tf_keras itself, eager, on the CPU: the same bytes of every call, of TensorFlow's objects too."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_zeros_and_ones_of_every_dtype(name: str, dtype: str) -> None:
 def test_every_tier_has_the_same_bits(tier: str, data: Any) -> None:
     """Each processor tier alone draws tf_keras's bytes."""
     call = data.draw(calls(max_size=3000 if tier == "reference" else 10**4))
-    assert_same_draw(call, cpu=tier)
+    assert_same_draw(call, tier=tier)
 
 
 @pytest.mark.parametrize("dtype", FLOAT_DTYPES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import random
 import threading
 import warnings
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import fanin
+from keras_kit import GOLDEN, SCRIPT, printed
 from strategies import CLASSES, FIXED_SCALINGS, RANDOM
 from tf_keras_kit import (
     LAYERS,
@@ -190,6 +192,22 @@ def test_patch_implies_released_calls(name: str) -> None:
         assert fanin.config.call_semantics == "documented"
     first = of(fanin, name)((4, 3)).tobytes()
     assert (seeded((4, 3)).numpy().tobytes() == first) == (name not in FIXED_SCALINGS)
+
+
+# A script, whose weights are recorded of tf_keras alone: FANIN_RECORD=1 records them anew. fanin.keras has the same.
+
+RECORDED = GOLDEN / "keras_script.txt"
+
+
+@pytest.mark.parametrize("force", [nullcontext, F.patch], ids=["alone", "patched"])
+def test_script(force: Any) -> None:
+    """A script that knows nothing of fanin has the same weights without the patch and with it."""
+    with force():
+        found = printed(SCRIPT.format(keras="tf_keras"))
+    if os.environ.get("FANIN_RECORD") == "1" and force is nullcontext:
+        RECORDED.write_text("\n".join([*found, ""]), encoding="utf-8")
+    assert found == RECORDED.read_text(encoding="utf-8").splitlines()
+    assert len(found) == 18
 
 
 # What tf_keras tests of its own initializers, with fanin's in their place

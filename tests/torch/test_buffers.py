@@ -221,8 +221,8 @@ def test_buffers_that_are_lost() -> None:
     with pytest.raises(PlanError) as caught:
         initialize(module, ALL)
     assert str(caught.value) == (
-        "Buffers on the meta device have no values, and those of these modules could not be rebuilt; nothing has "
-        "been written.\n  1.table of Forgetful, (4,), torch.float32\n"
+        "Buffers on the meta device have no values, and these could not be rebuilt; nothing has been written.\n"
+        "  1.table of Forgetful, (4,), torch.float32\n"
         "  Pass them as buffers={path: tensor}, or build these modules outside of the meta device."
     )
     assert module[0].weight.is_meta
@@ -241,7 +241,11 @@ TABLE = "The buffer 1.table must be a tensor of shape (4,) with values. Received
 BAD_BUFFERS: dict[str, tuple[Any, type[Exception], str]] = {
     "shape": ({"1.table": torch.ones(3)}, ValueError, f"{TABLE}Tensor of shape (3,)."),
     "a list": ({"1.table": [1, 2]}, ValueError, f"{TABLE}list."),
-    "no values": ({"1.table": torch.ones(4, device="meta")}, ValueError, f"{TABLE}Tensor of shape (4,)."),
+    "no values": (
+        {"1.table": torch.ones(4, device="meta")},
+        ValueError,
+        f"{TABLE}Tensor of shape (4,) on the meta device.",
+    ),
     "a name": (
         {"tabel": torch.ones(4)},
         ValueError,

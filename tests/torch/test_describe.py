@@ -39,7 +39,7 @@ def test_memory_that_is_shared_in_part_is_refused() -> None:
     """Two parameters over a part of the same memory cannot both have their values."""
     module = overlapping(1)
     before = raw(module)
-    with pytest.raises(ValueError, match=r"all of it in common. Received: .*, which share a part"):
+    with pytest.raises(ValueError, match=r"share all of it. Received: 1.weight and 2.weight, which share a part"):
         initialize(module, ALL)
     assert raw(module) == before
 
@@ -94,7 +94,7 @@ def test_parametrizations() -> None:
     """What a weight is computed from is refused, for the computation may have a state."""
     module = spectral()
     before = raw(module)
-    message = r"It belongs to a parametrization\. Remove it, initialize, and register it again\."
+    message = r"It belongs to a parametrization\. Remove the parametrization, initialize, and register it again\."
     with pytest.raises(PlanError, match=message):
         initialize(module, ALL)
     assert raw(module) == before

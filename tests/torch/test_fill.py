@@ -271,7 +271,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "another device": (elsewhere, f"The tensor must be in CPU memory. Received: a tensor on cuda:1. {COPY}"),
     "freed": (freed, "The tensor must have memory"),
-    "expanded": (lambda: torch.zeros(1, 3).expand(2, 3), f"{PLACE} (0, 1), such as `expand` makes."),
+    "expanded": (
+        lambda: torch.zeros(1, 3).expand(2, 3),
+        f"{PLACE} (0, 1), as `expand` returns it. Fill the original tensor.",
+    ),
     "overlapping": (lambda: torch.zeros(9).as_strided((2, 3), (1, 1)), f"{PLACE} (1, 1)"),
     "sparse": (lambda: torch.zeros(2, 3).to_sparse(), f"{DENSE}sparse_coo and dtype torch.float32 ("),
     "sparse rows": (lambda: torch.zeros(2, 3).to_sparse_csr(), f"{DENSE}sparse_csr"),
@@ -283,7 +286,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "complex32": (lambda: torch.empty((2, 3), dtype=torch.complex32), f"{DENSE}strided and dtype torch.complex32"),
     "conjugate": (lambda: torch.zeros(2, 3, dtype=torch.complex64).conj(), f"{DENSE}strided and dtype torch.complex64"),
     "negative": (lambda: torch.zeros(2, 3, dtype=torch.complex64).conj().imag, "has negative bit set"),
-    "nested": (lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "The tensor must be dense memory"),
+    "nested": (
+        lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]),
+        "The tensor must be dense, with a dtype that NumPy or ml_dtypes has.",
+    ),
     "lazy parameter": (
         lambda: nn.LazyLinear(3).weight,
         "must have a shape. Received: a UninitializedParameter. Call its module on an input first.",

@@ -391,14 +391,20 @@ REFUSED: dict[str, Case] = {
         "Every parameter must have a shape. Received: weight of the lazy module LazyLinear. "
         "Call the module on an input first.",
     ),
-    "expanded": (expanded, ALL, {}, PlanError, "weight: Its elements must have places of their own in memory"),
+    "expanded": (
+        expanded,
+        ALL,
+        {},
+        PlanError,
+        "weight: Its elements must have separate memory; those of an expanded tensor do not.",
+    ),
     "inference": (inference, ALL, {}, PlanError, "weight: The tensor must be writable."),
     "sparse": (
         lambda: nn.ParameterDict({"w": nn.Parameter(torch.eye(3).to_sparse())}),
         ALL,
         {},
         PlanError,
-        "w: The tensor must be dense memory",
+        "w: The tensor must be dense, with a dtype that NumPy or ml_dtypes has.",
     ),
     "integers": (
         Odd,

@@ -94,7 +94,7 @@ class NnxTree(Tree):
         self.nnx, self.model = nnx, type(module).__name__
         self.graph, self.state = nnx.split(module)
         modules = {tuple(map(str, path)): node for path, node in nnx.iter_graph(module) if isinstance(node, nnx.Module)}
-        for path, variable in self.state.flat_state():
+        for path, variable in self.nnx.to_flat_state(self.state):
             self.add(self._leaf(tuple(map(str, path)), variable, modules))
 
     def _leaf(self, path: tuple[str, ...], variable: Any, modules: Mapping[tuple[str, ...], Any]) -> Leaf:
@@ -121,9 +121,9 @@ class NnxTree(Tree):
     def rebuilt(self, values: list[Any]) -> Any:
         state = {
             path: variable.replace(value) if isinstance(variable, self.nnx.Variable) else value
-            for (path, variable), value in zip(self.state.flat_state(), values, strict=True)
+            for (path, variable), value in zip(self.nnx.to_flat_state(self.state), values, strict=True)
         }
-        return self.nnx.merge(self.graph, self.nnx.State.from_flat_path(state))
+        return self.nnx.merge(self.graph, self.nnx.from_flat_state(state))
 
 
 def flax_layer(layer: Any, package: str) -> Layer:

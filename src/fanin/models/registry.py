@@ -62,7 +62,7 @@ def describe(model: Any, layers: Any = None) -> Model:
     if isinstance(model, (list, tuple)) and any(isinstance(each, Mapping) and "path" in each for each in model):
         return described_list(model)
     for home in HOMES:
-        if home.package in sys.modules and _is_of(model, home):
+        if sys.modules.get(home.package) is not None and _is_of(model, home):
             if home.package not in _describers:
                 importlib.import_module(home.folder)
             describer = _describers[home.package]

@@ -171,21 +171,17 @@ class Entry:
 
         Args:
             out: a writable array with the parameter's dtype and shape (or the region's), in its own axis order.
-            region: a region of the parameter, as a tuple of slices of step 1, one for each axis.
+            region: NumPy's basic indexing with step 1 of the parameter.
         """
         parameter, axes = self.parameter, self.parameter.kernel_axes
-        starts: Shape = (0,) * len(parameter.shape)
-        lengths = parameter.shape
-        if region is not None:
-            wanted = parse_region(region, parameter.shape)
-            starts, lengths = wanted.starts, wanted.lengths
-        if out.shape != lengths or out.dtype != parameter.dtype:
+        wanted = parse_region(... if region is None else region, parameter.shape)
+        if out.shape != wanted.shape or out.dtype != parameter.dtype:
             raise ValueError(
-                f"`out` must have the shape {lengths} and the dtype {parameter.dtype.name}. "
+                f"`out` must have the shape {wanted.shape} and the dtype {parameter.dtype.name}. "
                 f"Received: shape {out.shape}, dtype {out.dtype.name}."
             )
-        kernel = out.transpose(axes)
-        starts, lengths = permuted(starts, axes), permuted(lengths, axes)
+        kernel = out[(*wanted.restored_axes, ...)].transpose(axes)  # the dots keep a 0-d array an array
+        starts, lengths = permuted(wanted.starts, axes), permuted(wanted.lengths, axes)
         in_steps = len(self.placements) > 1 or not all(each.weight.fills_at_once(out.dtype) for each in self.placements)
         with _uninterrupted(in_steps):
             self._fill(kernel, starts, lengths)
@@ -203,7 +199,7 @@ class Entry:
 
     def make(self, region: RegionLike | None = None) -> Array:
         """The parameter's values, or those of a region of it, as a new array."""
-        lengths = self.shape if region is None else parse_region(region, self.shape).lengths
+        lengths = self.shape if region is None else parse_region(region, self.shape).shape
         out = allocate(lengths, self.parameter.dtype)
         self.fill(out, region)
         return out

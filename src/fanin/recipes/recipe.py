@@ -221,7 +221,7 @@ class Recipe:
         """A recipe with further rules in front. This recipe's own rules apply where none of those matches.
 
         Args:
-            rules: the rules that come first, as `Rule` or as dicts with the same keys.
+            rules: the rules that come first, as `Rule` or as dicts with the same keys; may be empty.
             **constants: constants to add or replace.
 
         Raises:
@@ -232,11 +232,16 @@ class Recipe:
         >>> recipe.rules[0]
         Rule(path='lm_head.weight', initializer='zeros')
         """
-        added = Recipe(rules, self.seed, constants={**self.constants, **constants})
+        known = {**self.constants, **constants}
+        checker = Checker(Source(), known)
         other = self._copy()
-        other.constants = added.constants
-        own = (rule.renumbered(number) for number, rule in enumerate(self.rules, len(added.rules)))
-        other.rules = (*added.rules, *own)
+        other.constants = self._checked_constants(checker, known)
+        if isinstance(rules, Iterable) and not isinstance(rules, (str, bytes, Mapping)):
+            rules = list(rules)
+        added = () if rules == [] else self._checked_rules(checker, rules)
+        if checker.mistakes:
+            raise RecipeError(checker.mistakes)
+        other.rules = (*added, *(rule.renumbered(number) for number, rule in enumerate(self.rules, len(added))))
         return other
 
     def _copy(self) -> Recipe:

@@ -96,9 +96,11 @@ def restored_buffers(
 
 def _given_buffer(path: str, value: Any, tensor: torch.Tensor) -> torch.Tensor:
     if not isinstance(value, torch.Tensor) or value.shape != tensor.shape or value.is_meta:
+        received = type(value).__name__
+        if isinstance(value, torch.Tensor):
+            received += f" of shape {tuple(value.shape)}{' on the meta device' if value.is_meta else ''}"
         raise ValueError(
-            f"The buffer {path} must be a tensor of shape {tuple(tensor.shape)} with values. Received: "
-            f"{type(value).__name__}{f' of shape {tuple(value.shape)}' if isinstance(value, torch.Tensor) else ''}."
+            f"The buffer {path} must be a tensor of shape {tuple(tensor.shape)} with values. Received: {received}."
         )
     return value.detach().to(tensor.dtype, copy=True)
 
