@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -70,6 +70,8 @@ class Distribution:
     dtype: np.dtype
     kind: ClassVar[str] = "unknown"
     random: ClassVar[bool] = False  # whether values depend on the seed
+    # Whether `fill` leaves all arithmetic to the kernels, which shut out the caller's floating-point environment.
+    in_kernels: ClassVar[bool] = False
 
     @property
     def fan_in(self) -> float:
@@ -111,7 +113,7 @@ class Distribution:
         return {
             name: value
             for name, value in vars(self).items()
-            if name in self.__dataclass_fields__ and name not in ("shape", "dtype")
+            if name in self.__dataclass_fields__ and name not in ("shape", "dtype", "_width")
         }
 
     def reserve(self) -> None:
@@ -141,6 +143,7 @@ class Affine(Distribution):
     """Floats `x * scale + origin` for a unit variable x, with every operation rounded in the dtype."""
 
     random: ClassVar[bool] = True
+    in_kernels: ClassVar[bool] = True
     _law: ClassVar[str]  # the distribution of x, as kernels name it
 
     def unit_cdf(self, x: float) -> float:
@@ -162,16 +165,21 @@ class Affine(Distribution):
         """The term that is added to the product: the value where the unit variable is 0."""
         raise NotImplementedError
 
+    @cached_property
+    def _own_kernel(self) -> str:
+        return f"{self._law}/{dtypes.FLOATS[self.dtype]}"
+
     def _kernel(self, dtype: DType) -> str:
         """The name of the kernel that draws in this distribution's dtype and stores in the given one."""
-        drawn = f"{self._law}/{dtypes.FLOATS[self.dtype]}"
-        return drawn if dtype == self.dtype else f"{drawn}/{dtype.name}"
+        return self._own_kernel if dtype == self.dtype else f"{self._own_kernel}/{dtype.name}"
 
     def rounds_to(self, dtype: DType) -> bool:
         return has_kernel(self._kernel(dtype))
 
     def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
-        run_kernel(self._kernel(out.dtype), stream, out, self.shape, region, scale=self.scale, origin=self.origin)
+        dtype = out.dtype
+        kernel = self._own_kernel if dtype is self.dtype else self._kernel(dtype)
+        run_kernel(kernel, stream, out, self.shape, region, scale=self.scale, origin=self.origin)
 
     @cached_property
     def grid(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -219,11 +227,14 @@ class Uniform(Affine):
 
     minval: float
     maxval: float
+    _width: float = field(init=False, repr=False, compare=False)
     kind: ClassVar[str] = "uniform"
     _law: ClassVar[str] = "uniform"
 
     def __post_init__(self) -> None:
         self._round("minval", "maxval")
+        low, high = (self.dtype.type(value) for value in (self.minval, self.maxval))
+        object.__setattr__(self, "_width", float(dtypes.quietly(np.subtract, high, low)))
 
     def unit_cdf(self, x: float) -> float:
         return min(max(x, 0.0), 1.0)
@@ -231,11 +242,6 @@ class Uniform(Affine):
     @property
     def scale(self) -> float:
         return self._width
-
-    @cached_property
-    def _width(self) -> float:
-        minval, maxval = (self.dtype.type(value) for value in (self.minval, self.maxval))
-        return float(dtypes.quietly(np.subtract, maxval, minval))
 
     @property
     def origin(self) -> float:
@@ -263,6 +269,7 @@ class UniformInteger(Distribution):
     maxval: int
     kind: ClassVar[str] = "uniform_integer"
     random: ClassVar[bool] = True
+    in_kernels: ClassVar[bool] = True
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -77,10 +77,13 @@ class Weight(NamedTuple):
                 out, region = _with_all_axes(out, region)
                 region = Region(*(permuted(each, axes) for each in region))
             out = out.transpose(axes)
-        if out.dtype == distribution.dtype or distribution.rounds_to(out.dtype):
-            _native.undisturbed(distribution.fill, out, stream, region)
-        else:
+        same = out.dtype is distribution.dtype or out.dtype == distribution.dtype
+        if not same and not distribution.rounds_to(out.dtype):
             _native.undisturbed(_fill_rounded, self, out, region)
+        elif distribution.in_kernels:
+            distribution.fill(out, stream, region)
+        else:
+            _native.undisturbed(distribution.fill, out, stream, region)
 
     def fills_at_once(self, dtype: DType) -> bool:
         """Whether a single native call fills an array of this dtype, so that no interrupt can come in between."""

@@ -87,6 +87,7 @@ void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t co
     Array array = {static_cast<char*>(view.buf), view.itemsize, first_index, {}};
     for (int i = 0; i < view.ndim; ++i) array.axes.push_back({view.shape[i], view.strides[i], index_strides[size_t(i)]});
     nb::gil_scoped_release unlocked;
+    const DefaultFloatEnvironment environment;  // helpers inherit it
     fill(std::move(array), fill_run, draw, threads);
 }
 
@@ -98,6 +99,7 @@ void fill_memory(Memory& memory, int tier, int kernel, uint64_t key, uint64_t co
     const int64_t item_size = kernel_infos[kernel].item_size;
     Array array = {static_cast<char*>(memory.data), item_size, 0, {{int64_t(memory.size) / item_size, item_size, 1}}};
     nb::gil_scoped_release unlocked;
+    const DefaultFloatEnvironment environment;  // helpers inherit it
     fill(std::move(array), fill_run, draw, threads);
 }
 

@@ -206,3 +206,36 @@ def test_numbers_of_layers(row: str, name: str, kit: Kit) -> None:
         rules: list[Any] = [{"path": "*", "initializer": "constant", "value": variable}]
         kit.initialize(layer, fanin.Recipe(rules))
         assert (kit.by_name(layer)[name] == number).all(), variable
+
+
+# row and weight → the fans of its layer's kernel, as rules' expressions have them
+FANS: dict[tuple[str, str], tuple[int, int]] = {
+    ("Dense", "kernel"): (4, 3),
+    ("Dense", "bias"): (4, 3),
+    ("Conv2D", "kernel"): (24, 30),
+    ("grouped Conv2D", "kernel"): (9, 72),
+    ("grouped Conv2D", "bias"): (9, 72),
+    ("Conv2DTranspose", "kernel"): (45, 36),
+    ("DepthwiseConv2D", "kernel"): (9, 72),
+    ("DepthwiseConv2D", "bias"): (9, 72),
+    ("SeparableConv2D", "depthwise_kernel"): (9, 72),
+    ("SeparableConv2D", "pointwise_kernel"): (8, 5),
+    ("Embedding", "embeddings"): (11, 6),
+    ("LSTM", "lstm_cell.kernel"): (4, 12),
+    ("LSTM", "lstm_cell.recurrent_kernel"): (3, 12),
+    ("GRU", "gru_cell.bias"): (4, 9),
+    ("EinsumDense of one axis", "kernel"): (5, 24),
+    ("EinsumDense of two axes", "bias"): (20, 7),
+    ("MultiHeadAttention", "query.kernel"): (32, 64),
+    ("MultiHeadAttention", "attention_output.kernel"): (32, 32),
+}
+
+
+@pytest.mark.parametrize(("row", "name"), FANS, ids=[" ".join(each) for each in FANS])
+def test_fans_of_layers(row: str, name: str, kit: Kit) -> None:
+    """Expressions have the fans of each weight's layer."""
+    layer = built(kit, row)
+    for variable, number in zip(("fan_in", "fan_out"), FANS[row, name], strict=True):
+        rules: list[Any] = [{"path": "*", "initializer": "constant", "value": variable}]
+        kit.initialize(layer, fanin.Recipe(rules))
+        assert (kit.by_name(layer)[name] == number).all(), variable

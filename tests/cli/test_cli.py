@@ -267,7 +267,8 @@ def test_an_array_that_is_not_as_theory_says() -> None:
     outcome = run(*arguments, "--dtype", "float16")
     assert outcome.exit_code == 1
     assert outcome.stderr == (
-        "The array does not agree with theory: min is nan, beyond the bound -60000; max is nan, beyond the bound 60000.\n"
+        "The array does not agree with theory: min is nan, beyond the bound -60000; max is nan, beyond the bound "
+        "60000.\n"
     )
     assert outcome.stdout.startswith("RandomUniform  100x100  float16  uniform(minval=-60000, maxval=60000)\n")
     as_json = run(*arguments, "--dtype", "float16", "--json")

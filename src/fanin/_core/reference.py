@@ -175,7 +175,6 @@ def values(
     key: int,
     counter: int,
     indices: np.ndarray,
-    *,
     scale: float = 1.0,
     origin: float = 0.0,
     minval: int = 0,

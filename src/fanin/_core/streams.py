@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SCRAMBLE_KEY = 0x02461E293EC8F720  # TensorFlow's, which turns a stream's two integers into a key and a counter
 _UINT64 = 2**64 - 1
+_TIERS, _KERNELS, _Memory = _native.TIERS, _native.KERNELS, _native.Memory  # looked up at every call
 
 
 class Stream(NamedTuple):
@@ -121,7 +122,7 @@ def choose_seed() -> int:
 
 def has_kernel(kernel: str) -> bool:
     """Whether there is a kernel of this name."""
-    return kernel in _native.KERNELS
+    return kernel in _KERNELS
 
 
 def run_kernel(
@@ -157,16 +158,16 @@ def run_kernel(
         from fanin._core import reference  # rarely used
 
         indices = _flat_indices(*_geometry(shape, region), out.shape)
-        values = reference.values(kernel, key, counter, indices, scale=scale, origin=origin, minval=minval, span=span)
+        values = _native.undisturbed(reference.values, kernel, key, counter, indices, scale, origin, minval, span)
         as_unsigned(out)[...] = as_unsigned(values)
         return
     arguments = (key, counter, scale, origin, minval & _UINT64, span, config.threads)
-    if region is None and isinstance(out.base, _native.Memory):  # a whole array from `allocate`: one run
-        _native.fill_memory(out.base, _native.TIERS[tier], _native.KERNELS[kernel], *arguments)
+    memory = out.base
+    if region is None and isinstance(memory, _Memory):  # a whole array from `allocate`: one run
+        _native.fill_memory(memory, _TIERS[tier], _KERNELS[kernel], *arguments)
     else:
         first, strides = _geometry(shape, region)
-        buffer = as_unsigned(out)
-        _native.fill_buffer(buffer, _native.TIERS[tier], _native.KERNELS[kernel], *arguments, first, strides)
+        _native.fill_buffer(as_unsigned(out), _TIERS[tier], _KERNELS[kernel], *arguments, first, strides)
 
 
 def _geometry(shape: Shape, region: Region | None) -> tuple[int, Shape]:

@@ -115,7 +115,7 @@ class Initializer:
         distribution.reserve()  # before a seed is drawn, so that a call that raises draws none
         lengths = distribution.shape if wanted is None else wanted.shape
         target = allocate(lengths, distribution.dtype) if out is None else checked_out(out, lengths, distribution.dtype)
-        self._fill_call(distribution, target, wanted, offset, counts=not is_region)
+        self._fill_call(distribution, target, wanted, offset, not is_region)
         if out is None:
             return target
         note_write(out)
@@ -171,7 +171,7 @@ class Initializer:
         return _NO_STREAM, 0
 
     def _fill_call(
-        self, distribution: Distribution, out: Array, wanted: Region | None, offset: tuple[int, ...], *, counts: bool
+        self, distribution: Distribution, out: Array, wanted: Region | None, offset: tuple[int, ...], counts: bool
     ) -> None:
         """Fills the result of a call."""
         del offset, counts
@@ -333,17 +333,19 @@ class SeededInitializer(Initializer):
 
     def _next_stream(self) -> tuple[Stream, int]:
         """The stream of the next call, which is counted, and the number of the call."""
-        repeats = self.repeats or settings.call_semantics == "released"
-        if repeats and self._calls and self._seed is None:
+        if self._calls and self._seed is None and self._repeats_now():
             self._warn_reuse()
         with _lock:
             stream = Stream(self._settled_seed())
             number = self._calls
             self._calls = number + 1
-        return stream if repeats or not number else stream.fold_in(number), number
+        return stream.fold_in(number) if number and not self._repeats_now() else stream, number
+
+    def _repeats_now(self) -> bool:
+        return self.repeats or settings.call_semantics == "released"
 
     def _fill_call(
-        self, distribution: Distribution, out: Array, wanted: Region | None, offset: tuple[int, ...], *, counts: bool
+        self, distribution: Distribution, out: Array, wanted: Region | None, offset: tuple[int, ...], counts: bool
     ) -> None:
         if not counts:
             stream = self._first_stream()

@@ -101,8 +101,8 @@ class VarianceScaling(SeededInitializer):
         self.mode, self._distribution = mode, lowered
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
-        what = (checked_shape(shape), float_dtype(dtype), self.scale, self.mode, self._distribution)
-        return _cached_scaled(*what, self.fan_axes)
+        lengths, resolved = checked_shape(shape), float_dtype(dtype)
+        return _cached_scaled(lengths, resolved, self.scale, self.mode, self._distribution, self.fan_axes)
 
     def distribution_of_fans(self, shape: ShapeLike, dtype: DTypeLike, fan_in: float, fan_out: float) -> Distribution:
         """The distribution for a kernel whose fans are not those of its last two axes."""

@@ -109,8 +109,8 @@ class Scan:
 
     def _tie_equal_memory(self) -> None:
         """Ties parameters that are the same memory, and raises for those that share only a part of it."""
-        spans: dict[int, list[tuple[int, int, int]]] = {}
-        for key, held in self.held.items():
+        spans: dict[int, list[tuple[int, int, int, int]]] = {}
+        for position, (key, held) in enumerate(self.held.items()):
             tensor = held.tensor.detach()
             if tensor.is_meta or not tensor.is_cpu or not tensor.numel() or tensor.layout != torch.strided:
                 continue
@@ -120,10 +120,10 @@ class Scan:
                 storage = tensor.untyped_storage().data_ptr()
             except (RuntimeError, NotImplementedError):  # no memory of its own; filling it raises
                 continue
-            spans.setdefault(storage, []).append((begin, begin + reach * tensor.element_size(), key))
+            spans.setdefault(storage, []).append((begin, begin + reach * tensor.element_size(), position, key))
         for each in spans.values():
             each.sort()
-            for (begin, end, key), (begin2, end2, key2) in pairwise(each):
+            for (begin, end, _, key), (begin2, end2, _, key2) in pairwise(each):
                 if begin2 >= end:
                     continue
                 first, second = self.held[key], self.held[key2]
