@@ -36,7 +36,7 @@ def drawn_in_turn(library: Any, keywords: list[Any], steps: list[Any]) -> tuple[
 @given(data=st.data())
 @examples(150)
 def test_unseeded_initializers_after_set_random_seed(data: Any) -> None:
-    """Unseeded and seeded initializers, called in any order and in pieces: values and warnings are tf_keras's."""
+    """Unseeded and seeded initializers, called in any order and for partitions: values and warnings are tf_keras's."""
     seed = data.draw(st.integers(0, 2**32 - 1))
     names = data.draw(st.lists(st.sampled_from(RANDOM), min_size=1, max_size=6))
     made = [(name, {"seed": data.draw(st.sampled_from([None, None, 3]))}) for name in names]
@@ -118,21 +118,21 @@ def test_later_calls_of_a_seeded_initializer(name: str, semantics: str) -> None:
                 assert_same_bits(later, their_later)
             else:
                 assert later.tobytes() != first.tobytes()
-    # a piece belongs to the first call, however many came before it
+    # a partition belongs to the first call, however many came before it
     assert_same_bits(ours((5, 4), partition_offset=(5, 0)), theirs((5, 4), partition_offset=(5, 0)))
 
 
-def scaled_draw(name: str, pair: Any, shape: tuple[int, int], dtype: str) -> np.ndarray:
-    """What a Glorot, He or Lecun initializer makes of a seed pair, in TensorFlow's own operations."""
+def scaled_draw(name: str, stream: Any, shape: tuple[int, int], dtype: str) -> np.ndarray:
+    """What a Glorot, He or Lecun initializer makes of a stream, in TensorFlow's own operations."""
     fan_in, fan_out = shape
     scale = {"He": 2.0, "Le": 1.0, "Gl": 1.0}[name[:2]] / max(
         1.0, (fan_in + fan_out) / 2 if name.startswith("Gl") else fan_in
     )
     if name.endswith("Uniform"):
         limit = math.sqrt(3.0 * scale)
-        return tf.random.stateless_uniform(shape, pair, -limit, limit, dtype).numpy()
+        return tf.random.stateless_uniform(shape, stream, -limit, limit, dtype).numpy()
     stddev = math.sqrt(scale) / 0.87962566103423978
-    return tf.random.stateless_truncated_normal(shape, pair, 0.0, stddev, dtype).numpy()
+    return tf.random.stateless_truncated_normal(shape, stream, 0.0, stddev, dtype).numpy()
 
 
 @pytest.mark.parametrize("name", FIXED_SCALINGS)
@@ -141,10 +141,10 @@ def scaled_draw(name: str, pair: Any, shape: tuple[int, int], dtype: str) -> np.
 def test_documented_calls_fold_in_their_number(name: str, seed: int, dtype: str, shape: tuple[int, int]) -> None:
     """Call n of a seeded initializer draws from `stateless_fold_in([seed, 0], n)`."""
     ours = getattr(fanin, name)(seed=seed)
-    pair = tf.constant([seed, 0], tf.int64)
-    assert_same_bits(ours(shape, dtype), scaled_draw(name, pair, shape, dtype))
+    stream = tf.constant([seed, 0], tf.int64)
+    assert_same_bits(ours(shape, dtype), scaled_draw(name, stream, shape, dtype))
     for number in range(1, 4):
-        folded = tf.random.experimental.stateless_fold_in(pair, number)
+        folded = tf.random.experimental.stateless_fold_in(stream, number)
         assert_same_bits(ours(shape, dtype), scaled_draw(name, folded, shape, dtype))
 
 
@@ -156,8 +156,8 @@ def test_documented_calls_of_an_unseeded_initializer(name: str) -> None:
     fanin.utils.set_random_seed(3)
     initializer = getattr(fanin, name)()
     assert_same_bits(initializer((4, 3)), theirs)
-    pair = tf.constant([random.Random(3).randint(1, 10**9), 0], tf.int64)
-    folded = tf.random.experimental.stateless_fold_in(pair, 1)
+    stream = tf.constant([random.Random(3).randint(1, 10**9), 0], tf.int64)
+    folded = tf.random.experimental.stateless_fold_in(stream, 1)
     assert_same_bits(initializer((4, 3)), scaled_draw(name, folded, (4, 3), "float32"))
 
 
