@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fanin import _native
+from fanin._core.environment import undisturbed
 from fanin._core.layouts import permuted
 from fanin._core.memory import allocate
 from fanin._core.shapes import Region, parse_region
@@ -62,6 +62,7 @@ class Weight(NamedTuple):
         """The dtype of the stored tensor."""
         return self.distribution.dtype if self.stored is None else self.stored
 
+    @undisturbed
     def fill(self, out: Array, region: Region | RegionLike | None = None) -> None:
         """Fills an array with the tensor's values, or with those of a region of it.
 
@@ -78,9 +79,9 @@ class Weight(NamedTuple):
                 region = Region(*(permuted(each, axes) for each in region))
             out = out.transpose(axes)
         if out.dtype == distribution.dtype or distribution.rounds_to(out.dtype):
-            _native.undisturbed(distribution.fill, out, stream, region)
+            distribution.fill(out, stream, region)
         else:
-            _native.undisturbed(_fill_rounded, self, out, region)
+            _fill_rounded(self, out, region)
 
     def fills_at_once(self, dtype: DType) -> bool:
         """Whether a single native call fills an array of this dtype, so that no interrupt can come in between."""

@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from fanin._core.messages import suggestion
+from fanin._core.messages import class_name, shown, suggestion
 from fanin._core.settings import config
 from fanin._core.types import DTypeLike
 
@@ -37,14 +37,17 @@ def resolve(dtype: DTypeLike) -> np.dtype:
     if dtype is None:
         return _resolved(config.floatx)
     try:
+        if isinstance(dtype, (tuple, list, dict)):  # NumPy's structures, and too deep ones to be hashed
+            raise TypeError(f"{class_name(dtype)} is no dtype")
         return _resolved(dtype)
     except (TypeError, ValueError, SyntaxError) as error:  # NumPy parses strings such as "(2,)f4"
         if isinstance(dtype, str):
             hint = suggestion(dtype, _NAMES) or f" Known names: {', '.join(_NAMES)}."
-            raise TypeError(f"Cannot convert value {dtype!r} to a dtype.{hint}") from None
+            raise TypeError(f"Cannot convert value {shown(dtype)} to a dtype.{hint}") from None
         raise TypeError(
-            f"Cannot convert value {dtype!r} to a dtype. It must be a name such as 'float32', or a dtype of NumPy, "
-            f"ml_dtypes, TensorFlow, PyTorch or JAX. Received: dtype={dtype!r} (of type {type(dtype).__name__})."
+            f"Cannot convert value {shown(dtype)} to a dtype. It must be a name such as 'float32', or a dtype of "
+            "NumPy, ml_dtypes, TensorFlow, PyTorch or JAX. "
+            f"Received: dtype={shown(dtype)} (of type {class_name(dtype)})."
         ) from error
 
 
@@ -60,7 +63,7 @@ def _resolved(dtype: Any) -> np.dtype:
     elif hasattr(dtype, "as_numpy_dtype"):  # TensorFlow
         dtype = str if dtype.as_numpy_dtype is object else dtype.as_numpy_dtype  # which is object for strings
     elif not isinstance(dtype, (type, np.dtype)):  # such as an array, whose dtype NumPy would return
-        raise TypeError(f"{type(dtype).__name__} is no dtype")
+        raise TypeError(f"{class_name(dtype)} is no dtype")
     return np.dtype(dtype).newbyteorder("=")
 
 

@@ -26,11 +26,17 @@ def readable(size: int) -> str:
 
 
 def shown(value: object) -> str:
-    """The repr of a value, or a placeholder for an integer of thousands of digits, which Python refuses to print."""
+    """The repr of a value, or a placeholder for one that Python refuses to print: thousands of digits, deep nesting."""
     try:
         return repr(value)
-    except ValueError:
-        return f"one of type {type(value).__name__}, too long to be shown"
+    except (ValueError, RecursionError):
+        return f"one of type {class_name(value)}, too long to be shown"
+
+
+def class_name(value: object) -> str:
+    """The name of a value's class, with characters that a terminal would obey escaped."""
+    name = type(value).__name__
+    return name if name.isprintable() else repr(name)[1:-1]
 
 
 def missing(error: ModuleNotFoundError, module: str, product: str, *, extra: str) -> ImportError:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fanin._core.environment import undisturbed
 from fanin._core.messages import missing
 from fanin.models.lists import described_list
 from fanin.models.parameters import Model
@@ -33,6 +34,7 @@ _DTYPES = {
 }
 
 
+@undisturbed  # numbers in texts are read otherwise when a thread rounds otherwise
 def describe_file(path: Path) -> Model:
     """The model that a file describes.
 
