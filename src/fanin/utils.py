@@ -42,7 +42,7 @@ def set_random_seed(seed: int) -> None:
     if not 0 <= value < 2**32:
         raise ValueError(
             f"Expected `seed` argument to be an integer in [0, 2**32 - 1]. Received: seed={shown(seed)} "
-            f"(of type {class_name(seed)})"
+            f"(of type {class_name(type(seed))})"
         )
     random.seed(value)
     np.random.seed(value)

@@ -38,7 +38,7 @@ def resolve(dtype: DTypeLike) -> np.dtype:
         return _resolved(config.floatx)
     try:
         if isinstance(dtype, (tuple, list, dict)):  # NumPy's structures, and too deep ones to be hashed
-            raise TypeError(f"{class_name(dtype)} is no dtype")
+            raise TypeError(f"{class_name(type(dtype))} is no dtype")
         return _resolved(dtype)
     except (TypeError, ValueError, SyntaxError) as error:  # NumPy parses strings such as "(2,)f4"
         if isinstance(dtype, str):
@@ -47,13 +47,15 @@ def resolve(dtype: DTypeLike) -> np.dtype:
         raise TypeError(
             f"Cannot convert value {shown(dtype)} to a dtype. It must be a name such as 'float32', or a dtype of "
             "NumPy, ml_dtypes, TensorFlow, PyTorch or JAX. "
-            f"Received: dtype={shown(dtype)} (of type {class_name(dtype)})."
+            f"Received: dtype={shown(dtype)} (of type {class_name(type(dtype))})."
         ) from error
 
 
 @lru_cache(maxsize=256, typed=True)  # typed, because tf.int32 == 3, for example
 def _resolved(dtype: Any) -> np.dtype:
     if isinstance(dtype, str):
+        if not dtype.isprintable():
+            raise TypeError("NumPy takes control characters for the numbers of dtypes")
         dtype = ML_DTYPES.get(_ALIASES.get(dtype, dtype), _ALIASES.get(dtype, dtype))
     elif dtype is float:
         dtype = np.float32  # as in tf_keras; in NumPy it is float64
@@ -63,7 +65,7 @@ def _resolved(dtype: Any) -> np.dtype:
     elif hasattr(dtype, "as_numpy_dtype"):  # TensorFlow
         dtype = str if dtype.as_numpy_dtype is object else dtype.as_numpy_dtype  # which is object for strings
     elif not isinstance(dtype, (type, np.dtype)):  # such as an array, whose dtype NumPy would return
-        raise TypeError(f"{class_name(dtype)} is no dtype")
+        raise TypeError(f"{class_name(type(dtype))} is no dtype")
     return np.dtype(dtype).newbyteorder("=")
 
 

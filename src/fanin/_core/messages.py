@@ -30,12 +30,12 @@ def shown(value: object) -> str:
     try:
         return repr(value)
     except (ValueError, RecursionError):
-        return f"one of type {class_name(value)}, too long to be shown"
+        return f"one of type {class_name(type(value))}, too long to be shown"
 
 
-def class_name(value: object) -> str:
-    """The name of a value's class, with characters that a terminal would obey escaped."""
-    name = type(value).__name__
+def class_name(cls: type) -> str:
+    """The name of a class, with characters that a terminal would obey escaped."""
+    name = cls.__name__
     return name if name.isprintable() else repr(name)[1:-1]
 
 

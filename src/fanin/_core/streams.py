@@ -73,7 +73,7 @@ def checked_seed(seed: Seed) -> int | None:
         value = operator.index(seed)
     except TypeError:
         raise TypeError(
-            f"`seed` must be an integer or None. Received: seed={shown(seed)} (of type {class_name(seed)})."
+            f"`seed` must be an integer or None. Received: seed={shown(seed)} (of type {class_name(type(seed))})."
         ) from None
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"`seed` must lie in [-2**63, 2**63 - 1]. Received: seed={shown(value)}.")

@@ -166,7 +166,7 @@ class Initializer:
         distribution = self.distribution(shape, dtype)
         if distribution.random and not isinstance(self, SeededInitializer):
             raise TypeError(
-                f"{class_name(self)} has a random distribution but no seed: it must derive from SeededInitializer. "
+                f"{class_name(type(self))} has a random distribution but no seed: it must derive from SeededInitializer. "
                 f"Received: the distribution {shown(distribution.kind)}."
             )
         return distribution
@@ -203,7 +203,7 @@ class Initializer:
         HeNormal(seed=6853180853575088683)
         """
         if not isinstance(name, str):
-            raise TypeError(f"`name` must be a string. Received: name={shown(name)} (of type {class_name(name)}).")
+            raise TypeError(f"`name` must be a string. Received: name={shown(name)} (of type {class_name(type(name))}).")
         return self._spawned(name)
 
     def _spawned(self, name: str) -> Self:
@@ -238,7 +238,7 @@ class Initializer:
             )
         given = [name for name in kwargs if name != "layout"]
         if given and not self.takes_partitions:
-            raise ValueError(f"{class_name(self)} initializer doesn't support partition-related arguments.")
+            raise ValueError(f"{class_name(type(self))} initializer doesn't support partition-related arguments.")
         if kwargs.get("partition_shape") is not None:
             shape = kwargs["partition_shape"]
         offset = kwargs.get("partition_offset")
@@ -269,7 +269,7 @@ class Initializer:
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={shown(value)}" for name, value in self.get_config().items())
-        return f"{class_name(self)}({arguments})"
+        return f"{class_name(type(self))}({arguments})"
 
 
 @undisturbed  # a thread that flushes subnormal numbers writes them as 0.0
@@ -379,7 +379,7 @@ class SeededInitializer(Initializer):
 
     def _warn_reuse(self) -> None:
         warn(
-            f"The initializer {class_name(self)} is unseeded and being called multiple times, which will return "
+            f"The initializer {class_name(type(self))} is unseeded and being called multiple times, which will return "
             "identical values each time (even if the initializer is unseeded). Please update your code to provide a "
             "seed to the initializer, or avoid using the same initializer instance more than once."
         )
@@ -400,7 +400,7 @@ def source_of(initializer: Any) -> Initializer:
     if not isinstance(source, Initializer):
         raise TypeError(
             "`initializer` must be a fanin initializer, such as fanin.HeNormal(seed=1). "
-            f"Received: {shown(initializer)} (of type {class_name(initializer)})."
+            f"Received: {shown(initializer)} (of type {class_name(type(initializer))})."
         )
     return source
 
@@ -411,7 +411,7 @@ def drawing_source_of(initializer: Any) -> Initializer:
     if type(source).distribution is Initializer.distribution:
         raise TypeError(
             "The initializer must override `distribution`. "
-            f"Received: an initializer of class {class_name(source)}, which overrides only `__call__`."
+            f"Received: an initializer of class {class_name(type(source))}, which overrides only `__call__`."
         )
     return source
 
@@ -422,7 +422,7 @@ def number(name: str, value: NumberLike) -> int | float:
     if isinstance(plain, bool) or not isinstance(plain, (int, float)):
         raise TypeError(
             f"`{name}` must be a real number or a scalar tensor. Received: {name}={shown(value)} "
-            f"(of type {class_name(value)})."
+            f"(of type {class_name(type(value))})."
         )
     if abs(plain) > sys.float_info.max or not math.isfinite(plain):
         raise ValueError(f"`{name}` must be finite. Received: {name}={shown(value)}.")

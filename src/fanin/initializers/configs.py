@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from fanin._core.messages import shown, suggestion
+from fanin._core.messages import class_name, shown, suggestion
 
 # Keras 3 writes these for every variance scaling; axes other than the last two would give other fans.
 _AXES = ("input_axes", "output_axes")
@@ -33,7 +33,7 @@ def translated_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
     unknown = [name for name in arguments if name not in parameters]
     if unknown and not takes_any:
         raise TypeError(
-            f"Unknown config keys for {cls.__name__}: {shown(unknown)}. Allowed config keys: {list(parameters)}."
+            f"Unknown config keys for {class_name(cls)}: {shown(unknown)}. Allowed config keys: {list(parameters)}."
             f"{suggestion(unknown[0], parameters)}"
         )
     return arguments

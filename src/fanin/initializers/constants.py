@@ -85,7 +85,7 @@ class Constant(Initializer):
         self.value: Any = scalar(value)
         if not isinstance(self.value, (bool, int, float, complex)):
             raise TypeError(
-                f"`value` must be a scalar. Received: value={shown(value)} (of type {class_name(value)}). "
+                f"`value` must be a scalar. Received: value={shown(value)} (of type {class_name(type(value))}). "
                 "Only scalar values are allowed."
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,9 @@ def describe_file(path: Path) -> Model:
         data = json.loads(text) if suffix == ".json" else tomllib.loads(text)
     except (UnicodeDecodeError, json.JSONDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{path.name} is not {suffix[1:].upper()}: {error}.") from None
+    except ValueError:  # Python's own limit, which it names as if the reader were a programmer
+        most = sys.get_int_max_str_digits()
+        raise ValueError(f"{path.name} must have integers of at most {most} digits. Received: a longer one.") from None
     entries = data.get("parameters") if isinstance(data, dict) else data
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) and "path" in e for e in entries):
         raise ValueError(
