@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from fanin._core import dtypes
-from fanin._core.environment import undisturbed
+from fanin._core.environment import quietly, undisturbed
 from fanin._core.linalg import copy_in_blocks, orthonormal_columns
 from fanin._core.memory import allocate
 from fanin._core.shapes import Region, fans, parse_region
@@ -248,7 +248,7 @@ class Uniform(Affine):
     @undisturbed
     def _width(self) -> float:
         minval, maxval = (self.dtype.type(value) for value in (self.minval, self.maxval))
-        return float(dtypes.quietly(np.subtract, maxval, minval))
+        return float(quietly(np.subtract, maxval, minval))
 
     @property
     def origin(self) -> float:

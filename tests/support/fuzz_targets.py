@@ -68,7 +68,7 @@ def _recipe(data: bytes, folder: Path, name: str) -> None:
 def _expression(data: bytes, folder: Path) -> None:
     """An expression is read and evaluated."""
     del folder
-    text = data.decode("utf-8", "surrogatepass" if data[:1] == b"\xed" else "replace")
+    text = data.decode("utf-8", "surrogateescape")
     with well_behaved(len(data), ValueError):
         Expression(text, {"width"}).value(_NUMBERS)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -102,9 +101,3 @@ def rounded(value: float, dtype: np.dtype) -> np.generic:
         return dtype.type(value)
     with np.errstate(all="ignore"):  # overflow means infinity here
         return dtype.type(value if dtype.itemsize >= 8 else np.float32(value))
-
-
-def quietly(operation: Callable[..., Any], *operands: Any) -> Any:
-    """The result of an operation, with infinities and NaNs as in IEEE 754 and without warnings."""
-    with np.errstate(all="ignore"):
-        return operation(*operands)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
 
 from fanin import _native
 
@@ -29,3 +31,15 @@ def undisturbed(function: Callable[_Arguments, _Result]) -> Callable[_Arguments,
         return _native.undisturbed(partial(function, **keywords) if keywords else function, *arguments)
 
     return call
+
+
+def quietly(operation: Callable[..., Any], *operands: Any) -> Any:
+    """The result of NumPy's operation, with infinities and NaNs as in IEEE 754 and without warnings.
+
+    >>> import numpy as np
+    >>> from fanin._core.environment import quietly
+    >>> quietly(np.float16, 1e6)
+    np.float16(inf)
+    """
+    with np.errstate(all="ignore"):
+        return operation(*operands)

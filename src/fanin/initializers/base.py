@@ -166,8 +166,8 @@ class Initializer:
         distribution = self.distribution(shape, dtype)
         if distribution.random and not isinstance(self, SeededInitializer):
             raise TypeError(
-                f"{class_name(type(self))} has a random distribution but no seed: it must derive from SeededInitializer. "
-                f"Received: the distribution {shown(distribution.kind)}."
+                f"{class_name(type(self))} has a random distribution but no seed: it must derive from "
+                f"SeededInitializer. Received: the distribution {shown(distribution.kind)}."
             )
         return distribution
 
@@ -203,7 +203,9 @@ class Initializer:
         HeNormal(seed=6853180853575088683)
         """
         if not isinstance(name, str):
-            raise TypeError(f"`name` must be a string. Received: name={shown(name)} (of type {class_name(type(name))}).")
+            raise TypeError(
+                f"`name` must be a string. Received: name={shown(name)} (of type {class_name(type(name))})."
+            )
         return self._spawned(name)
 
     def _spawned(self, name: str) -> Self:

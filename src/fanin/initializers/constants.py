@@ -9,6 +9,7 @@ import numpy as np
 
 from fanin import distributions
 from fanin._core import dtypes
+from fanin._core.environment import quietly
 from fanin._core.messages import class_name, shown
 from fanin._core.shapes import checked_shape
 from fanin._core.types import DType, DTypeLike, ShapeLike
@@ -111,7 +112,7 @@ class Constant(Initializer):
         if dtype_kind == "float":
             return dtypes.rounded(_as_float(self.value), dtype)
         value = _as_float(self.value) if dtype_kind == "complex" and kind != "complex" else self.value
-        return dtypes.quietly(dtype.type, value)
+        return quietly(dtype.type, value)
 
     def get_config(self) -> dict[str, Any]:
         return {"value": self.value}
