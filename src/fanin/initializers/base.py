@@ -61,7 +61,8 @@ class Initializer:
         super().__init_subclass__(**keywords)
         own: Any = vars(cls).get("distribution")
         if callable(own) and hasattr(own, "__get__"):
-            cls.distribution = undisturbed(own)
+            decorated: Any = undisturbed(own)
+            cls.distribution = decorated
 
     @overload
     def __call__(
