@@ -14,7 +14,7 @@ import numpy as np
 
 from fanin import _native
 from fanin._core import dtypes
-from fanin._core.messages import readable
+from fanin._core.messages import class_name, escaped, readable
 
 _IMMUTABLE = {
     "jax": "JAX arrays are immutable. Use fanin.jax, which returns new ones.",
@@ -97,7 +97,7 @@ def as_numpy(out: Any) -> np.ndarray:
         return out
     library = type(out).__module__.partition(".")[0]
     if library in _IMMUTABLE:
-        raise TypeError(f"`out` must be writable. Received: out of type {type(out).__name__}. {_IMMUTABLE[library]}")
+        raise TypeError(f"`out` must be writable. Received: out of type {class_name(type(out))}. {_IMMUTABLE[library]}")
     if is_torch(out):
         return _of_torch(out)
     try:
@@ -113,7 +113,7 @@ def as_numpy(out: Any) -> np.ndarray:
         raise TypeError(
             "`out` must be a writable array in CPU memory: a NumPy array, a PyTorch tensor, or anything that exports "
             "its memory (by DLPack, `__array_interface__` or the buffer protocol). "
-            f"Received: out of type {type(out).__name__} ({_first_sentence(error)})."
+            f"Received: out of type {class_name(type(out))} ({_first_sentence(error)})."
         ) from None
 
 
@@ -133,7 +133,7 @@ def _of_torch(tensor: Any) -> np.ndarray:
     torch: Any = sys.modules["torch"]
     if torch.nn.parameter.is_lazy(tensor):
         raise ValueError(
-            f"The tensor must have a shape. Received: a {type(tensor).__name__}. Call its module on an input first."
+            f"The tensor must have a shape. Received: a {class_name(type(tensor))}. Call its module on an input first."
         )
     if not tensor.is_cpu:
         raise ValueError(
@@ -144,7 +144,7 @@ def _of_torch(tensor: Any) -> np.ndarray:
             "Fill a CPU tensor and copy it: `tensor.copy_(fill_(torch.empty(tensor.shape), initializer))`."
         )
     if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-        raise ValueError(f"The tensor must have memory of its own. Received: a {type(tensor).__name__}.")
+        raise ValueError(f"The tensor must have memory of its own. Received: a {class_name(type(tensor))}.")
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
         raise ValueError(
             "The tensor must be writable. Received: an inference tensor outside of `torch.inference_mode()`. Clone it."
@@ -158,12 +158,12 @@ def _of_torch(tensor: Any) -> np.ndarray:
     except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"The tensor must be dense, with a dtype that NumPy or ml_dtypes has. Received: a "
-            f"{type(tensor).__name__} of layout {tensor.layout} and dtype {tensor.dtype} ({_first_sentence(error)})."
+            f"{class_name(type(tensor))} of layout {tensor.layout} and dtype {tensor.dtype} ({_first_sentence(error)})."
         ) from None
     # The storage may have been freed, or stand in for another one inside a transform.
     if array.size and (held < reach or array.ctypes.data != tensor.data_ptr()):
         raise ValueError(
-            f"The tensor must have memory of its own. Received: a {type(tensor).__name__} of shape "
+            f"The tensor must have memory of its own. Received: a {class_name(type(tensor))} of shape "
             f"{tuple(tensor.shape)} over a storage of {plain.untyped_storage().nbytes()} bytes."
         )
     return array
@@ -179,4 +179,4 @@ def _views(dtype: Any) -> tuple[Any, np.dtype | None]:
 
 
 def _first_sentence(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0].partition(". ")[0].removesuffix(".")
+    return escaped(str(error).strip().partition("\n")[0].partition(". ")[0].removesuffix("."))

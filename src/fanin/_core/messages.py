@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import FrameType
 
 
 def suggestion(name: object, known: Iterable[str]) -> str:
@@ -26,11 +27,21 @@ def readable(size: int) -> str:
 
 
 def shown(value: object) -> str:
-    """The repr of a value, or a placeholder for an integer of thousands of digits, which Python refuses to print."""
+    """The repr of a value, or a placeholder for one that Python refuses to print: thousands of digits, deep nesting."""
     try:
         return repr(value)
-    except ValueError:
-        return f"one of type {type(value).__name__}, too long to be shown"
+    except (ValueError, RecursionError):
+        return f"one of type {class_name(type(value))}, too long to be shown"
+
+
+def class_name(cls: type) -> str:
+    """The name of a class, escaped: users name their classes as they like."""
+    return escaped(cls.__name__)
+
+
+def escaped(text: str) -> str:
+    """The text, with characters that a terminal obeys, or that turn text around, as escape sequences."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def missing(error: ModuleNotFoundError, module: str, product: str, *, extra: str) -> ImportError:
@@ -41,11 +52,18 @@ def missing(error: ModuleNotFoundError, module: str, product: str, *, extra: str
 
 
 def warn(message: str) -> None:
-    """Warns at the line that called fanin, however deep inside fanin the warning arises."""
+    """Warns at the line that called fanin, however deep inside fanin the warning arises.
+
+    It is not a line of TensorFlow either, whose decorator stands around the initializers that fanin makes for Keras.
+    """
     import sys
     import warnings
 
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "fanin":
+    while frame.f_back is not None and _package(frame) in ("fanin", "tensorflow"):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, stacklevel=level)
+
+
+def _package(frame: FrameType) -> str:
+    return frame.f_globals.get("__name__", "").partition(".")[0]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fanin._core.messages import suggestion
+from fanin._core.messages import shown, suggestion
 from fanin.initializers.base import Initializer, SeededInitializer
 from fanin.initializers.constants import Constant, Ones, Zeros
 from fanin.initializers.matrices import Identity, Orthogonal
@@ -80,7 +80,7 @@ def get(identifier: Any) -> Any:
     if callable(identifier):
         return identifier
     raise ValueError(
-        f"Could not interpret initializer identifier: {identifier}. "
+        f"Could not interpret initializer identifier: {shown(identifier)}. "
         "It must be None, a name, a dict, a class or a callable."
     )
 
@@ -99,7 +99,7 @@ def serialize(initializer: Any, use_legacy_format: bool = False) -> dict[str, An
     if initializer is None:
         return None
     if not hasattr(initializer, "get_config") or isinstance(initializer, type):
-        raise TypeError(f"`initializer` must be an initializer with `get_config`. Received: {initializer!r}.")
+        raise TypeError(f"`initializer` must be an initializer with `get_config`. Received: {shown(initializer)}.")
     cls = type(initializer)
     described = {"class_name": cls.__name__, "config": initializer.get_config()}
     if use_legacy_format:
@@ -138,7 +138,9 @@ def deserialize(
     if isinstance(config, str):
         config = {"class_name": config, "config": {}}
     if not isinstance(config, Mapping) or "class_name" not in config or not isinstance(config.get("config"), Mapping):
-        raise ValueError(f"Improper config format for {config}. It must be a dict with `class_name` and `config`.")
+        raise ValueError(
+            f"Improper config format for {shown(config)}. It must be a dict with `class_name` and `config`."
+        )
     known = {**NAMES, **(custom_objects or {})}
     name, registered = config["class_name"], config.get("registered_name")
     found = known.get(registered) if isinstance(registered, str) and registered in (custom_objects or {}) else None
@@ -146,7 +148,7 @@ def deserialize(
         found = known.get(name)
     if found is None:
         raise ValueError(
-            f"Unknown initializer: {name!r}. Pass your own classes in `custom_objects`.{suggestion(name, known)}"
+            f"Unknown initializer: {shown(name)}. Pass your own classes in `custom_objects`.{suggestion(name, known)}"
         )
     if not isinstance(found, type):
         return found  # a user-defined function

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fanin._core.environment import undisturbed
 from fanin._core.messages import missing
 from fanin.models.lists import described_list
 from fanin.models.parameters import Model
@@ -33,6 +35,7 @@ _DTYPES = {
 }
 
 
+@undisturbed  # numbers in texts are read otherwise when a thread rounds otherwise
 def describe_file(path: Path) -> Model:
     """The model that a file describes.
 
@@ -51,6 +54,9 @@ def describe_file(path: Path) -> Model:
         data = json.loads(text) if suffix == ".json" else tomllib.loads(text)
     except (UnicodeDecodeError, json.JSONDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{path.name} is not {suffix[1:].upper()}: {error}.") from None
+    except ValueError:  # Python's own limit, which it names as if the reader were a programmer
+        most = sys.get_int_max_str_digits()
+        raise ValueError(f"{path.name} must have integers of at most {most} digits. Received: a longer one.") from None
     entries = data.get("parameters") if isinstance(data, dict) else data
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) and "path" in e for e in entries):
         raise ValueError(

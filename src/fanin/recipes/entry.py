@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from fanin._core.environment import undisturbed
 from fanin._core.layouts import permuted
 from fanin._core.memory import allocate
 from fanin._core.shapes import parse_region
@@ -135,6 +136,7 @@ class Entry:
         """The expected standard deviation of the same elements."""
         return None if (moments := self._moments()) is None else moments[1]
 
+    @undisturbed
     def _moments(self) -> tuple[float, float] | None:
         """The mean and standard deviation of everything that is drawn, except padding."""
         parts = [(each.size, each.weight.distribution.moments) for each in self.placements if each.label != "padding"]

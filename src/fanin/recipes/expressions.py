@@ -12,6 +12,7 @@ import operator
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from fanin._core.environment import undisturbed
 from fanin._core.messages import suggestion
 
 # The variables that expressions may use, and what they mean.
@@ -77,6 +78,7 @@ class Expression:
         ValueError: it is not an expression, or contains something that is not allowed.
     """
 
+    @undisturbed  # numbers in texts are read otherwise when a thread rounds otherwise
     def __init__(self, text: str, constants: Collection[str] = ()) -> None:
         self.text = text
         if len(text) > _LONGEST:
@@ -123,6 +125,7 @@ class Expression:
         for argument in node.args:
             self._check(argument, known)
 
+    @undisturbed
     def value(self, known: Mapping[str, float]) -> float:
         """The value of the expression for these variables.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fanin._core.environment import undisturbed
 from fanin._core.messages import missing
 
 SUFFIXES = (".toml", ".yaml", ".yml")
@@ -48,6 +49,7 @@ class UnreadableError(ValueError):
         self.line = line
 
 
+@undisturbed  # numbers in texts are read otherwise when a thread rounds otherwise
 def read(path: Path) -> tuple[Any, Source]:
     """The data of a recipe file, and where its parts come from.
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from fanin import initializers
 from fanin._core import dtypes
+from fanin._core.environment import undisturbed
 from fanin._core.layouts import keras_axes
 from fanin._core.shapes import fans as fans_of_shape
 from fanin._core.streams import Stream
@@ -24,6 +25,7 @@ from fanin.recipes.rules import Rule
 from fanin.weight import Weight
 
 
+@undisturbed
 def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], seed: int, names: NameMap) -> Plan:
     """The plan of a recipe's rules, constants and seed for a model's parameters."""
     paths = [path for each in model.parameters for path in (each.path, *each.tied)]
