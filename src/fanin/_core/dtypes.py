@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from fanin._core.messages import suggestion
+from fanin._core.messages import shown, suggestion
 from fanin._core.settings import config
 from fanin._core.types import DTypeLike
 
@@ -41,10 +41,11 @@ def resolve(dtype: DTypeLike) -> np.dtype:
     except (TypeError, ValueError, SyntaxError) as error:  # NumPy parses strings such as "(2,)f4"
         if isinstance(dtype, str):
             hint = suggestion(dtype, _NAMES) or f" Known names: {', '.join(_NAMES)}."
-            raise TypeError(f"Cannot convert value {dtype!r} to a dtype.{hint}") from None
+            raise TypeError(f"Cannot convert value {shown(dtype)} to a dtype.{hint}") from None
         raise TypeError(
-            f"Cannot convert value {dtype!r} to a dtype. It must be a name such as 'float32', or a dtype of NumPy, "
-            f"ml_dtypes, TensorFlow, PyTorch or JAX. Received: dtype={dtype!r} (of type {type(dtype).__name__})."
+            f"Cannot convert value {shown(dtype)} to a dtype. It must be a name such as 'float32', or a dtype of "
+            f"NumPy, ml_dtypes, TensorFlow, PyTorch or JAX. Received: dtype={shown(dtype)} (of type "
+            f"{type(dtype).__name__})."
         ) from error
 
 

@@ -73,7 +73,7 @@ def checked_seed(seed: Seed) -> int | None:
         value = operator.index(seed)
     except TypeError:
         raise TypeError(
-            f"`seed` must be an integer or None. Received: seed={seed!r} (of type {type(seed).__name__})."
+            f"`seed` must be an integer or None. Received: seed={shown(seed)} (of type {type(seed).__name__})."
         ) from None
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"`seed` must lie in [-2**63, 2**63 - 1]. Received: seed={shown(value)}.")
