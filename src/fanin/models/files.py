@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fanin._core.messages import missing
+from fanin._core.messages import missing, shown
 from fanin.models.lists import described_list
 from fanin.models.parameters import Model
 
@@ -43,7 +43,7 @@ def describe_file(path: Path) -> Model:
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"A model file must end in {', '.join(SUFFIXES)}. Received: {str(path)!r}.")
+        raise ValueError(f"A model file must end in {', '.join(SUFFIXES)}. Received: {shown(str(path))}.")
     if suffix == ".safetensors":
         return _safetensors(path)
     try:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from fanin._core.layouts import permuted
 from fanin._core.memory import allocate
@@ -17,6 +17,8 @@ from fanin._core.types import Array, RegionLike, Shape
 from fanin.initializers import Initializer
 from fanin.models.parameters import Parameter
 from fanin.weight import Weight, pieces_of
+
+Fans: TypeAlias = tuple[float | None, float | None]  # fan-in and fan-out; None for one that is unknown
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Placement:
         target: the (start, stop) in the parameter, for each axis.
         source: the start in the tensor, for each axis.
         label: the block; "" for the whole parameter.
+        fans: the fans of that tensor: the rule's own, or else the layer's.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Placement:
     target: tuple[tuple[int, int], ...]
     source: Shape
     label: str = ""
+    fans: Fans = (None, None)
 
     @property
     def seed(self) -> int | None:
@@ -122,8 +126,10 @@ class Entry:
 
     @property
     def fans(self) -> tuple[float, float] | None:
-        """The fans; None if they are unknown."""
-        return self.parameter.traits.fans
+        """The fans that count, of the first block that is drawn by itself; None unless both are known."""
+        traits = self.parameter.traits
+        fan_in, fan_out = self.placements[0].fans if self.placements else (traits.fan_in, traits.fan_out)
+        return None if fan_in is None or fan_out is None else (fan_in, fan_out)
 
     @property
     def mean(self) -> float | None:
