@@ -94,6 +94,18 @@ class Plan:
         """
         if unmatched not in ("error", "keep"):
             raise ValueError(f'`unmatched` must be "error" or "keep". Received: unmatched={shown(unmatched)}.')
+        if complaints := self.complaints(unmatched):
+            raise PlanError(
+                f"The recipe does not fit {visible(self.model.name)}; nothing has been written.\n"
+                + "\n".join(f"  {each}" for each in complaints)
+            )
+
+    def complaints(self, unmatched: Unmatched = "error") -> list[str]:
+        """Every reason why the plan cannot be executed, as texts; those of repeated blocks share one.
+
+        Args:
+            unmatched: as for `check`.
+        """
         complaints = self._folded_problems()
         complaints += [f"{each} would have the same values: names must differ." for each in self._folded_equals()]
         if unmatched == "error" and self.unmatched:
@@ -106,11 +118,7 @@ class Plan:
                 + '\n    Add rules for them (the last one may be path = "*"), or leave them as they are with '
                 'unmatched="keep".'
             )
-        if complaints:
-            raise PlanError(
-                f"The recipe does not fit {visible(self.model.name)}; nothing has been written.\n"
-                + "\n".join(f"  {each}" for each in complaints)
-            )
+        return complaints
 
     def _folded_problems(self) -> list[str]:
         """The problems, of which those of repeated blocks share a line."""
