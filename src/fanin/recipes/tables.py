@@ -122,7 +122,7 @@ def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
         "  ".join(_shortened(row[each], widths[each]).ljust(widths[each]) for each in kept).rstrip()
         for row in (heads, *rows)
     ]
-    return [*lines, f"left out to fit: {', '.join(heads[each] for each in sorted(left_out))}"] if left_out else lines
+    return [*lines, f"left out: {', '.join(heads[each] for each in sorted(left_out))}"] if left_out else lines
 
 
 def _shortened(text: str, width: int) -> str:
