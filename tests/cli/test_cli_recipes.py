@@ -136,7 +136,7 @@ def test_compare(folder: Path) -> None:
     assert (same.stdout, same.exit_code) == ("The plans are the same.\n", 0)
     (folder / "model.json").write_text(json.dumps([*MODEL[1:-1], {"path": "new.bias", "shape": [2]}]))
     other = run("plan", "recipe.toml", "--model", "model.json", "--compare", "plan.json")
-    assert (other.stdout, other.exit_code) == ("- new.bias\n+ h.0.c_attn.kernel\n+ head.bias\n", 1)
+    assert (other.stdout, other.exit_code) == ("- h.0.c_attn.kernel\n- head.bias\n+ new.bias\n", 3)
     (folder / "plan.json").write_text("[]")
     assert "`other` must be a plan, or the data of a plan's JSON. Received: list." in run(
         "plan", "recipe.toml", "--model", "model.json", "--compare", "plan.json"
@@ -186,12 +186,12 @@ def test_factories() -> None:
 
 
 BAD: dict[str, tuple[list[str], str]] = {
-    "no recipe": (["nope.toml"], "RECIPE must be a file or one of the presets, bert, flax, gpt2, keras"),
+    "no recipe": (["nope.toml"], "RECIPE must be a file, - or one of the presets, bert, flax, gpt2, keras"),
     "preset": (["gpt"], "Received: 'gpt'. Did you mean 'gpt2'?"),
     "ending": (["model.json"], "A recipe file must end in .toml, .yaml, .yml. Received: 'model.json'."),
     "broken": (["broken.toml"], 'broken.toml:2, rule 1: Unknown initializer \'he_norml\'. Did you mean \'he_normal\'?'),
     "no file": (["keras", "--model", "nope.json"], "No such file or directory: 'nope.json'"),
-    "no model": (["keras", "--model", "gpt2"], "--model must be a file that ends in .json, .toml, .safetensors, or package.module:factory. Received: 'gpt2'."),
+    "no model": (["keras", "--model", "gpt2"], "--model must be a file that ends in .json, .toml, .safetensors, - or package.module:factory. Received: 'gpt2'."),
     "a path": (["keras", "--model", "a/b:c"], "or package.module:factory. Received: 'a/b:c'."),
     "JSON": (["keras", "--model", "bad.json"], "bad.json is not JSON: "),
     "no list": (["keras", "--model", "empty.json"], "empty.json must have a list of parameters, each with `path` and `shape` (in TOML, [[parameters]]). Received: []."),

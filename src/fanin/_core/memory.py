@@ -14,7 +14,7 @@ import numpy as np
 
 from fanin import _native
 from fanin._core import dtypes
-from fanin._core.messages import class_name, escaped, readable
+from fanin._core.messages import class_name, readable, visible
 
 _IMMUTABLE = {
     "jax": "JAX arrays are immutable. Use fanin.jax, which returns new ones.",
@@ -179,4 +179,4 @@ def _views(dtype: Any) -> tuple[Any, np.dtype | None]:
 
 
 def _first_sentence(error: BaseException) -> str:
-    return escaped(str(error).strip().partition("\n")[0].partition(". ")[0].removesuffix("."))
+    return visible(str(error).strip().partition("\n")[0].partition(". ")[0].removesuffix("."))

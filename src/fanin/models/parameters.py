@@ -84,7 +84,7 @@ class Model:
     Attributes:
         parameters: each parameter once, with ties resolved.
         name: the model in words, such as its class.
-        config: the numbers in the model's configuration, by name.
+        configs: the numbers in the configurations of the model, whose path is "", and of its parts: by path, by name.
         left: the tensors that recipes leave alone, by path, with the reason.
         notes: what a reader of a plan should know.
         layers: further paths that show which blocks there are, besides those of the parameters.
@@ -92,7 +92,12 @@ class Model:
 
     parameters: tuple[Parameter, ...]
     name: str
-    config: Mapping[str, float] = field(default_factory=dict)
+    configs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+
+    def parts_of(self, path: str) -> tuple[str, ...]:
+        """The paths of the parts with a configuration that a parameter is in, the outermost first."""
+        ends = [0, *(end for end, character in enumerate(path) if character == ".")] if self.configs else []
+        return tuple(path[:end] for end in ends if path[:end] in self.configs)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from fanin._core.environment import undisturbed
 from fanin._core.layouts import permuted
@@ -18,6 +18,8 @@ from fanin._core.types import Array, RegionLike, Shape
 from fanin.initializers import Initializer
 from fanin.models.parameters import Parameter
 from fanin.weight import Weight, pieces_of
+
+Fans: TypeAlias = tuple[float | None, float | None]  # fan-in and fan-out; None for one that is unknown
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Placement:
         target: the (start, stop) in the parameter, for each axis.
         source: the start in the tensor, for each axis.
         label: the block; "" for the whole parameter.
+        fans: the fans of that tensor: the rule's own, or else the layer's.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Placement:
     target: tuple[tuple[int, int], ...]
     source: Shape
     label: str = ""
+    fans: Fans = (None, None)
 
     @property
     def seed(self) -> int | None:
@@ -123,8 +127,10 @@ class Entry:
 
     @property
     def fans(self) -> tuple[float, float] | None:
-        """The fans; None if they are unknown."""
-        return self.parameter.traits.fans
+        """The fans that count, of the first block that is drawn by itself; None unless both are known."""
+        traits = self.parameter.traits
+        fan_in, fan_out = self.placements[0].fans if self.placements else (traits.fan_in, traits.fan_out)
+        return None if fan_in is None or fan_out is None else (fan_in, fan_out)
 
     @property
     def mean(self) -> float | None:

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
 
-from fanin._core.messages import readable
+from fanin._core.messages import readable, visible, warn
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, selector
 from fanin.models.parameters import Model, Parameter
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
 from fanin.recipes.recipe import Recipe
+from fanin.recipes.tables import folded_lines, folded_paths
 
 _LONG = 2**28  # bytes; less is done before a progress bar is noticed
 
@@ -69,20 +70,21 @@ class Report:
     @property
     def _summary(self) -> str:
         return (
-            f"{self.plan.model.name}: {len(self.filled)} parameters initialized ({readable(self.nbytes)}) in "
+            f"{visible(self.plan.model.name)}: {len(self.filled)} parameters initialized ({readable(self.nbytes)}) in "
             f"{self.seconds:.3g} s, seed {self.plan.seed}"
         )
 
     def _details(self) -> Iterator[str]:
-        yield from (f"kept: {path} ({reason})" for path, reason in self.kept.items())
-        yield from (f"restored: {path} ({how})" for path, how in self.buffers.items())
-        yield from (f"waiting to be built: {layer}" for layer in self.waiting)
+        yield from (f"used by no parameter: {rule}" for rule in map(visible, self.plan.unmet))
+        yield from (f"kept: {path} ({reason})" for path, reason in folded_lines(self.kept))
+        yield from (f"restored: {path} ({how})" for path, how in folded_lines(self.buffers))
+        yield from (f"waiting to be built: {layer}" for layer, _ in folded_paths(dict.fromkeys(self.waiting)))
 
     def __str__(self) -> str:
         return "\n".join([self._summary, *self._details()])
 
     def __repr__(self) -> str:
-        counts = {"kept": self.kept, "restored": self.buffers, "waiting": self.waiting}
+        counts = {"unmet rules": self.plan.unmet, "kept": self.kept, "restored": self.buffers, "waiting": self.waiting}
         more = "".join(f", {len(each)} {word}" for word, each in counts.items() if each)
         return f"<Report on {self.plan.model.name}: {len(self.filled)} parameters initialized{more}>"
 
@@ -141,7 +143,10 @@ class Execution:
             recipe: the recipe.
             options: the options of `initialize`.
             there: the paths of parameters that already have their values.
-            complete: whether the model has all of its parameters already, so that each glob must match one.
+            complete: whether the model has all of its parameters already, so that each glob and rule must match one.
+
+        Warns:
+            UserWarning: a rule that sets a scale for certain names is used by no parameter of the model.
 
         Raises:
             PlanError: the recipe does not fit the model.
@@ -149,6 +154,13 @@ class Execution:
         plan = recipe.plan(model, names=options.names)
         self.plan, self.passed = _chosen(plan, options, there, complete=complete)
         self.plan.check(options.unmatched)
+        if complete and plan.unmet:
+            warn(
+                f"No parameter of {visible(model.name)} uses {visible(', '.join(plan.unmet))}. What it is meant for "
+                "may have another name in this model, and get the values of another rule: compare the rule with the "
+                "paths and layers that recipe.plan(model) shows. A rule that a model need not use says "
+                "`optional = true`."
+            )
         self.progress = options.progress
         self.kept: dict[str, str] = dict(self.passed)
         self.buffers: dict[str, str] = {}

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fanin.models.names import glob
+from fanin.models.patterns import glob
 from fanin.recipes.plan import PlanError
 from fanin.torch.describe import Scan, Visit, joined
 

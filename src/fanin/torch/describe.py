@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -157,9 +158,8 @@ class Scan:
         left = {joined(visit.path, leaf): "a buffer" for visit, leaf, _ in self.buffers}
         every = list(visits(self.root))
         layers = tuple(f"{visit.path}." for visit in every if visit.path)
-        config = next(filter(None, (_config(visit.module) for visit in every)), {})
         parameters = tuple(each.parameter for each in held)
-        return Model(parameters, type(self.inner).__name__, config, left, layers=layers)
+        return Model(parameters, type(self.inner).__name__, _configs(every), left, layers=layers)
 
 
 def visits(root: nn.Module) -> Iterator[Visit]:
@@ -199,11 +199,22 @@ def _share(first: torch.Tensor, second: torch.Tensor) -> bool:
         return True
 
 
-def _config(module: nn.Module) -> dict[str, float]:
-    """The numbers in a model's configuration, which Hugging Face models have."""
-    config = getattr(module, "config", None)
+def _configs(every: Iterable[Visit]) -> dict[str, dict[str, float]]:
+    """The numbers in the configurations of a model and its parts, which Hugging Face models have, by path."""
+    known: dict[int, tuple[object, dict[str, float]]] = {}  # parts share configurations; keeps them, for their ids
+    found = {}
+    for visit in every:
+        config = getattr(visit.module, "config", None)
+        if id(config) not in known:
+            known[id(config)] = config, _numbers(config)
+        if numbers := known[id(config)][1]:
+            found[visit.path] = numbers
+    return found
+
+
+def _numbers(config: Any) -> dict[str, float]:
     try:
-        items = dict(config.to_dict()) if hasattr(config, "to_dict") else dict(vars(config))  # pyright: ignore
+        items = dict(config.to_dict()) if hasattr(config, "to_dict") else dict(vars(config))
     except TypeError:
         return {}
     return {name: value for name, value in items.items() if type(value) in (int, float)}
