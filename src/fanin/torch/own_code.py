@@ -108,18 +108,21 @@ def _how(module: nn.Module) -> str:
 @contextmanager
 def _shielded(module: nn.Module) -> Iterator[None]:
     """Replaces a module's tensors within the block, so that changes do not last, and leaves generators unchanged."""
-    kept = [(each, dict(each._parameters), dict(each._buffers)) for each in module.modules()]
+    kept = [(each, dict(vars(each)), dict(each._parameters), dict(each._buffers)) for each in module.modules()]
     try:
-        for each, parameters, buffers in kept:
+        for each, _, parameters, buffers in kept:
+            vars(each).pop("_is_hf_initialized", None)  # Hugging Face's mark of a module that is not to be made again
             for leaf, tensor in parameters.items():
-                abstract = None if tensor is None else nn.Parameter(_abstract(tensor), tensor.requires_grad)
+                abstract = None if tensor is None else nn.Parameter(_abstract(tensor), requires_grad=tensor.requires_grad)
                 each._parameters[leaf] = abstract
             for leaf, tensor in buffers.items():
                 each._buffers[leaf] = None if tensor is None else tensor.clone()
         with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
             yield
     finally:
-        for each, parameters, buffers in kept:
+        for each, attributes, parameters, buffers in kept:
+            vars(each).clear()
+            vars(each).update(attributes)
             pairs: list[tuple[Any, Any]] = [(each._parameters, parameters), (each._buffers, buffers)]
             for own, before in pairs:
                 own.clear()
