@@ -34,8 +34,7 @@ def mesh(tmp_path: Path) -> Iterator[Any]:
     """A mesh of one process."""
     from torch.distributed.device_mesh import init_device_mesh
 
-    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     yield init_device_mesh("cpu", (1,))
     torch.distributed.destroy_process_group()
 
@@ -118,7 +117,7 @@ def test_flat_parameters(originals: bool, mesh: Any) -> None:
 
 
 def test_partitions_of_two_processes(tmp_path: Path) -> None:
-    """FSDP1's own views of its partitions are refused, whatever their layers; within `summon_full_params` all is well."""
+    """FSDP1's views of its partitions are refused, whatever their layers; `summon_full_params` makes them whole."""
     script = tmp_path / "partitions.py"
     script.write_text(
         """

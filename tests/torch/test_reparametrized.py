@@ -163,7 +163,8 @@ def test_spectral_norm_of_a_vector() -> None:
 
 def test_pruned_weights() -> None:
     """What is pruned stays so, and the rest is the plain layer's: a winning ticket goes back to its start."""
-    module, plain = nn.Linear(30, 20), nn.Linear(30, 20)
+    module: Any = nn.Linear(30, 20)
+    plain = nn.Linear(30, 20)
     torch.manual_seed(1)
     prune.random_unstructured(module, "weight", 0.5)
     for each in (module, plain):
@@ -207,7 +208,7 @@ def test_unknown_parametrizations(case: str, recipe: Any) -> None:
     """They are refused before anything is written, and no rule for everything is recommended."""
     module = model_of(UNKNOWN[case]())
     before = raw(module)
-    with pytest.raises(PlanError, match="It belongs to a parametrization. Remove the parametrization") as caught:
+    with pytest.raises(PlanError, match=r"It belongs to a parametrization\. Remove the parametrization") as caught:
         initialize(module, recipe)
     assert 'path = "*"' not in str(caught.value)
     assert raw(module) == before
@@ -217,7 +218,7 @@ def test_norms_need_a_dtype_that_has_them() -> None:
     """A norm that PyTorch cannot compute is refused before anything is written."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module = HOOK(nn.Linear(3, 4))
+        module: Any = HOOK(nn.Linear(3, 4))
     module.weight_v.data = module.weight_v.data.to(torch.float8_e4m3fn)
     with pytest.raises(PlanError, match=r"weight: The norm of the weight cannot be computed in torch.float8_e4m3fn"):
         initialize(module, ALL)

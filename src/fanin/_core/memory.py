@@ -216,7 +216,7 @@ def _of_torch(tensor: Any) -> np.ndarray:
 def _is_resizable(tensor: Any) -> bool:
     try:
         return tensor.untyped_storage().resizable()
-    except (NotImplementedError, RuntimeError):  # it has no storage, which `as_numpy` says
+    except (NotImplementedError, RuntimeError, ValueError):  # it has no storage, which `as_numpy` says
         return True
 
 

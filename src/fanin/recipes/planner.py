@@ -23,8 +23,7 @@ from fanin.recipes.plan import Plan
 from fanin.recipes.rules import Rule
 from fanin.weight import Weight
 
-
-_USUAL = "its default initial value"
+_USUAL = "its default initial value"  # of statistics and adapters
 
 
 def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], seed: int, names: NameMap) -> Plan:

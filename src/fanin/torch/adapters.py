@@ -64,7 +64,10 @@ class Adapters:
         name, adapter = components[place], ".".join(components[place + 1 : place + 2])
         scheme = self.starts.get(adapter, True)
         if isinstance(scheme, str) and scheme.lower() != "gaussian":
-            return f"Its adapter has init_lora_weights={scheme!r}, which depends on the layer's weight. {_REMEDY}", traits
+            return (
+                f"Its adapter has init_lora_weights={scheme!r}, which depends on the layer's weight. {_REMEDY}",
+                traits,
+            )
         if traits is UNKNOWN and len(shape) > 1:
             traits = torch_kernel(shape)
         return "", replace(traits, role=_ROLES[name], start=_start(name, scheme, shape))

@@ -49,8 +49,8 @@ def initialize(
         model: a module, which is changed in place. Wrappers (`torch.compile`, `DataParallel`) make no difference.
         recipe: a recipe, or the name of a preset. `recipe.plan(model)` shows what each parameter gets.
         seed: a seed that replaces the recipe's.
-        only, skip, names, unmatched, progress, prefix: see `fanin.recipes.Options`. Without `prefix`, a second call that
-            draws the same seeds for another module warns; `prefix=""` says that this is intended.
+        only, skip, names, unmatched, progress, prefix: see `fanin.recipes.Options`. Without `prefix`, a second call
+            that draws the same seeds for another module warns; `prefix=""` says that this is intended.
         only_missing: a state dict, its keys, or the result of `load_state_dict(…, strict=False)`: parameters that were
             loaded stay as they are.
         device: the device for parameters that are on the meta device; by default the CPU.
@@ -59,8 +59,9 @@ def initialize(
             `model.to_empty(device=…)`, which leaves them without their values.
 
     Returns:
-        A report of what was filled, kept and restored, and of what has no values; there is a warning for the last. If the call is interrupted, each parameter has either its old or
-        its new values, and a second call completes the work.
+        A report of what was filled, kept and restored, and of what has no values, which there is a warning for, too. If
+        the call is interrupted, each parameter has either its old or its new values, and a second call completes the
+        work.
 
     Raises:
         fanin.recipes.PlanError: the recipe does not fit the module, a parameter cannot be written (a shard, a tensor

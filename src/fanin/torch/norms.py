@@ -25,6 +25,31 @@ def scales_by(module: nn.Module, leaf: str) -> bool:
         False if the norm adds one to the parameter first, as Gemma's does, and also if it cannot be run on inputs of a
         usual shape: then the parameter's part is unknown.
     """
+    key = _key(module, leaf)
+    if key not in _results:
+        found = _found(module, leaf)
+        if key is None:
+            return found
+        _results[key] = found
+    return _results[key]
+
+
+_results: dict[tuple[object, ...] | None, bool] = {}  # of norms whose attributes are all plain values
+
+
+def _key(module: nn.Module, leaf: str) -> tuple[object, ...] | None:
+    """What the answer depends on; None if that is more than a class and plain values."""
+    attributes = {name: value for name, value in vars(module).items() if name not in _INTERNAL}
+    if module._modules or not all(isinstance(each, (int, float, str, tuple)) for each in attributes.values()):
+        return None
+    shapes = [(name, None if each is None else tuple(each.shape)) for name, each in module._parameters.items()]
+    return type(module), leaf, repr(sorted(attributes.items())), *shapes
+
+
+_INTERNAL = set(vars(nn.Module()))
+
+
+def _found(module: nn.Module, leaf: str) -> bool:
     for inputs in _inputs(module._parameters[leaf]):
         try:
             return not is_shifted(lambda weight, inputs=inputs: _run(module, leaf, weight, inputs))

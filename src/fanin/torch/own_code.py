@@ -113,7 +113,9 @@ def _shielded(module: nn.Module) -> Iterator[None]:
         for each, _, parameters, buffers in kept:
             vars(each).pop("_is_hf_initialized", None)  # Hugging Face's mark of a module that is not to be made again
             for leaf, tensor in parameters.items():
-                abstract = None if tensor is None else nn.Parameter(_abstract(tensor), requires_grad=tensor.requires_grad)
+                abstract = (
+                    None if tensor is None else nn.Parameter(_abstract(tensor), requires_grad=tensor.requires_grad)
+                )
                 each._parameters[leaf] = abstract
             for leaf, tensor in buffers.items():
                 each._buffers[leaf] = None if tensor is None else tensor.clone()

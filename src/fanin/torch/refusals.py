@@ -19,6 +19,7 @@ _KNOWN_CLASSES = {
         f"Initialize the model before it is sharded (by fully_shard, parallelize_module, …), {_OR_SKIP}.",
     ),
 }
+_PLAIN = (torch.Tensor, nn.Parameter)
 _OWN_RULES = (
     "defines its own operations, so that writing to its memory might not change its values",
     f"Initialize the model before its parameters are converted, {_OR_SKIP}.",
@@ -36,12 +37,12 @@ def tensor_problem(tensor: torch.Tensor) -> str:
         reason, remedy = _KNOWN_CLASSES.get(cls.__name__, _OWN_RULES)
         return f"It is a {cls.__name__}, which {reason}. {remedy}"
     whole: Any = getattr(tensor, "ds_shape", None)
-    if hasattr(tensor, "ds_id") or whole is not None:
-        if whole is None or tuple(whole) != tuple(tensor.shape):
-            return (
-                "It is partitioned by DeepSpeed. Initialize within "
-                f"deepspeed.zero.GatheredParameters(model.parameters(), modifier_rank=0), {_OR_SKIP}."
-            )
+    is_deepspeed = hasattr(tensor, "ds_id") or whole is not None
+    if is_deepspeed and (whole is None or tuple(whole) != tuple(tensor.shape)):
+        return (
+            "It is partitioned by DeepSpeed. Initialize within "
+            f"deepspeed.zero.GatheredParameters(model.parameters(), modifier_rank=0), {_OR_SKIP}."
+        )
     if getattr(tensor, "_is_flat_param", False):
         return f"It is a FlatParameter, which holds several parameters. {_of_fsdp()}"
     return ""
@@ -82,12 +83,11 @@ def _of_fsdp() -> str:
 
 def _has_own_rules(cls: type[torch.Tensor]) -> bool:
     """Whether a class of tensors replaces PyTorch's operations by its own."""
-    if cls.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-        return True
-    plain = {_function(torch.Tensor), _function(nn.Parameter)}
-    return _function(cls) not in plain
+    plain = [(_method(each, "__torch_function__"), _method(each, "__torch_dispatch__")) for each in _PLAIN]
+    functions, dispatches = zip(*plain, strict=True)
+    return _method(cls, "__torch_function__") not in functions or _method(cls, "__torch_dispatch__") not in dispatches
 
 
-def _function(cls: type[torch.Tensor]) -> Any:
-    method = cls.__torch_function__
+def _method(cls: Any, name: str) -> Any:
+    method = getattr(cls, name)
     return getattr(method, "__func__", method)

@@ -123,7 +123,7 @@ def _of_hook(module: nn.Module, hook: Any) -> Reparametrized | None:
 
 
 def _of_parametrization(name: str, found: ParametrizationList) -> Reparametrized | None:
-    inside, step = f"parametrizations.{name}", found[0]
+    inside, step = f"parametrizations.{name}", _step(found)
     if not type(step).__module__.startswith("torch.nn.utils."):
         return None
     if type(step).__name__ == "_WeightNorm":
@@ -148,6 +148,11 @@ def _of_parametrization(name: str, found: ParametrizationList) -> Reparametrized
             "The first singular vector of the weight",
         )
     return None
+
+
+def _step(found: ParametrizationList) -> Any:
+    """The only parametrization, whose attributes PyTorch does not declare."""
+    return found[0]
 
 
 def _singular_vectors(
