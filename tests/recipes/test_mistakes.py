@@ -19,8 +19,8 @@ KEYS = (
     "name, initializer, layout, stacked, fan_in, fan_out, blocks, optional"
 )
 ROLES = (
-    "kernel, recurrent_kernel, depthwise_kernel, bias, recurrent_bias, embedding, scale, offset, mean, variance, "
-    "count, other"
+    "kernel, recurrent_kernel, depthwise_kernel, bias, recurrent_bias, embedding, lora_a, lora_b, scale, offset, "
+    "mean, variance, count, other"
 )
 LAYOUT = (
     '`layout` must be the order of its axes, if the layer table does not know it: "keras", "torch" or Keras\'s axes.'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from fanin.models.names import Names
 from fanin.models.parameters import Parameter
 from fanin.recipes.entry import Entry
 from fanin.recipes.execution import Execution, Options, Report
-from fanin.recipes.plan import Plan, PlanError
+from fanin.recipes.plan import PlanError
 from fanin.recipes.recipe import Recipe, recipe_of
 
 
@@ -29,6 +29,7 @@ def initialize(
     names: Names = None,
     unmatched: Unmatched = "error",
     progress: bool | None = None,
+    prefix: str | None = None,
     layers: Mapping[str, Layer] | None = None,
     shardings: jax.sharding.Sharding | Callable[[Parameter], jax.sharding.Sharding | None] | Any = None,
 ) -> tuple[Any, Report]:
@@ -43,7 +44,7 @@ def initialize(
             of arrays or shapes. Random states of flax.nnx are made, too, from the seed and their paths.
         recipe: a recipe, or the name of a preset. `recipe.plan(model)` shows what each array gets.
         seed: a seed that replaces the recipe's.
-        only, skip, names, unmatched, progress: see `fanin.recipes.Options`.
+        only, skip, names, unmatched, progress, prefix: see `fanin.recipes.Options`.
         layers: for flax.linen, the layers from `layers_of`. Without them, traits come from flax's names alone, and a
             kernel's fans are unknown if the names do not determine its axes.
         shardings: a sharding, a function of a `Parameter` that returns one or None, or a tree of them. Each device's
@@ -66,28 +67,32 @@ def initialize(
     """
     recipe = recipe_of(recipe, seed)
     held = tree_of(model, layers)
-    execution = Execution(held.description(), recipe, Options(only, skip, names, unmatched, progress))
+    options = Options(only, skip, names, unmatched, progress, prefix)
+    execution = Execution(held.description(), recipe, options)
+    own_path = {options.placed(leaf.path): leaf.path for leaf in held.leaves}
     given = _shardings(held, shardings)
-    _refuse_abstract(held, execution.plan, execution.passed)
+    kept = {own_path[entry.path] for entry in execution.plan.entries if not entry.placements}
+    _refuse_abstract(held, kept - {own_path[path] for path in execution.passed})
     values = {leaf.path: leaf.value for leaf in held.leaves}
     for entry in execution.entries():
-        values[entry.path] = _made(entry, given.get(entry.path) or _abstract_sharding(values[entry.path]))
+        path = own_path[entry.path]
+        values[path] = _made(entry, given.get(path) or _abstract_sharding(values[path]))
     for leaf in held.leaves:
         if leaf.make is not None:
-            values[leaf.path] = leaf.make(recipe.seed)
-            execution.buffers[leaf.path] = "a random state, from the seed and its path"
+            path = options.placed(leaf.path)
+            values[leaf.path] = leaf.make(recipe.seed, path)
+            execution.buffers[path] = "a random state, from the seed and its path"
     return held.rebuilt([values[leaf.path] for leaf in held.leaves]), execution.report()
 
 
-def _refuse_abstract(held: Tree, plan: Plan, passed: Mapping[str, str]) -> None:
-    """Raises if a leaf that is not drawn is a shape instead of an array."""
-    kept = {entry.path for entry in plan.entries if not entry.placements}
+def _refuse_abstract(held: Tree, kept: Collection[str]) -> None:
+    """Raises if a leaf that is to be in the tree as it is, such as those at these paths, is a shape and no array."""
     shapes = [
         leaf.path
         for leaf in held.leaves
         if isinstance(leaf.value, jax.ShapeDtypeStruct)
         and leaf.make is None
-        and (leaf.parameter is None or (leaf.path in kept and leaf.path not in passed))
+        and (leaf.parameter is None or leaf.path in kept)
     ]
     if shapes:
         raise PlanError(

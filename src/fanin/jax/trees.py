@@ -28,7 +28,7 @@ class Leaf:
     path: str
     value: Any
     parameter: Parameter | None
-    make: Callable[[int], Any] | None = None  # makes a random state from the recipe's seed
+    make: Callable[[int, str], Any] | None = None  # makes a random state from the recipe's seed and a path
 
 
 class Tree:
@@ -103,9 +103,9 @@ class NnxTree(Tree):
             return Leaf(dotted, variable, None)
         value = variable.get_value()
         if isinstance(variable, nnx.RngKey) and _is_key(value):
-            return Leaf(dotted, value, None, lambda seed: _key(seed, dotted, value))
+            return Leaf(dotted, value, None, lambda seed, path: _key(seed, path, value))
         if isinstance(variable, nnx.RngCount):
-            return Leaf(dotted, value, None, lambda _: jax.numpy.zeros(value.shape, value.dtype))
+            return Leaf(dotted, value, None, lambda *_: jax.numpy.zeros(value.shape, value.dtype))
         if not isinstance(variable, (nnx.Param, nnx.BatchStat)) or not _is_drawn(value):
             return Leaf(dotted, value, None)
         owner, parent = modules.get(path[:-1]), modules.get(path[:-2]) if path[:-1] else None

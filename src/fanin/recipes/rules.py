@@ -12,7 +12,7 @@ from fanin._core.types import Layout
 from fanin.initializers import Initializer, SeededInitializer
 from fanin.models.parameters import Parameter
 from fanin.models.patterns import AnyGlob, Regex
-from fanin.models.traits import ROLES, STATISTICS
+from fanin.models.traits import ROLES
 from fanin.recipes.expressions import Expression
 from fanin.recipes.files import Source
 
@@ -350,9 +350,9 @@ class Rule:
     def matches(self, parameter: Parameter, name: str) -> bool:
         """Whether a parameter meets all conditions except `block`.
 
-        Only rules that name their roles match running statistics and counters.
+        Only rules that name their roles match running statistics, counters and adapters.
         """
-        if parameter.role not in self._roles if self._roles else parameter.role in STATISTICS:
+        if parameter.role not in self._roles if self._roles else parameter.has_usual_start:
             return False
         return (
             (self._trainable is None or parameter.trainable == self._trainable)
