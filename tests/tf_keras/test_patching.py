@@ -139,6 +139,7 @@ def test_patch_reaches_orthogonal_objects() -> None:
     assert_same(initializer((5, 4)).numpy(), before)
 
 
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
 @pytest.mark.parametrize("form", ["clone", "keras", "h5"])
 def test_patch_leaves_constants_of_arrays_to_tf_keras(form: str, tmp_path: pathlib.Path) -> None:
     """In force, a Constant of an array is tf_keras's, also in clones and files; one of a number is fanin's."""
