@@ -5,9 +5,13 @@ No framework is imported here: a PyTorch tensor can only be passed in once PyTor
 
 from __future__ import annotations
 
+import bisect
 import math
+import re
 import sys
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,7 @@ _IMMUTABLE = {
 }
 _CPU_DEVICES = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost, which is pinned CPU memory
 _BITS = {1: "uint8", 2: "uint16"}
+_NOT_WRITABLE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) .-", re.MULTILINE)  # a line of Linux's /proc/self/maps
 _UNSIGNED = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
 
 
@@ -50,12 +55,13 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 def checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """`out` as a plain array over its memory, if the result can be written to it."""
+    borrowed = borrows_memory(out)
     out = as_numpy(out)
     if out.shape != shape:
         raise ValueError(f"`out` must have the shape of the result, {shape}. Received: out of shape {out.shape}.")
     if out.dtype != dtype or not out.dtype.isnative:
         raise ValueError(f"`out` must have the dtype of the result, {dtype}. Received: out of dtype {out.dtype}.")
-    if not out.flags.writeable:
+    if not out.flags.writeable or (borrowed and read_only([out])):
         raise ValueError("`out` must be writable. Received: a read-only array. Pass a copy of it.")
     if overlaps_itself(out):
         raise ValueError(
@@ -79,6 +85,40 @@ def overlaps_itself(array: np.ndarray) -> bool:
             return True
         reach += stride * (length - 1)
     return False
+
+
+def borrows_memory(out: Any) -> bool:
+    """Whether this is a PyTorch tensor over memory that PyTorch did not allocate, such as an array's or a file's.
+
+    PyTorch does not record whether such memory may be written.
+    """
+    return is_torch(out) and out.is_cpu and out.layout is sys.modules["torch"].strided and not _is_resizable(out)
+
+
+def read_only(arrays: Sequence[np.ndarray]) -> list[int]:
+    """The positions of arrays that lie in pages that this process cannot write, so that a write would end it.
+
+    The pages are read from the operating system, once for all arrays; where it does not show them (only Linux does),
+    none is found. An array that is marked as read-only may lie in writable pages.
+    """
+    pages = _read_only_pages() if arrays else []
+    starts = [start for start, _ in pages]
+    found = []
+    for position, array in enumerate(arrays):
+        first, end = np.lib.array_utils.byte_bounds(array)
+        number = bisect.bisect_left(starts, end) - 1  # the last pages that begin before the array's end
+        if array.size and number >= 0 and pages[number][1] > first:
+            found.append(position)
+    return found
+
+
+def _read_only_pages() -> list[tuple[int, int]]:
+    """The (start, end) of each mapping of the process without write permission, in ascending order."""
+    try:
+        maps = Path("/proc/self/maps").read_bytes()
+    except OSError:
+        return []
+    return [(int(start, 16), int(end, 16)) for start, end in _NOT_WRITABLE.findall(maps)]
 
 
 def as_unsigned(array: np.ndarray) -> np.ndarray:
@@ -152,10 +192,14 @@ def _of_torch(tensor: Any) -> np.ndarray:
     bits, dtype = _views(tensor.dtype)
     try:
         plain = tensor.detach()
-        array = plain.numpy() if bits is None else plain.view(bits).numpy().view(dtype)
+        if plain.is_neg():
+            raise ValueError("it has negative bit set")
+        # Unlike `.numpy()`, DLPack leaves the storage resizable, as FSDP needs it.
+        array = np.from_dlpack(plain if bits is None else plain.view(bits), copy=False)
+        array = array if dtype is None else array.view(dtype)
         reach = 1 + sum(stride * (length - 1) for stride, length in zip(plain.stride(), plain.shape, strict=True))
         held = plain.untyped_storage().nbytes() // plain.element_size() - plain.storage_offset()
-    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+    except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"The tensor must be dense, with a dtype that NumPy or ml_dtypes has. Received: a "
             f"{type(tensor).__name__} of layout {tensor.layout} and dtype {tensor.dtype} ({_first_sentence(error)})."
@@ -167,6 +211,13 @@ def _of_torch(tensor: Any) -> np.ndarray:
             f"{tuple(tensor.shape)} over a storage of {plain.untyped_storage().nbytes()} bytes."
         )
     return array
+
+
+def _is_resizable(tensor: Any) -> bool:
+    try:
+        return tensor.untyped_storage().resizable()
+    except (NotImplementedError, RuntimeError):  # it has no storage, which `as_numpy` says
+        return True
 
 
 @cache

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fanin._core.layouts import permuted
 from fanin._core.types import DType, Shape
-from fanin.models.traits import UNKNOWN, Traits
+from fanin.models.traits import STATISTICS, UNKNOWN, Traits
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Parameter:
     def role(self) -> str:
         """Its role in its layer: "kernel", "bias", …"""
         return self.traits.role
+
+    @property
+    def has_usual_start(self) -> bool:
+        """Whether it starts as usual unless a rule names its role: statistics, counters and adapters."""
+        return self.role in STATISTICS or self.traits.start is not None
 
     @property
     def kernel_axes(self) -> Shape:
@@ -96,3 +101,28 @@ class Model:
     left: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+
+    def placed(self, prefix: str) -> Model:
+        """The same model as a part of a larger one.
+
+        Args:
+            prefix: its path there; "" for the model itself.
+        """
+        if not prefix:
+            return self
+
+        def longer(path: str) -> str:
+            return f"{prefix}.{path}" if path else path
+
+        def moved(each: Parameter) -> Parameter:
+            part = each.traits.part
+            traits = each.traits if part is None else replace(each.traits, part=part._replace(path=longer(part.path)))
+            tied = tuple(map(longer, each.tied))
+            return replace(each, path=longer(each.path), name=longer(each.name), tied=tied, traits=traits)
+
+        return replace(
+            self,
+            parameters=tuple(map(moved, self.parameters)),
+            left={longer(path): reason for path, reason in self.left.items()},
+            layers=tuple(map(longer, self.layers)),
+        )

@@ -11,7 +11,7 @@ from html import escape
 
 from fanin._core.messages import readable
 from fanin._core.types import Globs, Unmatched
-from fanin.models.names import Names, selector
+from fanin.models.names import Names, selector, stripped
 from fanin.models.parameters import Model, Parameter
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
@@ -31,6 +31,8 @@ class Options:
         names: the names that parameters are drawn under, as for `Recipe.plan`.
         unmatched: "error", or "keep" to leave parameters that no rule matches as they are.
         progress: whether to show a progress bar; None shows one for long work on a terminal, if rich is installed.
+        prefix: the model's path, if it is a part of a larger model, such as `encoder.layers.3`. It comes before all
+            paths, so that the part has the values that it has in the whole.
     """
 
     only: Globs | None = None
@@ -38,6 +40,18 @@ class Options:
     names: Names = None
     unmatched: Unmatched = "error"
     progress: bool | None = None
+    prefix: str | None = None
+
+    def placed(self, path: str) -> str:
+        """The path of the model's parameter, or of the model itself for "", with the prefix before it.
+
+        Raises:
+            TypeError: the prefix is not a path.
+        """
+        if self.prefix is not None and not isinstance(self.prefix, str):
+            raise TypeError(f"`prefix` must be a path. Received: prefix={self.prefix!r}.")
+        prefix = stripped((self.prefix or "").strip("./"))
+        return f"{prefix}.{path}" if prefix and path else prefix or path
 
 
 @dataclass(frozen=True)
@@ -49,8 +63,10 @@ class Report:
         seconds: the time that it took.
         filled: the paths of the parameters that have new values.
         kept: the paths of those that stayed as they were, with the reason.
-        buffers: the paths of restored buffers, and how each was restored.
+        buffers: the paths of restored buffers and frozen tables, and of tensors that were computed from drawn ones, and
+            how each got its values.
         waiting: the layers that are not built yet, and get their values when they are.
+        empty: the paths of tensors that have no values after the call, or may have none, with the reason.
     """
 
     plan: Plan
@@ -59,6 +75,13 @@ class Report:
     kept: Mapping[str, str] = field(default_factory=dict)
     buffers: Mapping[str, str] = field(default_factory=dict)
     waiting: tuple[str, ...] = ()
+    empty: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The paths of the parameters that have new values although they are frozen."""
+        filled = set(self.filled)
+        return tuple(each.path for each in self.plan.entries if each.path in filled and not each.parameter.trainable)
 
     @property
     def nbytes(self) -> int:
@@ -77,12 +100,14 @@ class Report:
         yield from (f"kept: {path} ({reason})" for path, reason in self.kept.items())
         yield from (f"restored: {path} ({how})" for path, how in self.buffers.items())
         yield from (f"waiting to be built: {layer}" for layer in self.waiting)
+        yield from (f"initialized although frozen: {path}" for path in self.frozen)
+        yield from (f"without values: {path} ({reason})" for path, reason in self.empty.items())
 
     def __str__(self) -> str:
         return "\n".join([self._summary, *self._details()])
 
     def __repr__(self) -> str:
-        counts = {"kept": self.kept, "restored": self.buffers, "waiting": self.waiting}
+        counts = {"kept": self.kept, "restored": self.buffers, "waiting": self.waiting, "without values": self.empty}
         more = "".join(f", {len(each)} {word}" for word, each in counts.items() if each)
         return f"<Report on {self.plan.model.name}: {len(self.filled)} parameters initialized{more}>"
 
@@ -118,6 +143,7 @@ class Execution:
         passed: why each of the others was not chosen, by path.
         kept: the parameters that stay as they were, with the reason.
         buffers: the restored buffers, and how each was restored.
+        empty: the tensors that have no values in the end, with the reason.
         progress: as in `Options`.
     """
 
@@ -146,12 +172,13 @@ class Execution:
         Raises:
             PlanError: the recipe does not fit the model.
         """
-        plan = recipe.plan(model, names=options.names)
+        plan = recipe.plan(model.placed(options.placed("")), names=options.names)
         self.plan, self.passed = _chosen(plan, options, there, complete=complete)
         self.plan.check(options.unmatched)
         self.progress = options.progress
         self.kept: dict[str, str] = dict(self.passed)
         self.buffers: dict[str, str] = {}
+        self.empty: dict[str, str] = {}
         self._filled: list[str] = []
         self._begin = time.perf_counter()
 
@@ -169,7 +196,8 @@ class Execution:
     def report(self, waiting: tuple[str, ...] = ()) -> Report:
         """The report of what has been done so far."""
         seconds = time.perf_counter() - self._begin
-        return Report(self.plan, seconds, tuple(self._filled), dict(self.kept), dict(self.buffers), waiting)
+        filled, kept, buffers = tuple(self._filled), dict(self.kept), dict(self.buffers)
+        return Report(self.plan, seconds, filled, kept, buffers, waiting, dict(self.empty))
 
 
 @contextmanager
