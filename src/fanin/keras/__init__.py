@@ -22,7 +22,7 @@ from fanin.models import registry
 
 try:
     from fanin.keras.classes import as_keras, carriers, get
-    from fanin.keras.lookups import install
+    from fanin.keras.lookups import install as _install
     from fanin.keras.models import describe, initialize
     from fanin.keras.patching import patch, unpatch
 except ModuleNotFoundError as _error:
@@ -116,5 +116,5 @@ __all__ = [
     "zeros",
 ]
 
-install()
+_install()
 registry.register("keras", describe)
