@@ -405,12 +405,12 @@ def _list(name: str | None, as_json: bool) -> None:
 
 def _class(name: str) -> type[Initializer]:
     """The initializer class with this name, in any of its spellings."""
-    from fanin.initializers import NAMES, Initializer
+    from fanin.initializers import NAMES, Initializer, name_hint
 
     known = {each: cls for each, cls in NAMES.items() if cls is not Initializer}
     if name in known:
         return known[name]
-    hint = suggestion(name, known) or " `fanin show --list` lists all names."
+    hint = name_hint(name, known) or " `fanin show --list` lists all names."
     raise Refusal(f"NAME must be the name of an initializer. Received: {shown(name)}.{hint}")
 
 

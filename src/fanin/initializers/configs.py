@@ -27,8 +27,8 @@ def translated_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
             )
     if isinstance(arguments.get("seed"), Mapping):
         arguments["seed"] = _first_seed(arguments["seed"])
-    if isinstance(arguments.get("value"), Mapping):
-        arguments["value"] = _stored_array(arguments["value"])
+    if "value" in arguments:
+        arguments["value"] = stored_value(arguments["value"])
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     unknown = [name for name in arguments if name not in parameters]
     if unknown and not takes_any:
@@ -55,8 +55,10 @@ def _first_seed(generator: Mapping[str, Any]) -> int | None:
     return config["seed"]
 
 
-def _stored_array(stored: Mapping[str, Any]) -> Any:
-    """The value of a tensor or array as Keras stores it, `{"class_name": "__tensor__", "config": {"value": …}}`."""
+def stored_value(stored: Any) -> Any:
+    """A value, out of `{"class_name": "__tensor__", "config": {"value": …}}` if Keras has stored a tensor or array."""
+    if not isinstance(stored, Mapping):
+        return stored
     config = stored.get("config")
     if stored.get("class_name") not in ("__tensor__", "__numpy__") or not isinstance(config, Mapping):
         raise ValueError(f"`value` must be a scalar or a stored tensor. Received: value={shown(stored)}.")

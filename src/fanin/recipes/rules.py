@@ -240,7 +240,10 @@ class Rule:
         elif isinstance(value, str):
             found = initializers.NAMES.get(value)
             if found is None or found is Initializer:
-                hint = suggestion(value, [*initializers.NAMES, KEEP]) or " `fanin show --list` lists all names."
+                hint = (
+                    initializers.name_hint(value, [*initializers.NAMES, KEEP])
+                    or " `fanin show --list` lists all names."
+                )
                 checker.add(f"Unknown initializer {shown(value)}.{hint}", "initializer")
                 arguments = {key: None for key in arguments if suggestion(key, [*CONDITIONS, *SETTINGS])}
             else:
