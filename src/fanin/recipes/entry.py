@@ -116,6 +116,12 @@ class Entry:
         return bool(self.rule)
 
     @property
+    def covers(self) -> bool:
+        """Whether it draws the whole parameter; a rule may keep some of its blocks, or all of it."""
+        drawn = sum(each.size for each in self.placements if each.label != "padding")
+        return bool(self.placements) and drawn == self.parameter.size
+
+    @property
     def initializer(self) -> Initializer | None:
         """The initializer of the (first) weight to draw; None if there is none."""
         return self.placements[0].initializer if self.placements else None
