@@ -28,7 +28,7 @@ class Placement:
         initializer: the initializer, with that seed.
         weight: the weight of the whole tensor.
         target: the (start, stop) in the parameter, for each axis.
-        source: the start in the tensor, for each axis.
+        source: the start in the tensor, for each axis. The tensor of a layer has no axis for those that stack layers.
         label: the block; "" for the whole parameter.
     """
 
@@ -51,6 +51,8 @@ class Placement:
 
     def fill(self, out: Array, starts: Shape) -> None:
         """Fills an array with the region of the target that begins at these starts, relative to the target."""
+        above = out.ndim - len(self.weight.shape)
+        out, starts = out[(*(0,) * above, ...)], starts[above:]
         if out.shape == self.weight.shape:
             self.weight.fill(out)
             return
@@ -166,6 +168,9 @@ class Entry:
         words: dict[str, list[str]] = {}
         for each in self.placements:
             words.setdefault(_described(each.initializer), []).append(each.label)
+        if len(words) > 3 and not any(map(any, words.values())):  # layers of a stack
+            first, *_, last = words
+            return f"{first}; …; {last}"
         if len(words) == 1 and not (len(self.placements) > 1 and len({each.name for each in self.placements}) > 1):
             return next(iter(words))
         return "; ".join(

@@ -26,7 +26,7 @@ def cells_of(entry: Entry) -> dict[str, str]:
     parameter = entry.parameter
     stddev = entry.stddev
     return {
-        "name": _template(entry.name)[0].replace("{}", "·") if entry.name != entry.path else "",
+        "name": _unnumbered(entry.name) if entry.name != entry.path else "",
         "shape": "×".join(map(str, parameter.shape)) or "()",
         "dtype": parameter.dtype.name,
         "layout": parameter.layout,
@@ -64,6 +64,12 @@ def folded(entries: Iterable[Entry]) -> list[Row]:
                 cells["seed"] = f"{len(seeds)} seeds"
             rows.append(Row(template.format(*texts), cells))
     return rows
+
+
+def _unnumbered(name: str) -> str:
+    """A name with a dot in place of each block's number."""
+    template, numbers = _template(name)
+    return template.format(*"·" * len(numbers))
 
 
 def _template(path: str) -> tuple[str, tuple[int, ...]]:
