@@ -15,6 +15,7 @@ from fanin._core import dtypes
 from fanin._core.streams import derived_seed
 from fanin._core.types import Shape
 from fanin.jax.annotations import Annotation, annotation_of_box, annotation_of_variable, not_annotated
+from fanin.jax.haiku import haiku_traits, is_haiku
 from fanin.jax.layers import LAYERS, Layer, cell_of_names, cell_traits, equinox_traits, flax_by_name, flax_traits
 from fanin.models.names import stripped
 from fanin.models.parameters import Model, Parameter
@@ -209,6 +210,7 @@ class PytreeTree(Tree):
         super().__init__()
         self.equinox = sys.modules.get("equinox")
         self.tree, self.layers = tree, layers or {}
+        self.of_haiku = not self.layers and is_haiku(tree)
         if self._is_equinox(tree):
             self.model = type(tree).__name__
         found, self.structure = jax.tree_util.tree_flatten_with_path(tree)
@@ -231,6 +233,8 @@ class PytreeTree(Tree):
         owners = [node for node in nodes if self._is_equinox(node)]
         if owners:
             layer, within, traits = self._of_equinox(owners, path[-1], shape)
+        elif self.of_haiku and (known := haiku_traits(_name(keys[0]), path[-1], self.tree[keys[0].key])) is not None:
+            layer, within, traits = Layer(), (), known
         else:
             layer, within, traits = self._of_flax(path, shape)
         annotation = annotation_of_box(nodes[-1]) if _is_box(nodes[-1], keys) else not_annotated
@@ -313,17 +317,43 @@ def _child(node: Any, key: Any) -> Any:
 
 
 def tree_of(tree: Any, layers: Mapping[str, Layer] | None = None) -> Tree:
-    """The arrays of a module or tree.
+    """The arrays of a module or tree, or of the variables and layers that `layers_of` returns.
 
     Raises:
-        TypeError: it has no arrays.
+        TypeError: it has no arrays, or is a tuple of a model and of something else.
     """
+    if layers is None and _is_pair(tree):
+        tree, layers = tree
+    elif type(tree) is tuple:
+        _refuse_others(tree)
     flax = sys.modules.get("flax.nnx")
     of_nnx = flax is not None and isinstance(tree, (flax.Module, flax.Pytree))
     held = NnxTree(tree) if of_nnx else PytreeTree(tree, layers)
     if not any(is_array(leaf.value) for leaf in held.leaves):
         raise no_model(tree)
     return held
+
+
+def _is_pair(tree: Any) -> bool:
+    """Whether this is what `layers_of` returns: variables, and their layers by path."""
+    if type(tree) is not tuple or len(tree) != 2 or not isinstance(tree[1], Mapping) or not tree[1]:
+        return False
+    return all(isinstance(each, Layer) for each in tree[1].values())
+
+
+def _refuse_others(several: tuple[Any, ...]) -> None:
+    """Raises if something in a tuple is no tree of arrays, such as a configuration beside a model.
+
+    A part of a tuple is named `0.…`, so a model would be drawn under other names than by itself.
+    """
+    for number, each in enumerate(several):
+        leaves = jax.tree_util.tree_leaves(each)
+        if leaves and not any(map(is_array, leaves)) and not all(isinstance(leaf, (int, float)) for leaf in leaves):
+            raise TypeError(
+                "A tuple must have only trees of arrays, or be the pair of variables and layers that "
+                f"fanin.jax.layers_of returns. Received: one of type {type(each).__name__} at position {number}. "
+                "Return the model alone."
+            )
 
 
 def describe(tree: Any, layers: Mapping[str, Layer] | None = None) -> Model:
