@@ -42,6 +42,8 @@ class Layer:
         ins: how many of the axes after them are input axes.
         kernel_shape: the shape of its kernel, which may be stacked.
         single: the shape of a single layer's kernel; a stack of layers, made by `nn.scan` or `vmap`, has more axes.
+        scales: for a norm that is not flax's own, the names of the weights that it scales its inputs by; None for
+            other layers.
     """
 
     type: str = ""
@@ -53,6 +55,7 @@ class Layer:
     ins: int = 1
     kernel_shape: Shape | None = None
     single: Shape | None = None
+    scales: frozenset[str] | None = None
 
 
 _FUSED_CELLS = {"OptimizedLSTMCell": LSTM, "GRUCell": GRU_RESET_FIRST, "SimpleCell": NO_BLOCKS}
@@ -90,6 +93,8 @@ _GATES = {
 }
 _DENSE = ("Dense", "Linear")
 _GENERAL = ("DenseGeneral", "LinearGeneral")
+# The initializers of a low-rank adapter's matrices, by the names that flax gives them, which are also their roles.
+_ADAPTERS = {"lora_a": "he_uniform", "lora_b": "zeros"}
 # The layers that the functions below recognize, besides norms.
 LAYERS = (*_DENSE, *_GENERAL, "Einsum", "Conv", "ConvTranspose", "Embed")
 
@@ -103,6 +108,8 @@ def flax_traits(layer: Layer, leaf: str, shape: Shape) -> Traits:
         shape: its shape, which has more axes in a stack of layers than in a single one.
     """
     leaf = leaf.rpartition(".")[2]
+    if leaf in _ADAPTERS:
+        return _adapter_traits(leaf, shape)
     if "Norm" in layer.known:
         return norm(leaf) or UNKNOWN
     if leaf == "bias":
@@ -172,12 +179,20 @@ def _bias_of(
 
 def flax_by_name(leaf: str, shape: Shape) -> Traits:
     """The traits that the name of an array implies in flax."""
+    if leaf in _ADAPTERS:
+        return _adapter_traits(leaf, shape)
     role = "variance" if leaf == "var" else role_of_name(leaf, shape)
     if role in ("kernel", "embedding") and len(shape) > 1:
         known = "Embed" if role == "embedding" else "Dense" if len(shape) == 2 else "Conv"
         traits = flax_traits(Layer(known=known), leaf, shape)
         return Traits(role) if traits == UNKNOWN else traits
     return Traits(role)
+
+
+def _adapter_traits(leaf: str, shape: Shape) -> Traits:
+    """The traits of a matrix of a low-rank adapter, or of a stack of them, which starts as flax's does."""
+    traits = _stacked(kernel(shape[-2:]), shape[-2:], shape) if len(shape) > 1 else UNKNOWN
+    return replace(traits, role=leaf, start={"initializer": _ADAPTERS[leaf]})
 
 
 def cell_traits(cell: str, name: str, leaf: str, path: str, traits: Traits) -> Traits:

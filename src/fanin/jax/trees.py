@@ -17,6 +17,7 @@ from fanin._core.types import Shape
 from fanin.jax.annotations import Annotation, annotation_of_box, annotation_of_variable, not_annotated
 from fanin.jax.haiku import haiku_traits, is_haiku
 from fanin.jax.layers import LAYERS, Layer, cell_of_names, cell_traits, equinox_traits, flax_by_name, flax_traits
+from fanin.jax.norms import equinox_norm, is_own_norm, is_scale, nnx_norm, scale_traits
 from fanin.models.names import stripped
 from fanin.models.parameters import Model, Parameter
 from fanin.models.registry import no_model
@@ -125,10 +126,13 @@ class NnxTree(Tree):
         annotation = annotation_of_variable(variable)
         owner, parent = modules.get(path[:-1]), modules.get(path[:-2]) if path[:-1] else None
         layer = _nnx_layer(owner)
+        within = tuple(type(modules[path[:end]]).__name__ for end in range(len(path) - 1) if path[:end] in modules)
+        if is_scale(path[-1]) and is_own_norm(owner, "flax"):
+            traits = scale_traits(nnx_norm(owner, path[-1]), path[-1])
+            return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits), annotation=annotation)
         traits = flax_traits(layer, path[-1], tuple(value.shape))
         if parent is not None:
             traits = cell_traits(type(parent).__name__, path[-2], path[-1], ".".join(path[:-2]), traits)
-        within = tuple(type(modules[path[:end]]).__name__ for end in range(len(path) - 1) if path[:end] in modules)
         if traits == UNKNOWN and (owner is None or not type(owner).__module__.startswith("flax.")):
             traits = flax_by_name(path[-1], tuple(value.shape))
         return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits), annotation=annotation)
@@ -242,7 +246,10 @@ class PytreeTree(Tree):
 
     def _of_equinox(self, owners: list[Any], leaf: str, shape: Shape) -> tuple[Layer, tuple[str, ...], Traits]:
         names = [cls.__name__ for cls in type(owners[-1]).__mro__ if cls.__module__.startswith("equinox.nn")]
-        traits = equinox_traits(owners[-1], names[0], leaf, shape) if names else UNKNOWN
+        if is_scale(leaf) and is_own_norm(owners[-1], "equinox"):
+            traits = scale_traits(equinox_norm(owners[-1], leaf), leaf)
+        else:
+            traits = equinox_traits(owners[-1], names[0], leaf, shape) if names else UNKNOWN
         layer = Layer(type(owners[-1]).__name__, known=names[0] if names else "")
         return layer, tuple(type(each).__name__ for each in owners[:-1]), traits
 
@@ -253,6 +260,8 @@ class PytreeTree(Tree):
         within = tuple(each.type for each in above if each is not None)
         if layer is None:
             traits = self._by_names(path, shape)
+        elif layer.scales is not None and is_scale(leaf):
+            traits = norm(leaf) or UNKNOWN if leaf in layer.scales else UNKNOWN
         elif (traits := flax_traits(layer, leaf, shape)) == UNKNOWN:
             traits = flax_by_name(leaf, shape)
         if len(path) > 2:

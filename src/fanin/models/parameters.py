@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from fanin._core.layouts import permuted
 from fanin._core.types import DType, Shape
-from fanin.models.traits import UNKNOWN, Traits
+from fanin.models.traits import STATISTICS, UNKNOWN, Traits
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Parameter:
     def role(self) -> str:
         """Its role in its layer: "kernel", "bias", …"""
         return self.traits.role
+
+    @property
+    def has_usual_start(self) -> bool:
+        """Whether it starts as usual unless a rule names its role: statistics, counters and adapters."""
+        return self.role in STATISTICS or self.traits.start is not None
 
     @property
     def kernel_axes(self) -> Shape:

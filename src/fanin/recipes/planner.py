@@ -25,6 +25,8 @@ from fanin.recipes.rules import Rule
 from fanin.recipes.stacks import LAYER, joined, layer_of, places, restricted, stack_axes, stack_lengths
 from fanin.weight import Weight
 
+_USUAL = "its default initial value"
+
 
 def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], seed: int, names: NameMap) -> Plan:
     """The plan of a recipe's rules, constants and seed for a model's parameters."""
@@ -154,10 +156,14 @@ class _Planner:
         )
 
     def _usual_start(self) -> Entry:
-        """The entry without a rule: running statistics and counters get their usual start."""
+        """The entry without a rule: running statistics, counters and adapters get their usual start."""
         parameter = self.parameter
-        if parameter.role not in STATISTICS:
+        if not parameter.has_usual_start:
             return Entry(parameter, self.name)
+        if parameter.traits.start is not None:
+            rule = Rule(role=parameter.role, **parameter.traits.start)
+            placement = self._placement(rule, self.name, parameter.kernel_shape, self.numbers)
+            return Entry(parameter, self.name, _USUAL, (), (placement,))
         initializer = initializers.Constant(STATISTICS[parameter.role])
         try:
             weight = initializer.weight(parameter.kernel_shape, parameter.dtype)
@@ -165,7 +171,7 @@ class _Planner:
             return Entry(parameter, self.name, problem=f"{parameter.path}, by its default initial value: {error}")
         target = tuple((0, length) for length in parameter.kernel_shape)
         placement = Placement(self.name, initializer, weight, target, (0,) * len(target))
-        return Entry(parameter, self.name, "its default initial value", (), (placement,))
+        return Entry(parameter, self.name, _USUAL, (), (placement,))
 
     def _placements(self, chosen: Mapping[str | None, Rule], blocks: tuple[str, ...]) -> Iterator[Placement]:
         shape, traits = self.parameter.kernel_shape, self.parameter.traits

@@ -13,7 +13,7 @@ from fanin._core.types import Layout
 from fanin.initializers import Initializer, SeededInitializer
 from fanin.models.names import glob
 from fanin.models.parameters import Parameter
-from fanin.models.traits import ROLES, STATISTICS
+from fanin.models.traits import ROLES
 from fanin.recipes.expressions import Expression
 from fanin.recipes.files import Source
 
@@ -327,9 +327,9 @@ class Rule:
     def matches(self, parameter: Parameter, name: str) -> bool:
         """Whether a parameter meets all conditions except `block`.
 
-        Only rules that name their roles match running statistics and counters.
+        Only rules that name their roles match running statistics, counters and adapters.
         """
-        if parameter.role in STATISTICS and parameter.role not in self._roles:
+        if parameter.has_usual_start and parameter.role not in self._roles:
             return False
         paths = {parameter.path, name, *parameter.tied}
         if parameter.traits.part is not None:
