@@ -178,7 +178,7 @@ Examples:
     required=True,
     metavar="MODEL",
     help="A list of shapes (.json or .toml), a .safetensors file, or a factory, package.module:function, "
-    "which is called on the meta device.",
+    "which is called on the meta device and returns a model, or what fanin.jax.layers_of returns.",
 )
 @click.option("--seed", type=int, help="A seed that replaces the recipe's.")
 @click.option("--compare", type=click.Path(exists=True, dir_okay=False), help="Show what differs from a plan's JSON.")

@@ -34,6 +34,8 @@ def normalized(x: Any) -> Any:
 class NnxNorm(nnx.Module):
     """A norm of nnx, that scales by a weight and something more."""
 
+    scale: Any
+
     def __init__(self, more: float, name: str = "scale", *, rngs: Any = None) -> None:
         self.more, self.name = more, name
         setattr(self, name, nnx.Param(jnp.zeros(WIDTH)))
@@ -46,6 +48,7 @@ class NnxGemmaNorm(nnx.RMSNorm):
     """A norm that derives from flax's and has a call of its own."""
 
     def __call__(self, x: Any, mask: Any = None) -> Any:
+        assert self.scale is not None
         return normalized(x) * (1 + self.scale[...])
 
 

@@ -39,10 +39,11 @@ def annotation_of_box(box: Any) -> Annotation:
 
     def annotation() -> Any:
         from flax import linen
+        from flax.linen.spmd import logical_to_mesh
 
         spec = linen.get_partition_spec(box)
         if isinstance(box, linen.LogicallyPartitioned):
-            spec = linen.logical_to_mesh(spec, box.rules)
+            spec = logical_to_mesh(spec, box.rules)
         return _on_mesh(getattr(box, "mesh", None), spec)
 
     return annotation

@@ -101,7 +101,7 @@ def make_array(
             `PartitionSpec`, or the sharding does not divide the shape evenly.
 
     >>> import fanin.jax, jax
-    >>> from jax.sharding import PartitionSpec, Sharding
+    >>> from jax.sharding import NamedSharding, PartitionSpec
     >>> mesh = jax.make_mesh((jax.device_count(),), ("rows",))
     >>> sharding = NamedSharding(mesh, PartitionSpec("rows"))
     >>> kernel = fanin.jax.make_array(fanin.GlorotUniform(seed=1), (8192, 64), "bfloat16", sharding)

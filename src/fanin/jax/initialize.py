@@ -45,8 +45,8 @@ def initialize(
 
     Args:
         model: a flax.nnx module (`nnx.eval_shape(lambda: Model(rngs=nnx.Rngs(0)))`), an equinox module
-            (`eqx.filter_eval_shape(Model, key)`), the variables of a flax.linen module (see `layers_of`), or any tree
-            of arrays or shapes. Random states of flax.nnx are made, too, from the seed and their paths.
+            (`eqx.filter_eval_shape(Model, key)`), the variables of a flax.linen module or what `layers_of` returns for
+            it, or any tree of arrays or shapes. Random states of flax.nnx are made, too, from the seed and their paths.
         recipe: a recipe, or the name of a preset. `recipe.plan(model)` shows what each array gets.
         seed: a seed that replaces the recipe's.
         only, skip, names, unmatched, progress: see `fanin.recipes.Options`.

@@ -207,6 +207,7 @@ class PytreeTree(Tree):
     equinox: Any
     tree: Any
     layers: Mapping[str, Layer]
+    of_haiku: bool
     model: str
     structure: Any
 
