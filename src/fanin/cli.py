@@ -193,7 +193,8 @@ Examples:
     required=True,
     metavar="MODEL",
     help="A list of shapes (.json or .toml; - for JSON from standard input), a .safetensors file, or a factory, "
-    "package.module:function, which is called on the meta device.",
+    "package.module:function, which is called on the meta device and returns a model, or what fanin.jax.layers_of "
+    "returns.",
 )
 @click.option("--seed", type=int, help="A seed that replaces the recipe's.")
 @click.option(

@@ -185,6 +185,51 @@ def test_factories() -> None:
         assert words(outcome.stdout)[1][:6] == ["fc.weight", "4×3", "float32", "torch", "Linear", "kernel"]
 
 
+LINEN = """\
+import jax.numpy as jnp
+from flax import linen as nn
+from fanin.jax import layers_of
+
+X = jnp.ones((1, 4))
+
+def pair():
+    return layers_of(nn.Dense(3), X)
+
+def module_and_variables():
+    return nn.Dense(3), pair()[0]
+
+def variables_and_configuration():
+    return pair()[0], {"width": 3, "name": "small"}
+"""
+
+
+def test_factories_of_variables_and_layers(folder: Path) -> None:
+    """A factory may return what `layers_of` returns; the plan is that of the variables with their layers."""
+    pytest.importorskip("flax")
+    (folder / "linen.py").write_text(LINEN)
+    outcome = run("plan", "flax", "--model", "linen:pair", "--seed", "3", "--json")
+    assert (outcome.stderr, outcome.exit_code) == ("", 0)
+    import linen  # pyright: ignore[reportMissingImports]
+
+    variables, layers = linen.pair()
+    plan = Recipe.preset("flax", seed=3).plan(variables, layers=layers)
+    assert json.loads(outcome.stdout) == plan.as_dict()
+    assert plan.entry("kernel").parameter.layer == "Dense"
+
+
+@pytest.mark.parametrize(
+    ("factory", "received"),
+    [("module_and_variables", "Dense at position 0"), ("variables_and_configuration", "dict at position 1")],
+)
+def test_factories_of_other_tuples(folder: Path, factory: str, received: str) -> None:
+    """A tuple of a model and of something else is no model: its parameters would have other names."""
+    pytest.importorskip("flax")
+    (folder / "linen.py").write_text(LINEN)
+    outcome = run("plan", "flax", "--model", f"linen:{factory}")
+    assert (outcome.stdout, outcome.exit_code) == ("", 2)
+    assert f"Received: one of type {received}. Return the model alone." in outcome.stderr
+
+
 BAD: dict[str, tuple[list[str], str]] = {
     "no recipe": (["nope.toml"], "RECIPE must be a file, - or one of the presets, bert, flax, gpt2, keras"),
     "preset": (["gpt"], "Received: 'gpt'. Did you mean 'gpt2'?"),

@@ -82,6 +82,7 @@ class NameMap:
     Args:
         names: a mapping of globs to names, in which each `*` stands for the text that it matches in the glob; or a
             function of a `Parameter`; or None. A key such as `"*.in_proj_weight[query]"` names a single block.
+            `{layer}` in a name stands for the number of each layer in a stack, which is then drawn by itself.
     """
 
     def __init__(self, names: Names) -> None:

@@ -31,7 +31,7 @@ class Placement:
         initializer: the initializer, with that seed.
         weight: the weight of the whole tensor.
         target: the (start, stop) in the parameter, for each axis.
-        source: the start in the tensor, for each axis.
+        source: the start in the tensor, for each axis. The tensor of a layer has no axis for those that stack layers.
         label: the block; "" for the whole parameter.
         fans: the fans of that tensor: the rule's own, or else the layer's.
     """
@@ -56,6 +56,8 @@ class Placement:
 
     def fill(self, out: Array, starts: Shape) -> None:
         """Fills an array with the region of the target that begins at these starts, relative to the target."""
+        above = out.ndim - len(self.weight.shape)
+        out, starts = out[(*(0,) * above, ...)], starts[above:]
         if out.shape == self.weight.shape:
             self.weight.fill(out)
             return
@@ -121,6 +123,12 @@ class Entry:
         return bool(self.rule)
 
     @property
+    def covers(self) -> bool:
+        """Whether it draws the whole parameter; a rule may keep some of its blocks, or all of it."""
+        drawn = sum(each.size for each in self.placements if each.label != "padding")
+        return bool(self.placements) and drawn == self.parameter.size
+
+    @property
     def initializer(self) -> Initializer | None:
         """The initializer of the (first) weight to draw; None if there is none."""
         return self.placements[0].initializer if self.placements else None
@@ -168,6 +176,9 @@ class Entry:
         words: dict[str, list[str]] = {}
         for each in self.placements:
             words.setdefault(_described(each.initializer), []).append(each.label)
+        if len(words) > 3 and not any(map(any, words.values())):  # layers of a stack
+            first, *_, last = words
+            return f"{first}; …; {last}"
         if len(words) == 1 and not (len(self.placements) > 1 and len({each.name for each in self.placements}) > 1):
             return next(iter(words))
         return "; ".join(

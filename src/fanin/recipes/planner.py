@@ -24,6 +24,7 @@ from fanin.models.traits import STATISTICS, Traits
 from fanin.recipes.entry import Entry, Fans, Placement
 from fanin.recipes.plan import Plan
 from fanin.recipes.rules import Rule
+from fanin.recipes.stacks import LAYER, joined, layer_of, places, restricted, stack_axes, stack_lengths
 from fanin.weight import Weight
 
 _USUAL = "its default initial value"  # of statistics and adapters
@@ -50,7 +51,7 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
         if parameter.path in depth_of:
             numbers["depth"], numbers["n_layers"] = depth_of[parameter.path]
         numbers |= {**parameter.traits.numbers, **constants}
-        entries.append(_Planner(rules, maker, parameter, numbers, names).entry())
+        entries.append(_Planner(rules, maker, parameter, numbers, names).entry_of_any())
     used = {number for entry in entries for number in entry.rules}
     unused = [rule for number, rule in enumerate(rules) if number not in used]
     unmet = tuple(rule.label for rule in unused if rule.names_its_parameters and rule.sets_scale and not rule.optional)
@@ -92,12 +93,53 @@ class _Planner:
     """Makes the entry of one parameter."""
 
     def __init__(
-        self, rules: Sequence[Rule], maker: _Maker, parameter: Parameter, numbers: Mapping[str, float], names: NameMap
+        self,
+        rules: Sequence[Rule],
+        maker: _Maker,
+        parameter: Parameter,
+        numbers: Mapping[str, float],
+        names: NameMap,
+        layer: int | None = None,
     ) -> None:
+        """Plans a parameter, or one layer of a stack.
+
+        Args:
+            rules: the recipe's rules.
+            maker: what makes the initializers and distributions.
+            parameter: the parameter, or the layer.
+            numbers: the numbers that expressions can use.
+            names: the names that are drawn under.
+            layer: the number of the layer in the stack.
+        """
         self.rules, self.maker, self.parameter, self.numbers, self.names = rules, maker, parameter, numbers, names
         part = parameter.traits.part
         self.home = parameter.path if part is None else part.path
-        self.name = names.of(parameter, self.home)
+        self.layer = layer
+        self.name = self._numbered(names.of(parameter, self.home))
+
+    def _numbered(self, name: str) -> str:
+        """A name, with the number of the layer in it."""
+        return name if self.layer is None else name.replace(LAYER, str(self.layer))
+
+    def entry_of_any(self) -> Entry:
+        """The entry of a parameter, or of a stack whose layers have names of their own."""
+        if LAYER not in self.name or self.parameter.problem:
+            return self.entry()
+        parameter = self.parameter
+        try:
+            count = math.prod(parameter.shape[axis] for axis in stack_axes(parameter))
+            layer = layer_of(parameter)
+            numbers = [
+                {**_numbers_of_layer(self.numbers, number, count), "rank": len(layer.shape), "size": layer.size}
+                for number in range(count)
+            ]
+            entries = [
+                _Planner(self.rules, self.maker, layer, each, self.names, number).entry()
+                for number, each in enumerate(numbers)
+            ]
+            return joined(parameter, self.name, entries)
+        except ValueError as error:
+            return Entry(parameter, self.name, problem=f"{parameter.path}: {error}.")
 
     def entry(self) -> Entry:
         """The entry of the parameter, with a problem if it cannot be drawn."""
@@ -161,7 +203,7 @@ class _Planner:
             return Entry(parameter, self.name)
         if parameter.traits.start is not None:
             rule = Rule(role=parameter.role, **parameter.traits.start)
-            placement = self._placement(rule, self.name, parameter.kernel_shape)
+            placement = self._placement(rule, self.name, parameter.kernel_shape, self.numbers)
             return Entry(parameter, self.name, _USUAL, (), (placement,))
         initializer = initializers.Constant(STATISTICS[parameter.role])
         try:
@@ -175,23 +217,23 @@ class _Planner:
     def _placements(self, chosen: Mapping[str | None, Rule], blocks: tuple[str, ...]) -> Iterator[Placement]:
         shape, traits = self.parameter.kernel_shape, self.parameter.traits
         if None in chosen:
-            yield self._placement(chosen[None], self.name, shape)
+            yield from self._by_layer(chosen[None], self.name, shape)
             return
         part = traits.part
         if part is not None:
             (rule,) = chosen.values()
             if rule.by_block:
-                yield self._placement(rule, self._block_name(part.block), shape, label=part.block)
+                yield from self._by_layer(rule, self._block_name(part.block), shape, label=part.block)
                 return
             count, position = len(part.blocks), part.blocks.index(part.block)
-            yield self._placement(rule, self.name, shape, whole=count, source=position, label=part.block)
+            yield from self._by_layer(rule, self.name, shape, whole=count, source=position, label=part.block)
             return
         if not shape or shape[-1] % len(blocks):
             raise ValueError(f"the last axis of {shape} cannot be split into the blocks {', '.join(blocks)}")
         keras_blocks = traits.blocks.keras or blocks
         rules = list({id(rule): rule for rule in chosen.values()}.values())
         if len(rules) == 1 and not rules[0].by_block and blocks == keras_blocks:
-            yield self._placement(rules[0], self.name, shape)
+            yield from self._by_layer(rules[0], self.name, shape)
             return
         count, length = len(blocks), shape[-1] // len(blocks)
         for position, block in enumerate(blocks):
@@ -200,21 +242,39 @@ class _Planner:
                 continue
             target, offset = (*shape[:-1], length), position * length
             if rule.by_block:
-                yield self._placement(rule, self._block_name(block), target, cut=count, offset=offset, label=block)
+                yield from self._by_layer(rule, self._block_name(block), target, cut=count, offset=offset, label=block)
             else:
                 source = keras_blocks.index(block)
-                yield self._placement(
+                yield from self._by_layer(
                     rule, self.name, target, cut=count, offset=offset, whole=count, source=source, label=block
                 )
 
     def _block_name(self, block: str) -> str:
-        return self.names.mapped(f"{self.home}[{block}]") or f"{self.name}[{block}]"
+        mapped = self.names.mapped(f"{self.home}[{block}]")
+        return f"{self.name}[{block}]" if mapped is None else self._numbered(mapped)
+
+    def _by_layer(self, rule: Rule, name: str, shape: Shape, **blocks: Any) -> Iterator[Placement]:
+        """The placement of a rule, or one for each layer of a stack that it draws differently."""
+        lengths = stack_lengths(self.parameter)
+        count = math.prod(lengths)
+        if not lengths or not count:
+            yield self._placement(rule, name, shape, self.numbers, **blocks)
+            return
+        layers = [
+            self._placement(rule, name, shape, _numbers_of_layer(self.numbers, number, count), **blocks)
+            for number in range(count)
+        ]
+        if all(_draws(each) == _draws(layers[0]) for each in layers):
+            yield layers[0]
+        else:
+            yield from (restricted(each, place) for each, place in zip(layers, places(lengths), strict=True))
 
     def _placement(
         self,
         rule: Rule,
         name: str,
         shape: Shape,
+        numbers: Mapping[str, float],
         *,
         cut: int = 1,
         offset: int = 0,
@@ -228,6 +288,7 @@ class _Planner:
             rule: the rule.
             name: the name that the seed is spawned from.
             shape: the shape of the target: one of `cut` blocks of the parameter.
+            numbers: the numbers that expressions can use.
             cut: the number of blocks in the parameter.
             offset: where the target begins in the parameter, along the last axis.
             whole: the number of such blocks in the tensor that is drawn.
@@ -237,7 +298,7 @@ class _Planner:
         fan_in, fan_out = self.parameter.traits.fan_in, self.parameter.traits.fan_out
         fans = fan_in, None if fan_out is None else fan_out * whole // cut
         drawn_shape = (*shape[:-1], shape[-1] * whole) if whole > 1 else shape
-        prototype, distribution, fans = self.maker.made(rule, self.parameter, self.numbers, drawn_shape, fans)
+        prototype, distribution, fans = self.maker.made(rule, self.parameter, numbers, drawn_shape, fans)
         initializer, stream = prototype, Stream(0)
         if isinstance(prototype, SeededInitializer):
             initializer = prototype.spawn(name)
@@ -291,6 +352,17 @@ def _lacking_fans(rule: Rule, initializer: Initializer, layer: str, lacking: Seq
         f"{' and '.join(f'`{key} = …`' for key in lacking)} into {rule.label}, or, if it is a kernel, "
         '`layout = "torch"` or `layout = "keras"`, with `stacked = 1` if its first axis is a stack of kernels'
     )
+
+
+def _numbers_of_layer(numbers: Mapping[str, float], layer: int, count: int) -> dict[str, float]:
+    """The numbers of one layer of a stack. If the stack is itself within a list of blocks, that list counts."""
+    return {"depth": layer, "n_layers": count, **numbers}
+
+
+def _draws(placement: Placement) -> tuple[Any, ...]:
+    """What a placement draws, whatever its place."""
+    fans = getattr(placement.weight.distribution, "fans", None)
+    return type(placement.initializer), placement.initializer.get_config(), placement.weight.distribution, fans
 
 
 def _drawn_dtype(dtype: DType, initializer: Initializer) -> DType:

@@ -309,8 +309,9 @@ class Recipe:
                 `layout`, `fan_in` and `fan_out`.
             names: the names that parameters are drawn under, if not their paths: a mapping of globs to names, in which
                 each `*` stands for the text that it matches in the glob, or a function of a `Parameter`. Models in
-                different frameworks get the same weights if the names are the same.
-            layers: for flax.linen trees, the layers from `fanin.jax.layers_of`.
+                different frameworks get the same weights if the names are the same. `{layer}` in a name stands for
+                the number of each layer in a stack, such as `nn.scan` makes, which is then drawn by itself.
+            layers: for flax.linen trees, the layers from `fanin.jax.layers_of`, whose result is a model, too.
 
         Returns:
             A `Plan`. `plan.problems` and `plan.unmatched` say what prevents its execution.
