@@ -36,7 +36,7 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
         )
     depth_of = depths([*paths, *model.layers])
     configs: dict[tuple[str, ...], dict[str, float]] = {}
-    maker = _Maker(seed)
+    prototypes = _Prototypes(seed)
     entries = []
     for parameter in model.parameters:
         parts = model.parts_of(parameter.path)
@@ -46,14 +46,14 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
         if parameter.path in depth_of:
             numbers["depth"], numbers["n_layers"] = depth_of[parameter.path]
         numbers |= {**parameter.traits.numbers, **constants}
-        entries.append(_Planner(rules, maker, parameter, numbers, names).entry())
+        entries.append(_Planner(rules, prototypes, parameter, numbers, names).entry())
     used = {number for entry in entries for number in entry.rules}
     unused = [rule for number, rule in enumerate(rules) if number not in used]
     unmet = tuple(rule.label for rule in unused if rule.names_its_parameters and rule.sets_scale and not rule.optional)
     return Plan(tuple(entries), seed, model, tuple(rule.label for rule in unused), unmet)
 
 
-class _Maker:
+class _Prototypes:
     """Makes the initializers and distributions of a plan, those of equal parameters once."""
 
     def __init__(self, seed: int) -> None:
@@ -78,7 +78,7 @@ class _Maker:
         key = id(rule), shape, parameter.dtype, fans, values, of_traits
         if key not in self._made:
             own = rule.fans(known)
-            fans = tuple(given if mine is None else mine for given, mine in zip(fans, own, strict=True))
+            fans = fans[0] if own[0] is None else own[0], fans[1] if own[1] is None else own[1]
             initializer = rule.initializer({**numbers, **_known(fans)}, self.seed)
             self._made[key] = initializer, _distribution(rule, initializer, parameter, shape, fans), fans
         return self._made[key]
@@ -88,9 +88,20 @@ class _Planner:
     """Makes the entry of one parameter."""
 
     def __init__(
-        self, rules: Sequence[Rule], maker: _Maker, parameter: Parameter, numbers: Mapping[str, float], names: NameMap
+        self,
+        rules: Sequence[Rule],
+        prototypes: _Prototypes,
+        parameter: Parameter,
+        numbers: Mapping[str, float],
+        names: NameMap,
     ) -> None:
-        self.rules, self.maker, self.parameter, self.numbers, self.names = rules, maker, parameter, numbers, names
+        self.rules, self.prototypes, self.parameter, self.numbers, self.names = (
+            rules,
+            prototypes,
+            parameter,
+            numbers,
+            names,
+        )
         part = parameter.traits.part
         self.home = parameter.path if part is None else part.path
         self.name = names.of(parameter, self.home)
@@ -229,7 +240,7 @@ class _Planner:
         fan_in, fan_out = self.parameter.traits.fan_in, self.parameter.traits.fan_out
         fans = fan_in, None if fan_out is None else fan_out * whole // cut
         drawn_shape = (*shape[:-1], shape[-1] * whole) if whole > 1 else shape
-        prototype, distribution, fans = self.maker.made(rule, self.parameter, self.numbers, drawn_shape, fans)
+        prototype, distribution, fans = self.prototypes.made(rule, self.parameter, self.numbers, drawn_shape, fans)
         initializer, stream = prototype, Stream(0)
         if isinstance(prototype, SeededInitializer):
             initializer = prototype.spawn(name)

@@ -118,9 +118,10 @@ def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
         if widths[widest] <= _LEAST:
             break
         widths[widest] -= 1
+    everything: list[Sequence[str]] = [heads, *rows]
     lines = [
         "  ".join(_shortened(row[each], widths[each]).ljust(widths[each]) for each in kept).rstrip()
-        for row in (heads, *rows)
+        for row in everything
     ]
     return [*lines, f"left out: {', '.join(heads[each] for each in sorted(left_out))}"] if left_out else lines
 
