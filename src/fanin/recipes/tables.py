@@ -109,7 +109,7 @@ def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
     """
     kept, spared = list(range(len(heads))), [heads.index(each) for each in _SPARED if each in heads]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    left_out = []
+    left_out: list[int] = []
     while width is not None and spared and sum(widths[each] + 2 for each in kept) - 2 > width:
         left_out.append(spared.pop(0))
         kept.remove(left_out[-1])
@@ -118,10 +118,9 @@ def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
         if widths[widest] <= _LEAST:
             break
         widths[widest] -= 1
-    everything: list[Sequence[str]] = [heads, *rows]
     lines = [
         "  ".join(_shortened(row[each], widths[each]).ljust(widths[each]) for each in kept).rstrip()
-        for row in everything
+        for row in (heads, *rows)
     ]
     return [*lines, f"left out: {', '.join(heads[each] for each in sorted(left_out))}"] if left_out else lines
 
