@@ -40,6 +40,15 @@ def test_variables_of_linen() -> None:
     assert set(made) == {"params", "batch_stats"}
 
 
+def test_variables_and_layers_as_a_pair() -> None:
+    """What `layers_of` returns is a model, which needs no unpacking."""
+    pair = layers_of(Small(), SMALL_INPUT)
+    made, _ = initialize(pair, FLAX)
+    assert set(made) == {"params", "batch_stats"}
+    assert same(flat(made), values_of_small())
+    assert not FLAX.plan(pair).compare(FLAX.plan(pair[0], layers=pair[1]))
+
+
 def test_variables_without_their_layers() -> None:
     """What flax's names say is enough for most layers."""
     variables, _ = layers_of(Small(), SMALL_INPUT)
