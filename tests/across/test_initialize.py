@@ -83,6 +83,7 @@ def test_narrow_values(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("preset", ["keras", "flax", "gpt2"])
+@pytest.mark.filterwarnings("ignore:No parameter of")  # of a model that has no such layers
 def test_presets_by_their_names(preset: str) -> None:
     """The name of a preset means the same recipe in both."""
     values = in_torch(preset, "float32", seed=42)

@@ -41,7 +41,7 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
         )
     depth_of = depths([*paths, *model.layers])
     configs: dict[tuple[str, ...], dict[str, float]] = {}
-    maker = _Maker(seed)
+    prototypes = _Prototypes(seed)
     entries = []
     for parameter in model.parameters:
         parts = model.parts_of(parameter.path)
@@ -51,14 +51,14 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
         if parameter.path in depth_of:
             numbers["depth"], numbers["n_layers"] = depth_of[parameter.path]
         numbers |= {**parameter.traits.numbers, **constants}
-        entries.append(_Planner(rules, maker, parameter, numbers, names).entry_of_any())
+        entries.append(_Planner(rules, prototypes, parameter, numbers, names).entry_of_any())
     used = {number for entry in entries for number in entry.rules}
     unused = [rule for number, rule in enumerate(rules) if number not in used]
     unmet = tuple(rule.label for rule in unused if rule.names_its_parameters and rule.sets_scale and not rule.optional)
     return Plan(tuple(entries), seed, model, tuple(rule.label for rule in unused), unmet)
 
 
-class _Maker:
+class _Prototypes:
     """Makes the initializers and distributions of a plan, those of equal parameters once."""
 
     def __init__(self, seed: int) -> None:
@@ -83,7 +83,7 @@ class _Maker:
         key = id(rule), shape, parameter.dtype, fans, values, of_traits
         if key not in self._made:
             own = rule.fans(known)
-            fans = tuple(given if mine is None else mine for given, mine in zip(fans, own, strict=True))
+            fans = fans[0] if own[0] is None else own[0], fans[1] if own[1] is None else own[1]
             initializer = rule.initializer({**numbers, **_known(fans)}, self.seed)
             self._made[key] = initializer, _distribution(rule, initializer, parameter, shape, fans), fans
         return self._made[key]
@@ -95,7 +95,7 @@ class _Planner:
     def __init__(
         self,
         rules: Sequence[Rule],
-        maker: _Maker,
+        prototypes: _Prototypes,
         parameter: Parameter,
         numbers: Mapping[str, float],
         names: NameMap,
@@ -105,13 +105,14 @@ class _Planner:
 
         Args:
             rules: the recipe's rules.
-            maker: what makes the initializers and distributions.
+            prototypes: what makes the initializers and distributions.
             parameter: the parameter, or the layer.
             numbers: the numbers that expressions can use.
             names: the names that are drawn under.
             layer: the number of the layer in the stack.
         """
-        self.rules, self.maker, self.parameter, self.numbers, self.names = rules, maker, parameter, numbers, names
+        self.rules, self.prototypes, self.parameter = rules, prototypes, parameter
+        self.numbers, self.names = numbers, names
         part = parameter.traits.part
         self.home = parameter.path if part is None else part.path
         self.layer = layer
@@ -134,7 +135,7 @@ class _Planner:
                 for number in range(count)
             ]
             entries = [
-                _Planner(self.rules, self.maker, layer, each, self.names, number).entry()
+                _Planner(self.rules, self.prototypes, layer, each, self.names, number).entry()
                 for number, each in enumerate(numbers)
             ]
             return joined(parameter, self.name, entries)
@@ -298,7 +299,7 @@ class _Planner:
         fan_in, fan_out = self.parameter.traits.fan_in, self.parameter.traits.fan_out
         fans = fan_in, None if fan_out is None else fan_out * whole // cut
         drawn_shape = (*shape[:-1], shape[-1] * whole) if whole > 1 else shape
-        prototype, distribution, fans = self.maker.made(rule, self.parameter, numbers, drawn_shape, fans)
+        prototype, distribution, fans = self.prototypes.made(rule, self.parameter, numbers, drawn_shape, fans)
         initializer, stream = prototype, Stream(0)
         if isinstance(prototype, SeededInitializer):
             initializer = prototype.spawn(name)

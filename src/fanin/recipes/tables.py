@@ -109,7 +109,7 @@ def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
     """
     kept, spared = list(range(len(heads))), [heads.index(each) for each in _SPARED if each in heads]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    left_out = []
+    left_out: list[int] = []
     while width is not None and spared and sum(widths[each] + 2 for each in kept) - 2 > width:
         left_out.append(spared.pop(0))
         kept.remove(left_out[-1])
