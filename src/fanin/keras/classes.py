@@ -27,7 +27,7 @@ from fanin.weight import Weight
 _MODULE = "fanin.keras"  # where the classes are public
 STATE: PatchState = PatchState()
 # What Keras writes for these classes besides what it writes for its own. Keras ignores a `build_config` that is empty.
-MARK = {"build_config": {}}
+MARK: dict[str, dict[str, Any]] = {"build_config": {}}
 _AXES = ("input_axes", "output_axes")  # arguments that variance scalings only have in Keras 3
 
 
