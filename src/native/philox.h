@@ -13,9 +13,10 @@ struct Counter {
     uint32_t word[4];
 };
 
-// The keys of all rounds, computed once per fill.
+// The keys of all rounds, computed once per fill: 32-bit values, as wide as a lane, so that a vector instruction can
+// broadcast one from memory.
 struct KeySchedule {
-    uint32_t key_0[philox_rounds], key_1[philox_rounds];
+    uint64_t key_0[philox_rounds], key_1[philox_rounds];
 
     [[gnu::always_inline]] KeySchedule(uint32_t key_low, uint32_t key_high) {
         for (int round = 0; round < philox_rounds; ++round) {
@@ -44,8 +45,8 @@ struct Stream {
     uint32_t x0 = counter.word[0], x1 = counter.word[1], x2 = counter.word[2], x3 = counter.word[3];
     for (int round = 0; round < philox_rounds; ++round) {
         uint64_t p0 = uint64_t(philox_multiplier_0) * x0, p1 = uint64_t(philox_multiplier_1) * x2;
-        x0 = uint32_t(p1 >> 32) ^ x1 ^ keys.key_0[round];
-        x2 = uint32_t(p0 >> 32) ^ x3 ^ keys.key_1[round];
+        x0 = uint32_t(p1 >> 32) ^ x1 ^ uint32_t(keys.key_0[round]);
+        x2 = uint32_t(p0 >> 32) ^ x3 ^ uint32_t(keys.key_1[round]);
         x1 = uint32_t(p1);
         x3 = uint32_t(p0);
     }
@@ -64,7 +65,7 @@ template <class V, int count>
     using U = typename V::U;
     const U multiplier_0 = V::splat(uint64_t(philox_multiplier_0)), multiplier_1 = V::splat(uint64_t(philox_multiplier_1));
     const uint64_t word_2_product = uint64_t(philox_multiplier_1) * counter.word[2];
-    const uint32_t round_1_word_0 = uint32_t(word_2_product >> 32) ^ counter.word[1] ^ keys.key_0[0];
+    const uint32_t round_1_word_0 = uint32_t(word_2_product >> 32) ^ counter.word[1] ^ uint32_t(keys.key_0[0]);
     const uint64_t word_0_product = uint64_t(philox_multiplier_0) * round_1_word_0;
 
     U x0[count], x1[count], x2[count], x3[count];
@@ -79,7 +80,7 @@ template <class V, int count>
         x3[n] = V::splat(uint64_t(uint32_t(word_0_product)));
     }
     for (int round = 2; round < philox_rounds; ++round) {
-        const U key_0 = V::splat(uint64_t(keys.key_0[round])), key_1 = V::splat(uint64_t(keys.key_1[round]));
+        const U key_0 = V::splat(keys.key_0[round]), key_1 = V::splat(keys.key_1[round]);
         for (int n = 0; n < count; ++n) {
             U p0 = V::multiply_low_halves(x0[n], multiplier_0), p1 = V::multiply_low_halves(x2[n], multiplier_1);
             x0[n] = V::exclusive_or(p1 >> 32, x1[n], key_0);

@@ -65,10 +65,11 @@ struct Avx512 : VectorCommon {
 
     // The four words of every block, side by side: words of blocks 0 to 3, then of blocks 4 to 7.
     static void interleave_words(const U (&words)[4], W& first, W& second) {
-        const __m512i low = (__m512i)splat(uint64_t(0xFFFFFFFF));
-        const __m512i pair_0 = _mm512_ternarylogic_epi64((__m512i)words[0], low, _mm512_slli_epi64((__m512i)words[1], 32), 0xEA);
-        const __m512i pair_1 = _mm512_ternarylogic_epi64((__m512i)words[2], low, _mm512_slli_epi64((__m512i)words[3], 32), 0xEA);
-        interleave((__m512d)pair_0, (__m512d)pair_1, first, second);
+        // A masked shuffle moves the low halves of one vector into the high halves of the other in one instruction.
+        const auto low_halves = [](U even, U odd) {
+            return (__m512d)_mm512_mask_shuffle_epi32((__m512i)even, 0xAAAA, (__m512i)odd, _MM_PERM_CCAA);
+        };
+        interleave(low_halves(words[0], words[1]), low_halves(words[2], words[3]), first, second);
     }
     template <class T>
     static void interleave(__m512d a, __m512d b, T& first, T& second) {
