@@ -94,9 +94,9 @@ def test_names_alone_do_not_say_what_a_kernel_is() -> None:
     with pytest.raises(PlanError) as caught:
         initialize(variables, FLAX)
     assert str(caught.value) == (
-        "The recipe does not fit a tree; nothing has been written.\n  layers_0.kernel, in rule 4 (line 28) “kernels”: "
+        "The recipe does not fit a tree; nothing has been written.\n  layers_0.kernel, in rule 4 (line 29) “kernels”: "
         "LecunNormal needs the fans of a parameter of no known layer, and they are not known. Write `fan_in = …` into "
-        'rule 4 (line 28) “kernels”, or, if it is a kernel, `layout = "torch"` or `layout = "keras"`, '
+        'rule 4 (line 29) “kernels”, or, if it is a kernel, `layout = "torch"` or `layout = "keras"`, '
         "with `stacked = 1` if its first axis is a stack of kernels."
     )
 

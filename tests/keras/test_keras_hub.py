@@ -19,6 +19,7 @@ from fanin.recipes import Recipe
 models = pytest.importorskip("keras_hub").models
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of keras_hub
 DEPTH = 3
+SHIFTED = [{"layer": "RMSNormalization", "initializer": "zeros"}]  # Gemma's norms scale by one more than their weight
 DOWN = ("attention_output", "feedforward_output_dense", "ffw_linear")
 MODELS: dict[str, tuple[str, Callable[[], Any]]] = {
     "GPT-2": ("gpt2", lambda: models.GPT2Backbone(90, DEPTH, 4, 96, 160, max_sequence_length=64)),
@@ -37,7 +38,7 @@ def test_presets(name: str) -> None:
     model = make()
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        report = fanin.keras.initialize(model, preset, seed=1)
+        report = fanin.keras.initialize(model, Recipe.preset(preset).extend(SHIFTED), seed=1)
     assert report.plan.unmet == ()
     residual = 0
     for entry in report.plan.entries:
@@ -57,13 +58,17 @@ def test_position_embeddings() -> None:
 
 
 def test_t5_needs_numbers() -> None:
-    """Its sizes are not in the model's configuration as Hugging Face has it, which is an error rather than a guess."""
+    """Its sizes are not in the model's configuration as Hugging Face has it, which is an error rather than a guess.
+
+    Nor can a copy of its norms be made to see how they scale: they have no configuration.
+    """
     model = models.T5Backbone(90, DEPTH, 4, 96, 160, key_value_dim=24)
     complaints = "\n".join(Recipe.preset("t5").plan(model).complaints())
     assert "needs config.d_kv, which is unknown here" in complaints
     numbers = [
         {"path": "*self_attention.embeddings", "initializer": "random_normal", "stddev": "1 / sqrt(96)"},
         {"path": "*query_projector.kernel", "initializer": "random_normal", "stddev": "1 / sqrt(fan_in * 24)"},
+        {"layer": "T5LayerNorm", "initializer": "ones"},
     ]
     assert Recipe.preset("t5").extend(numbers).plan(model).complaints() == []
 

@@ -51,10 +51,11 @@ def test_rules_that_come_too_late() -> None:
         {"role": "recurrent_kernel", "initializer": "orthogonal"},
         {"path": "q", "initializer": "random_normal", "optional": True},
         {"path": "b*", "initializer": "random_normal"},
+        {"path": ["*", "q"], "layer": "*", "rank": 7, "initializer": "random_normal"},
     ],
 )
 def test_other_rules(rule: dict[str, Any]) -> None:
-    """Constants, roles, which a recipe may have for other models, optional rules, and those that are used."""
+    """Constants, roles, which a recipe may have for other models, optional rules, those that are used, and catch-alls."""
     assert warned([rule, REST]) == []
 
 

@@ -71,8 +71,8 @@ def local(tensor: Any) -> Any:
 
 
 SHARDINGS: dict[str, tuple[Callable[[Any, Any], Any], set[str]]] = {
-    "fully_shard": (sharded, {"0.weight", "0.bias", "1.weight", "1.bias", "2.weight", "2.bias"}),
-    "parallelize_module": (parallelized, {"0.weight", "0.bias", "2.weight", "2.bias"}),
+    "fully_shard": (sharded, {"[0-2].weight", "[0-2].bias"}),
+    "parallelize_module": (parallelized, {"[0,2].weight", "[0,2].bias"}),
 }
 
 
@@ -165,8 +165,8 @@ def test_fake_tensors() -> None:
     with FakeTensorMode():
         module = two_layers()
     message = refusal(module)
-    assert "0.weight: It is a FakeTensor, which has no values. Build the model outside of FakeTensorMode" in message
-    assert message.count("FakeTensor, which") == 6
+    for path in ("[0-2].weight", "[0-2].bias"):
+        assert f"{path}: It is a FakeTensor, which has no values. Build the model outside of FakeTensorMode" in message
 
 
 class Dispatching(torch.Tensor):

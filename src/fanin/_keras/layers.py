@@ -136,10 +136,10 @@ def traits_of(layer: Any, leaf: str, shape: Shape) -> Traits:
     adapter = _ADAPTER.fullmatch(leaf)
     if adapter is not None:
         return replace(kernel(shape), role=f"lora_{adapter[1]}", start=_STARTS[adapter[1]])
-    traits = _by_table(layer, leaf, shape) or _by_name(leaf, shape)
-    if traits.role == "scale" and is_foreign_norm(layer) and not scales_by(layer, leaf, shape):
-        return UNKNOWN
-    return traits
+    of_norm = norm(leaf)
+    if of_norm is not None and of_norm.role == "scale" and is_foreign_norm(layer):
+        return of_norm if scales_by(layer, leaf, shape) else UNKNOWN
+    return _by_table(layer, leaf, shape) or _by_name(leaf, shape)
 
 
 def _by_table(layer: Any, leaf: str, shape: Shape) -> Traits | None:

@@ -32,7 +32,7 @@ def name_hint(name: object, known: Iterable[str]) -> str:
         known: the names that could have come.
 
     >>> name_hint("xavier_normal_", ["glorot_normal"])[:60]
-    " PyTorch's xavier_normal is 'variance_scaling' with scale=1, "
+    " PyTorch's xavier_normal is 'variance_scaling' with scale=1,"
     """
     if not isinstance(name, str):
         return ""

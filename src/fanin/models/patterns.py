@@ -22,10 +22,14 @@ class AnyGlob:
 
     Args:
         patterns: the globs.
+
+    Attributes:
+        is_everything: whether one of the globs is `*`.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
         patterns = list(patterns)
+        self.is_everything = "*" in patterns
         self._texts = {each.replace("/", ".") for each in patterns if not re.search(r"[*?[]", each)}
         expressions = [glob(each).pattern for each in patterns if re.search(r"[*?[]", each)]
         self._expression = re.compile("|".join(expressions)) if expressions else None

@@ -387,7 +387,8 @@ class Rule:
     @property
     def names_its_parameters(self) -> bool:
         """Whether it is about parameters or layers of certain names, which a model may spell differently."""
-        return bool(self._paths or self._regex or self._layers or self._within)
+        names = self._paths, self._layers, self._within
+        return self._regex is not None or any(each and not each.is_everything for each in names)
 
     @property
     def sets_scale(self) -> bool:
