@@ -55,7 +55,7 @@ def test_rules_that_come_too_late() -> None:
     ],
 )
 def test_other_rules(rule: dict[str, Any]) -> None:
-    """Constants, roles, which a recipe may have for other models, optional rules, those that are used, and catch-alls."""
+    """Constants, roles, which a recipe may have for other models, optional or used rules, and catch-alls."""
     assert warned([rule, REST]) == []
 
 

@@ -67,8 +67,12 @@ def describe_text(text: str, name: str, suffix: str = ".json") -> Model:
     """
     try:
         data = json.loads(text) if suffix == ".json" else tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{visible(name)} is not {suffix[1:].upper()}: {error}.") from None
+    except ValueError:  # of Python's int
+        raise ValueError(f"{visible(name)} must have no numbers of thousands of digits.") from None
+    except RecursionError:
+        raise ValueError(f"{visible(name)} must not be nested so deeply.") from None
     entries = data.get("parameters") if isinstance(data, dict) else data
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) and "path" in e for e in entries):
         raise ValueError(

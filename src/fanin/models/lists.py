@@ -41,23 +41,8 @@ def described_list(entries: Sequence[Mapping[str, Any]], name: str = "a list of 
 
 
 def _described(entry: Mapping[str, Any]) -> Parameter:
-    for key in entry:
-        if key not in _KEYS:
-            hint = suggestion(key, _KEYS) or f" Known keys: {', '.join(_KEYS)}."
-            raise ValueError(f"Unknown key {shown(key)}.{hint}")
-    for key in ("path", "layer", "role"):
-        if not isinstance(entry.get(key, ""), str):
-            raise TypeError(f"`{key}` must be a string. Received: {shown(entry[key])}.")
-    for key in ("fan_in", "fan_out"):
-        value = entry.get(key, 1)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e300:
-            raise TypeError(f"`{key}` must be a positive number. Received: {shown(value)}.")
-    for key in ("blocks", "tied"):
-        value = entry.get(key, [])
-        if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
-            raise TypeError(f"`{key}` must be a list of strings. Received: {shown(value)}.")
-        if len(set(value)) != len(value):
-            raise ValueError(f"`{key}` must be distinct names. Received: {shown(value)}.")
+    for key, value in entry.items():
+        _check(key, value)
     shape, dtype = checked_shape(entry["shape"]), dtypes.resolve(entry.get("dtype"))
     if not entry["path"]:
         raise ValueError("`path` must not be empty.")
@@ -78,3 +63,20 @@ def _described(entry: Mapping[str, Any]) -> Parameter:
     )
     tied = tuple(stripped(each) for each in entry.get("tied", ()))
     return Parameter(path, shape, dtype, entry.get("layer", ""), traits=traits, tied=tied)
+
+
+def _check(key: str, value: Any) -> None:
+    """Raises an exception unless an entry can have this key with a value of this kind."""
+    if key not in _KEYS:
+        hint = suggestion(key, _KEYS) or f" Known keys: {', '.join(_KEYS)}."
+        raise ValueError(f"Unknown key {shown(key)}.{hint}")
+    if key in ("path", "layer", "role") and not isinstance(value, str):
+        raise TypeError(f"`{key}` must be a string. Received: {shown(value)}.")
+    if key in ("fan_in", "fan_out"):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e300:
+            raise TypeError(f"`{key}` must be a positive number. Received: {shown(value)}.")
+    elif key in ("blocks", "tied"):
+        if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
+            raise TypeError(f"`{key}` must be a list of strings. Received: {shown(value)}.")
+        if len(set(value)) != len(value):
+            raise ValueError(f"`{key}` must be distinct names. Received: {shown(value)}.")

@@ -159,8 +159,8 @@ def _yaml(text: str, name: str | None) -> tuple[Any, Source]:
         import yaml
     except ModuleNotFoundError as error:
         raise missing(error, "yaml", "PyYAML", extra="yaml") from error
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         data = _Builder(loader).value(node)
     except yaml.MarkedYAMLError as error:
@@ -168,10 +168,11 @@ def _yaml(text: str, name: str | None) -> tuple[Any, Source]:
         raise UnreadableError(1 if mark is None else mark.line + 1, error.problem or str(error)) from None
     except RecursionError:
         raise UnreadableError(1, "it is nested too deeply") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UnreadableError(line, f"it must not have the character {error.character:#x}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise UnreadableError(getattr(error, "line", 1), str(error)) from None
-    finally:
-        loader.dispose()
     if isinstance(data, dict) and isinstance(data.get("constants"), dict):
         data["constants"] = {key: _number(value) for key, value in data["constants"].items()}
     top: dict[str, int] = {}

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from fanin import initializers
@@ -41,7 +42,7 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
         )
     depth_of = depths([*paths, *model.layers])
     configs: dict[tuple[str, ...], dict[str, float]] = {}
-    prototypes = _Prototypes(seed)
+    recipe = _Recipe(rules, seed, names)
     entries = []
     for parameter in model.parameters:
         parts = model.parts_of(parameter.path)
@@ -51,19 +52,32 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
         if parameter.path in depth_of:
             numbers["depth"], numbers["n_layers"] = depth_of[parameter.path]
         numbers |= {**parameter.traits.numbers, **constants}
-        entries.append(_Planner(rules, prototypes, parameter, numbers, names).entry_of_any())
+        entries.append(_Planner(recipe, parameter, numbers).entry_of_any())
     used = {number for entry in entries for number in entry.rules}
     unused = [rule for number, rule in enumerate(rules) if number not in used]
     unmet = tuple(rule.label for rule in unused if rule.names_its_parameters and rule.sets_scale and not rule.optional)
     return Plan(tuple(entries), seed, model, tuple(rule.label for rule in unused), unmet)
 
 
-class _Prototypes:
-    """Makes the initializers and distributions of a plan, those of equal parameters once."""
+class _Recipe:
+    """What is common to all parameters of a plan.
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self._made: dict[Any, tuple[Initializer, Distribution, Fans]] = {}
+    Attributes:
+        rules: the recipe's rules.
+        seed: the recipe's seed.
+        names: the names that are drawn under.
+        has_blocks: whether some rules are about blocks, so that others can apply to the same parameter.
+    """
+
+    def __init__(self, rules: Sequence[Rule], seed: int, names: NameMap) -> None:
+        self.rules, self.seed, self.names = rules, seed, names
+        self.has_blocks = any(rule.by_block for rule in rules)
+        self._made: dict[Any, tuple[Initializer, Distribution, Fans]] = {}  # those of equal parameters, once
+
+    def matching(self, parameter: Parameter, name: str) -> list[int]:
+        """The numbers of the rules that match a parameter, up to one that leaves nothing to those after it."""
+        matching = (number for number, rule in enumerate(self.rules) if rule.matches(parameter, name))
+        return list(matching if self.has_blocks else islice(matching, 1))
 
     def made(
         self, rule: Rule, parameter: Parameter, numbers: Mapping[str, float], shape: Shape, fans: Fans
@@ -77,12 +91,12 @@ class _Prototypes:
             shape: the shape of the tensor, in Keras's axis order.
             fans: the fans that follow from the layer, as far as they are known.
         """
-        traits, known = parameter.traits, {**numbers, **_known(fans)}
-        values = tuple(known.get(name) for name in rule.variables)
+        traits, of_fans = parameter.traits, _known(fans)
+        values = tuple(of_fans.get(name, numbers.get(name)) for name in rule.variables)
         of_traits = traits.role, traits.column_axes, traits.stacked
         key = id(rule), shape, parameter.dtype, fans, values, of_traits
         if key not in self._made:
-            own = rule.fans(known)
+            own = rule.fans({**numbers, **of_fans})
             fans = fans[0] if own[0] is None else own[0], fans[1] if own[1] is None else own[1]
             initializer = rule.initializer({**numbers, **_known(fans)}, self.seed)
             self._made[key] = initializer, _distribution(rule, initializer, parameter, shape, fans), fans
@@ -93,30 +107,21 @@ class _Planner:
     """Makes the entry of one parameter."""
 
     def __init__(
-        self,
-        rules: Sequence[Rule],
-        prototypes: _Prototypes,
-        parameter: Parameter,
-        numbers: Mapping[str, float],
-        names: NameMap,
-        layer: int | None = None,
+        self, recipe: _Recipe, parameter: Parameter, numbers: Mapping[str, float], layer: int | None = None
     ) -> None:
         """Plans a parameter, or one layer of a stack.
 
         Args:
-            rules: the recipe's rules.
-            prototypes: what makes the initializers and distributions.
+            recipe: what is common to all parameters.
             parameter: the parameter, or the layer.
             numbers: the numbers that expressions can use.
-            names: the names that are drawn under.
             layer: the number of the layer in the stack.
         """
-        self.rules, self.prototypes, self.parameter = rules, prototypes, parameter
-        self.numbers, self.names = numbers, names
+        self.recipe, self.rules, self.names = recipe, recipe.rules, recipe.names
+        self.parameter, self.numbers, self.layer = parameter, numbers, layer
         part = parameter.traits.part
         self.home = parameter.path if part is None else part.path
-        self.layer = layer
-        self.name = self._numbered(names.of(parameter, self.home))
+        self.name = self._numbered(self.names.of(parameter, self.home))
 
     def _numbered(self, name: str) -> str:
         """A name, with the number of the layer in it."""
@@ -134,10 +139,7 @@ class _Planner:
                 {**_numbers_of_layer(self.numbers, number, count), "rank": len(layer.shape), "size": layer.size}
                 for number in range(count)
             ]
-            entries = [
-                _Planner(self.rules, self.prototypes, layer, each, self.names, number).entry()
-                for number, each in enumerate(numbers)
-            ]
+            entries = [_Planner(self.recipe, layer, each, number).entry() for number, each in enumerate(numbers)]
             return joined(parameter, self.name, entries)
         except ValueError as error:
             return Entry(parameter, self.name, problem=f"{parameter.path}: {error}.")
@@ -147,7 +149,7 @@ class _Planner:
         parameter, traits = self.parameter, self.parameter.traits
         if parameter.problem:
             return Entry(parameter, self.name, problem=f"{parameter.path}: {parameter.problem}")
-        matching = [number for number, rule in enumerate(self.rules) if rule.matches(parameter, self.name)]
+        matching = self.recipe.matching(parameter, self.name)
         declared = next((self.rules[number].blocks for number in matching if self.rules[number].blocks), ())
         blocks = traits.blocks.stored or declared
         here: tuple[str | None, ...] = (traits.part.block,) if traits.part else blocks or (None,)
@@ -299,7 +301,7 @@ class _Planner:
         fan_in, fan_out = self.parameter.traits.fan_in, self.parameter.traits.fan_out
         fans = fan_in, None if fan_out is None else fan_out * whole // cut
         drawn_shape = (*shape[:-1], shape[-1] * whole) if whole > 1 else shape
-        prototype, distribution, fans = self.prototypes.made(rule, self.parameter, numbers, drawn_shape, fans)
+        prototype, distribution, fans = self.recipe.made(rule, self.parameter, numbers, drawn_shape, fans)
         initializer, stream = prototype, Stream(0)
         if isinstance(prototype, SeededInitializer):
             initializer = prototype.spawn(name)
