@@ -47,7 +47,7 @@ BAD: dict[str, tuple[str, str]] = {
     "i.toml": ("a = 1", f"i.toml {LISTED}{{'a': 1}}."),
     "j.safetensors": ("x", "j.safetensors is not a safetensors file: "),
     "k.txt": ("", "A model file must end in .json, .toml, .safetensors. Received: "),
-    "l.json": ("[" * 100000, "l.json is not JSON: "),
+    "l.json": ("[" * 100000, "l.json must not be nested so deeply."),
 }
 
 
