@@ -1,6 +1,8 @@
 """Distributions: what they say of themselves, the moments that values have, and matrices as tensors of more axes."""
 
+import copy
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -79,8 +81,34 @@ def test_fans_of_its_own() -> None:
     other = drawn.with_fans(7, 0.5)
     assert (other.fan_in, other.fan_out) == (7, 0.5)
     assert (drawn.fan_in, drawn.fan_out) == (3, 4)
-    assert other == drawn
+    assert other != drawn
+    assert hash(other) != hash(drawn)
+    assert other == fanin.RandomNormal().distribution((3, 4)).with_fans(7, 0.5)
+    assert drawn.with_fans(3, 4) == drawn
+    assert hash(drawn.with_fans(3, 4)) == hash(drawn)
+    assert other.parameters() == drawn.parameters()
     assert fanin.HeNormal().distribution((3, 4)) == fanin.HeNormal(seed=1).distribution([3, 4])
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_replace_keeps_fans(name: str) -> None:
+    """`dataclasses.replace`, copies and pickles of a distribution with fans of its own have them, too."""
+    initializer, dtypes, _ = CATALOGUE[name]
+    drawn = initializer.distribution((3, 4), dtypes[0]).with_fans(7, 0.5)
+    for other in (
+        replace(drawn),
+        replace(drawn, shape=(4, 5)),
+        copy.deepcopy(drawn),
+        pickle.loads(pickle.dumps(drawn)),
+    ):
+        assert (other.fan_in, other.fan_out) == (7, 0.5)
+
+
+def test_reshaped_matrices_keep_fans() -> None:
+    """A matrix with fans of its own has them as a tensor of more axes."""
+    matrix = fanin.Orthogonal().distribution((6, 4)).with_fans(7, 0.5)
+    assert isinstance(matrix, distributions.Matrix)
+    assert (matrix.reshaped((2, 3, 4), 1).fan_in, matrix.reshaped((2, 3, 4), 1).fan_out) == (7, 0.5)
 
 
 MATRICES = {

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fanin import __version__
+from fanin._core.messages import shown, suggestion, visible
 
 try:
     import click
@@ -23,12 +24,20 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fanin.initializers import Initializer
+    from fanin.recipes import Recipe
+
+STANDARD_INPUT = "-"  # in place of a file
 
 
 class Refusal(click.ClickException):
     """The error for wrong usage: its message goes to stderr, and the exit code is 2."""
 
     exit_code = 2
+
+    def format_message(self) -> str:
+        """The message, without control characters."""
+
+        return "\n".join(map(visible, self.message.split("\n")))
 
 
 @contextlib.contextmanager
@@ -133,7 +142,8 @@ Examples:
 def bench(groups: tuple[str, ...], quick: bool, file: str | None, check: bool) -> None:
     """Time fanin and the other installed libraries, in interleaved rounds of one process; print medians and ratios."""
     with refusing():
-        from fanin._core.messages import suggestion
+        from pathlib import Path
+
         from fanin.report import bench as benchmarks
     if check:
         wrong = benchmarks.check()
@@ -147,28 +157,33 @@ def bench(groups: tuple[str, ...], quick: bool, file: str | None, check: bool) -
         if group not in benchmarks.GROUPS:
             known = benchmarks.GROUPS
             rule = f"--group must be one of {', '.join(known)}"
-            raise Refusal(f"{rule}. Received: {group!r}.{suggestion(group, known)}")
+            raise Refusal(f"{rule}. Received: {shown(group)}.{suggestion(group, known)}")
+    if file is not None and not Path(file).parent.is_dir():
+        raise Refusal(f"--json must be a file in a folder that exists. Received: {shown(file)}.")
     measured = []
     click.echo(benchmarks.heading(benchmarks.machine(), benchmarks.versions()))
     for results in benchmarks.run(groups or benchmarks.GROUPS, quick=quick):
         measured += results
         click.echo(benchmarks.table(results))
     if file is not None:
-        from pathlib import Path
-
         Path(file).write_text(benchmarks.as_json(measured) + "\n")
 
 
 @main.command(
     short_help="Show what a recipe gives a model; nothing is drawn or written.",
     epilog="""\b
-Exit codes: 0 the recipe fits the model, 1 it does not, 2 wrong usage.
+Exit codes: 0 the recipe fits the model, 1 it does not, 2 wrong usage,
+  3 it fits, and the plan differs from the one to --compare with.
+
+On a terminal, the table is made to fit: it leaves out columns, in the order layout, dtype, layer, seed, role, name,
+fans, shape, and then shortens texts. --json has everything.
 
 \b
 Examples:
   fanin plan recipe.toml --model package.module:factory
   fanin plan gpt2 --model model.safetensors --seed 1 --json > plan.json
   fanin plan recipe.toml --model model.json --compare plan.json
+  make-recipe | fanin plan - --model model.json
 """,
 )
 @click.argument("recipe")
@@ -177,41 +192,83 @@ Examples:
     "model",
     required=True,
     metavar="MODEL",
-    help="A list of shapes (.json or .toml), a .safetensors file, or a factory, package.module:function, "
-    "which is called on the meta device.",
+    help="A list of shapes (.json or .toml; - for JSON from standard input), a .safetensors file, or a factory, "
+    "package.module:function, which is called on the meta device and returns a model, or what fanin.jax.layers_of "
+    "returns.",
 )
 @click.option("--seed", type=int, help="A seed that replaces the recipe's.")
-@click.option("--compare", type=click.Path(exists=True, dir_okay=False), help="Show what differs from a plan's JSON.")
+@click.option(
+    "--compare",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Show how the plan differs from an earlier one's JSON.",
+)
 @click.option("--all", "every", is_flag=True, help="Show repeated blocks one by one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plan(recipe: str, model: str, seed: int | None, compare: str | None, every: bool, as_json: bool) -> None:
-    """Show what RECIPE, a .toml or .yaml file or the name of a preset, gives each parameter of MODEL."""
+    """Show what RECIPE gives each parameter of MODEL.
+
+    RECIPE is a .toml or .yaml file, the name of a preset, or - for TOML from standard input.
+    """
+    import json
+    import shutil
+
     with refusing():
-        import json
-        from pathlib import Path
+        from fanin.recipes import Comparison
 
-        from fanin._core.messages import suggestion
-        from fanin.recipes import PRESETS, Recipe
-
-        if recipe not in PRESETS and not Path(recipe).is_file():
-            rule = f"RECIPE must be a file or one of the presets, {', '.join(PRESETS)}"
-            raise Refusal(f"{rule}. Received: {recipe!r}.{suggestion(recipe, PRESETS)}")
-        chosen = Recipe.preset(recipe) if recipe in PRESETS else Recipe.load(recipe)
-        if seed is not None:
-            chosen = chosen.with_seed(seed)
-        made = chosen.plan(_model(model))
-        if compare is not None:
-            try:
-                before = json.loads(Path(compare).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise Refusal(f"--compare must be the JSON of a plan. Received: {compare!r} ({error}).") from None
-            difference = made.compare(before)
-            click.echo(str(difference))
-            sys.exit(1 if difference else 0)
-    click.echo(made.to_json() if as_json else made.table(fold=not every), nl=not as_json)
+        if [recipe, model, compare].count(STANDARD_INPUT) > 1:
+            raise Refusal("Only one of RECIPE, --model and --compare can be -, the standard input.")
+        before = None if compare is None else _earlier(compare)
+        made = _recipe(recipe, seed).plan(_model(model))
+        difference = None if before is None else Comparison.of(before, made)
+    if difference is None:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        click.echo(made.to_json() if as_json else made.table(fold=not every, width=width), nl=not as_json)
+    else:
+        click.echo(json.dumps(difference.as_dict()) if as_json else str(difference))
     if made.problems or made.unmatched:
         click.echo("The recipe does not fit the model.", err=True)
+        for each in made.complaints() if difference is not None else ():
+            click.echo(f"  {each}", err=True)
         sys.exit(1)
+    if difference:
+        sys.exit(3)
+
+
+def _recipe(text: str, seed: int | None) -> Recipe:
+    """The recipe that a preset's name, a file or the standard input is."""
+    from pathlib import Path
+
+    from fanin.recipes import PRESETS, Recipe
+
+    if text == STANDARD_INPUT:
+        recipe = Recipe.from_toml(_input(), name="standard input")
+    elif text in PRESETS:
+        recipe = Recipe.preset(text)
+    elif Path(text).is_file():
+        recipe = Recipe.load(text)
+    else:
+        rule = f"RECIPE must be a file, - or one of the presets, {', '.join(PRESETS)}"
+        raise Refusal(f"{rule}. Received: {shown(text)}.{suggestion(text, PRESETS)}")
+    return recipe if seed is None else recipe.with_seed(seed)
+
+
+def _earlier(file: str) -> Any:
+    """The data of an earlier plan's JSON."""
+    import json
+    from pathlib import Path
+
+    try:
+        return json.loads(_input() if file == STANDARD_INPUT else Path(file).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Refusal(f"--compare must be the JSON of a plan. Received: {shown(file)} ({error}).") from None
+
+
+def _input() -> str:
+    """What standard input has to say."""
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refusal(f"Standard input must be UTF-8 ({error}).") from None
 
 
 @main.group(short_help="Make and check recipes.")
@@ -239,16 +296,19 @@ def new_recipe(preset: str, seed: int | None) -> None:
     short_help="Check recipe files.",
     epilog="Exit codes: 0 no mistakes, 1 mistakes, 2 wrong usage.",
 )
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 def lint_recipe(files: tuple[str, ...]) -> None:
-    """Check recipe FILES, and print every mistake with its line."""
+    """Check recipe FILES (- for TOML from standard input), and print every mistake with its line."""
     wrong = False
     for file in files:
         with refusing():
             from fanin.recipes import Recipe, RecipeError
 
             try:
-                Recipe.load(file)
+                if file == STANDARD_INPUT:
+                    Recipe.from_toml(_input(), name="standard input")
+                else:
+                    Recipe.load(file)
             except RecipeError as error:
                 wrong = True
                 for mistake in error.mistakes:
@@ -273,15 +333,18 @@ def _model(text: str) -> Any:
     """The description of a model that is given as a file or as a factory."""
     from pathlib import Path
 
-    from fanin.models.files import SUFFIXES, describe_file
+    from fanin.models.files import SUFFIXES, describe_file, describe_text
     from fanin.models.registry import describe
 
-    if text.endswith(SUFFIXES):
+    if text == STANDARD_INPUT:
+        return describe_text(_input(), "standard input")
+    if text.lower().endswith(SUFFIXES):
         return describe_file(Path(text))
     module, colon, name = text.partition(":")
     if not colon or not name or not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
         raise Refusal(
-            f"--model must be a file that ends in {', '.join(SUFFIXES)}, or package.module:factory. Received: {text!r}."
+            f"--model must be a file that ends in {', '.join(SUFFIXES)}, - or package.module:factory. "
+            f"Received: {shown(text)}."
         )
     return describe(_built(module, name))
 
@@ -289,6 +352,7 @@ def _model(text: str) -> Any:
 def _built(module: str, name: str) -> Any:
     """The result of a factory, which is called on PyTorch's meta device if PyTorch is loaded."""
     import importlib
+    import traceback
 
     sys.path.insert(0, "")  # as with `python -m`
     try:
@@ -299,6 +363,8 @@ def _built(module: str, name: str) -> Any:
         with contextlib.nullcontext() if torch is None else torch.device("meta"):
             return factory()
     except Exception as error:  # the user's code may raise anything, which the user should see
+        own = error.__traceback__ and error.__traceback__.tb_next
+        click.echo("".join(traceback.format_exception(type(error), error, own)), err=True, nl=False)
         raise Refusal(
             f"--model must be a factory that can be called without arguments. Received: {module}:{name}, which raised "
             f"{type(error).__name__}: {error}"
@@ -340,14 +406,13 @@ def _list(name: str | None, as_json: bool) -> None:
 
 def _class(name: str) -> type[Initializer]:
     """The initializer class with this name, in any of its spellings."""
-    from fanin._core.messages import suggestion
-    from fanin.initializers import NAMES, Initializer
+    from fanin.initializers import NAMES, Initializer, name_hint
 
     known = {each: cls for each, cls in NAMES.items() if cls is not Initializer}
     if name in known:
         return known[name]
-    hint = suggestion(name, known) or " `fanin show --list` lists all names."
-    raise Refusal(f"NAME must be the name of an initializer. Received: {name!r}.{hint}")
+    hint = name_hint(name, known) or " `fanin show --list` lists all names."
+    raise Refusal(f"NAME must be the name of an initializer. Received: {shown(name)}.{hint}")
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -359,7 +424,7 @@ def _shape(text: str) -> tuple[int, ...]:
         return tuple(int(length) for length in re.split("[x,]", inside))
     except ValueError:
         raise Refusal(
-            f"--shape must be whole numbers joined by x or commas, such as 3x3x64x128. Received: {text!r}."
+            f"--shape must be whole numbers joined by x or commas, such as 3x3x64x128. Received: {shown(text)}."
         ) from None
 
 
@@ -367,19 +432,19 @@ def _arguments(cls: type[Initializer], settings: Iterable[str]) -> dict[str, Any
     """The arguments of a class from `name=value` pairs. The class itself checks the values."""
     import inspect
 
-    from fanin._core.messages import suggestion
-
     allowed = list(inspect.signature(cls).parameters)
     arguments: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
-            raise Refusal(f"--set must be ARG=VALUE, such as stddev=0.02. Received: {setting!r}.")
+            raise Refusal(f"--set must be ARG=VALUE, such as stddev=0.02. Received: {shown(setting)}.")
         if name not in allowed:
             rule = f"ARG must be one of {', '.join(allowed)}" if allowed else "there are no arguments"
-            raise Refusal(f"For {cls.__name__}, {rule}. Received: {setting!r}.{suggestion(name, allowed)}")
+            raise Refusal(f"For {cls.__name__}, {rule}. Received: {shown(setting)}.{suggestion(name, allowed)}")
         if name in arguments:
-            raise Refusal(f"An argument can be given only once. Received: {name}={arguments[name]!r} and {setting!r}.")
+            raise Refusal(
+                f"An argument can be given only once. Received: {name}={shown(arguments[name])} and {shown(setting)}."
+            )
         arguments[name] = _value(value)
     return arguments
 

@@ -6,7 +6,6 @@ audits read the same object.
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from fanin._core import dtypes
+from fanin._core.environment import quietly, undisturbed
 from fanin._core.linalg import copy_in_blocks, orthonormal_columns
 from fanin._core.memory import allocate
 from fanin._core.shapes import Region, fans, parse_region
@@ -64,14 +64,25 @@ class Distribution:
     Attributes:
         shape: the tensor's shape.
         dtype: its dtype, as a NumPy dtype.
+        own_fans: fan_in and fan_out, if they are not those of the last two axes; None if they are.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    own_fans: tuple[float, float] | None = field(default=None, kw_only=True)
     kind: ClassVar[str] = "unknown"
     random: ClassVar[bool] = False  # whether values depend on the seed
     # Whether `fill` leaves all arithmetic to the kernels, which shut out the caller's floating-point environment.
     in_kernels: ClassVar[bool] = False
+
+    @undisturbed
+    def __post_init__(self) -> None:
+        if self.own_fans is not None and self.own_fans == fans(self.shape):  # so that equal distributions compare equal
+            object.__setattr__(self, "own_fans", None)
+        self._round_parameters()
+
+    def _round_parameters(self) -> None:
+        """Rounds the parameters to the dtype, in the default floating-point environment."""
 
     @property
     def fan_in(self) -> float:
@@ -85,13 +96,11 @@ class Distribution:
 
     @cached_property
     def _fans(self) -> tuple[float, float]:
-        return fans(self.shape)
+        return fans(self.shape) if self.own_fans is None else self.own_fans
 
     def with_fans(self, fan_in: float, fan_out: float) -> Self:
         """The same distribution for a kernel whose fans are not those of its last two axes."""
-        other = copy.copy(self)
-        vars(other)["_fans"] = fan_in, fan_out
-        return other
+        return replace(self, own_fans=(fan_in, fan_out))
 
     @property
     def size(self) -> int:
@@ -113,7 +122,7 @@ class Distribution:
         return {
             name: value
             for name, value in vars(self).items()
-            if name in self.__dataclass_fields__ and name not in ("shape", "dtype", "_width")
+            if name in self.__dataclass_fields__ and name not in Distribution.__dataclass_fields__
         }
 
     def reserve(self) -> None:
@@ -133,10 +142,10 @@ class Distribution:
         """
         raise NotImplementedError
 
-    def _round(self, *names: str) -> None:
-        """Rounds parameters to the dtype."""
+    def _round(self, dtype: DType, *names: str) -> None:
+        """Rounds these parameters to a dtype."""
         for name in names:
-            object.__setattr__(self, name, float(dtypes.rounded(getattr(self, name), self.dtype)))
+            object.__setattr__(self, name, float(dtypes.rounded(getattr(self, name), dtype)))
 
 
 class Affine(Distribution):
@@ -150,6 +159,7 @@ class Affine(Distribution):
         """The probability that the unit variable lies below x."""
         raise NotImplementedError
 
+    @undisturbed
     def cdf(self, value: float) -> float:
         """The probability that an element lies below a value, ignoring the dtype's rounding."""
         share = self.unit_cdf((value - self.origin) / self.scale)
@@ -182,6 +192,7 @@ class Affine(Distribution):
         run_kernel(kernel, stream, out, self.shape, region, scale=self.scale, origin=self.origin)
 
     @cached_property
+    @undisturbed
     def grid(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Every possible value and its probability, for 16-bit dtypes, whose grid is coarse; None for other dtypes.
 
@@ -205,6 +216,7 @@ class Affine(Distribution):
         return units, (probabilities + probabilities[::-1]) / 2  # symmetric except for erf's last bits
 
     @cached_property
+    @undisturbed
     def moments(self) -> Moments:
         if self.grid is None:
             return self._smooth_moments
@@ -227,14 +239,11 @@ class Uniform(Affine):
 
     minval: float
     maxval: float
-    _width: float = field(init=False, repr=False, compare=False)
     kind: ClassVar[str] = "uniform"
     _law: ClassVar[str] = "uniform"
 
-    def __post_init__(self) -> None:
-        self._round("minval", "maxval")
-        low, high = (self.dtype.type(value) for value in (self.minval, self.maxval))
-        object.__setattr__(self, "_width", float(dtypes.quietly(np.subtract, high, low)))
+    def _round_parameters(self) -> None:
+        self._round(self.dtype, "minval", "maxval")
 
     def unit_cdf(self, x: float) -> float:
         return min(max(x, 0.0), 1.0)
@@ -242,6 +251,12 @@ class Uniform(Affine):
     @property
     def scale(self) -> float:
         return self._width
+
+    @cached_property
+    @undisturbed
+    def _width(self) -> float:
+        minval, maxval = (self.dtype.type(value) for value in (self.minval, self.maxval))
+        return float(quietly(np.subtract, maxval, minval))
 
     @property
     def origin(self) -> float:
@@ -252,6 +267,7 @@ class Uniform(Affine):
         return np.arange(count) / count, np.full(count, 1 / count)
 
     @property
+    @undisturbed
     def bounds(self) -> tuple[float, float]:
         return min(self.minval, self.maxval), max(self.minval, self.maxval)
 
@@ -272,6 +288,7 @@ class UniformInteger(Distribution):
     in_kernels: ClassVar[bool] = True
 
     @property
+    @undisturbed
     def bounds(self) -> tuple[float, float]:
         return self.minval, self.maxval - 1
 
@@ -294,6 +311,7 @@ class UniformInteger(Distribution):
         return first, second
 
     @cached_property
+    @undisturbed
     def moments(self) -> Moments:
         words = 2 ** (8 * self.dtype.itemsize)
         first, second = self._sums()
@@ -318,8 +336,8 @@ class Normal(Affine):
     kind: ClassVar[str] = "normal"
     _law: ClassVar[str] = "normal"
 
-    def __post_init__(self) -> None:
-        self._round("mean", "stddev")
+    def _round_parameters(self) -> None:
+        self._round(self.dtype, "mean", "stddev")
 
     def unit_cdf(self, x: float) -> float:
         return (1 + math.erf(x / math.sqrt(2))) / 2
@@ -333,6 +351,7 @@ class Normal(Affine):
         return self.mean
 
     @property
+    @undisturbed
     def bounds(self) -> tuple[float, float]:
         reach = LARGEST_NORMAL * abs(self.stddev)
         return self.mean - reach, self.mean + reach
@@ -352,6 +371,7 @@ class TruncatedNormal(Normal):
         return (1 + math.erf(min(max(x, -2.0), 2.0) / math.sqrt(2)) / math.erf(math.sqrt(2))) / 2
 
     @property
+    @undisturbed
     def bounds(self) -> tuple[float, float]:
         return self.mean - 2 * abs(self.stddev), self.mean + 2 * abs(self.stddev)
 
@@ -370,10 +390,12 @@ class Constant(Distribution):
     kind: ClassVar[str] = "constant"
 
     @property
+    @undisturbed
     def bounds(self) -> tuple[float, float]:
         return float(self.value.real), float(self.value.real)
 
     @cached_property
+    @undisturbed
     def moments(self) -> Moments:
         return Moments(float(self.value.real), 0.0)
 
@@ -413,14 +435,16 @@ class Identity(Matrix):
 
     kind: ClassVar[str] = "identity"
 
-    def __post_init__(self) -> None:
-        self._round("gain")
+    def _round_parameters(self) -> None:
+        self._round(self.dtype, "gain")
 
     @property
+    @undisturbed
     def bounds(self) -> tuple[float, float]:
         return min(self.gain, 0.0), max(self.gain, 0.0)
 
     @cached_property
+    @undisturbed
     def moments(self) -> Moments:
         share = min(self.matrix_shape) / max(1, self.size)
         return Moments(self.gain * share, abs(self.gain) * math.sqrt(share * (1 - share)))
@@ -458,8 +482,8 @@ class Orthogonal(Matrix):
     kind: ClassVar[str] = "orthogonal"
     random: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "gain", float(dtypes.rounded(self.gain, self._matrix_dtype)))
+    def _round_parameters(self) -> None:
+        self._round(self._matrix_dtype, "gain")
 
     @property
     def _matrix_dtype(self) -> DType:
@@ -467,10 +491,12 @@ class Orthogonal(Matrix):
         return dtypes.FLOAT64 if self.dtype.itemsize == 8 else dtypes.FLOAT32
 
     @property
+    @undisturbed
     def bounds(self) -> tuple[float, float]:
         return -abs(self.gain), abs(self.gain)
 
     @cached_property
+    @undisturbed
     def moments(self) -> Moments:
         return Moments(0.0, abs(self.gain) / math.sqrt(max(1, *self.matrix_shape)))
 

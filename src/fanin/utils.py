@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 
+from fanin._core.messages import class_name, shown
 from fanin._core.streams import seed_thread
 
 __all__ = [
@@ -40,8 +41,8 @@ def set_random_seed(seed: int) -> None:
         value = -1
     if not 0 <= value < 2**32:
         raise ValueError(
-            f"Expected `seed` argument to be an integer in [0, 2**32 - 1]. Received: seed={seed!r} "
-            f"(of type {type(seed).__name__})"
+            f"Expected `seed` argument to be an integer in [0, 2**32 - 1]. Received: seed={shown(seed)} "
+            f"(of type {class_name(type(seed))})"
         )
     random.seed(value)
     np.random.seed(value)

@@ -76,7 +76,7 @@ def test_both_have_the_same_signatures(name: str) -> None:
         functions.append(getattr(importlib.import_module(f"fanin.{library}"), name))
     assert described(functions[0]) == described(functions[1])
     assert name != "initialize" or [each for each, _, _ in described(functions[0])] == [
-        *("model", "recipe", "seed", "only", "skip", "names", "unmatched", "progress")
+        *("model", "recipe", "seed", "only", "skip", "names", "unmatched", "progress", "prefix")
     ]
 
 

@@ -7,12 +7,17 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fanin
+from catalogue import CATALOGUE, fresh
+from fanin import distributions
 from fanin._core.settings import TIERS
+from fanin._core.streams import Stream
 from strategies import FLOAT_DTYPES, Call
 
 torch = pytest.importorskip("torch")
@@ -123,6 +128,143 @@ def test_modes_of_the_processor_reach_no_fan(mode: str, dtype: str) -> None:
     outside = fanin.LecunUniform(seed=1)((rows, 90), dtype).reshape(-1)[: inside.size]
     assert inside.tobytes() == outside.tobytes()
     assert fanin.LecunUniform(seed=1)((rows, 89), dtype).tobytes() == outside.tobytes()
+
+
+# Ways to a tensor of an initializer, whose bytes and parameters are to be the same in every mode. What is computed from
+# fans is remembered by shape, so each mode gets shapes of its own: (n, n) in the default mode, and (1, n, n), which has
+# the same fans and elements, in the other one.
+
+
+def described(distribution: fanin.Distribution) -> tuple[Any, ...]:
+    """All that a distribution says of itself, and a tensor of it."""
+    drawn = fanin.Weight(distribution, Stream(3)).make().tobytes()
+    return distribution.parameters(), distribution.bounds, distribution.moments, drawn
+
+
+WAYS: dict[str, Callable[[str, tuple[int, ...], str], Any]] = {
+    "call": lambda name, shape, dtype: fresh(name)(shape, dtype).tobytes(),
+    "weight": lambda name, shape, dtype: fresh(name).weight(shape, dtype).make().tobytes(),
+    "distribution": lambda name, shape, dtype: described(fresh(name).distribution(shape, dtype)),
+}
+CASES = [(name, dtype) for name, (_, dtypes, _) in CATALOGUE.items() for dtype in dtypes]
+
+
+@rounding_modes_are_known
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_of_the_processor_reach_no_initializer(mode: str, way: str, name: str, dtype: str) -> None:
+    """Every initializer and dtype, by a call, a weight or a distribution: the same parameters and bytes."""
+    n = 19 + 4 * list(WAYS).index(way) + list(MODES).index(mode)
+    with MODES[mode]():
+        inside = WAYS[way](name, (n, n) if name == "Identity" else (1, n, n), dtype)
+    assert repr(inside) == repr(WAYS[way](name, (n, n), dtype))  # outside: text depends on the mode
+
+
+LAWS: dict[str, Callable[[np.dtype[Any]], fanin.Distribution]] = {
+    "Normal": lambda dtype: distributions.Normal((3, 5), dtype, 0.1, 1e-39),
+    "TruncatedNormal": lambda dtype: distributions.TruncatedNormal((3, 5), dtype, 1e-39, 0.7),
+    "Uniform": lambda dtype: distributions.Uniform((3, 5), dtype, -0.1, 0.7),
+    "Uniform, subnormal": lambda dtype: distributions.Uniform((3, 5), dtype, 1e-40, 3e-40),
+    "Identity": lambda dtype: distributions.Identity((3, 5), dtype, 0.1),
+    "Orthogonal": lambda dtype: distributions.Orthogonal((3, 5), dtype, 0.1),
+}
+
+
+@rounding_modes_are_known
+@pytest.mark.parametrize("dtype", FLOAT_DTYPES)
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_of_the_processor_reach_no_distribution(mode: str, law: str, dtype: str) -> None:
+    """A distribution that is made by hand in another mode has the same parameters, and keeps them afterwards."""
+    resolved = fanin.Zeros()((), dtype).dtype
+    expected = described(LAWS[law](resolved))
+    with MODES[mode]():
+        made = LAWS[law](resolved)
+        inside = described(made)
+    assert repr(inside) == repr(expected)
+    assert repr(described(made)) == repr(expected)
+
+
+@rounding_modes_are_known
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_of_the_processor_reach_no_class_of_ones_own(mode: str) -> None:
+    """The distributions of a user's class are computed in the default mode as well."""
+
+    class Tenth(fanin.SeededInitializer):
+        def distribution(self, shape: Any, dtype: Any = None) -> fanin.Distribution:
+            return distributions.Normal(tuple(shape), np.dtype(dtype), len(shape) / 3, 1e-300 * 1e-15 * len(shape))
+
+    expected = described(Tenth(seed=1).distribution((3,), "float64"))
+    with MODES[mode]():
+        inside = described(Tenth(seed=1).distribution((3,), "float64"))
+    assert repr(inside) == repr(expected)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 5e-324])
+def test_a_subnormal_scale_is_positive(scale: float) -> None:
+    """Also for a thread that takes subnormal numbers for 0."""
+    with flushed_denormals():
+        assert fanin.VarianceScaling(scale).scale.hex() == scale.hex()
+
+
+# The rest of a rule, for each class with arguments. Where a thread rounds otherwise, texts are other floats.
+RULES = {
+    "RandomNormal": "mean = 0.3\nstddev = '0.7 / sqrt(3 * n)'",
+    "TruncatedNormal": "mean = '1 / n'\nstddev = 0.3",
+    "RandomUniform": "minval = '-0.07 * sqrt(n)'\nmaxval = 0.9",
+    "VarianceScaling": "scale = '1.3 ** 3 / n'\nfan_in = '7 / 3'\nfan_out = '7 * 0.1'\nmode = 'fan_avg'",
+    "HeNormal": "fan_in = '10 / 3'",
+    "LecunUniform": "fan_in = 0.7",
+    "Constant": "value = '0.7 / n'",
+    "Identity": "gain = '0.7 / n'",
+    "Orthogonal": "gain = 0.7",
+}
+
+
+def loaded(folder: Path, name: str) -> fanin.Recipe:
+    """A recipe of one rule, read from a file."""
+    file = folder / f"{name}.toml"
+    file.write_text(f"[constants]\nn = 0.3\n[[rules]]\npath = '*'\ninitializer = '{name}'\n{RULES[name]}\n")
+    return fanin.Recipe.load(file)
+
+
+@rounding_modes_are_known
+@pytest.mark.parametrize("dtype", FLOAT_DTYPES)
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_of_the_processor_reach_no_plan(mode: str, name: str, dtype: str, tmp_path: Path) -> None:
+    """A recipe's file is read, its expressions are evaluated and its entries are drawn alike."""
+
+    def planned() -> Any:
+        entry = loaded(tmp_path, name).plan([{"path": "w", "shape": [5, 7], "dtype": dtype}]).entries[0]
+        assert not entry.problem
+        weight = entry.placements[0].weight
+        return described(weight.distribution), weight.make().tobytes(), entry.mean, entry.stddev
+
+    expected = planned()
+    with MODES[mode]():
+        inside = planned()
+    assert repr(inside) == repr(expected)
+
+
+@rounding_modes_are_known
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_of_the_processor_reach_no_module(mode: str, name: str, dtype: str, tmp_path: Path) -> None:
+    """`initialize` fills a PyTorch module with the same bytes."""
+    from fanin.torch import initialize
+
+    def initialized() -> bytes:
+        layer = torch.nn.Linear(5, 7, bias=False, dtype=getattr(torch, dtype))
+        initialize(layer, loaded(tmp_path, name))
+        return bytes(layer.weight.detach().view(torch.uint8).numpy().tobytes())
+
+    expected = initialized()
+    with MODES[mode]():
+        inside = initialized()
+    assert inside == expected
 
 
 @rounding_modes_are_known

@@ -136,7 +136,7 @@ def test_compare(folder: Path) -> None:
     assert (same.stdout, same.exit_code) == ("The plans are the same.\n", 0)
     (folder / "model.json").write_text(json.dumps([*MODEL[1:-1], {"path": "new.bias", "shape": [2]}]))
     other = run("plan", "recipe.toml", "--model", "model.json", "--compare", "plan.json")
-    assert (other.stdout, other.exit_code) == ("- new.bias\n+ h.0.c_attn.kernel\n+ head.bias\n", 1)
+    assert (other.stdout, other.exit_code) == ("- h.0.c_attn.kernel\n- head.bias\n+ new.bias\n", 3)
     (folder / "plan.json").write_text("[]")
     assert "`other` must be a plan, or the data of a plan's JSON. Received: list." in run(
         "plan", "recipe.toml", "--model", "model.json", "--compare", "plan.json"
@@ -185,13 +185,58 @@ def test_factories() -> None:
         assert words(outcome.stdout)[1][:6] == ["fc.weight", "4×3", "float32", "torch", "Linear", "kernel"]
 
 
+LINEN = """\
+import jax.numpy as jnp
+from flax import linen as nn
+from fanin.jax import layers_of
+
+X = jnp.ones((1, 4))
+
+def pair():
+    return layers_of(nn.Dense(3), X)
+
+def module_and_variables():
+    return nn.Dense(3), pair()[0]
+
+def variables_and_configuration():
+    return pair()[0], {"width": 3, "name": "small"}
+"""
+
+
+def test_factories_of_variables_and_layers(folder: Path) -> None:
+    """A factory may return what `layers_of` returns; the plan is that of the variables with their layers."""
+    pytest.importorskip("flax")
+    (folder / "linen.py").write_text(LINEN)
+    outcome = run("plan", "flax", "--model", "linen:pair", "--seed", "3", "--json")
+    assert (outcome.stderr, outcome.exit_code) == ("", 0)
+    import linen  # pyright: ignore[reportMissingImports]
+
+    variables, layers = linen.pair()
+    plan = Recipe.preset("flax", seed=3).plan(variables, layers=layers)
+    assert json.loads(outcome.stdout) == plan.as_dict()
+    assert plan.entry("kernel").parameter.layer == "Dense"
+
+
+@pytest.mark.parametrize(
+    ("factory", "received"),
+    [("module_and_variables", "Dense at position 0"), ("variables_and_configuration", "dict at position 1")],
+)
+def test_factories_of_other_tuples(folder: Path, factory: str, received: str) -> None:
+    """A tuple of a model and of something else is no model: its parameters would have other names."""
+    pytest.importorskip("flax")
+    (folder / "linen.py").write_text(LINEN)
+    outcome = run("plan", "flax", "--model", f"linen:{factory}")
+    assert (outcome.stdout, outcome.exit_code) == ("", 2)
+    assert f"Received: one of type {received}. Return the model alone." in outcome.stderr
+
+
 BAD: dict[str, tuple[list[str], str]] = {
-    "no recipe": (["nope.toml"], "RECIPE must be a file or one of the presets, bert, flax, gpt2, keras"),
+    "no recipe": (["nope.toml"], "RECIPE must be a file, - or one of the presets, bert, flax, gpt2, keras"),
     "preset": (["gpt"], "Received: 'gpt'. Did you mean 'gpt2'?"),
     "ending": (["model.json"], "A recipe file must end in .toml, .yaml, .yml. Received: 'model.json'."),
     "broken": (["broken.toml"], 'broken.toml:2, rule 1: Unknown initializer \'he_norml\'. Did you mean \'he_normal\'?'),
     "no file": (["keras", "--model", "nope.json"], "No such file or directory: 'nope.json'"),
-    "no model": (["keras", "--model", "gpt2"], "--model must be a file that ends in .json, .toml, .safetensors, or package.module:factory. Received: 'gpt2'."),
+    "no model": (["keras", "--model", "gpt2"], "--model must be a file that ends in .json, .toml, .safetensors, - or package.module:factory. Received: 'gpt2'."),
     "a path": (["keras", "--model", "a/b:c"], "or package.module:factory. Received: 'a/b:c'."),
     "JSON": (["keras", "--model", "bad.json"], "bad.json is not JSON: "),
     "no list": (["keras", "--model", "empty.json"], "empty.json must have a list of parameters, each with `path` and `shape` (in TOML, [[parameters]]). Received: []."),

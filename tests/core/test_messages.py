@@ -2,11 +2,12 @@
 
 import math
 import warnings
+from typing import Any
 
 import pytest
 
 import fanin
-from fanin._core.messages import missing, readable, shown, suggestion, warn
+from fanin._core.messages import class_name, missing, readable, shown, suggestion, warn
 
 KNOWN = ["he_normal", "HeNormal", "zeros", "fan_in", "kernel"]
 
@@ -54,7 +55,22 @@ def test_values_of_any_length() -> None:
     assert shown("a") == "'a'"
     assert shown(math.inf) == "inf"
     assert shown(10**5000) == "one of type int, too long to be shown"
-    assert shown((10**5000,)) == "one of type tuple, too long to be shown"
+    assert shown((10**5000,)) == "(one of type int, too long to be shown,)"
+
+
+def test_values_nested_too_deeply() -> None:
+    """They are cut, whatever their depth."""
+    nested: list[Any] = []
+    for _ in range(10**5):
+        nested = [nested]
+    assert shown(nested) == f"{'[' * 20}...{']' * 20}"
+
+
+def test_names_of_classes() -> None:
+    """As they are, but for characters that a terminal obeys or that turn text around."""
+    assert class_name(dict) == "dict"
+    assert class_name(type("Größe", (), {})) == "Größe"
+    assert class_name(type("A\x1b]0;t\x07\n\u202eB", (), {})) == r"A\x1b]0;t\x07\n\u202eB"
 
 
 def test_missing_libraries() -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,51 @@ def test_blocks_nest_and_end() -> None:
     with pytest.raises(RuntimeError), fanin.config.using(threads=7):
         raise RuntimeError
     assert (fanin.config.threads, fanin.config.floatx) == (before, "float32")
+
+
+def test_an_assignment_in_a_block_is_seen_and_lasts(capsys: pytest.CaptureFixture[str]) -> None:
+    """It replaces what its block has set, and what blocks around it have; their other settings end as ever."""
+    before = fanin.config.threads
+    try:
+        with fanin.config.using(threads=3, floatx="float16"):
+            with fanin.config.using(threads=5, floatx="bfloat16"):
+                fanin.config.threads = 7
+                assert fanin.config.threads == 7
+                fanin.config.show()
+                assert "threads         7            assigned," in capsys.readouterr().out
+                with fanin.config.using(threads=9):
+                    assert fanin.config.threads == 9
+                assert (fanin.config.threads, fanin.config.floatx) == (7, "bfloat16")
+            assert (fanin.config.threads, fanin.config.floatx) == (7, "float16")
+        assert (fanin.config.threads, fanin.config.floatx) == (7, "float32")
+    finally:
+        fanin.config.threads = before
+
+
+def test_an_assignment_elsewhere_does_not_reach_into_a_block() -> None:
+    """Another thread's assignment is seen after the block: until then, the block's own setting holds."""
+    before = fanin.config.threads
+    try:
+        with fanin.config.using(threads=3):
+            thread = threading.Thread(target=lambda: setattr(fanin.config, "threads", 7))
+            thread.start()
+            thread.join()
+            assert fanin.config.threads == 3
+        assert fanin.config.threads == 7
+    finally:
+        fanin.config.threads = before
+
+
+def test_a_block_that_ends_by_an_error_keeps_its_assignments() -> None:
+    """As one that ends well."""
+    before = fanin.config.threads
+    try:
+        with suppress(RuntimeError), fanin.config.using(threads=3):
+            fanin.config.threads = 7
+            raise RuntimeError
+        assert fanin.config.threads == 7
+    finally:
+        fanin.config.threads = before
 
 
 def test_a_block_is_the_threads_own() -> None:

@@ -28,6 +28,13 @@ SNAKE = {
     "LecunNormal": "lecun_normal",
     "LecunUniform": "lecun_uniform",
 }
+# PyTorch's names of laws that are Keras's, and names that Keras 3.0 to 3.6 wrote
+OTHERS = {
+    "xavier_uniform": "GlorotUniform",
+    "kaiming_uniform": "HeUniform",
+    "OrthogonalInitializer": "Orthogonal",
+    "IdentityInitializer": "Identity",
+}
 OLD = ("glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform")
 
 
@@ -48,7 +55,7 @@ class Scaled(fanin.Initializer):
 
 def test_every_name() -> None:
     """The names are those that the specification lists, no others, and mean the classes."""
-    expected = {"Initializer": "Initializer", "initializer": "Initializer"} | ALIASES
+    expected = {"Initializer": "Initializer", "initializer": "Initializer"} | ALIASES | OTHERS
     for name, shortcut in SNAKE.items():
         expected |= {name: name, shortcut: name, name + "V2": name}
         if shortcut in OLD:
@@ -165,10 +172,35 @@ def test_users_classes() -> None:
         fanin.deserialize(written)
 
 
+DIFFERENT = {
+    "xavier_normal": ("scale=1, mode='fan_avg'", "glorot_normal"),
+    "kaiming_normal": ("scale=2, mode='fan_in'", "he_normal"),
+}
+
+
+@pytest.mark.parametrize("spelled", ["{}", "{}_", "{camel}", "{}l"])
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_names_of_untruncated_normals(name: str, spelled: str) -> None:
+    """PyTorch's normals are not Keras's: no aliases, but what they are, and how Keras's differ."""
+    arguments, keras = DIFFERENT[name]
+    written = spelled.format(name, camel=name.title().replace("_", ""))
+    with pytest.raises(ValueError, match="Unknown initializer: ") as caught:
+        fanin.get(written)
+    assert str(caught.value) == (
+        f"Unknown initializer: {written!r}. Pass your own classes in `custom_objects`. PyTorch's {name} is "
+        f"'variance_scaling' with {arguments}, distribution='untruncated_normal'. {keras!r} has the same variance, but "
+        f"is truncated at two standard deviations, as JAX's {name} is."
+    )
+
+
 BAD: list[tuple[Any, type[Exception], str]] = [
     ("he_norml", ValueError, "Unknown initializer: 'he_norml'. Pass your own classes in `custom_objects`. Did you mean 'he_normal'?"),
     ("HENORMAL", ValueError, "Unknown initializer: 'HENORMAL'."),
     ("", ValueError, "Unknown initializer: ''."),
+    ("xavier_uniform_", ValueError, "Unknown initializer: 'xavier_uniform_'. Pass your own classes in `custom_objects`. Did you mean 'xavier_uniform'?"),
+    ("KaimingUniform", ValueError, "Unknown initializer: 'KaimingUniform'. Pass your own classes in `custom_objects`. Did you mean 'kaiming_uniform'?"),
+    ("eye_", ValueError, "Unknown initializer: 'eye_'. Pass your own classes in `custom_objects`. Did you mean 'identity'?"),
+    ("trunc_normal_", ValueError, "Unknown initializer: 'trunc_normal_'. Pass your own classes in `custom_objects`. PyTorch's trunc_normal is 'random_normal', nearly"),
     ({"class_name": "Ones"}, ValueError, "Improper config format for {'class_name': 'Ones'}."),
     ({"config": {}}, ValueError, "Improper config format for {'config': {}}."),
     ({"class_name": "Ones", "config": 3}, ValueError, "Improper config format for"),

@@ -367,11 +367,66 @@ ENTRIES: dict[str, Callable[..., Any]] = {
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-@pytest.mark.parametrize("initializer", ["he_normal", None, fanin.HeNormal, jax.nn.initializers.he_normal()])
+@pytest.mark.parametrize("initializer", [None, 3, dict, jax.nn.initializers.he_normal()])
 def test_what_is_no_initializer(entry: str, initializer: Any) -> None:
     """TypeError with an example."""
     with pytest.raises(TypeError, match=r"`initializer` must be a fanin initializer, such as fanin.HeNormal\(seed=1\)"):
         ENTRIES[entry](initializer)
+
+
+NAMED: dict[str, Any] = {
+    "a name": "he_normal",
+    "a class's name": "HeNormal",
+    "a configuration": {"class_name": "HeNormal", "config": {"seed": None}},
+    "a class": fanin.HeNormal,
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_what_stands_for_an_initializer(kind: str) -> None:
+    """A name, a configuration or a class, as for `fanin.get`."""
+    key = jax.random.key(7)
+    assert same(as_jax(NAMED[kind])(key, (5, 7))) == same(as_jax(fanin.HeNormal())(key, (5, 7)))
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_names_of_no_initializer(entry: str) -> None:
+    """The message has a suggestion."""
+    with pytest.raises(ValueError, match="Did you mean 'he_normal'"):
+        ENTRIES[entry]("he_norml")
+
+
+def test_configurations_have_their_seeds() -> None:
+    """`make_array` draws with the seed of a configuration."""
+    config = fanin.serialize(fanin.HeNormal(seed=3))
+    assert config is not None
+    assert same(make_array(config, (5, 7))) == fanin.HeNormal(seed=3)((5, 7)).tobytes()
+
+
+def test_specifications_without_a_mesh() -> None:
+    """The message says what to write."""
+    with pytest.raises(ValueError, match="`sharding` must be a sharding") as caught:
+        make_array(HE, (4, 4), sharding=jax.sharding.PartitionSpec("x"))
+    assert str(caught.value) == (
+        "`sharding` must be a sharding if no mesh is in force: a PartitionSpec has no devices. "
+        f"Received: sharding={jax.sharding.PartitionSpec('x')!r}. Write NamedSharding(mesh, spec), or make the call in "
+        "`with jax.set_mesh(mesh):`."
+    )
+
+
+def test_arrays_in_programs() -> None:
+    """`make_array` draws when the program runs, and the program has none of the values."""
+    compiled = jax.jit(lambda: make_array(HE, (512, 512)))
+    assert len(compiled.lower().as_text()) < 2000
+    assert same(compiled()) == HE.weight((512, 512)).make().tobytes()
+
+
+def test_known_keys_in_programs() -> None:
+    """A key that is known while a program is made leaves no values in it, either."""
+    key, init = jax.random.key(7), as_jax(HE)
+    compiled = jax.jit(lambda: init(key, (512, 512)))
+    assert len(compiled.lower().as_text()) < 2000
+    assert same(compiled()) == same(init(key, (512, 512)))
 
 
 def test_a_function_is_refused_before_it_is_called() -> None:

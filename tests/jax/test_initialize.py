@@ -7,6 +7,7 @@ from html import unescape
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 
 pytest.importorskip("jax")
@@ -15,12 +16,12 @@ pytest.importorskip("flax")
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 import fanin
 from fanin.jax import initialize
 from fanin.recipes import Entry, PlanError, RecipeError
-from jax_kit import FLAX, SEED, drawn, flat, same
+from jax_kit import FLAX, SEED, drawn, flat, plain, same
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the frameworks
 
@@ -28,6 +29,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # those of the frameworks
 def dense() -> dict[str, Any]:
     """A dense layer."""
     return {"kernel": jnp.zeros((4, 5)), "bias": jnp.zeros(5)}
+
+
+def abstractly_sharded() -> dict[str, Any]:
+    """A kernel whose sharding is on a mesh without devices."""
+    mesh = jax.sharding.AbstractMesh((1,), ("x",))
+    sharding = NamedSharding(mesh, PartitionSpec("x"))
+    return {"kernel": jax.ShapeDtypeStruct((4, 5), jnp.float32, sharding=sharding)}
 
 
 NAMES = "bert, flax, gpt2, keras, llama, mup, resnet, t5, torch, vit"
@@ -48,10 +56,39 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "skip": ({"skip": "nothing.*"}, ValueError, "`skip` must match parameters of the model. Received: 'nothing.*'"),
     "unmatched": ({"unmatched": "drop"}, ValueError, '`unmatched` must be "error" or "keep". Received: unmatched'),
     "names": ({"names": 3}, TypeError, "`names` must be a mapping of paths to names, or a function of a parameter."),
-    "shardings": (
-        {"shardings": [SingleDeviceSharding(jax.devices()[0])] * 3},
+    "shardings that lack one": (
+        {"shardings": {"kernel": None}},
         ValueError,
-        "`shardings` must have a sharding for each of the tree's 2 arrays. Received: 3.",
+        "`shardings` must be a sharding, a PartitionSpec, a function of a parameter, or a tree with the model's "
+        "structure and a sharding, a PartitionSpec or None for each array. Received: dict; it has none for bias.",
+    ),
+    "shardings of another structure": (
+        {"shardings": {"kernel": None, "bias": None, "scale": SingleDeviceSharding(jax.devices()[0])}},
+        ValueError,
+        "Received: dict; a tree has no scale.",
+    ),
+    "shardings that are none": (
+        {"shardings": {"kernel": None, "bias": "x"}},
+        TypeError,
+        "`shardings` must be a jax.sharding.Sharding, or a PartitionSpec for the mesh in force. "
+        "Received: shardings='x' for bias.",
+    ),
+    "shardings without a mesh": (
+        {"shardings": PartitionSpec("x")},
+        ValueError,
+        "`shardings` must be a sharding if no mesh is in force: a PartitionSpec has no devices. "
+        f"Received: shardings={PartitionSpec('x')!r} for bias. Write NamedSharding(mesh, spec), or make the call in "
+        "`with jax.set_mesh(mesh):`.",
+    ),
+    "shardings of too many axes": (
+        {"shardings": NamedSharding(jax.make_mesh((1,), ("x",)), PartitionSpec(None, "x"))},
+        ValueError,
+        "`shardings` must have at most one entry for each axis. Received: shardings=NamedSharding(",
+    ),
+    "a shape's sharding without a mesh": (
+        {"model": abstractly_sharded()},
+        ValueError,
+        f"Received: sharding={PartitionSpec('x')!r} for kernel. Write NamedSharding(mesh, spec)",
     ),
     "complex": (
         {"model": {"kernel": jnp.zeros((2, 2), jnp.complex64)}},
@@ -111,12 +148,12 @@ def test_reports_in_full() -> None:
 
 
 def test_reports_in_short() -> None:
-    """The repr is one line, however long the report is."""
+    """The repr is one line, however long the report is, in which repeated layers share a line."""
     tree = {f"layer_{number}": dense() for number in range(50)}
     assert repr(initialize(tree, FLAX)[1]) == "<Report on a tree: 100 parameters initialized>"
     _, report = initialize(tree, FLAX, only="layer_7.*")
     assert repr(report) == "<Report on a tree: 2 parameters initialized, 98 kept>"
-    assert len(str(report).splitlines()) == 99
+    assert len(str(report).splitlines()) == 3
 
 
 def test_reports_on_random_states() -> None:
@@ -187,3 +224,108 @@ def test_neighbours_do_not_matter() -> None:
     """An array alone has the bytes that it has among others."""
     values = flat(initialize(three_kernels("abc"), FLAX)[0])
     assert same(flat(initialize(three_kernels("b"), FLAX)[0]), {"b.kernel": values["b.kernel"]})
+
+
+# Programs
+
+
+def linear() -> Any:
+    """An abstract layer of nnx with a random state."""
+    return nnx.eval_shape(lambda: nnx.List([nnx.Linear(64, 48, rngs=nnx.Rngs(0)), nnx.Dropout(0.5, rngs=nnx.Rngs(0))]))
+
+
+PROGRAMS: dict[str, Any] = {
+    "nnx.jit of shapes": lambda: nnx.jit(lambda: initialize(linear(), FLAX)[0]),
+    "nnx.jit of a module": lambda: nnx.jit(lambda: initialize(nnx.List([*built()]), FLAX)[0]),
+    "jit": lambda: jax.jit(lambda: nnx.state(initialize(linear(), FLAX)[0])),
+}
+
+
+def built() -> list[Any]:
+    """The same layers, made by nnx."""
+    return [nnx.Linear(64, 48, rngs=nnx.Rngs(0)), nnx.Dropout(0.5, rngs=nnx.Rngs(0))]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_make_what_is_made_eagerly(program: str) -> None:
+    """A compiled function has the same bytes."""
+    made = PROGRAMS[program]()()
+    values = {".".join(map(str, path)): plain(each.get_value()) for path, each in nnx.to_flat_state(nnx.state(made))}
+    assert same(values, flat(initialize(linear(), FLAX)[0]))
+
+
+@pytest.mark.parametrize("shape", [(512, 512), (8, 8)])
+def test_programs_have_no_values(shape: tuple[int, int]) -> None:
+    """A program's text has the same few lines, however large its arrays are."""
+    tree = {"kernel": jax.ShapeDtypeStruct(shape, jnp.float32)}
+    text = jax.jit(lambda: initialize(tree, FLAX)[0]).lower().as_text()
+    assert len(text) < 2000
+    assert "callback" in text
+
+
+def test_programs_draw_only_when_they_run() -> None:
+    """Compiling draws nothing; each run draws anew."""
+    compiled = jax.jit(lambda: initialize(dense(), FLAX, only="kernel")[0]["kernel"]).lower().compile()
+    with mock.patch.object(Entry, "fill", autospec=True, side_effect=Entry.fill) as fill:
+        assert fill.call_count == 0
+        jax.block_until_ready([compiled(), compiled()])
+        assert fill.call_count == 2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e4m3fn"])
+def test_dtypes_of_programs(dtype: str) -> None:
+    """Narrow dtypes are rounded as eagerly."""
+    tree = {"kernel": jax.ShapeDtypeStruct((40, 5), dtype)}
+    compiled = jax.jit(lambda: initialize(tree, FLAX)[0])()
+    assert compiled["kernel"].dtype == dtype
+    assert same(flat(compiled), flat(initialize(tree, FLAX)[0]))
+
+
+def test_shardings_of_programs() -> None:
+    """A program cannot put an array onto one device: the message says what to write."""
+    sharding = SingleDeviceSharding(jax.devices()[0])
+    with pytest.raises(TypeError) as caught:
+        jax.jit(lambda: initialize(dense(), FLAX, shardings=sharding)[0])()
+    assert str(caught.value).startswith(
+        "`shardings` must be a NamedSharding or a PartitionSpec in a function that JAX compiles. Received: shardings="
+    )
+    assert "or leave the placement to `out_shardings` of jax.jit." in str(caught.value)
+
+
+def test_initializing_each_device_s_own_tree() -> None:
+    """Within `shard_map`, each device makes all of its own tree."""
+    mesh = jax.make_mesh((1,), ("x",))
+
+    def make() -> Any:
+        return initialize({"kernel": jax.ShapeDtypeStruct((4, 5), jnp.float32)}, FLAX)[0]["kernel"]
+
+    mapped = jax.shard_map(make, mesh=mesh, in_specs=(), out_specs=PartitionSpec("x"), check_vma=False)
+    assert same(jax.jit(mapped)(), drawn(fanin.LecunNormal, "kernel", (4, 5)))
+
+
+# Blocks that stay
+
+PARTLY = fanin.Recipe(
+    [
+        {"path": "*", "blocks": ["query", "key"], "block": "query", "initializer": "keep"},
+        {"path": "*", "initializer": "ones"},
+    ]
+)
+
+
+def test_blocks_that_a_rule_keeps() -> None:
+    """They have the values that they had, and the others have new ones."""
+    made, _ = initialize({"kernel": jnp.full((2, 4), 7.0)}, PARTLY)
+    assert np.asarray(made["kernel"]).tolist() == [[7, 7, 1, 1]] * 2
+
+
+def test_blocks_of_a_shape_that_a_rule_keeps() -> None:
+    """A shape has no values to keep."""
+    with pytest.raises(PlanError, match="must be arrays, not shapes; nothing has been made"):
+        initialize({"kernel": jax.ShapeDtypeStruct((2, 4), jnp.float32)}, PARTLY)
+
+
+def test_blocks_that_a_rule_keeps_in_programs() -> None:
+    """The values are not known while the program is made."""
+    with pytest.raises(PlanError, match="Rules that keep some blocks of an array need its values"):
+        jax.jit(lambda tree: initialize(tree, PARTLY)[0])({"kernel": jnp.ones((2, 4))})

@@ -40,6 +40,15 @@ def test_variables_of_linen() -> None:
     assert set(made) == {"params", "batch_stats"}
 
 
+def test_variables_and_layers_as_a_pair() -> None:
+    """What `layers_of` returns is a model, which needs no unpacking."""
+    pair = layers_of(Small(), SMALL_INPUT)
+    made, _ = initialize(pair, FLAX)
+    assert set(made) == {"params", "batch_stats"}
+    assert same(flat(made), values_of_small())
+    assert not FLAX.plan(pair).compare(FLAX.plan(pair[0], layers=pair[1]))
+
+
 def test_variables_without_their_layers() -> None:
     """What flax's names say is enough for most layers."""
     variables, _ = layers_of(Small(), SMALL_INPUT)
@@ -85,9 +94,9 @@ def test_names_alone_do_not_say_what_a_kernel_is() -> None:
     with pytest.raises(PlanError) as caught:
         initialize(variables, FLAX)
     assert str(caught.value) == (
-        "The recipe does not fit a tree; nothing has been written.\n  layers_0.kernel, in rule 4 (line 28) “kernels”: "
+        "The recipe does not fit a tree; nothing has been written.\n  layers_0.kernel, in rule 4 (line 29) “kernels”: "
         "LecunNormal needs the fans of a parameter of no known layer, and they are not known. Write `fan_in = …` into "
-        'rule 4 (line 28) “kernels”, or, if it is a kernel, `layout = "torch"` or `layout = "keras"`, '
+        'rule 4 (line 29) “kernels”, or, if it is a kernel, `layout = "torch"` or `layout = "keras"`, '
         "with `stacked = 1` if its first axis is a stack of kernels."
     )
 

@@ -253,14 +253,6 @@ def test_stacks_of_layers(case: str) -> None:
     assert {entry.stddev for entry in kernels} == {expected}
 
 
-@pytest.mark.parametrize(("axis", "shape"), [(0, (4, 64, 64)), (1, (64, 4, 64))])
-def test_numbers_of_stacked_layers(axis: int, shape: tuple[int, ...]) -> None:
-    """The length of a stack is the number of layers."""
-    (kernel,) = [entry for entry in plan_of_linen(axis).entries if entry.parameter.role == "kernel"]
-    assert kernel.parameter.shape == shape
-    assert kernel.parameter.traits.numbers["n_layers"] == 4
-
-
 @pytest.mark.parametrize("axis", [0, 1])
 def test_stacks_are_no_matrix(axis: int) -> None:
     """One orthogonal matrix for all layers of a stack is refused."""

@@ -98,7 +98,7 @@ def test_seed_generators(name: str) -> None:
         assert_holds(tensor, values)
         assert_as_keras(name, tensor, peer(shape))
     assert array(generator.state).tolist() == [77, 3]
-    assert K.serialize(carrier) == K.serialize(other)
+    assert K.serialize(carrier) == {**K.serialize(other), "build_config": {}}
     described = json.loads(json.dumps(K.serialize(carrier)))
     for each in (carrier.clone(), type(carrier)(**described["config"]), ours.get(described)):
         assert type(each) is type(carrier)
@@ -132,7 +132,7 @@ def test_placeholders(name: str, seed: str) -> None:
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_configurations(name: str) -> None:
-    """What Keras writes for an initializer is what it writes for its own, but for Identity's gain, after calls too."""
+    """What Keras writes is what it writes for its own, but for a mark and Identity's gain, after calls too."""
     for more in ({}, {"seed": None}) if name in SEEDED else ({},):
         carrier, other = made(ours, name, **more), made(K, name, **more)
         assert isinstance(carrier, type(other))
@@ -141,6 +141,8 @@ def test_configurations(name: str) -> None:
                 carrier((3, 3))
             for write in (K.serialize, keras.saving.serialize_keras_object, lambda each: each.get_config()):
                 expected = write(other)
+                if "class_name" in expected:
+                    expected["build_config"] = {}
                 if name == "Identity":
                     expected.get("config", expected)["gain"] = -0.3
                 assert write(carrier) == json.loads(json.dumps(write(carrier))) == expected

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from typing import Any
 
 import numpy as np
 import pytest
 
+import fanin
 from keras3_kit import (
     ARGUMENTS,
-    ON_TENSORFLOW,
     OWN,
     K,
     L,
@@ -60,21 +61,89 @@ def come_again(model: Any, form: str, folder: pathlib.Path) -> Any:
 @pytest.mark.parametrize("patched", [False, True], ids=["plain", "patched"])
 @pytest.mark.parametrize("form", FORMS)
 def test_models_come_again(form: str, patched: bool, tmp_path: pathlib.Path) -> None:
-    """Models of files and clones have Keras's own classes, under the patch fanin's; configurations and bytes stay."""
+    """Models of files and clones have fanin's classes, with the patch or without; configurations and bytes stay."""
     model = every_class()
     if patched:
         ours.patch()
     loaded = come_again(model, form, tmp_path)
     assert [layer.name for layer in loaded.layers[1:]] == list(CLASS_OF)
     for layer, again in zip(model.layers[1:], loaded.layers[1:], strict=True):
-        name, found = CLASS_OF[layer.name], again.kernel_initializer
-        assert type(found) is getattr(ours if patched else K, name)
-        config = {"gain": found.gain} if name == "Identity" else found.get_config()
-        assert config == layer.kernel_initializer.get_config()
-        if patched or form in ("keras", "h5"):
-            assert_same_bits(array(layer.kernel), array(again.kernel))
-        elif ON_TENSORFLOW:
-            assert_as_keras(name, layer.kernel, again.kernel)
+        found = again.kernel_initializer
+        assert type(found) is getattr(ours, CLASS_OF[layer.name])
+        assert found.get_config() == layer.kernel_initializer.get_config()
+        assert_same_bits(array(layer.kernel), array(again.kernel))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_models_of_keras_come_again(form: str, tmp_path: pathlib.Path) -> None:
+    """Models of files and clones have Keras's classes where the model has them."""
+    layers = [L.Dense(3, kernel_initializer=made(K, name), name=name) for name in ARGUMENTS]
+    inputs = keras.Input((4,))
+    loaded = come_again(keras.Model(inputs, [layer(inputs) for layer in layers]), form, tmp_path)
+    assert [type(layer.kernel_initializer) for layer in loaded.layers[1:]] == [getattr(K, name) for name in ARGUMENTS]
+
+
+# Layers that Keras makes of configurations
+
+
+class Nested(L.Layer):  # pyright: ignore[reportUntypedBaseClass]
+    """A layer that reads its initializers by Keras's general function."""
+
+    def __init__(self, initializers: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.initializers = [keras.saving.deserialize_keras_object(each) for each in initializers]
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], 3), initializer=self.initializers[0])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "initializers": keras.saving.serialize_keras_object(self.initializers)}
+
+
+def normal() -> Any:
+    """An initializer of fanin's for a layer."""
+    return ours.RandomNormal(seed=3)
+
+
+# layer → shape of its input
+REBUILT: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "Bidirectional": (lambda: L.Bidirectional(L.LSTM(4, kernel_initializer=normal())), (2, 5, 3)),
+    "from_config": (lambda: L.GRU.from_config(L.GRU(4, recurrent_initializer=normal()).get_config()), (2, 5, 3)),
+    "RNN of cells": (
+        lambda: L.RNN.from_config(L.RNN([L.LSTMCell(4, kernel_initializer=normal()), L.GRUCell(3)]).get_config()),
+        (2, 5, 3),
+    ),
+    "TimeDistributed": (
+        lambda: L.TimeDistributed.from_config(L.TimeDistributed(L.Dense(4, kernel_initializer=normal())).get_config()),
+        (2, 5, 3),
+    ),
+    "MultiHeadAttention": (lambda: L.MultiHeadAttention(2, 3, kernel_initializer=normal()), (2, 5, 3)),
+    "Nested": (lambda: Nested.from_config(Nested([K.serialize(normal())]).get_config()), (2, 3)),
+    "copied by JSON": (
+        lambda: L.Dense.from_config(json.loads(json.dumps(L.Dense(4, kernel_initializer=normal()).get_config()))),
+        (2, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REBUILT)
+def test_rebuilt_layers(name: str) -> None:
+    """Layers that are rebuilt from configurations have fanin's bits wherever an object of fanin's was given."""
+    make, shape = REBUILT[name]
+    layer = make()
+    layer.build(*[shape] * (2 if name == "MultiHeadAttention" else 1))
+    shapes = {tuple(variable.shape) for variable in layer.variables}
+    drawn = {fanin.RandomNormal(seed=3)(each).tobytes() for each in shapes}
+    found = [array(variable).tobytes() for variable in layer.variables]
+    expected = {"Bidirectional": 2, "MultiHeadAttention": 4}.get(name, 1)
+    assert sum(each in drawn for each in found) == expected
+
+
+def test_marks_of_others() -> None:
+    """A configuration with the mark but a class that fanin does not have is Keras's, as is one without a module."""
+    stft = {"module": "keras.initializers", "class_name": "STFT", "config": {}, "registered_name": None}
+    assert type(K.get({**stft, "build_config": {}})) is K.STFT
+    assert type(K.get({"class_name": "HeNormal", "config": {"seed": 1}, "build_config": {}})) is K.HeNormal
 
 
 # Files that this backend has written, on each backend, where there is no fanin
@@ -87,6 +156,9 @@ import keras
 def held(tensor):
     return keras.ops.convert_to_numpy(tensor).tobytes().hex()
 
+nested = json.loads(sys.argv[2])  # which Keras's general function reads
+classes = {name: type(keras.saving.deserialize_keras_object(config)).__module__ for name, config in nested.items()}
+
 def described(layer):
     made, shape = layer.kernel_initializer, tuple(layer.kernel.shape)
     theirs = getattr(keras.initializers, type(made).__name__, None)
@@ -98,9 +170,9 @@ for file in map(pathlib.Path, json.loads(sys.argv[1])):
     is_json = file.suffix == ".json"
     model = keras.models.model_from_json(file.read_text()) if is_json else keras.models.load_model(file)
     found[file.suffix[1:]] = {layer.name: described(layer) for layer in model.layers[1:]}
-print(json.dumps(found))
+print(json.dumps({**found, "nested": classes}))
 """
-Found = tuple[str, dict[str, dict[str, Any]]]
+Found = tuple[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +189,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, np.ndar
 def loaded(request: pytest.FixtureRequest, written: tuple[Any, list[str]]) -> Found:
     """A backend, and what a process on it that cannot import fanin finds in the files, by form and layer."""
     pytest.importorskip(request.param)
-    return request.param, answers(LOADER, written[1], KERAS_BACKEND=request.param, PYTHONPATH="")
+    nested = {name: keras.saving.serialize_keras_object(made(ours, name)) for name in ARGUMENTS}
+    return request.param, answers(LOADER, written[1], nested, KERAS_BACKEND=request.param, PYTHONPATH="")
 
 
 @pytest.mark.parametrize("name", CLASS_OF)
@@ -139,6 +212,12 @@ def test_files_load_without_fanin(form: str, name: str, loaded: Found, written: 
         assert_as_keras(name, values("kernel"), kernel)
     if backend == "tensorflow" and name in ARGUMENTS:
         assert_as_keras(name, values("call"), kernel)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_configurations_load_without_fanin(name: str, loaded: Found) -> None:
+    """So do single configurations, by Keras's general function."""
+    assert loaded[1]["nested"][name].startswith("keras.src.initializers.")
 
 
 # Users' own classes

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
+import pathlib
 import random
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pytest
 
 import fanin
 from keras3_kit import (
@@ -18,16 +20,20 @@ from keras3_kit import (
     LAYERS,
     K,
     L,
+    SeedGenerator,
     array,
     assert_holds,
+    drawn_in_turn,
     initializer_arguments,
     keras,
+    made,
     ours,
 )
-from keras_kit import GOLDEN, SCRIPT, printed
+from keras_kit import GOLDEN, SCRIPT, Kit, printed
 from strategies import assert_same_bits
 
 rng_utils: Any = importlib.import_module("keras.src.utils.rng_utils")
+SET_RANDOM_SEED = keras.utils.set_random_seed
 
 
 def assert_in_force(library: Any) -> None:
@@ -46,7 +52,7 @@ def assert_in_force(library: Any) -> None:
             default = getattr(getattr(layer, "cell", layer), key)
             assert type(default) is getattr(library, type(default).__name__)
     assert keras.utils.set_random_seed == rng_utils.set_random_seed
-    assert inspect.isfunction(keras.utils.set_random_seed) is (library is K)
+    assert (keras.utils.set_random_seed is SET_RANDOM_SEED) is (library is K)
 
 
 def test_patch() -> None:
@@ -104,6 +110,166 @@ def test_patch_repeats_calls() -> None:
             assert_holds(pool.submit(initializer, (4, 3)).result(), first)
         assert fanin.config.call_semantics == "documented"
     assert_holds(initializer((4, 3)), third)
+
+
+# Classes that a script names itself
+
+
+@pytest.mark.parametrize("name", [*ARGUMENTS, "einsum", "generator"])
+@pytest.mark.parametrize("when", ["before", "within"])
+def test_patch_reaches_named_classes(name: str, when: str, tmp_path: pathlib.Path) -> None:
+    """A layer with an object of Keras's own class has fanin's bits, and so have its clones and what is loaded."""
+    cls = {"einsum": "HeNormal", "generator": "LecunUniform"}.get(name, name)
+    more = {"seed": SeedGenerator(7)} if name == "generator" else {}
+    initializer = made(K, cls, **more) if when == "before" else None
+    expected = array(drawn_in_turn(cls, 7, (4, 3))[0] if more else made(ours, cls)((4, 3)))
+    with ours.patch():
+        initializer = made(K, cls, **more) if initializer is None else initializer
+        if name == "einsum":
+            layer: Any = L.EinsumDense("ab,bcd->acd", (2, 3), kernel_initializer=initializer)
+            peer = L.EinsumDense("ab,bcd->acd", (2, 3), kernel_initializer=made(ours, cls))
+            peer.build((None, 4))
+            expected = array(peer.kernel)
+        else:
+            layer = L.Dense(3, kernel_initializer=initializer)
+        model = keras.Sequential([keras.Input((4,)), layer])
+        assert type(layer.kernel_initializer) is getattr(K, cls)
+        models = [model]
+        if name != "Identity":  # whose gain Keras leaves out of configurations
+            models.append(keras.models.clone_model(model))
+            models.append(keras.models.model_from_json(model.to_json()))
+        for each in models:
+            assert_same_bits(array(each.layers[0].kernel), expected)
+            assert_same_bits(array(each.layers[0].kernel), expected)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        assert_same_bits(array(loaded.layers[0].kernel), expected)
+
+
+def test_named_classes_are_kerass_again_after_the_patch() -> None:
+    """After the patch, Keras's classes have their own calls, and objects their own values, also those of the block."""
+    calls = {name: getattr(K, name).__call__ for name in ARGUMENTS}
+    initializer = K.HeNormal(seed=1)
+    before = array(initializer((4, 3)))
+    with ours.patch():
+        within = K.HeNormal(seed=1)
+        assert_holds(within((4, 3)), fanin.HeNormal(seed=1)((4, 3)))
+        assert_holds(initializer((4, 3)), fanin.HeNormal(seed=1)((4, 3)))
+    assert {name: getattr(K, name).__call__ for name in ARGUMENTS} == calls
+    assert vars(initializer) == vars(within) == vars(K.HeNormal(seed=1))
+    for each in (initializer, within):
+        assert_same_bits(array(each((4, 3))), before)
+
+
+@pytest.mark.filterwarnings("ignore:The initializer .* is unseeded:UserWarning")
+def test_unseeded_named_classes() -> None:
+    """Without a seed, they take the next of the sequence that `set_random_seed` gives, and repeat its values."""
+    fanin.utils.set_random_seed(42)
+    expected = [fanin.GlorotUniform()((4, 3)), fanin.HeNormal()((4, 3))]
+    with ours.patch():
+        keras.utils.set_random_seed(42)
+        for initializer, values in zip([K.GlorotUniform(), K.HeNormal()], expected, strict=True):
+            assert_holds(initializer((4, 3)), values)
+            assert_holds(initializer((4, 3)), values)
+
+
+def test_attributes_of_named_classes() -> None:
+    """An attribute that a script assigns counts from the next call on."""
+    with ours.patch():
+        initializer = K.RandomNormal(seed=1)
+        initializer((4, 3))
+        initializer.stddev = 2.0
+        assert_holds(initializer((4, 3)), fanin.RandomNormal(stddev=2.0, seed=1)((4, 3)))
+
+
+def test_derived_classes_keep_their_values() -> None:
+    """Objects of a class that a script derives from Keras's have the values that they have without the patch."""
+
+    class Halved(K.HeNormal):  # pyright: ignore[reportUntypedBaseClass]
+        """Half of Keras's values."""
+
+        def __call__(self, shape: Any, dtype: Any = None) -> Any:
+            return super().__call__(shape, dtype) / 2
+
+    expected = array(Halved(seed=1)((4, 3)))
+    with ours.patch():
+        assert_same_bits(array(Halved(seed=1)((4, 3))), expected)
+
+
+def test_constants_of_arrays_are_left_to_keras(tmp_path: pathlib.Path) -> None:
+    """Under the patch, a Constant of an array is Keras's, also in clones and files; one of a number is fanin's."""
+    values = np.arange(12, dtype=np.float32).reshape(4, 3)
+    with ours.patch():
+        layer = L.Dense(3, kernel_initializer=K.Constant(values), bias_initializer=K.Constant(0.5))
+        model = keras.Sequential([keras.Input((4,)), layer])
+        model.save(tmp_path / "model.keras")
+        for each in (keras.models.clone_model(model), keras.models.load_model(tmp_path / "model.keras"), model):
+            assert type(each.layers[0].kernel_initializer) is K.Constant
+            assert_same_bits(array(each.layers[0].kernel), values)
+            assert_same_bits(array(each.layers[0].bias), np.full(3, 0.5, np.float32))
+
+
+# As a decorator
+
+
+def test_patch_as_a_decorator() -> None:
+    """A decorated function has the patch in force during each call, and not before, between or after."""
+
+    @ours.patch()
+    def build(units: int) -> Any:
+        """A layer."""
+        return L.Dense(units)
+
+    assert build.__doc__ == "A layer."
+    for units in (3, 4):
+        assert type(L.Dense(1).kernel_initializer) is K.GlorotUniform
+        layer = build(units)
+        assert (type(layer.kernel_initializer), layer.units) == (ours.GlorotUniform, units)
+    assert type(L.Dense(1).kernel_initializer) is K.GlorotUniform
+
+
+def test_decorated_calls_within_one_another() -> None:
+    """A call within another leaves the patch in force when it ends; one that raises ends it."""
+
+    @ours.patch()
+    def build(depth: int) -> Any:
+        if depth == 2:
+            raise KeyError
+        if depth == 0:
+            build(1)
+        return L.Dense(1).kernel_initializer
+
+    assert type(build(0)) is ours.GlorotUniform
+    with pytest.raises(KeyError):
+        build(2)
+    assert type(K.get("he_normal")) is K.HeNormal
+
+
+@pytest.mark.parametrize("kind", ["generator", "coroutine", "class", "number"])
+def test_what_cannot_be_decorated(kind: str) -> None:
+    """What runs after its call is refused, and the patch is not in force then."""
+
+    def generator() -> Iterator[int]:
+        yield 1
+
+    async def coroutine() -> None:
+        pass
+
+    things: dict[str, Any] = {"generator": generator, "coroutine": coroutine, "class": Kit, "number": 3}
+    with pytest.raises(TypeError, match=r"^`patch\(\)` decorates functions whose code runs while they are called"):
+        ours.patch()(things[kind])
+    assert type(K.get("he_normal")) is K.HeNormal
+
+
+def test_blocks_that_overlap() -> None:
+    """Of two blocks that overlap, as in two threads, the one that ends first leaves the patch in force."""
+    first, second = contextlib.ExitStack(), contextlib.ExitStack()
+    first.enter_context(ours.patch())
+    second.enter_context(ours.patch())
+    first.close()
+    assert type(K.get("he_normal")) is ours.HeNormal
+    second.close()
+    assert type(K.get("he_normal")) is K.HeNormal
 
 
 # A script, which has the weights that are recorded of tf_keras alone

@@ -93,7 +93,7 @@ def test_what_a_list_says() -> None:
     assert (first.tied, first.layout, first.kernel_shape) == (("dec.w",), "torch", (3, 2, 6))
     assert (first.size, first.nbytes, first.trainable, first.problem) == (36, 72, True, "")
     assert (second.shape, second.dtype.name, second.traits, second.layout) == ((), "float32", Traits("other"), "")
-    assert (model.name, model.left, model.notes, model.config) == ("a name", {}, (), {})
+    assert (model.name, model.left, model.notes, model.configs) == ("a name", {}, (), {})
     assert described_list([entry]).name == "a list of shapes"
     with fanin.config.using(floatx="float16"):
         assert described_list([{"path": "x", "shape": [2]}]).parameters[0].dtype.name == "float16"

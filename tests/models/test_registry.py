@@ -89,7 +89,7 @@ def test_long_objects_are_cut() -> None:
     """A message shows the beginning of what came, and its type."""
     with pytest.raises(TypeError) as caught:
         describe("x" * 1000)
-    assert str(caught.value).endswith(f"Received: '{'x' * 199} (of type str).")
+    assert str(caught.value).endswith(f"Received: '{'x' * 196}... (of type str).")
 
 
 def test_no_framework_is_imported() -> None:

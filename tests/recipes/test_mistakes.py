@@ -16,11 +16,11 @@ SCALING = ALL + 'initializer = "variance_scaling"\ndistribution = "uniform"\n'
 CONSTANTS = ZEROS + "[constants]\na = 1\n"
 KEYS = (
     "path, regex, layer, within, role, rank, trainable, block, "
-    "name, initializer, layout, stacked, fan_in, fan_out, blocks"
+    "name, initializer, layout, stacked, fan_in, fan_out, blocks, optional"
 )
 ROLES = (
-    "kernel, recurrent_kernel, depthwise_kernel, bias, recurrent_bias, embedding, scale, offset, mean, variance, "
-    "count, other"
+    "kernel, recurrent_kernel, depthwise_kernel, bias, recurrent_bias, embedding, lora_a, lora_b, scale, offset, "
+    "mean, variance, count, other"
 )
 LAYOUT = (
     '`layout` must be the order of its axes, if the layer table does not know it: "keras", "torch" or Keras\'s axes.'
@@ -239,7 +239,10 @@ YAML_MISTAKES = {
     "twice at the top": ("seed: 1\nseed: 2\n" + YAML, "2: the key 'seed' occurs twice, first on line 1"),
     "twice in a rule": (YAML + "  path: a\n", "5: the key 'path' occurs twice, first on line 3"),
     "constant twice": (YAML + "constants:\n  a: 1\n  a: 2\n", "7: the key 'a' occurs twice, first on line 6"),
-    "a tag": ("# a\nseed: !!python/object/apply:os.getcwd []\n", "2: could not determine a constructor for the tag …"),
+    "a tag": (
+        "# a\nseed: !!python/object/apply:os.getcwd []\n",
+        "2: a value must be a string, a number, true, false, a list or a table, not a python/object/apply:os.getcwd",
+    ),
     "empty": ("", "1: A recipe must have seed, description, sources, constants, rules. Received: None."),
     "list": ("- 1\n", "1: A recipe must have seed, description, sources, constants, rules. Received: [1]."),
     "two documents": ("seed: 1\n---\nseed: 2\n", "2: …"),
@@ -247,7 +250,10 @@ YAML_MISTAKES = {
     "deep": ("a: " + "[" * 5000, "1: …"),
     "list as key": ("? [a]\n: 3\n" + YAML, "1: …"),
     "list as key of a rule": (YAML + "  ? [a]\n  : 3\n", "5…"),
-    "number as key": (YAML + "3: 4\n", "5: Unknown key 3. A recipe has seed, description, sources, constants, rules."),
+    "number as key": (
+        YAML + "3: 4\n",
+        "5: Unknown key '3'. A recipe has seed, description, sources, constants, rules.",
+    ),
     "no date": ("description: 2024-13-45\n" + YAML, "1: …"),
     "top key": ("\nsead: 1\nrules:\n- {path: a, initializer: ones}\n", "2: Unknown key 'sead'. Did you mean 'seed'?"),
     "no seed": ("rules:\n- {path: a, initializer: zeros}\nseed:\n", f"3: {SEED}None."),

@@ -112,7 +112,7 @@ def test_plain_data(tmp_path: Any) -> None:
     assert list(data["entries"][0].items()) == [
         *[("path", "w"), ("name", "w"), ("shape", [4, 12]), ("dtype", "float32"), ("layout", "keras"), ("layer", "")],
         *[("role", "kernel"), ("rule", "rule 1"), ("initializer", f"{', '.join(GATES)}: HeNormal()")],
-        *[("fans", [4, 12]), ("mean", 0.0), ("stddev", stddev), ("seeds", seeds), ("tied", ["v"]), ("problem", "")],
+        *[("fans", [4, 3]), ("mean", 0.0), ("stddev", stddev), ("seeds", seeds), ("tied", ["v"]), ("problem", "")],
     ]
     assert not plan.compare(data)
     assert str(plan.compare(plan)) == "The plans are the same."

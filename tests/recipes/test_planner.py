@@ -14,7 +14,7 @@ def test_what_expressions_know() -> None:
     """Fans, rank, size, the model's configuration and what the parameter's layer says."""
     text = "fan_in + 10 * fan_out + 100 * rank + 1000 * size + config.hidden + groups"
     parameter = Parameter("w", (2, 3), FLOAT32, traits=Traits("kernel", (1, 0), 3, 2, numbers={"groups": 4}))
-    model = Model((parameter,), "a model", {"hidden": 0.5})
+    model = Model((parameter,), "a model", {"": {"hidden": 0.5}})
     recipe = Recipe([{"path": "*", "initializer": "random_normal", "stddev": text}])
     assert recipe.plan(model).entries[0].stddev == 3 + 20 + 200 + 6000 + 0.5 + 4
     own = Recipe([{"path": "*", "initializer": "random_normal", "stddev": "fan_in", "fan_in": "2 * fan_in + 1"}])

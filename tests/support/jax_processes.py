@@ -202,7 +202,7 @@ def an_unseeded_array_is_one_array() -> None:
 
 @check("devices")
 def what_a_sharding_does_not_divide_is_refused() -> None:
-    """JAX's own error, before anything is drawn."""
+    """An error, before anything is drawn."""
     init = as_jax(fanin.HeNormal(seed=3))
     for sharding in shardings([P("x"), P(None, "y"), P(("x", "y"))]):
         with kernels_run() as notes:
@@ -211,7 +211,9 @@ def what_a_sharding_does_not_divide_is_refused() -> None:
                 lambda sharding=sharding: init(KEY, (9, 9), jnp.float32, sharding),
                 lambda sharding=sharding: jax.jit(lambda key: init(key, (9, 9), jnp.float32, sharding))(KEY),
             ):
-                assert "should evenly divide the shape" in raises(ValueError, call)
+                message = raises(ValueError, call)
+                assert "must divide each axis evenly. Received: " in message
+                assert "whose shape is (9, 9)" in message
         assert notes == []
 
 
@@ -484,6 +486,136 @@ def models_of_a_mesh_in_force() -> None:
     assert made[0].kernel.get_metadata() == abstract[0].kernel.get_metadata()
     assert same(made[0].kernel[...]) == fanin.HeNormal(seed=3).spawn("0.kernel")(SHAPE).tobytes()
     assert made[0].kernel[...].sharding.is_equivalent_to(NamedSharding(mesh, P("x", "y")), 2)
+
+
+# Programs
+
+
+def partitioned() -> Any:
+    """A layer of nnx whose metadata say how its kernel is sharded."""
+    from flax import nnx
+
+    init = nnx.with_partitioning(nnx.initializers.lecun_normal(), ("x", "y"))
+    return nnx.List([nnx.Linear(16, 24, kernel_init=init, rngs=nnx.Rngs(0))])
+
+
+def in_linen() -> tuple[Any, Any]:
+    """The variables and layers of a dense layer of linen whose kernel is in a box with the names of its axes."""
+    from flax import linen as nn
+
+    from fanin.jax import layers_of
+
+    init = nn.with_partitioning(nn.initializers.lecun_normal(), ("x", "y"))
+    return layers_of(nn.Dense(24, kernel_init=init), jax.ShapeDtypeStruct((1, 16), jnp.float32))
+
+
+KERNELS: dict[str, Callable[[], Any]] = {
+    "nnx, abstract": lambda: _nnx_kernel(abstract=True),
+    "nnx, made by the program": lambda: _nnx_kernel(abstract=False),
+    "nnx, without eager sharding": lambda: _lazy_kernel(),
+}
+
+
+def _nnx_kernel(abstract: bool) -> Any:
+    from flax import nnx
+
+    made, _ = initialize(nnx.eval_shape(partitioned) if abstract else partitioned(), RECIPE)
+    return made[0].kernel[...]
+
+
+def _lazy_kernel() -> Any:
+    from flax import nnx
+
+    with nnx.use_eager_sharding(False):
+        return _nnx_kernel(abstract=True)
+
+
+@check_each("devices", KERNELS)
+def annotations_of_nnx_in_programs(case: str) -> None:
+    """A program shards each array as flax's metadata say, makes each shard by itself, and has none of its values."""
+    expected = fanin.HeNormal(seed=3).spawn("0.kernel")(SHAPE)
+    for mesh in meshes():
+        with jax.set_mesh(mesh):
+            compiled = jax.jit(KERNELS[case])
+            with kernels_run() as notes:
+                kernel = compiled().block_until_ready()
+            assert {shape for _, shape in notes} == {(SHAPE[0] // 4, SHAPE[1] // 2)}
+            assert_is_whole(kernel, expected, NamedSharding(mesh, P("x", "y")))
+            assert_is_whole(KERNELS["nnx, abstract"](), expected, NamedSharding(mesh, P("x", "y")))
+
+
+@check("devices")
+def annotations_of_linen_in_programs() -> None:
+    """A program shards an array as its box says, eagerly and compiled."""
+    variables, layers = in_linen()
+    expected = fanin.HeNormal(seed=3).spawn("kernel")(SHAPE)
+    for mesh in meshes():
+        with jax.set_mesh(mesh):
+
+            def make() -> Any:
+                return initialize(variables, RECIPE, layers=layers)[0]
+
+            for function in (make, jax.jit(make)):
+                kernel = function()["params"]["kernel"].value
+                assert_is_whole(kernel, expected, NamedSharding(mesh, P("x", "y")))
+
+
+@check("devices")
+def annotations_of_linen_by_rules() -> None:
+    """Logical names of axes are looked up in flax's rules."""
+    from flax import linen as nn
+
+    from fanin.jax import layers_of
+
+    init = nn.with_logical_partitioning(nn.initializers.lecun_normal(), ("embed", "mlp"))
+    variables, layers = layers_of(nn.Dense(24, kernel_init=init), jax.ShapeDtypeStruct((1, 16), jnp.float32))
+    mesh = meshes()[0]
+    with jax.set_mesh(mesh), nn.logical_axis_rules((("embed", None), ("mlp", "y"))):
+        made, _ = initialize(variables, RECIPE, layers=layers)
+    kernel = made["params"]["kernel"].value
+    assert_is_whole(kernel, fanin.HeNormal(seed=3).spawn("kernel")(SHAPE), NamedSharding(mesh, P(None, "y")))
+
+
+def kernel_alone(shardings: Any) -> Any:
+    """A kernel with a sharding."""
+    return initialize(dense(), RECIPE, only="*.kernel", shardings=shardings)[0]["fc"]["kernel"]
+
+
+@check("devices")
+def shardings_in_programs() -> None:
+    """`shardings` says where a program has its arrays, with a mesh in force and without."""
+    expected = fanin.HeNormal(seed=3).spawn("fc.kernel")(SHAPE)
+    for sharding in shardings():
+        assert_is_whole(jax.jit(partial(kernel_alone, sharding))(), expected, sharding)
+        with jax.set_mesh(sharding.mesh):
+            assert_is_whole(jax.jit(partial(kernel_alone, sharding.spec))(), expected, sharding)
+
+
+@check("devices")
+def arrays_in_programs() -> None:
+    """`make_array` in a program makes each shard when the program runs."""
+    for sharding in shardings():
+        compiled = jax.jit(lambda sharding=sharding: make_array(fanin.HeNormal(seed=3), SHAPE, None, sharding))
+        assert_is_whole(compiled(), fanin.HeNormal(seed=3)(SHAPE), sharding)
+
+
+@check("devices")
+def specifications_of_the_mesh_in_force() -> None:
+    """Each function takes a PartitionSpec where a mesh is in force."""
+    for sharding in shardings():
+        with jax.set_mesh(sharding.mesh):
+            array = make_array(fanin.HeNormal(seed=3), SHAPE, None, sharding.spec)
+            kernel = kernel_alone(sharding.spec)
+        assert_is_whole(array, fanin.HeNormal(seed=3)(SHAPE), sharding)
+        assert_is_whole(kernel, fanin.HeNormal(seed=3).spawn("fc.kernel")(SHAPE), sharding)
+
+
+@check("devices")
+def axes_that_the_mesh_lacks() -> None:
+    """The message has the mesh's axes."""
+    with jax.set_mesh(meshes()[0]):
+        message = raises(ValueError, lambda: make_array(fanin.HeNormal(seed=3), SHAPE, None, P("z")))
+    assert message.startswith("`sharding` must have only axes of the mesh in force, x, y. Received: sharding=")
 
 
 # 64 bits

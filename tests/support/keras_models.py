@@ -240,7 +240,7 @@ MODELS: dict[str, Callable[[Kit], Any]] = {
 def everything() -> fanin.Recipe:
     """Rules of which each weight has one, among them one that counts blocks."""
     rules: list[Any] = [
-        {"layer": "Dense", "role": "kernel", "initializer": "he_normal"},
+        {"layer": "Dense", "role": "kernel", "initializer": "he_normal", "optional": True},
         {"role": "kernel", "block": "*", "initializer": "glorot_normal"},
         {"role": "recurrent_kernel", "initializer": "orthogonal"},
         {"role": "variance", "initializer": "constant", "value": 2},

@@ -47,7 +47,7 @@ PRIVATE_MODULES = {"_native", "_core", "_keras"}
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 BY_NAME = ("getattr", "setattr", "hasattr", "delattr")
 LONGEST, SHORTEST = 600, 40
-SHORT = {"fanin._keras.patching": "what the patches of both Kerases share"}
+SHORT: dict[str, str] = {}
 MOST_AT_THE_TOP = 16
 # Here the words for numbers mean the parameters of distributions.
 OF_VALUES = ("fanin._native", "fanin._core.streams", "fanin._core.reference", "fanin.distributions", "fanin.weight")

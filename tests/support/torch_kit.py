@@ -60,12 +60,12 @@ def two_layers() -> Any:
 
 
 class Odd(nn.Module):
-    """A parameter of a layer that no table has, and one of integers."""
+    """A parameter of a layer that no table has, and a frozen one of integers, which come from a generator."""
 
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.zeros(2, 3))
-        self.steps = nn.Parameter(torch.zeros(2, dtype=torch.int32), requires_grad=False)
+        self.steps = nn.Parameter(torch.randint(9, (2,), dtype=torch.int32), requires_grad=False)
 
 
 def assert_moments(module: Any, plan: Any) -> None:

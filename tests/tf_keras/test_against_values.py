@@ -142,6 +142,55 @@ def test_subnormals_differ_by_the_flush_alone(dtype: str, data: Any) -> None:
     assert_same_bits(np.where(subnormal, np.zeros_like(ours), ours), theirs)
 
 
+# The spreads and origins from which on, docs/promise.md says, no value and no product is subnormal.
+LEAST = {"float32": (3e-28, 2e-31), "bfloat16": (3e-28, 2e-31), "float64": (8e-286, 2e-292)}
+
+
+@pytest.mark.parametrize("dtype", LEAST)
+@pytest.mark.parametrize("name", ["RandomNormal", "TruncatedNormal", "RandomUniform"])
+@given(data=st.data())
+@examples(60)
+def test_from_which_spreads_on_the_flush_is_not_seen(name: str, dtype: str, data: Any) -> None:
+    """With a spread and an origin of at least what docs/promise.md says, or an origin of 0: the same bits."""
+    spread, origin = LEAST[dtype]
+    signs = st.sampled_from([1, -1])
+    by = spread * 10 ** data.draw(st.floats(0, 5) | st.floats(0, 30)) * data.draw(signs)
+    begin = data.draw(st.just(0.0) | st.floats(0, 30).map(lambda power: origin * 10**power)) * data.draw(signs)
+    begin = begin + 0.0  # see `parameters`
+    config = {"minval": begin, "maxval": begin + by} if name == "RandomUniform" else {"mean": begin, "stddev": by}
+    if begin and name == "RandomUniform" and abs(config["maxval"] - begin) < spread:
+        return  # their difference is rounded away
+    assert_same_draw(Call(name, {**config, "seed": data.draw(seeds)}, (2000,), dtype))
+
+
+@pytest.mark.parametrize("maxval", [-2.9, 2.9, 1e30])
+@pytest.mark.parametrize("minval", [2.0**-127, -(2.0**-127), 1e-40])
+def test_a_subnormal_minval_is_seen_at_any_spread(minval: float, maxval: float) -> None:
+    """A bfloat16 uniform is `minval` once in 128 elements, and TensorFlow's zero; all others have the same bits."""
+    call = Call("RandomUniform", {"minval": minval, "maxval": maxval, "seed": 1}, (20_000,), "bfloat16")
+    ours, theirs = call.run(fanin), call.run(K).numpy()
+    lowest = ours == fanin.Constant(minval)((), "bfloat16")
+    assert 100 < lowest.sum() < 220
+    assert not theirs[lowest].any()
+    assert_same_bits(ours[~lowest], theirs[~lowest])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64", "complex64", "complex128"])
+def test_a_subnormal_constant(dtype: str) -> None:
+    """fanin keeps it; TensorFlow flushes it in bfloat16 and complex64 only."""
+    call = Call("Constant", {"value": 1e-309 if dtype in ("float64", "complex128") else 1e-40}, (3,), dtype)
+    assert call.run(fanin).all()
+    assert call.run(K).numpy().all() == (dtype not in ("bfloat16", "complex64"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_a_subnormal_gain(dtype: str) -> None:
+    """fanin keeps it; TensorFlow flushes the diagonal."""
+    call = Call("Identity", {"gain": 1e-309 if dtype == "float64" else 1e-40}, (3, 3), dtype)
+    assert call.run(fanin).diagonal().all()
+    assert not call.run(K).numpy().any()
+
+
 @given(data=st.data())
 @examples(60)
 def test_float16_subnormals_are_kept(data: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pathlib
 import random
 import threading
 import warnings
@@ -124,6 +125,45 @@ def test_patch_leaves_named_classes_alone() -> None:
             assert K.serialize(of(K, name)) == K.serialize(of(F, name))
         assert type(K.get("mine")) is K.HeNormal
         assert type(K.get("Bounded")) is F.as_tf_keras(Bounded)
+
+
+def test_patch_reaches_orthogonal_objects() -> None:
+    """tf_keras's Orthogonal, which equals fanin's to rounding, has fanin's bits in force, so clones have the same."""
+    initializer = K.Orthogonal(seed=1)
+    before = initializer((5, 4)).numpy()
+    with F.patch():
+        model = tf_keras.Sequential([tf_keras.Input((5,)), L.Dense(4, kernel_initializer=initializer)])
+        assert type(model.layers[0].kernel_initializer) is K.Orthogonal
+        for each in (model, tf_keras.models.clone_model(model)):
+            assert_same(each.layers[0].kernel.numpy(), fanin.Orthogonal(seed=1)((5, 4)))
+    assert_same(initializer((5, 4)).numpy(), before)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+@pytest.mark.parametrize("form", ["clone", "keras", "h5"])
+def test_patch_leaves_constants_of_arrays_to_tf_keras(form: str, tmp_path: pathlib.Path) -> None:
+    """In force, a Constant of an array is tf_keras's, also in clones and files; one of a number is fanin's."""
+    values = np.arange(12, dtype=np.float32).reshape(4, 3)
+    with F.patch():
+        layer = L.Dense(3, kernel_initializer=K.Constant(values.tolist()), bias_initializer=K.Constant(0.5))
+        model = tf_keras.Sequential([tf_keras.Input((4,)), layer])
+        if form == "clone":
+            again = tf_keras.models.clone_model(model)
+        else:
+            model.save(tmp_path / f"model.{form}")
+            again = tf_keras.models.load_model(tmp_path / f"model.{form}")
+        found = again.layers[0]
+        assert (type(found.kernel_initializer), type(found.bias_initializer)) == (K.Constant, F.Constant)
+        assert_same(found.kernel.numpy(), values)
+
+
+def test_patch_as_a_decorator() -> None:
+    """A decorated function has the patch in force during each call, and not before, between or after."""
+    decorated = F.patch()(in_force)
+    for _ in range(2):
+        assert not in_force()
+        assert decorated()
+    assert not in_force()
 
 
 def test_patch_in_other_threads() -> None:

@@ -106,6 +106,7 @@ def test_a_second_call_gives_the_same() -> None:
 # Presets by their names, and reports
 
 
+@pytest.mark.filterwarnings("ignore:No parameter of")  # of a model that has no such layers
 def test_presets_by_their_names() -> None:
     """The name of a preset and a seed stand for the preset with this seed."""
     named, made = two_layers(), two_layers()
@@ -117,6 +118,7 @@ def test_presets_by_their_names() -> None:
 
 
 @pytest.mark.parametrize("preset", fanin.recipes.PRESETS)
+@pytest.mark.filterwarnings("ignore:No parameter of")  # of a model that has no such layers
 def test_every_preset_has_a_name(preset: str) -> None:
     """Without a seed, a preset's name stands for it with its own seed."""
     named, made = two_layers(), two_layers()
@@ -143,12 +145,12 @@ def test_reports_in_full() -> None:
 
 
 def test_reports_in_short() -> None:
-    """The repr is one line, however long the report is."""
+    """The repr is one line, however long the report is, in which repeated layers share a line."""
     module = nn.Sequential(*(nn.Linear(1, 1) for _ in range(50)))
     assert repr(initialize(module, ALL)) == "<Report on Sequential: 100 parameters initialized>"
     report = initialize(module, ALL, only="7.*")
     assert repr(report) == "<Report on Sequential: 2 parameters initialized, 98 kept>"
-    assert len(str(report).splitlines()) == 99
+    assert len(str(report).splitlines()) == 3
 
 
 def test_reports_in_notebooks() -> None:
@@ -527,6 +529,6 @@ def test_names_must_differ() -> None:
     """Two parameters of one name would have the same values."""
     module = two_layers()
     before = raw(module)
-    with pytest.raises(PlanError, match=r"0\.weight, 2\.weight would have the same values: names must differ\."):
+    with pytest.raises(PlanError, match=r"\[0,2\]\.weight would have the same values: names must differ\."):
         initialize(module, ALL, names={"*.weight": "w"})
     assert raw(module) == before

@@ -17,7 +17,7 @@ from torch import nn
 import fanin
 from fanin._core.streams import Stream
 from fanin.torch import initialize
-from torch_kit import ALL, PRESETS, SEED, Odd, bits, spawned, without_warnings
+from torch_kit import ALL, PRESETS, SEED, Odd, bits, on_meta, spawned, without_warnings
 
 DEFAULTS: dict[str, Callable[[], Any]] = {
     "Linear": lambda: nn.Linear(300, 200),
@@ -194,10 +194,91 @@ class ShiftedRMSNorm(MyRMSNorm):
         return x * (1.0 + self.weight.float())
 
 
-@pytest.mark.parametrize(("norm", "role"), [(MyRMSNorm, "scale"), (ShiftedRMSNorm, "other")])
-def test_norms_of_ones_own(norm: Callable[[], Any], role: str) -> None:
-    """A norm is known by its class's name; one that adds one to its weight, by its code."""
-    assert PRESETS["torch"].plan(norm()).entries[0].parameter.role == role
+class AliasedRMSNorm(MyRMSNorm):
+    """One whose code does not say so in one line."""
+
+    def forward(self, x: Any) -> Any:
+        """As Gemma's."""
+        scale = torch.ones_like(self.weight)
+        scale += self.weight
+        return x * scale
+
+
+class ChattyRMSNorm(MyRMSNorm):
+    """One whose code has such a sum for something else."""
+
+    def forward(self, x: Any) -> Any:
+        """The scale is the weight."""
+        count = self.weight.numel() + 1
+        return x * self.weight if count else x
+
+
+class Shifted1P(nn.LayerNorm):
+    """One that is derived from PyTorch's own, as Nemotron's."""
+
+    def __init__(self) -> None:
+        super().__init__(3)
+
+    def forward(self, input: Any) -> Any:
+        """Its weight is one less than the scale."""
+        return nn.functional.layer_norm(input, (3,), self.weight + 1, self.bias)
+
+
+class ImageLayerNorm(MyRMSNorm):
+    """One of channels, which come second."""
+
+    def forward(self, x: Any) -> Any:
+        """The scale is the weight."""
+        return x * self.weight[:, None, None]
+
+
+class GatedRMSNorm(MyRMSNorm):
+    """One of two inputs."""
+
+    def forward(self, x: Any, gate: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The scale is the weight."""
+        return x * self.weight * gate.sigmoid()
+
+
+class Unrunnable(MyRMSNorm):
+    """One that wants what nobody can guess: RMSNorm by its base class's name."""
+
+    def forward(self, x: Any) -> Any:
+        """It raises."""
+        return x.tokens * self.weight
+
+
+NORMS: list[tuple[Callable[[], Any], str]] = [
+    (MyRMSNorm, "scale"),
+    (ShiftedRMSNorm, "other"),
+    (AliasedRMSNorm, "other"),
+    (ChattyRMSNorm, "scale"),
+    (Shifted1P, "other"),
+    (ImageLayerNorm, "scale"),
+    (GatedRMSNorm, "scale"),
+    (Unrunnable, "other"),
+]
+
+
+@pytest.mark.parametrize("start", ["cpu", "meta"])
+@pytest.mark.parametrize(("norm", "role"), NORMS)
+def test_norms_of_ones_own(norm: Callable[[], Any], role: str, start: str) -> None:
+    """A norm is known by its class's name; one that adds one to its weight, by running it."""
+    module = on_meta(norm) if start == "meta" else norm()
+    assert PRESETS["torch"].plan(module).entries[0].parameter.role == role
+
+
+def test_offsets_of_shifted_norms() -> None:
+    """Only the weight of such a norm is not what it is in others."""
+    assert PRESETS["torch"].plan(Shifted1P()).entry("bias").parameter.role == "offset"
+
+
+def test_running_a_norm_changes_nothing() -> None:
+    """It is a copy that runs, in evaluation mode."""
+    module = MyRMSNorm()
+    before, parameter = bits(module.weight), module.weight
+    PRESETS["torch"].plan(module)
+    assert (module.weight is parameter, bits(module.weight), module.training) == (True, before, True)
 
 
 STACKS = [("torch", (16, 64)), ("keras", (64, 16))]

@@ -251,3 +251,27 @@ print(size >> 20, (peak >> 10) - (size >> 20))
     size, more = map(int, run.stdout.split())
     assert size > 500
     assert more < 64
+
+
+def test_configurations_of_parts() -> None:
+    """`config.NAME` is that of the part of the model that a parameter is in, or else of what is around it."""
+    text = transformers.CLIPTextConfig(**SMALL, vocab_size=90)
+    vision = transformers.CLIPVisionConfig(**{**SMALL, "hidden_size": 48, "image_size": 32, "patch_size": 16})
+    config = transformers.CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=24)
+    model = on_meta(lambda: transformers.CLIPModel(config))
+    rules = [{"path": "*", "initializer": "random_normal", "stddev": "config.hidden_size"}]
+    plan = fanin.Recipe(rules).plan(model)
+    assert plan.entry("text_model.encoder.layers.0.mlp.fc1.weight").stddev == 96
+    assert plan.entry("vision_model.encoder.layers.0.mlp.fc1.weight").stddev == 48
+    assert "config.hidden_size, which is unknown here" in plan.entry("text_projection.weight").problem
+    whole = fanin.Recipe([{**rules[0], "stddev": "config.projection_dim"}]).plan(model)
+    assert whole.entry("text_projection.weight").stddev == 24
+
+
+def test_presets_for_a_part() -> None:
+    """`n_layers` may be given to a preset whose rules depend on it, and to no other."""
+    block = on_meta(gpt2).transformer.h[1]
+    plan = fanin.Recipe.preset("gpt2", n_layers=12).plan(block)
+    assert plan.entry("attn.c_proj.weight").stddev == pytest.approx(0.02 / 24**0.5)
+    with pytest.raises(ValueError, match=r"^Unknown constant 'n_layers'\. Known constants of the preset: none\."):
+        fanin.Recipe.preset("bert", n_layers=12)

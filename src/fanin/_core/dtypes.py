@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from fanin._core.messages import suggestion
+from fanin._core.messages import class_name, shown, suggestion
 from fanin._core.settings import config
 from fanin._core.types import DTypeLike
 
@@ -37,20 +36,25 @@ def resolve(dtype: DTypeLike) -> np.dtype:
     if dtype is None:
         return _resolved(config.floatx)
     try:
+        if isinstance(dtype, (tuple, list, dict)):  # NumPy's structures, and too deep ones to be hashed
+            raise TypeError(f"{class_name(type(dtype))} is no dtype")
         return _resolved(dtype)
     except (TypeError, ValueError, SyntaxError) as error:  # NumPy parses strings such as "(2,)f4"
         if isinstance(dtype, str):
             hint = suggestion(dtype, _NAMES) or f" Known names: {', '.join(_NAMES)}."
-            raise TypeError(f"Cannot convert value {dtype!r} to a dtype.{hint}") from None
+            raise TypeError(f"Cannot convert value {shown(dtype)} to a dtype.{hint}") from None
         raise TypeError(
-            f"Cannot convert value {dtype!r} to a dtype. It must be a name such as 'float32', or a dtype of NumPy, "
-            f"ml_dtypes, TensorFlow, PyTorch or JAX. Received: dtype={dtype!r} (of type {type(dtype).__name__})."
+            f"Cannot convert value {shown(dtype)} to a dtype. It must be a name such as 'float32', or a dtype of "
+            "NumPy, ml_dtypes, TensorFlow, PyTorch or JAX. "
+            f"Received: dtype={shown(dtype)} (of type {class_name(type(dtype))})."
         ) from error
 
 
 @lru_cache(maxsize=256, typed=True)  # typed, because tf.int32 == 3, for example
 def _resolved(dtype: Any) -> np.dtype:
     if isinstance(dtype, str):
+        if not dtype.isprintable():
+            raise TypeError("NumPy takes control characters for the numbers of dtypes")
         dtype = ML_DTYPES.get(_ALIASES.get(dtype, dtype), _ALIASES.get(dtype, dtype))
     elif dtype is float:
         dtype = np.float32  # as in tf_keras; in NumPy it is float64
@@ -60,7 +64,7 @@ def _resolved(dtype: Any) -> np.dtype:
     elif hasattr(dtype, "as_numpy_dtype"):  # TensorFlow
         dtype = str if dtype.as_numpy_dtype is object else dtype.as_numpy_dtype  # which is object for strings
     elif not isinstance(dtype, (type, np.dtype)):  # such as an array, whose dtype NumPy would return
-        raise TypeError(f"{type(dtype).__name__} is no dtype")
+        raise TypeError(f"{class_name(type(dtype))} is no dtype")
     return np.dtype(dtype).newbyteorder("=")
 
 
@@ -97,9 +101,3 @@ def rounded(value: float, dtype: np.dtype) -> np.generic:
         return dtype.type(value)
     with np.errstate(all="ignore"):  # overflow means infinity here
         return dtype.type(value if dtype.itemsize >= 8 else np.float32(value))
-
-
-def quietly(operation: Callable[..., Any], *operands: Any) -> Any:
-    """The result of an operation, with infinities and NaNs as in IEEE 754 and without warnings."""
-    with np.errstate(all="ignore"):
-        return operation(*operands)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from fanin._core.messages import suggestion
+from fanin._core.messages import shown, suggestion
 from fanin._core.types import Layout
 
 LAYOUTS = ("keras", "torch")
@@ -29,18 +29,18 @@ def keras_axes(layout: Layout | str, rank: int) -> tuple[int, ...]:
         if layout == "torch":
             return (*range(2, rank), 1, 0)
         raise ValueError(
-            f"`layout` must be 'keras', 'torch' or a permutation of the axes. Received: layout={layout!r}."
+            f"`layout` must be 'keras', 'torch' or a permutation of the axes. Received: layout={shown(layout)}."
             f"{suggestion(layout, LAYOUTS)}"
         )
     try:
         axes = tuple(map(operator.index, layout))
     except TypeError:
         raise TypeError(
-            f"`layout` must be 'keras', 'torch' or a permutation of the axes. Received: layout={layout!r}."
+            f"`layout` must be 'keras', 'torch' or a permutation of the axes. Received: layout={shown(layout)}."
         ) from None
     if sorted(axis % max(rank, 1) for axis in axes) != list(range(rank)) or not all(-rank <= a < rank for a in axes):
         raise ValueError(
-            f"`layout` must have each of the tensor's {rank} axes once. Received: layout={layout!r}. "
+            f"`layout` must have each of the tensor's {rank} axes once. Received: layout={shown(layout)}. "
             "It says where Keras's axes are, as in `tensor.permute(layout)`."
         )
     return tuple(axis % rank for axis in axes)

@@ -5,16 +5,20 @@ No framework is imported here: a PyTorch tensor can only be passed in once PyTor
 
 from __future__ import annotations
 
+import bisect
 import math
+import re
 import sys
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fanin import _native
 from fanin._core import dtypes
-from fanin._core.messages import readable
+from fanin._core.messages import class_name, readable, visible
 
 _IMMUTABLE = {
     "jax": "JAX arrays are immutable. Use fanin.jax, which returns new ones.",
@@ -23,6 +27,7 @@ _IMMUTABLE = {
 }
 _CPU_DEVICES = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost, which is pinned CPU memory
 _BITS = {1: "uint8", 2: "uint16"}
+_NOT_WRITABLE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) .-", re.MULTILINE)  # a line of Linux's /proc/self/maps
 _UNSIGNED = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
 
 
@@ -50,12 +55,13 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 def checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """`out` as a plain array over its memory, if the result can be written to it."""
+    borrowed = borrows_memory(out)
     out = as_numpy(out)
     if out.shape != shape:
         raise ValueError(f"`out` must have the shape of the result, {shape}. Received: out of shape {out.shape}.")
     if out.dtype != dtype or not out.dtype.isnative:
         raise ValueError(f"`out` must have the dtype of the result, {dtype}. Received: out of dtype {out.dtype}.")
-    if not out.flags.writeable:
+    if not out.flags.writeable or (borrowed and read_only([out])):
         raise ValueError("`out` must be writable. Received: a read-only array. Pass a copy of it.")
     if overlaps_itself(out):
         raise ValueError(
@@ -81,6 +87,40 @@ def overlaps_itself(array: np.ndarray) -> bool:
     return False
 
 
+def borrows_memory(out: Any) -> bool:
+    """Whether this is a PyTorch tensor over memory that PyTorch did not allocate, such as an array's or a file's.
+
+    PyTorch does not record whether such memory may be written.
+    """
+    return is_torch(out) and out.is_cpu and out.layout is sys.modules["torch"].strided and not _is_resizable(out)
+
+
+def read_only(arrays: Sequence[np.ndarray]) -> list[int]:
+    """The positions of arrays that lie in pages that this process cannot write, so that a write would end it.
+
+    The pages are read from the operating system, once for all arrays; where it does not show them (only Linux does),
+    none is found. An array that is marked as read-only may lie in writable pages.
+    """
+    pages = _read_only_pages() if arrays else []
+    starts = [start for start, _ in pages]
+    found = []
+    for position, array in enumerate(arrays):
+        first, end = np.lib.array_utils.byte_bounds(array)
+        number = bisect.bisect_left(starts, end) - 1  # the last pages that begin before the array's end
+        if array.size and number >= 0 and pages[number][1] > first:
+            found.append(position)
+    return found
+
+
+def _read_only_pages() -> list[tuple[int, int]]:
+    """The (start, end) of each mapping of the process without write permission, in ascending order."""
+    try:
+        maps = Path("/proc/self/maps").read_bytes()
+    except OSError:
+        return []
+    return [(int(start, 16), int(end, 16)) for start, end in _NOT_WRITABLE.findall(maps)]
+
+
 def as_unsigned(array: np.ndarray) -> np.ndarray:
     """The same memory as unsigned integers, since other code cannot read the buffers of ml_dtypes' arrays."""
     return array.view(_UNSIGNED[array.dtype.itemsize])
@@ -97,7 +137,7 @@ def as_numpy(out: Any) -> np.ndarray:
         return out
     library = type(out).__module__.partition(".")[0]
     if library in _IMMUTABLE:
-        raise TypeError(f"`out` must be writable. Received: out of type {type(out).__name__}. {_IMMUTABLE[library]}")
+        raise TypeError(f"`out` must be writable. Received: out of type {class_name(type(out))}. {_IMMUTABLE[library]}")
     if is_torch(out):
         return _of_torch(out)
     try:
@@ -113,7 +153,7 @@ def as_numpy(out: Any) -> np.ndarray:
         raise TypeError(
             "`out` must be a writable array in CPU memory: a NumPy array, a PyTorch tensor, or anything that exports "
             "its memory (by DLPack, `__array_interface__` or the buffer protocol). "
-            f"Received: out of type {type(out).__name__} ({_first_sentence(error)})."
+            f"Received: out of type {class_name(type(out))} ({_first_sentence(error)})."
         ) from None
 
 
@@ -133,7 +173,7 @@ def _of_torch(tensor: Any) -> np.ndarray:
     torch: Any = sys.modules["torch"]
     if torch.nn.parameter.is_lazy(tensor):
         raise ValueError(
-            f"The tensor must have a shape. Received: a {type(tensor).__name__}. Call its module on an input first."
+            f"The tensor must have a shape. Received: a {class_name(type(tensor))}. Call its module on an input first."
         )
     if not tensor.is_cpu:
         raise ValueError(
@@ -144,7 +184,7 @@ def _of_torch(tensor: Any) -> np.ndarray:
             "Fill a CPU tensor and copy it: `tensor.copy_(fill_(torch.empty(tensor.shape), initializer))`."
         )
     if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-        raise ValueError(f"The tensor must have memory of its own. Received: a {type(tensor).__name__}.")
+        raise ValueError(f"The tensor must have memory of its own. Received: a {class_name(type(tensor))}.")
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
         raise ValueError(
             "The tensor must be writable. Received: an inference tensor outside of `torch.inference_mode()`. Clone it."
@@ -152,21 +192,32 @@ def _of_torch(tensor: Any) -> np.ndarray:
     bits, dtype = _views(tensor.dtype)
     try:
         plain = tensor.detach()
-        array = plain.numpy() if bits is None else plain.view(bits).numpy().view(dtype)
+        if plain.is_neg():
+            raise ValueError("it has negative bit set")
+        # Unlike `.numpy()`, DLPack leaves the storage resizable, as FSDP needs it.
+        array = np.from_dlpack(plain if bits is None else plain.view(bits), copy=False)
+        array = array if dtype is None else array.view(dtype)
         reach = 1 + sum(stride * (length - 1) for stride, length in zip(plain.stride(), plain.shape, strict=True))
         held = plain.untyped_storage().nbytes() // plain.element_size() - plain.storage_offset()
-    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+    except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"The tensor must be dense, with a dtype that NumPy or ml_dtypes has. Received: a "
-            f"{type(tensor).__name__} of layout {tensor.layout} and dtype {tensor.dtype} ({_first_sentence(error)})."
+            f"{class_name(type(tensor))} of layout {tensor.layout} and dtype {tensor.dtype} ({_first_sentence(error)})."
         ) from None
     # The storage may have been freed, or stand in for another one inside a transform.
     if array.size and (held < reach or array.ctypes.data != tensor.data_ptr()):
         raise ValueError(
-            f"The tensor must have memory of its own. Received: a {type(tensor).__name__} of shape "
+            f"The tensor must have memory of its own. Received: a {class_name(type(tensor))} of shape "
             f"{tuple(tensor.shape)} over a storage of {plain.untyped_storage().nbytes()} bytes."
         )
     return array
+
+
+def _is_resizable(tensor: Any) -> bool:
+    try:
+        return tensor.untyped_storage().resizable()
+    except (NotImplementedError, RuntimeError, ValueError):  # it has no storage, which `as_numpy` says
+        return True
 
 
 @cache
@@ -179,4 +230,4 @@ def _views(dtype: Any) -> tuple[Any, np.dtype | None]:
 
 
 def _first_sentence(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0].partition(". ")[0].removesuffix(".")
+    return visible(str(error).strip().partition("\n")[0].partition(". ")[0].removesuffix("."))

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fanin import _native
-from fanin._core.messages import suggestion
+from fanin._core.messages import shown, suggestion
 
 REFERENCE = "reference"  # the tier in plain NumPy
 TIERS = (REFERENCE, *_native.TIERS)  # those that this machine supports, from the plainest to the best
@@ -24,7 +24,8 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[str, Any], str]:
         if isinstance(value, str) and value in allowed:
             return value
         raise ValueError(
-            f"{label} must be one of {', '.join(allowed)}. Received: {label}={value!r}.{suggestion(value, allowed)}"
+            f"{label} must be one of {', '.join(allowed)}. Received: {label}={shown(value)}."
+            f"{suggestion(value, allowed)}"
         )
 
     return check
@@ -33,7 +34,7 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[str, Any], str]:
 def _check_tier(label: str, value: Any) -> str:
     if isinstance(value, str) and value in _ALL_TIERS and value not in TIERS:
         raise ValueError(
-            f"{label} must be a tier that this machine has: {', '.join(TIERS)}. Received: {label}={value!r}. "
+            f"{label} must be a tier that this machine has: {', '.join(TIERS)}. Received: {label}={shown(value)}. "
             "Leave it unset to get the best one."
         )
     return _one_of(TIERS)(label, value)
@@ -45,7 +46,7 @@ def _check_threads(label: str, value: Any) -> int:
     except (AttributeError, TypeError, ValueError):
         threads = 0
     if isinstance(value, bool) or not 1 <= threads <= 1 << 16:
-        raise ValueError(f"{label} must be a whole number from 1 to 65536. Received: {label}={value!r}.")
+        raise ValueError(f"{label} must be a whole number from 1 to 65536. Received: {label}={shown(value)}.")
     return threads
 
 
@@ -85,8 +86,9 @@ class Config:
       values, as the Keras 2 documentation says) or "released" (the same values, as tf_keras from 2.10 on does).
 
     Each can be set by assignment, for a block with `using`, and by the environment variables `FANIN_FLOATX`,
-    `FANIN_NUM_THREADS`, `FANIN_TIER` and `FANIN_CALL_SEMANTICS`, which are read when fanin is imported. An invalid
-    value raises ValueError.
+    `FANIN_NUM_THREADS`, `FANIN_TIER` and `FANIN_CALL_SEMANTICS`, which are read when fanin is imported. An assignment
+    holds until the next one: within a block of `using`, it replaces what the block set, and it lasts after the block.
+    An invalid value raises ValueError.
 
     >>> import fanin
     >>> fanin.config.floatx
@@ -113,6 +115,8 @@ class Config:
     def _set(self, name: str, value: Any) -> None:
         self._values[name] = _SETTINGS[name].check(name, value)
         self._origins[name] = "assigned"
+        if name in _overrides.get():
+            _overrides.set({other: value for other, value in _overrides.get().items() if other != name})
 
     @property
     def floatx(self) -> str:
@@ -150,6 +154,8 @@ class Config:
     def using(self, **settings: Any) -> Iterator[None]:
         """Changes settings within the block, for the current thread or task only.
 
+        What is assigned within the block holds from then on, in the block and after it.
+
         >>> import fanin
         >>> with fanin.config.using(threads=1, tier="baseline"):
         ...     fanin.config.threads
@@ -161,11 +167,13 @@ class Config:
                 f"Unknown settings: {unknown}. Allowed settings: {list(_SETTINGS)}.{suggestion(unknown[0], _SETTINGS)}"
             )
         checked = {name: _SETTINGS[name].check(name, value) for name, value in settings.items()}
-        token = _overrides.set({**_overrides.get(), **checked})
+        outer = _overrides.get()
+        _overrides.set({**outer, **checked})
         try:
             yield
         finally:
-            _overrides.reset(token)
+            # A setting that has been assigned in the meantime is no longer that of an outer block, either.
+            _overrides.set({name: value for name, value in outer.items() if name in _overrides.get()})
 
     def show(self) -> None:
         """Prints the settings in force, where each comes from, and the tiers that this machine has."""

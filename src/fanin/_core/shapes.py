@@ -38,12 +38,12 @@ def _is_plain(shape: Any) -> TypeGuard[tuple[int, ...]]:
 def _converted_shape(shape: Any) -> tuple[int, ...]:
     rule = "`shape` must be a sequence of non-negative integers"
     if isinstance(shape, (str, bytes, dict, set)):
-        raise TypeError(f"{rule}. Received: shape={shape!r}.")
+        raise TypeError(f"{rule}. Received: shape={shown(shape)}.")
     try:
         entries = tuple(shape)
     except (TypeError, ValueError):  # a TensorShape of unknown rank raises ValueError
-        hint = f" Write ({shape},)." if isinstance(shape, int) else ""
-        raise TypeError(f"{rule}. Received: shape={shape!r}.{hint}") from None
+        hint = f" Write ({shown(shape)},)." if isinstance(shape, int) else ""
+        raise TypeError(f"{rule}. Received: shape={shown(shape)}.{hint}") from None
     lengths = []
     for entry in entries:
         try:
@@ -52,9 +52,9 @@ def _converted_shape(shape: Any) -> tuple[int, ...]:
             lengths.append(operator.index(entry))
         except TypeError:
             hint = " Every dimension must be known." if entry is None else ""
-            raise TypeError(f"{rule}. Received: shape={shape!r}, which contains {entry!r}.{hint}") from None
+            raise TypeError(f"{rule}. Received: shape={shown(shape)}, which contains {shown(entry)}.{hint}") from None
         if lengths[-1] < 0:
-            raise ValueError(f"{rule}. Received: shape={shape!r}, which contains {entry!r}.")
+            raise ValueError(f"{rule}. Received: shape={shown(shape)}, which contains {shown(entry)}.")
     return tuple(lengths)
 
 
@@ -131,10 +131,12 @@ def parse_region(region: RegionLike, shape: tuple[int, ...]) -> Region:
     entries = list(region) if isinstance(region, tuple) else [region]
     ellipses = [position for position, entry in enumerate(entries) if isinstance(entry, EllipsisType)]
     if len(ellipses) > 1:
-        raise IndexError(f"`region` can have at most one Ellipsis. Received: region={region!r}.")
+        raise IndexError(f"`region` can have at most one Ellipsis. Received: region={shown(region)}.")
     missing = len(shape) - (len(entries) - len(ellipses))
     if missing < 0:
-        raise IndexError(f"`region` has more entries than the shape {shape} has axes. Received: region={region!r}.")
+        raise IndexError(
+            f"`region` has more entries than the shape {shape} has axes. Received: region={shown(region)}."
+        )
     position = ellipses[0] if ellipses else len(entries)
     entries[position : position + len(ellipses)] = [slice(None)] * missing
 
@@ -145,11 +147,12 @@ def parse_region(region: RegionLike, shape: tuple[int, ...]) -> Region:
                 start, stop, step = entry.indices(length)
             except (TypeError, ValueError) as error:
                 raise type(error)(
-                    f"`region` must have integers or None in its slices ({error}). Received: region={region!r}."
+                    f"`region` must have integers or None in its slices ({error}). Received: region={shown(region)}."
                 ) from None
             if step != 1:
                 raise ValueError(
-                    f"`region` must have slices of step 1. Received: region={region!r}, step {step} for axis {axis}."
+                    f"`region` must have slices of step 1. Received: region={shown(region)}, step {shown(step)} for "
+                    f"axis {axis}."
                 )
             starts.append(start)
             lengths.append(max(0, stop - start))
@@ -157,8 +160,8 @@ def parse_region(region: RegionLike, shape: tuple[int, ...]) -> Region:
             index = _integer_entry(entry, region)
             if not -length <= index < length:
                 raise IndexError(
-                    f"`region` must lie within the shape {shape}. Received: region={region!r}, index {index} for axis "
-                    f"{axis} of length {length}."
+                    f"`region` must lie within the shape {shape}. Received: region={shown(region)}, index "
+                    f"{shown(index)} for axis {axis} of length {length}."
                 )
             starts.append(index % length)
             lengths.append(1)
@@ -175,5 +178,5 @@ def _integer_entry(entry: Any, region: RegionLike) -> int:
     except TypeError:
         raise TypeError(
             "`region` must be made of integers, slices of step 1 and Ellipsis. "
-            f"Received: region={region!r}, which contains {entry!r}."
+            f"Received: region={shown(region)}, which contains {shown(entry)}."
         ) from None

@@ -16,7 +16,7 @@ import numpy as np
 
 from fanin import _native
 from fanin._core.memory import as_unsigned
-from fanin._core.messages import shown
+from fanin._core.messages import class_name, shown
 from fanin._core.settings import REFERENCE, config
 from fanin._core.shapes import Region, c_strides
 
@@ -74,7 +74,7 @@ def checked_seed(seed: Seed) -> int | None:
         value = operator.index(seed)
     except TypeError:
         raise TypeError(
-            f"`seed` must be an integer or None. Received: seed={seed!r} (of type {type(seed).__name__})."
+            f"`seed` must be an integer or None. Received: seed={shown(seed)} (of type {class_name(type(seed))})."
         ) from None
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"`seed` must lie in [-2**63, 2**63 - 1]. Received: seed={shown(value)}.")
@@ -85,7 +85,10 @@ def derived_seed(seed: int, name: str) -> int:
     """A seed that depends only on another seed and a name: 63 bits of their BLAKE2b digest."""
     from hashlib import blake2b  # imported late, since values do not need it
 
-    digest = blake2b(name.encode(), key=seed.to_bytes(8, "little", signed=True), digest_size=8).digest()
+    # A lone surrogate, as in the names of some files, has no UTF-8 of its own.
+    digest = blake2b(
+        name.encode("utf-8", "surrogatepass"), key=seed.to_bytes(8, "little", signed=True), digest_size=8
+    ).digest()
     return int.from_bytes(digest, "little") >> 1
 
 

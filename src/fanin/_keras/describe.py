@@ -13,6 +13,7 @@ from fanin._core import dtypes
 from fanin._keras.layers import traits_of
 from fanin.models.names import class_names
 from fanin.models.parameters import Model, Parameter
+from fanin.models.traits import STATISTICS
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class Scan:
             for variable in framework.own(visit.layer):
                 leaves.append(leaf_of(variable.name))
                 leaf = numbered(leaves[-1], leaves[:-1])
-                parameter = parameter_of(visit, leaf, variable.shape, variable.dtype)
+                parameter = parameter_of(visit, leaf, variable.shape, variable.dtype, trainable=variable.trainable)
                 position = seen.setdefault(id(variable), len(self.parameters))
                 if position < len(self.parameters):
                     first = self.parameters[position]
@@ -155,8 +156,17 @@ class Scan:
         return Model(tuple(self.parameters), self.root.name, layers=layers, notes=notes)
 
 
-def parameter_of(visit: Visit, leaf: str, shape: Any, dtype: Any) -> Parameter:
-    """A variable of a layer as a parameter."""
+def parameter_of(visit: Visit, leaf: str, shape: Any, dtype: Any, *, trainable: bool = True) -> Parameter:
+    """A variable of a layer as a parameter.
+
+    Args:
+        visit: the layer.
+        leaf: the variable's name there.
+        shape: its shape.
+        dtype: its dtype.
+        trainable: whether the variable itself is trained, if its layer is. Statistics, which never are, count as
+            their layer.
+    """
     lengths = tuple(int(length) for length in shape)
     layer, *bases = class_names(type(visit.layer), "Layer")
     # In a layer with no other kernel, tf_keras's depthwise kernel is called the kernel in Keras 3.
@@ -164,7 +174,7 @@ def parameter_of(visit: Visit, leaf: str, shape: Any, dtype: Any) -> Parameter:
     path = f"{visit.path}.{leaf}" if visit.path else leaf
     name = ".".join(filter(None, [visit.name, "kernel" if alone else leaf]))
     traits = traits_of(visit.layer, leaf.partition("#")[0], lengths)
-    trainable = getattr(visit.layer, "trainable", True)
+    trainable = getattr(visit.layer, "trainable", True) and (trainable or traits.role in STATISTICS)
     return Parameter(
         path, lengths, dtypes.resolve(dtype), layer, tuple(bases), visit.within, traits, name=name, trainable=trainable
     )

@@ -25,8 +25,9 @@ def initialize(framework: Framework, model: Any, recipe: Recipe | str, seed: int
         )
     scan = Scan(model, framework)
     execution = Execution(scan.model(), recipe, options, complete=not scan.unbuilt)
+    variables = {options.placed(path): variable for path, variable in scan.variables.items()}
     for entry in execution.entries():
-        framework.assign(scan.variables[entry.path], entry.make())
+        framework.assign(variables[entry.path], entry.make())
     if scan.unbuilt:
         _Waiting(framework, model, recipe, options)
     return execution.report(tuple(scan.unbuilt))

@@ -5,11 +5,14 @@ Both have classes with the same names, by which layers are recognized, so neithe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from fanin._core.shapes import fans
 from fanin._core.types import Shape
+from fanin._keras.norms import is_foreign_norm, scales_by
 from fanin.models.traits import (
     GRU,
     LSTM,
@@ -123,16 +126,30 @@ TABLE: list[tuple[tuple[str, ...], _Row]] = [
 ]
 
 
+# The pairs that `enable_lora` adds, and what it makes of them.
+_ADAPTER = re.compile(r"lora_\w+_([ab])")
+_STARTS = {"a": {"initializer": "he_uniform"}, "b": {"initializer": "zeros"}}
+
+
 def traits_of(layer: Any, leaf: str, shape: Shape) -> Traits:
     """The traits of a variable, from the table or, if it does not have the layer, from the variable's name."""
+    adapter = _ADAPTER.fullmatch(leaf)
+    if adapter is not None:
+        return replace(kernel(shape), role=f"lora_{adapter[1]}", start=_STARTS[adapter[1]])
+    of_norm = norm(leaf)
+    if of_norm is not None and of_norm.role == "scale" and is_foreign_norm(layer):
+        return of_norm if scales_by(layer, leaf, shape) else UNKNOWN
+    return _by_table(layer, leaf, shape) or _by_name(leaf, shape)
+
+
+def _by_table(layer: Any, leaf: str, shape: Shape) -> Traits | None:
     names = {cls.__name__ for cls in type(layer).__mro__ if cls.__module__.partition(".")[0] in ("keras", "tf_keras")}
-    for known, row in TABLE:
-        if names.intersection(known):
-            traits = row(layer, leaf, shape)
-            if traits is not None:
-                return traits
-            break
-    # In user-defined layers, too, a variable named as a kernel is one, in Keras's axis order.
+    row = next((row for known, row in TABLE if names.intersection(known)), None)
+    return None if row is None else row(layer, leaf, shape)
+
+
+def _by_name(leaf: str, shape: Shape) -> Traits:
+    """The traits that a name implies. In user-defined layers, too, a kernel is in Keras's axis order."""
     role = role_of_name(leaf, shape)
     if role in ("kernel", "recurrent_kernel", "embedding") and len(shape) > 1:
         return kernel(shape, role=role)

@@ -1,31 +1,28 @@
-"""The shared part of the patches of tf_keras and Keras 3: state, context manager and call semantics."""
+"""The shared part of the patches of tf_keras and Keras 3: when they are in force, and what they do to calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+import inspect
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
 
 from fanin._core.settings import config
+from fanin.initializers.configs import stored_value
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class PatchState:
     """Whether a framework's names refer to fanin's classes at present."""
 
     in_force = False
-
-
-class InForce:
-    """The context manager that `patch` returns. It ends the patch, unless the patch was in force before."""
-
-    def __init__(self, end: Callable[[], None] | None) -> None:
-        self._end = end
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        if self._end is not None:
-            self._end()
 
 
 @contextmanager
@@ -36,3 +33,145 @@ def released_calls(in_force: bool) -> Iterator[None]:
         return
     with config.using(call_semantics="released"):
         yield
+
+
+class Patch:
+    """A patch of one framework, which is in force while at least one `Hold` has it.
+
+    Args:
+        state: what the framework's classes look at.
+        install: a function that makes the framework use fanin.
+        remove: a function that undoes this.
+    """
+
+    def __init__(self, state: PatchState, install: Callable[[], None], remove: Callable[[], None]) -> None:
+        self._state, self._install, self._remove = state, install, remove
+        self._holds: set[Hold] = set()
+        self._lock = threading.Lock()
+
+    def hold(self) -> Hold:
+        """Puts the patch in force, unless it is, until what is returned lets go."""
+        hold = Hold(self)
+        with self._lock:
+            if not self._holds:
+                self._install()
+                self._state.in_force = True
+            self._holds.add(hold)
+        return hold
+
+    def let_go(self, *holds: Hold) -> None:
+        """Ends holds, by default all, and the patch with the last of them."""
+        with self._lock:
+            self._holds -= set(holds) if holds else self._holds
+            if self._state.in_force and not self._holds:
+                self._remove()
+                self._state.in_force = False
+
+
+class Hold:
+    """A use of a patch, which `patch` returns: a context manager, or a decorator."""
+
+    def __init__(self, patch: Patch) -> None:
+        self._patch = patch
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.let_go(self)
+
+    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
+        """The function, with the patch in force during each of its calls, and not before.
+
+        Raises:
+            TypeError: the argument is no function, or one whose code runs after the call (a generator, a coroutine).
+        """
+        self._patch.let_go(self)
+        later = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+        if not callable(function) or isinstance(function, type) or any(is_one(function) for is_one in later):
+            raise TypeError(
+                "`patch()` decorates functions whose code runs while they are called, not classes, generators or "
+                f"coroutines. Received: {function!r}. Write `with patch():` within it."
+            )
+
+        @functools.wraps(function)
+        def patched(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            with self._patch.hold():
+                return function(*args, **kwargs)
+
+        return patched
+
+
+def is_array_constant(arguments: Mapping[str, Any]) -> bool:
+    """Whether the arguments of a Constant have an array for its value, which the frameworks take and fanin does not."""
+    return np.ndim(stored_value(arguments.get("value", 0))) > 0
+
+
+def scalars_from_config(carrier: Any, theirs: Any, state: PatchState) -> Any:
+    """`from_config` of the class for Constant. Under a patch, it leaves arrays to the framework's own class."""
+
+    def from_config(cls: Any, config: Mapping[str, Any]) -> Any:
+        """An initializer from the result of `get_config`."""
+        if state.in_force and is_array_constant(config):
+            return theirs.from_config(config)
+        return carrier.from_config.__func__(cls, config)
+
+    return classmethod(from_config)
+
+
+class NamedClasses:
+    """The framework's own classes, which a script may name itself, and their calls under a patch.
+
+    While the patch is in force, an object of exactly such a class (not of a class derived from it) returns what fanin's
+    class of the same name returns. This concerns objects that were made before, too.
+
+    Args:
+        classes: fanin's class for each class of the framework's.
+        arguments: a function that returns the arguments of an object of such a class.
+        decorate: a decorator for the calls.
+    """
+
+    def __init__(
+        self,
+        classes: Mapping[type, Any],
+        arguments: Callable[[Any], dict[str, Any]],
+        decorate: Callable[[Any], Any],
+    ) -> None:
+        self._classes, self._arguments, self._decorate = classes, arguments, decorate
+        self._calls = {owner: vars(owner)["__call__"] for owner in map(_owner_of_call, classes)}
+        self._companions: weakref.WeakKeyDictionary[Any, tuple[dict[str, Any], Any]] = weakref.WeakKeyDictionary()
+
+    def replace(self) -> None:
+        """Makes the calls return fanin's values."""
+        for owner, call in self._calls.items():
+            owner.__call__ = self._decorate(self._replaced(call))  # pyright: ignore[reportAttributeAccessIssue]
+
+    def restore(self) -> None:
+        """Gives the classes their own calls back."""
+        for owner, call in self._calls.items():
+            owner.__call__ = call  # pyright: ignore[reportAttributeAccessIssue]
+        self._companions.clear()
+
+    def _replaced(self, call: Any) -> Any:
+        @functools.wraps(call)
+        def replaced(itself: Any, *args: Any, **kwargs: Any) -> Any:
+            companion = self._companion(itself)
+            return call(itself, *args, **kwargs) if companion is None else companion(*args, **kwargs)
+
+        return replaced
+
+    def _companion(self, itself: Any) -> Any:
+        """fanin's object in place of one of the framework's, kept for the seed that it draws if it has none."""
+        ours = self._classes.get(type(itself))
+        arguments = {} if ours is None else self._arguments(itself)
+        if ours is None or is_array_constant(arguments):
+            return None
+        kept, companion = self._companions.get(itself, (None, None))
+        if kept != arguments:  # the first call, or one after an attribute has been assigned
+            companion = ours.from_config(arguments)
+            self._companions[itself] = arguments, companion
+        return companion
+
+
+def _owner_of_call(cls: type) -> type:
+    return next(each for each in cls.__mro__ if "__call__" in vars(each))

@@ -7,6 +7,7 @@ Each class returns the `Distribution` that it draws from; the base class does th
 from fanin.initializers.base import Initializer, SeededInitializer
 from fanin.initializers.constants import Constant, Ones, Zeros
 from fanin.initializers.matrices import Identity, Orthogonal
+from fanin.initializers.names import name_hint
 from fanin.initializers.random import RandomNormal, RandomUniform, TruncatedNormal
 from fanin.initializers.registry import CLASSES, NAMES, deserialize, get, serialize
 from fanin.initializers.scaling import (
@@ -66,6 +67,7 @@ __all__ = [
     "identity",
     "lecun_normal",
     "lecun_uniform",
+    "name_hint",
     "ones",
     "orthogonal",
     "random_normal",

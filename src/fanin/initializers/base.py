@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar, overload
 
 import numpy as np
 
-from fanin import _native
 from fanin._core import dtypes, streams
+from fanin._core.environment import undisturbed
 from fanin._core.memory import allocate, checked_out, note_write
-from fanin._core.messages import shown, warn
+from fanin._core.messages import class_name, shown, warn
 from fanin._core.settings import config as settings
 from fanin._core.shapes import Region, parse_region
 from fanin._core.streams import Stream
@@ -55,6 +55,14 @@ class Initializer:
 
     repeats: ClassVar[bool] = True
     takes_partitions: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Makes the subclass compute its distributions in the default floating-point environment."""
+        super().__init_subclass__(**keywords)
+        own: Any = vars(cls).get("distribution")
+        if callable(own) and hasattr(own, "__get__"):
+            decorated: Any = undisturbed(own)
+            cls.distribution = decorated
 
     @overload
     def __call__(
@@ -155,12 +163,12 @@ class Initializer:
         return Weight(self._checked_distribution(shape, dtype), self._next_stream()[0])
 
     def _checked_distribution(self, shape: ShapeLike, dtype: DTypeLike) -> Distribution:
-        """The distribution, computed in the default floating-point environment, whatever the caller has set."""
-        distribution = _native.undisturbed(self.distribution, shape, dtype)
+        """The distribution, if this class can draw from it."""
+        distribution = self.distribution(shape, dtype)
         if distribution.random and not isinstance(self, SeededInitializer):
             raise TypeError(
-                f"{type(self).__name__} has a random distribution but no seed: it must derive from SeededInitializer. "
-                f"Received: the distribution {distribution.kind!r}."
+                f"{class_name(type(self))} has a random distribution but no seed: it must derive from "
+                f"SeededInitializer. Received: the distribution {shown(distribution.kind)}."
             )
         return distribution
 
@@ -196,7 +204,9 @@ class Initializer:
         HeNormal(seed=6853180853575088683)
         """
         if not isinstance(name, str):
-            raise TypeError(f"`name` must be a string. Received: name={name!r} (of type {type(name).__name__}).")
+            raise TypeError(
+                f"`name` must be a string. Received: name={shown(name)} (of type {class_name(type(name))})."
+            )
         return self._spawned(name)
 
     def _spawned(self, name: str) -> Self:
@@ -221,15 +231,17 @@ class Initializer:
         """The shape to draw, the offset to fold in, and whether the call is for a partition."""
         unknown = [name for name in kwargs if name not in _ALLOWED_KEYWORDS]
         if unknown:
-            raise TypeError(f"Unknown keyword arguments: {unknown}. Allowed keyword arguments: {_ALLOWED_KEYWORDS}.")
+            raise TypeError(
+                f"Unknown keyword arguments: {shown(unknown)}. Allowed keyword arguments: {_ALLOWED_KEYWORDS}."
+            )
         if kwargs.get("layout") is not None:
             raise ValueError(
-                f"`layout` must be None: only tf_keras has layouts. Received: layout={kwargs['layout']!r}. "
+                f"`layout` must be None: only tf_keras has layouts. Received: layout={shown(kwargs['layout'])}. "
                 "Use `region` to make the region of one device."
             )
         given = [name for name in kwargs if name != "layout"]
         if given and not self.takes_partitions:
-            raise ValueError(f"{type(self).__name__} initializer doesn't support partition-related arguments.")
+            raise ValueError(f"{class_name(type(self))} initializer doesn't support partition-related arguments.")
         if kwargs.get("partition_shape") is not None:
             shape = kwargs["partition_shape"]
         offset = kwargs.get("partition_offset")
@@ -239,7 +251,7 @@ class Initializer:
             return shape, tuple(map(operator.index, offset)), True
         except TypeError:
             raise TypeError(
-                f"`partition_offset` must be a sequence of integers. Received: partition_offset={offset!r}."
+                f"`partition_offset` must be a sequence of integers. Received: partition_offset={shown(offset)}."
             ) from None
 
     def _describes_itself(self) -> bool:
@@ -253,14 +265,24 @@ class Initializer:
             return NotImplemented
         if isinstance(self, SeededInitializer) and self.seed is None:
             return False
-        return repr(self) == repr(other)  # unlike ==, tells 1 from 1.0 and 0.0 from -0.0, and NaN equals itself
+        return _exact(self.get_config()) == _exact(other.get_config())
 
     def __hash__(self) -> int:
-        return hash((type(self), repr(self))) if self._describes_itself() else object.__hash__(self)
+        return hash((type(self), _exact(self.get_config()))) if self._describes_itself() else object.__hash__(self)
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+        arguments = ", ".join(f"{name}={shown(value)}" for name, value in self.get_config().items())
+        return f"{class_name(type(self))}({arguments})"
+
+
+@undisturbed  # a thread that flushes subnormal numbers writes them as 0.0
+def _exact(value: Any) -> Any:
+    """Data that is equal for equal values. Unlike ==, it tells 1 from 1.0 and 0.0 from -0.0, and NaN equals itself."""
+    if isinstance(value, Mapping):
+        return type(value), tuple((_exact(key), _exact(each)) for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value), tuple(map(_exact, value))
+    return type(value), value if isinstance(value, int) else repr(value)  # no repr has thousands of digits
 
 
 def _make_lock() -> None:
@@ -362,7 +384,7 @@ class SeededInitializer(Initializer):
 
     def _warn_reuse(self) -> None:
         warn(
-            f"The initializer {type(self).__name__} is unseeded and being called multiple times, which will return "
+            f"The initializer {class_name(type(self))} is unseeded and being called multiple times, which will return "
             "identical values each time (even if the initializer is unseeded). Please update your code to provide a "
             "seed to the initializer, or avoid using the same initializer instance more than once."
         )
@@ -383,7 +405,7 @@ def source_of(initializer: Any) -> Initializer:
     if not isinstance(source, Initializer):
         raise TypeError(
             "`initializer` must be a fanin initializer, such as fanin.HeNormal(seed=1). "
-            f"Received: {shown(initializer)} (of type {type(initializer).__name__})."
+            f"Received: {shown(initializer)} (of type {class_name(type(initializer))})."
         )
     return source
 
@@ -394,7 +416,7 @@ def drawing_source_of(initializer: Any) -> Initializer:
     if type(source).distribution is Initializer.distribution:
         raise TypeError(
             "The initializer must override `distribution`. "
-            f"Received: an initializer of class {type(source).__name__}, which overrides only `__call__`."
+            f"Received: an initializer of class {class_name(type(source))}, which overrides only `__call__`."
         )
     return source
 
@@ -405,7 +427,7 @@ def number(name: str, value: NumberLike) -> int | float:
     if isinstance(plain, bool) or not isinstance(plain, (int, float)):
         raise TypeError(
             f"`{name}` must be a real number or a scalar tensor. Received: {name}={shown(value)} "
-            f"(of type {type(value).__name__})."
+            f"(of type {class_name(type(value))})."
         )
     if abs(plain) > sys.float_info.max or not math.isfinite(plain):
         raise ValueError(f"`{name}` must be finite. Received: {name}={shown(value)}.")

@@ -9,6 +9,8 @@ import numpy as np
 
 from fanin import distributions
 from fanin._core import dtypes
+from fanin._core.environment import quietly
+from fanin._core.messages import class_name, shown
 from fanin._core.shapes import checked_shape
 from fanin._core.types import DType, DTypeLike, ShapeLike
 from fanin.distributions import Distribution
@@ -25,7 +27,7 @@ def _numeric_dtype(dtype: DTypeLike) -> DType:
 def _constant(shape: ShapeLike, dtype: DType, converted: Any, value: Any) -> Distribution:
     if converted != converted and value == value:  # NaN: float8_e8m0fnu has only powers of two
         raise ValueError(
-            f"The dtype must be able to represent the value. Received: value={value!r}, dtype={dtype.name}."
+            f"The dtype must be able to represent the value. Received: value={shown(value)}, dtype={dtype.name}."
         )
     return distributions.Constant(checked_shape(shape), dtype, converted)
 
@@ -84,7 +86,7 @@ class Constant(Initializer):
         self.value: Any = scalar(value)
         if not isinstance(self.value, (bool, int, float, complex)):
             raise TypeError(
-                f"`value` must be a scalar. Received: value={value!r} (of type {type(value).__name__}). "
+                f"`value` must be a scalar. Received: value={shown(value)} (of type {class_name(type(value))}). "
                 "Only scalar values are allowed."
             )
 
@@ -98,19 +100,19 @@ class Constant(Initializer):
         if _KINDS.index(kind) > _KINDS.index(dtype_kind):
             raise TypeError(
                 f"A value of kind {kind} does not fit a dtype of kind {dtype_kind}. "
-                f"Received: value={self.value!r}, dtype={dtype.name}."
+                f"Received: value={shown(self.value)}, dtype={dtype.name}."
             )
         if dtype_kind == "integer":
             smallest, largest = dtypes.integer_range(dtype)
             if not smallest <= self.value <= largest:
                 raise ValueError(
                     f"`value` must lie in the dtype's range, [{smallest}, {largest}]. "
-                    f"Received: value={self.value!r}, dtype={dtype.name}."
+                    f"Received: value={shown(self.value)}, dtype={dtype.name}."
                 )
         if dtype_kind == "float":
             return dtypes.rounded(_as_float(self.value), dtype)
         value = _as_float(self.value) if dtype_kind == "complex" and kind != "complex" else self.value
-        return dtypes.quietly(dtype.type, value)
+        return quietly(dtype.type, value)
 
     def get_config(self) -> dict[str, Any]:
         return {"value": self.value}

@@ -6,6 +6,7 @@ from typing import Any
 
 from fanin import distributions
 from fanin._core import dtypes
+from fanin._core.messages import shown
 from fanin._core.shapes import checked_shape
 from fanin._core.types import DType, DTypeLike, NumberLike, Seed, ShapeLike
 from fanin.distributions import Distribution
@@ -109,7 +110,7 @@ class RandomUniform(SeededInitializer):
         return distributions.UniformInteger(shape, resolved, *self._integer_bounds(resolved))
 
     def _integer_bounds(self, dtype: DType) -> tuple[int, int]:
-        received = f"Received: minval={self.minval!r}, maxval={self.maxval!r}, dtype={dtype.name}."
+        received = f"Received: minval={shown(self.minval)}, maxval={shown(self.maxval)}, dtype={dtype.name}."
         smallest, largest = dtypes.integer_range(dtype)
         if self.minval is None and self.maxval is None:
             return smallest, largest + 1

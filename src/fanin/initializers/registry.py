@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fanin._core.messages import suggestion
+from fanin._core.messages import shown
 from fanin.initializers.base import Initializer, SeededInitializer
 from fanin.initializers.constants import Constant, Ones, Zeros
 from fanin.initializers.matrices import Identity, Orthogonal
+from fanin.initializers.names import ALIASES, name_hint
 from fanin.initializers.random import RandomNormal, RandomUniform, TruncatedNormal
 from fanin.initializers.scaling import (
     GlorotNormal,
@@ -41,7 +42,7 @@ CLASSES: tuple[type[Initializer], ...] = (
 
 
 def _names() -> dict[str, type[Initializer]]:
-    """The classes by every name that tf_keras has for them."""
+    """The classes by every name that tf_keras has for them, and by other packages' names."""
     names: dict[str, type[Initializer]] = {"Initializer": Initializer, "initializer": Initializer}
     for cls in CLASSES:
         name = cls.__name__
@@ -51,7 +52,7 @@ def _names() -> dict[str, type[Initializer]]:
             names[snake_case + "V2"] = cls
     for alias, name in {"uniform": "RandomUniform", "normal": "RandomNormal", "one": "Ones", "zero": "Zeros"}.items():
         names[alias] = names[name]
-    return names
+    return names | {alias: names[name] for alias, name in ALIASES.items()}
 
 
 NAMES = _names()
@@ -62,7 +63,8 @@ def get(identifier: Any) -> Any:
 
     Args:
         identifier: None (which stays None), a name such as "he_normal" or "HeNormal", a dict as `serialize` returns, a
-            class (which is instantiated), or any callable (which is returned).
+            class (which is instantiated), or any callable (which is returned). PyTorch's "xavier_uniform" and
+            "kaiming_uniform" are names, too; its normal distributions are not Keras's, which are truncated.
 
     Raises:
         ValueError: the identifier is none of these, or an unknown name.
@@ -80,7 +82,7 @@ def get(identifier: Any) -> Any:
     if callable(identifier):
         return identifier
     raise ValueError(
-        f"Could not interpret initializer identifier: {identifier}. "
+        f"Could not interpret initializer identifier: {shown(identifier)}. "
         "It must be None, a name, a dict, a class or a callable."
     )
 
@@ -99,7 +101,7 @@ def serialize(initializer: Any, use_legacy_format: bool = False) -> dict[str, An
     if initializer is None:
         return None
     if not hasattr(initializer, "get_config") or isinstance(initializer, type):
-        raise TypeError(f"`initializer` must be an initializer with `get_config`. Received: {initializer!r}.")
+        raise TypeError(f"`initializer` must be an initializer with `get_config`. Received: {shown(initializer)}.")
     cls = type(initializer)
     described = {"class_name": cls.__name__, "config": initializer.get_config()}
     if use_legacy_format:
@@ -138,7 +140,9 @@ def deserialize(
     if isinstance(config, str):
         config = {"class_name": config, "config": {}}
     if not isinstance(config, Mapping) or "class_name" not in config or not isinstance(config.get("config"), Mapping):
-        raise ValueError(f"Improper config format for {config}. It must be a dict with `class_name` and `config`.")
+        raise ValueError(
+            f"Improper config format for {shown(config)}. It must be a dict with `class_name` and `config`."
+        )
     known = {**NAMES, **(custom_objects or {})}
     name, registered = config["class_name"], config.get("registered_name")
     found = known.get(registered) if isinstance(registered, str) and registered in (custom_objects or {}) else None
@@ -146,7 +150,7 @@ def deserialize(
         found = known.get(name)
     if found is None:
         raise ValueError(
-            f"Unknown initializer: {name!r}. Pass your own classes in `custom_objects`.{suggestion(name, known)}"
+            f"Unknown initializer: {shown(name)}. Pass your own classes in `custom_objects`.{name_hint(name, known)}"
         )
     if not isinstance(found, type):
         return found  # a user-defined function

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, ClassVar
 
-from fanin import _native, distributions
-from fanin._core.messages import suggestion
+from fanin import distributions
+from fanin._core.environment import undisturbed
+from fanin._core.messages import shown, suggestion
 from fanin._core.shapes import checked_shape, fans, fans_of_axes
 from fanin._core.types import DType, DTypeLike, NumberLike, Seed, Shape, ShapeLike
 from fanin.distributions import TRUNCATED_STDDEV, Distribution
@@ -18,6 +19,8 @@ _DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
 _FanAxes = tuple[tuple[int, ...], tuple[int, ...]]
 
 
+# Most of the time for a small tensor goes into its distribution, so recent ones are cached. (They are plain data.)
+@lru_cache(maxsize=1024)
 def _scaled(
     shape: Shape, dtype: DType, scale: float, mode: str, distribution: str, axes: _FanAxes | None
 ) -> Distribution:
@@ -39,11 +42,6 @@ def _scaled_by_fans(
     if distribution == "truncated_normal":
         return distributions.TruncatedNormal(shape, dtype, 0.0, math.sqrt(variance) / TRUNCATED_STDDEV)
     return distributions.Normal(shape, dtype, 0.0, math.sqrt(variance))
-
-
-# Most of the time for a small tensor goes into its distribution, so recent ones are cached. (They are plain data, and
-# the caller's rounding mode does not affect them.)
-_cached_scaled = lru_cache(maxsize=1024)(partial(_native.undisturbed, _scaled))
 
 
 class VarianceScaling(SeededInitializer):
@@ -75,6 +73,7 @@ class VarianceScaling(SeededInitializer):
     mode: str
     fan_axes: _FanAxes | None = None
 
+    @undisturbed  # a thread that flushes subnormal numbers takes a subnormal scale for 0
     def __init__(
         self,
         scale: NumberLike = 1.0,
@@ -85,29 +84,30 @@ class VarianceScaling(SeededInitializer):
         super().__init__(seed)
         self.scale = number("scale", scale)
         if self.scale <= 0.0:
-            raise ValueError(f"`scale` must be positive float. Received: scale={scale}.")
+            raise ValueError(f"`scale` must be positive float. Received: scale={shown(self.scale)}.")
         if not isinstance(mode, str) or mode not in _MODES:
             raise ValueError(
-                f"Invalid `mode` argument: {mode!r}. Please use one of the {_MODES}.{suggestion(mode, _MODES)}"
+                f"Invalid `mode` argument: {shown(mode)}. Please use one of the {_MODES}.{suggestion(mode, _MODES)}"
             )
         lowered = distribution.lower() if isinstance(distribution, str) else distribution
         if lowered == "normal":
             lowered = "truncated_normal"
         if lowered not in _DISTRIBUTIONS:
             raise ValueError(
-                f"Invalid `distribution` argument: {distribution!r}. Allowed distributions: {_DISTRIBUTIONS}."
+                f"Invalid `distribution` argument: {shown(distribution)}. Allowed distributions: {_DISTRIBUTIONS}."
                 f"{suggestion(lowered, _DISTRIBUTIONS)}"
             )
         self.mode, self._distribution = mode, lowered
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
-        lengths, resolved = checked_shape(shape), float_dtype(dtype)
-        return _cached_scaled(lengths, resolved, self.scale, self.mode, self._distribution, self.fan_axes)
+        what = (checked_shape(shape), float_dtype(dtype), self.scale, self.mode, self._distribution)
+        return _scaled(*what, self.fan_axes)
 
+    @undisturbed
     def distribution_of_fans(self, shape: ShapeLike, dtype: DTypeLike, fan_in: float, fan_out: float) -> Distribution:
         """The distribution for a kernel whose fans are not those of its last two axes."""
         what = (checked_shape(shape), float_dtype(dtype), self.scale, self.mode, self._distribution, fan_in, fan_out)
-        return _native.undisturbed(_scaled_by_fans, *what).with_fans(fan_in, fan_out)
+        return _scaled_by_fans(*what).with_fans(fan_in, fan_out)
 
     def get_config(self) -> dict[str, Any]:
         return {"scale": self.scale, "mode": self.mode, "distribution": self._distribution, "seed": self.seed}

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 from jax.core import Tracer
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec, Sharding
 
 from fanin._core import dtypes
 from fanin._core.layouts import keras_axes, permuted
 from fanin._core.messages import warn
 from fanin._core.shapes import checked_shape
 from fanin._core.streams import Stream
-from fanin._core.tensors import to_jax, to_sharded_jax
 from fanin._core.types import DType, DTypeLike, Layout, Shape, ShapeLike
 from fanin.initializers.base import Initializer, SeededInitializer, SupportsSource, drawing_source_of
+from fanin.initializers.registry import get
+from fanin.jax.shards import array_of, checked_sharding, compiling, or_replicated, traced
 from fanin.weight import Weight
 
+# What stands for an initializer: itself, a name, a configuration, or a class.
+InitializerLike: TypeAlias = Initializer | SupportsSource | str | Mapping[str, Any] | type[Initializer]
 
-def as_jax(initializer: Initializer | SupportsSource, *, layout: Layout = "keras") -> Callable[..., jax.Array]:
+
+def as_jax(initializer: InitializerLike, *, layout: Layout = "keras") -> Callable[..., jax.Array]:
     """An initializer as JAX libraries expect it: a function of a key, a shape and a dtype.
 
     The key is folded into the initializer's seed (0 for an unseeded one), so different keys give different values, and
@@ -29,7 +33,7 @@ def as_jax(initializer: Initializer | SupportsSource, *, layout: Layout = "keras
     callback makes the values when the program runs; the program itself contains none of them.
 
     Args:
-        initializer: a fanin initializer.
+        initializer: a fanin initializer, or a name, a configuration or a class, as for `fanin.get`.
         layout: "keras" for kernels of flax and haiku, (…, in, out); "torch" for weights of equinox, (out, in, …); or
             the axes in Keras's order. See `fanin.torch`.
 
@@ -41,51 +45,60 @@ def as_jax(initializer: Initializer | SupportsSource, *, layout: Layout = "keras
 
     Raises:
         TypeError: `initializer` is not a fanin initializer.
+        ValueError: there is no initializer of that name.
 
     >>> import fanin.jax, jax, jax.numpy as jnp
     >>> from flax import linen as nn
-    >>> layer = nn.Dense(256, kernel_init=fanin.jax.as_jax(fanin.HeNormal()))
+    >>> layer = nn.Dense(256, kernel_init=fanin.jax.as_jax("he_normal"))
     >>> variables = layer.init(jax.random.key(0), jnp.ones((1, 784)))
     """
-    source = drawing_source_of(initializer)
+    source = _source(initializer)
 
     def init(key: Any, shape: ShapeLike, dtype: DTypeLike = np.float32, out_sharding: Any = None) -> jax.Array:
         weight = _weight(source, checked_shape(shape), _canonical(dtype), layout, _NO_KEY)
         words = _key_words(key)
-        if out_sharding is None:
-            mesh = jax.sharding.get_abstract_mesh()
-            if not mesh.empty and not mesh.manual_axes:
-                out_sharding = PartitionSpec()  # all devices of the current mesh hold the array
-        if isinstance(words, Tracer):
-            return _traced(weight, source, words, out_sharding)
-        return _array(_keyed(weight, source, np.asarray(words)), _named(out_sharding, jax.sharding.get_mesh()))
+        sharding = checked_sharding(or_replicated(out_sharding), weight.shape, "out_sharding")
+        if isinstance(words, Tracer) or compiling():
+            return traced(
+                lambda region, words: _keyed(weight, source, words).make(region),
+                weight.shape,
+                weight.dtype,
+                sharding,
+                words,
+            )
+        keyed = _keyed(weight, source, np.asarray(words))
+        return array_of(keyed.pieces, keyed.make, weight.shape, weight.dtype, sharding)
 
     return init
 
 
 def make_array(
-    initializer: Initializer | SupportsSource,
+    initializer: InitializerLike,
     shape: ShapeLike,
     dtype: DTypeLike = None,
-    sharding: jax.sharding.Sharding | None = None,
+    sharding: Sharding | PartitionSpec | None = None,
     *,
     layout: Layout = "keras",
 ) -> jax.Array:
     """A sharded array. Each shard is made separately, once for all of this process's devices that hold it.
 
     The whole array equals `initializer(shape, dtype)` bit for bit, whatever the sharding and the number of processes.
-    It is the tensor of the initializer's first call, and does not count as a call.
+    It is the tensor of the initializer's first call, and does not count as a call. In a function that JAX compiles,
+    callbacks make the shards when the program runs, as for `as_jax`; a sharding must then be a `NamedSharding`.
 
     Args:
-        initializer: a fanin initializer. In several processes it needs a seed, the same one in each.
+        initializer: a fanin initializer, or what stands for one, as for `as_jax`. In several
+            processes it needs a seed, the same one in each.
         shape: the shape of the whole array, which the sharding must divide evenly.
         dtype: the dtype; by default `fanin.config.floatx`.
-        sharding: a `jax.sharding.Sharding`, or None for the default device.
+        sharding: a `jax.sharding.Sharding`, a `PartitionSpec` for the mesh in force (`jax.set_mesh`), or None for the
+            default device.
         layout: as for `as_jax`.
 
     Raises:
-        ValueError: the initializer has no seed and there are several processes, or the sharding does not divide the
-            shape evenly.
+        TypeError: `initializer` is not a fanin initializer, or `sharding` not a sharding.
+        ValueError: the initializer has no seed and there are several processes, no mesh is in force for a
+            `PartitionSpec`, or the sharding does not divide the shape evenly.
 
     >>> import fanin.jax, jax
     >>> from jax.sharding import NamedSharding, PartitionSpec
@@ -93,13 +106,23 @@ def make_array(
     >>> sharding = NamedSharding(mesh, PartitionSpec("rows"))
     >>> kernel = fanin.jax.make_array(fanin.GlorotUniform(seed=1), (8192, 64), "bfloat16", sharding)
     """
-    source = drawing_source_of(initializer)
+    source = _source(initializer)
     if isinstance(source, SeededInitializer) and source.seed is None and jax.process_count() > 1:
         raise ValueError(
             f"An initializer must have a seed when several processes make one array. Received: {source!r} in process "
             f"{jax.process_index()} of {jax.process_count()}."
         )
-    return _array(_weight(source, checked_shape(shape), _canonical(dtype), layout), sharding)
+    weight = _weight(source, checked_shape(shape), _canonical(dtype), layout)
+    checked = checked_sharding(sharding, weight.shape, "sharding")
+    return array_of(weight.pieces, weight.make, weight.shape, weight.dtype, checked)
+
+
+def _source(initializer: Any) -> Initializer:
+    """The initializer that a name, a configuration, a class or an object stands for, as for `fanin.get`."""
+    named = isinstance(initializer, (str, Mapping)) or (
+        isinstance(initializer, type) and issubclass(initializer, Initializer)
+    )
+    return drawing_source_of(get(initializer) if named else initializer)
 
 
 def _key_words(key: Any) -> Any:
@@ -137,54 +160,6 @@ def _keyed(weight: Weight, source: Initializer, words: np.ndarray) -> Weight:
     for low, high in words.reshape(-1, 2).tolist():
         stream = stream.fold_in(low | high << 32)
     return weight._replace(stream=stream)
-
-
-def _array(weight: Weight, sharding: Any) -> jax.Array:
-    """A weight as an array, made shard by shard if there is a sharding."""
-    if sharding is None:
-        return to_jax(weight.make())
-    return to_sharded_jax(weight.pieces, weight.shape, weight.dtype, sharding)
-
-
-def _traced(weight: Weight, source: Initializer, words: Any, out_sharding: Any) -> jax.Array:
-    """The tensor, or each device's shard of it, made by callbacks when the program runs."""
-    if out_sharding is None:
-
-        def whole(words: np.ndarray) -> np.ndarray:
-            return _keyed(weight, source, words).make()
-
-        result = jax.ShapeDtypeStruct(weight.shape, weight.dtype)
-        return jax.pure_callback(whole, result, words, vmap_method="sequential")
-
-    sharding = _named(out_sharding, jax.sharding.get_abstract_mesh())
-    if not isinstance(sharding, NamedSharding):
-        raise TypeError(
-            "`out_sharding` must be a NamedSharding or a PartitionSpec in a function that JAX compiles. "
-            f"Received: {sharding!r}."
-        )
-    lengths = sharding.shard_shape(weight.shape)
-    names = [() if entry is None else (entry,) if isinstance(entry, str) else tuple(entry) for entry in sharding.spec]
-    names += [()] * (len(lengths) - len(names))
-
-    def shard(words: np.ndarray, *numbers: Any) -> np.ndarray:
-        starts = [int(number) * length for number, length in zip(numbers, lengths, strict=True)]
-        region = tuple(slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
-        return _keyed(weight, source, words).make(region)
-
-    def local(words: Any) -> Any:
-        numbers = [jax.lax.axis_index(each) if each else 0 for each in names]
-        result = jax.ShapeDtypeStruct(lengths, weight.dtype)
-        return jax.pure_callback(shard, result, words, *numbers, vmap_method="sequential")
-
-    shards = jax.shard_map(
-        local, mesh=sharding.mesh, in_specs=PartitionSpec(), out_specs=sharding.spec, check_vma=False
-    )
-    return shards(words)
-
-
-def _named(sharding: Any, mesh: Any) -> Any:
-    """A sharding: the given one, or that of a `PartitionSpec` on this mesh."""
-    return NamedSharding(mesh, sharding) if isinstance(sharding, PartitionSpec) else sharding
 
 
 def _canonical(dtype: DTypeLike) -> DType:

@@ -6,7 +6,6 @@ Neither library is imported here: layers are recognized by the names of their cl
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,6 +42,8 @@ class Layer:
         ins: how many of the axes after them are input axes.
         kernel_shape: the shape of its kernel, which may be stacked.
         single: the shape of a single layer's kernel; a stack of layers, made by `nn.scan` or `vmap`, has more axes.
+        scales: for a norm that is not flax's own, the names of the weights that it scales its inputs by; None for
+            other layers.
     """
 
     type: str = ""
@@ -54,6 +55,7 @@ class Layer:
     ins: int = 1
     kernel_shape: Shape | None = None
     single: Shape | None = None
+    scales: frozenset[str] | None = None
 
 
 _FUSED_CELLS = {"OptimizedLSTMCell": LSTM, "GRUCell": GRU_RESET_FIRST, "SimpleCell": NO_BLOCKS}
@@ -91,6 +93,8 @@ _GATES = {
 }
 _DENSE = ("Dense", "Linear")
 _GENERAL = ("DenseGeneral", "LinearGeneral")
+# The initializers of a low-rank adapter's matrices, by the names that flax gives them, which are also their roles.
+_ADAPTERS = {"lora_a": "he_uniform", "lora_b": "zeros"}
 # The layers that the functions below recognize, besides norms.
 LAYERS = (*_DENSE, *_GENERAL, "Einsum", "Conv", "ConvTranspose", "Embed")
 
@@ -104,11 +108,14 @@ def flax_traits(layer: Layer, leaf: str, shape: Shape) -> Traits:
         shape: its shape, which has more axes in a stack of layers than in a single one.
     """
     leaf = leaf.rpartition(".")[2]
+    if leaf in _ADAPTERS:
+        return _adapter_traits(leaf, shape)
     if "Norm" in layer.known:
         return norm(leaf) or UNKNOWN
     if leaf == "bias":
-        weight = UNKNOWN if layer.kernel_shape is None else flax_traits(layer, "kernel", layer.kernel_shape)
-        return beside(weight)
+        if layer.kernel_shape is None:
+            return beside(UNKNOWN)
+        return _bias_of(flax_traits(layer, "kernel", layer.kernel_shape), layer.kernel_shape, shape)
     if leaf not in ("kernel", "embedding") or layer.known not in LAYERS:
         return UNKNOWN
     single = shape if layer.single is None else layer.single
@@ -140,25 +147,52 @@ def _flax_kernel(layer: Layer, shape: Shape) -> Traits:
 
 def _stacked(traits: Traits, single: Shape, shape: Shape) -> Traits:
     """The traits of a stack of such arrays, whose extra axes can be anywhere; `UNKNOWN` if it is not such a stack."""
-    count = len(shape) - len(single)
-    if not count or traits.axes is None:
+    if traits.axes is None or single == shape:
         return traits if single == shape else UNKNOWN
-    rest = Counter(shape)
-    rest.subtract(single)
-    if min(rest.values()) < 0:
+    kept = _axes_of(single, shape)
+    if kept is None:
         return UNKNOWN
-    numbers = {"n_layers": math.prod(rest.elements()), **traits.numbers}
-    return replace(traits, axes=tuple(range(len(shape))), numbers=numbers, stacked=count, column_axes=1)
+    stack = tuple(axis for axis in range(len(shape)) if axis not in kept)
+    axes = (*stack, *(kept[axis] for axis in traits.axes))
+    return replace(traits, axes=axes, stacked=len(stack))
+
+
+def _axes_of(single: Shape, shape: Shape) -> Shape | None:
+    """The axes of a stack that a single layer has: the last ones if that is possible; None if it is not a stack."""
+    kept: list[int] = []
+    for axis in reversed(range(len(shape))):
+        if len(kept) < len(single) and shape[axis] == single[-1 - len(kept)]:
+            kept.append(axis)
+    return tuple(reversed(kept)) if len(kept) == len(single) else None
+
+
+def _bias_of(
+    weight: Traits, weight_shape: Shape, shape: Shape, role: str = "bias", blocks: Blocks | None = None
+) -> Traits:
+    """The traits of a bias beside a kernel; beside a stack of kernels, it is stacked along the same axes."""
+    traits, stack = beside(weight, role, blocks), (weight.axes or ())[: weight.stacked]
+    if not stack or not all(axis < len(shape) and shape[axis] == weight_shape[axis] for axis in stack):
+        return traits
+    rest = (axis for axis in range(len(shape)) if axis not in stack)
+    return replace(traits, axes=(*stack, *rest), stacked=len(stack))
 
 
 def flax_by_name(leaf: str, shape: Shape) -> Traits:
     """The traits that the name of an array implies in flax."""
+    if leaf in _ADAPTERS:
+        return _adapter_traits(leaf, shape)
     role = "variance" if leaf == "var" else role_of_name(leaf, shape)
     if role in ("kernel", "embedding") and len(shape) > 1:
         known = "Embed" if role == "embedding" else "Dense" if len(shape) == 2 else "Conv"
         traits = flax_traits(Layer(known=known), leaf, shape)
         return Traits(role) if traits == UNKNOWN else traits
     return Traits(role)
+
+
+def _adapter_traits(leaf: str, shape: Shape) -> Traits:
+    """The traits of a matrix of a low-rank adapter, or of a stack of them, which starts as flax's does."""
+    traits = _stacked(kernel(shape[-2:]), shape[-2:], shape) if len(shape) > 1 else UNKNOWN
+    return replace(traits, role=leaf, start={"initializer": _ADAPTERS[leaf]})
 
 
 def cell_traits(cell: str, name: str, leaf: str, path: str, traits: Traits) -> Traits:
@@ -218,16 +252,19 @@ def equinox_traits(layer: Any, name: str, leaf: str, shape: Shape) -> Traits:
         roles = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel"}
         if leaf in roles:
             return torch_kernel(shape, role=roles[leaf], blocks=blocks, units=units)
-        weight = torch_kernel(_equinox_shape(layer, name, "weight_ih", shape), units=units)
-        biases = {"bias": beside(weight, blocks=blocks), "bias_n": beside(weight, "recurrent_bias")}
-        return biases.get(leaf, UNKNOWN)
+        whole = tuple(layer.weight_ih.shape)
+        weight = equinox_traits(layer, name, "weight_ih", whole)
+        if leaf == "bias":
+            return _bias_of(weight, whole, shape)
+        return _bias_of(weight, whole, shape, "recurrent_bias", NO_BLOCKS) if leaf == "bias_n" else UNKNOWN
     if name == "Linear" or name.startswith("Conv"):
-        weight_shape = _equinox_shape(layer, name, "weight", tuple(layer.weight.shape))
+        whole = tuple(layer.weight.shape)
+        if leaf == "bias":
+            return _bias_of(equinox_traits(layer, name, "weight", whole), whole, shape)
         groups = getattr(layer, "groups", 1)
         role = "depthwise_kernel" if groups > 1 and groups == getattr(layer, "in_channels", None) else "kernel"
-        inputs = weight_shape[1] * groups if len(weight_shape) > 1 else 1
-        weight = torch_kernel(weight_shape, role=role, groups=groups, inputs=inputs)
-        return {"weight": weight, "bias": beside(weight)}.get(leaf, UNKNOWN)
+        inputs = shape[1] * groups if len(shape) > 1 else 1
+        return torch_kernel(shape, role=role, groups=groups, inputs=inputs) if leaf == "weight" else UNKNOWN
     return UNKNOWN
 
 

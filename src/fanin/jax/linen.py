@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import jax
 
 from fanin.jax.layers import Layer
+from fanin.jax.norms import is_own_norm, is_scale, linen_norm, scale_traits
 from fanin.jax.trees import PytreeTree, as_tuple, flax_layer, is_array, single_shape
+from fanin.models.traits import UNKNOWN
 
 
 def layers_of(module: Any, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Layer]]:
@@ -32,12 +35,15 @@ def layers_of(module: Any, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, La
     from flax import linen
 
     found: dict[str, Layer] = {}
+    norms: dict[str, Callable[[str], Callable[[float], Any]]] = {}
 
     def note(method: Any, arguments: Any, keywords: Any, context: Any) -> Any:
         layer = context.module
         path = ".".join(layer.path)
         if path not in found:
             found[path] = _linen_layer(layer, arguments)
+            if is_own_norm(layer, "flax") and arguments and is_array(arguments[0]):
+                norms[path] = _run_of(layer, arguments, keywords)
         return method(*arguments, **keywords)
 
     traced = [number for number, each in enumerate(args) if is_array(each) or isinstance(each, (list, tuple, dict))]
@@ -53,7 +59,21 @@ def layers_of(module: Any, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, La
     shapes = {leaf.path: tuple(leaf.value.shape) for leaf in PytreeTree(variables, None).leaves if is_array(leaf.value)}
     for path, layer in found.items():
         found[path] = replace(layer, kernel_shape=shapes.get(f"{path}.kernel" if path else "kernel"))
+    for path, run in norms.items():
+        found[path] = replace(found[path], scales=_scales(path, run, shapes))
     return variables, found
+
+
+def _run_of(module: Any, arguments: Any, keywords: Any) -> Callable[[str], Callable[[float], Any]]:
+    """The run of a norm by the name of its weight, with the arguments that it is called with, but without variables."""
+    free, shape = module.clone(parent=None), tuple(arguments[0].shape)
+    return lambda leaf: linen_norm(free, leaf, shape, *arguments[1:], **keywords)
+
+
+def _scales(path: str, run: Callable[[str], Callable[[float], Any]], shapes: Mapping[str, Any]) -> frozenset[str]:
+    """The names of the weights that a norm scales its inputs by."""
+    leaves = [each.rpartition(".")[2] for each in shapes if each.rpartition(".")[0] == path]
+    return frozenset(leaf for leaf in leaves if is_scale(leaf) and scale_traits(run(leaf), leaf) != UNKNOWN)
 
 
 def _linen_layer(module: Any, arguments: tuple[Any, ...]) -> Layer:

@@ -14,7 +14,10 @@ import numpy as np
 from fanin._core import dtypes
 from fanin._core.streams import derived_seed
 from fanin._core.types import Shape
+from fanin.jax.annotations import Annotation, annotation_of_box, annotation_of_variable, not_annotated
+from fanin.jax.haiku import haiku_traits, is_haiku
 from fanin.jax.layers import LAYERS, Layer, cell_of_names, cell_traits, equinox_traits, flax_by_name, flax_traits
+from fanin.jax.norms import equinox_norm, is_own_norm, is_scale, nnx_norm, scale_traits
 from fanin.models.names import stripped
 from fanin.models.parameters import Model, Parameter
 from fanin.models.registry import no_model
@@ -28,7 +31,8 @@ class Leaf:
     path: str
     value: Any
     parameter: Parameter | None
-    make: Callable[[int], Any] | None = None  # makes a random state from the recipe's seed
+    make: Callable[[int, str], Any] | None = None  # makes a random state from the recipe's seed and a path
+    annotation: Annotation = not_annotated  # the sharding that flax's metadata have for it
 
 
 class Tree:
@@ -46,11 +50,16 @@ class Tree:
 
     def add(self, leaf: Leaf) -> None:
         """Adds a leaf. A path that is already taken gets a number."""
-        self._counts[leaf.path] += 1
-        if (count := self._counts[leaf.path]) > 1:
-            leaf.path = f"{leaf.path}#{count}"
-            leaf.parameter = None if leaf.parameter is None else replace(leaf.parameter, path=leaf.path)
+        leaf.path = _numbered(self._counts, leaf.path)
+        if leaf.parameter is not None:
+            leaf.parameter = replace(leaf.parameter, path=leaf.path)
         self.leaves.append(leaf)
+
+    def paths_of(self, other: Any, is_leaf: Callable[[Any], bool]) -> dict[str, Any]:
+        """The leaves of another tree of the same structure, such as one of shardings, by this tree's paths."""
+        counts: Counter[str] = Counter()
+        found, _ = jax.tree_util.tree_flatten_with_path(other, is_leaf)
+        return {_numbered(counts, ".".join(_components(other, keys))): each for keys, each in found}
 
     def description(self) -> Model:
         """The description of the tree, for a plan."""
@@ -58,6 +67,12 @@ class Tree:
         others = [leaf for leaf in self.leaves if leaf.parameter is None and leaf.make is None and is_array(leaf.value)]
         left = {leaf.path: f"an array of {leaf.value.dtype}" for leaf in others}
         return Model(parameters, self.model, left=left)
+
+
+def _numbered(counts: Counter[str], path: str) -> str:
+    """A path, with a number if it has occurred before."""
+    counts[path] += 1
+    return path if counts[path] == 1 else f"{path}#{counts[path]}"
 
 
 def is_array(value: Any) -> bool:
@@ -103,20 +118,24 @@ class NnxTree(Tree):
             return Leaf(dotted, variable, None)
         value = variable.get_value()
         if isinstance(variable, nnx.RngKey) and _is_key(value):
-            return Leaf(dotted, value, None, lambda seed: _key(seed, dotted, value))
+            return Leaf(dotted, value, None, lambda seed, path: _key(seed, path, value))
         if isinstance(variable, nnx.RngCount):
-            return Leaf(dotted, value, None, lambda _: jax.numpy.zeros(value.shape, value.dtype))
+            return Leaf(dotted, value, None, lambda *_: jax.numpy.zeros(value.shape, value.dtype))
         if not isinstance(variable, (nnx.Param, nnx.BatchStat)) or not _is_drawn(value):
             return Leaf(dotted, value, None)
+        annotation = annotation_of_variable(variable)
         owner, parent = modules.get(path[:-1]), modules.get(path[:-2]) if path[:-1] else None
         layer = _nnx_layer(owner)
+        within = tuple(type(modules[path[:end]]).__name__ for end in range(len(path) - 1) if path[:end] in modules)
+        if is_scale(path[-1]) and is_own_norm(owner, "flax"):
+            traits = scale_traits(nnx_norm(owner, path[-1]), path[-1])
+            return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits), annotation=annotation)
         traits = flax_traits(layer, path[-1], tuple(value.shape))
         if parent is not None:
             traits = cell_traits(type(parent).__name__, path[-2], path[-1], ".".join(path[:-2]), traits)
-        within = tuple(type(modules[path[:end]]).__name__ for end in range(len(path) - 1) if path[:end] in modules)
         if traits == UNKNOWN and (owner is None or not type(owner).__module__.startswith("flax.")):
             traits = flax_by_name(path[-1], tuple(value.shape))
-        return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits))
+        return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits), annotation=annotation)
 
     def rebuilt(self, values: list[Any]) -> Any:
         state = {
@@ -188,6 +207,7 @@ class PytreeTree(Tree):
     equinox: Any
     tree: Any
     layers: Mapping[str, Layer]
+    of_haiku: bool
     model: str
     structure: Any
 
@@ -195,10 +215,11 @@ class PytreeTree(Tree):
         super().__init__()
         self.equinox = sys.modules.get("equinox")
         self.tree, self.layers = tree, layers or {}
+        self.of_haiku = not self.layers and is_haiku(tree)
         if self._is_equinox(tree):
             self.model = type(tree).__name__
         found, self.structure = jax.tree_util.tree_flatten_with_path(tree)
-        paths = [self._components(path) for path, _ in found]
+        paths = [_components(tree, keys) for keys, _ in found]
         self.siblings: dict[tuple[str, ...], set[str]] = {}
         for path in paths:
             for end in range(len(path)):
@@ -209,37 +230,27 @@ class PytreeTree(Tree):
     def _is_equinox(self, node: Any) -> bool:
         return self.equinox is not None and isinstance(node, self.equinox.Module)
 
-    def _components(self, keys: tuple[Any, ...]) -> tuple[str, ...]:
-        names = [_name(key) for key in keys]
-        boxed = keys and isinstance(keys[-1], jax.tree_util.GetAttrKey) and names[-1] == "value"
-        if boxed and type(self._nodes(keys)[-1]).__module__.startswith("flax."):
-            names.pop()  # flax boxes an array with its metadata, such as axis names
-        if len(names) > 1 and isinstance(self.tree, Mapping) and "params" in self.tree:
-            names = names[1:]  # the collection
-        return tuple(stripped(name) for name in names) if names else ("array",)
-
-    def _nodes(self, keys: tuple[Any, ...]) -> list[Any]:
-        """The nodes around a leaf, the outermost first."""
-        nodes = [self.tree]
-        for key in keys[:-1]:
-            nodes.append(_child(nodes[-1], key))
-        return nodes
-
     def _leaf(self, keys: tuple[Any, ...], path: tuple[str, ...], value: Any) -> Leaf:
-        dotted, nodes = ".".join(path), self._nodes(keys)
+        dotted, nodes = ".".join(path), _nodes(self.tree, keys)
         if not _is_drawn(value) or any(type(node).__module__.partition(".")[0] == "optax" for node in nodes):
             return Leaf(dotted, value, None)  # optimizers keep moments under the names of parameters
         shape = tuple(value.shape)
         owners = [node for node in nodes if self._is_equinox(node)]
         if owners:
             layer, within, traits = self._of_equinox(owners, path[-1], shape)
+        elif self.of_haiku and (known := haiku_traits(_name(keys[0]), path[-1], self.tree[keys[0].key])) is not None:
+            layer, within, traits = Layer(), (), known
         else:
             layer, within, traits = self._of_flax(path, shape)
-        return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits))
+        annotation = annotation_of_box(nodes[-1]) if _is_box(nodes[-1], keys) else not_annotated
+        return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits), annotation=annotation)
 
     def _of_equinox(self, owners: list[Any], leaf: str, shape: Shape) -> tuple[Layer, tuple[str, ...], Traits]:
         names = [cls.__name__ for cls in type(owners[-1]).__mro__ if cls.__module__.startswith("equinox.nn")]
-        traits = equinox_traits(owners[-1], names[0], leaf, shape) if names else UNKNOWN
+        if is_scale(leaf) and is_own_norm(owners[-1], "equinox"):
+            traits = scale_traits(equinox_norm(owners[-1], leaf), leaf)
+        else:
+            traits = equinox_traits(owners[-1], names[0], leaf, shape) if names else UNKNOWN
         layer = Layer(type(owners[-1]).__name__, known=names[0] if names else "")
         return layer, tuple(type(each).__name__ for each in owners[:-1]), traits
 
@@ -250,6 +261,8 @@ class PytreeTree(Tree):
         within = tuple(each.type for each in above if each is not None)
         if layer is None:
             traits = self._by_names(path, shape)
+        elif layer.scales is not None and is_scale(leaf):
+            traits = norm(leaf) or UNKNOWN if leaf in layer.scales else UNKNOWN
         elif (traits := flax_traits(layer, leaf, shape)) == UNKNOWN:
             traits = flax_by_name(leaf, shape)
         if len(path) > 2:
@@ -276,6 +289,30 @@ class PytreeTree(Tree):
         return jax.tree_util.tree_unflatten(self.structure, values)
 
 
+def _components(tree: Any, keys: tuple[Any, ...]) -> tuple[str, ...]:
+    """The components of a leaf's path, without flax's boxes and collections."""
+    names = [_name(key) for key in keys]
+    if keys and _is_box(_nodes(tree, keys)[-1], keys):
+        names.pop()
+    if len(names) > 1 and isinstance(tree, Mapping) and "params" in tree:
+        names = names[1:]  # the collection
+    return tuple(stripped(name) for name in names) if names else ("array",)
+
+
+def _is_box(node: Any, keys: tuple[Any, ...]) -> bool:
+    """Whether the node around a leaf is a box of flax, which holds an array and its metadata, such as axis names."""
+    boxed = keys and isinstance(keys[-1], jax.tree_util.GetAttrKey) and keys[-1].name == "value"
+    return bool(boxed) and type(node).__module__.startswith("flax.")
+
+
+def _nodes(tree: Any, keys: tuple[Any, ...]) -> list[Any]:
+    """The nodes around a leaf, the outermost first."""
+    nodes = [tree]
+    for key in keys[:-1]:
+        nodes.append(_child(nodes[-1], key))
+    return nodes
+
+
 def _name(key: Any) -> str:
     return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
 
@@ -290,17 +327,43 @@ def _child(node: Any, key: Any) -> Any:
 
 
 def tree_of(tree: Any, layers: Mapping[str, Layer] | None = None) -> Tree:
-    """The arrays of a module or tree.
+    """The arrays of a module or tree, or of the variables and layers that `layers_of` returns.
 
     Raises:
-        TypeError: it has no arrays.
+        TypeError: it has no arrays, or is a tuple of a model and of something else.
     """
+    if layers is None and _is_pair(tree):
+        tree, layers = tree
+    elif type(tree) is tuple:
+        _refuse_others(tree)
     flax = sys.modules.get("flax.nnx")
     of_nnx = flax is not None and isinstance(tree, (flax.Module, flax.Pytree))
     held = NnxTree(tree) if of_nnx else PytreeTree(tree, layers)
     if not any(is_array(leaf.value) for leaf in held.leaves):
         raise no_model(tree)
     return held
+
+
+def _is_pair(tree: Any) -> bool:
+    """Whether this is what `layers_of` returns: variables, and their layers by path."""
+    if type(tree) is not tuple or len(tree) != 2 or not isinstance(tree[1], Mapping) or not tree[1]:
+        return False
+    return all(isinstance(each, Layer) for each in tree[1].values())
+
+
+def _refuse_others(several: tuple[Any, ...]) -> None:
+    """Raises if something in a tuple is no tree of arrays, such as a configuration beside a model.
+
+    A part of a tuple is named `0.…`, so a model would be drawn under other names than by itself.
+    """
+    for number, each in enumerate(several):
+        leaves = jax.tree_util.tree_leaves(each)
+        if leaves and not any(map(is_array, leaves)) and not all(isinstance(leaf, (int, float)) for leaf in leaves):
+            raise TypeError(
+                "A tuple must have only trees of arrays, or be the pair of variables and layers that "
+                f"fanin.jax.layers_of returns. Received: one of type {type(each).__name__} at position {number}. "
+                "Return the model alone."
+            )
 
 
 def describe(tree: Any, layers: Mapping[str, Layer] | None = None) -> Model:

@@ -1,7 +1,8 @@
 """fanin for Keras 3, on all of its backends: the same initializer classes, whose calls return the backend's tensors.
 
-Keras treats them as its own classes: files, configurations and clones contain Keras's names and keys, and load where
-fanin is not installed. `patch` makes scripts that name no initializer class use them.
+Keras treats them as its own classes: files and configurations contain Keras's names and keys, and load where fanin is
+not installed, with Keras's classes. Where `fanin.keras` has been imported, they load with these classes. `patch` makes
+unchanged scripts use them.
 
 Keras 3 takes the fans of einsum kernels (`EinsumDense`, `MultiHeadAttention`) from the equation's axes, tf_keras from
 the last two axes. These classes follow Keras 3, so the weights of those layers differ from tf_keras's.
@@ -21,6 +22,7 @@ from fanin.models import registry
 
 try:
     from fanin.keras.classes import as_keras, carriers, get
+    from fanin.keras.lookups import install as _install
     from fanin.keras.models import describe, initialize
     from fanin.keras.patching import patch, unpatch
 except ModuleNotFoundError as _error:
@@ -114,4 +116,5 @@ __all__ = [
     "zeros",
 ]
 
+_install()
 registry.register("keras", describe)

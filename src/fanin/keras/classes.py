@@ -18,7 +18,7 @@ from fanin._core.streams import Stream
 from fanin._core.tensors import to_sharded_jax
 from fanin._core.types import Array, DTypeLike, RegionLike, ShapeLike
 from fanin._keras.classes import Carrier, Carriers, WholeWeight, carrier_class, refuse_names_of
-from fanin._keras.patching import PatchState, released_calls
+from fanin._keras.patching import PatchState, released_calls, scalars_from_config
 from fanin.initializers.base import Initializer, SeededInitializer, SupportsSource
 from fanin.initializers.configs import translated_config
 from fanin.keras.models import to_backend
@@ -26,6 +26,8 @@ from fanin.weight import Weight
 
 _MODULE = "fanin.keras"  # where the classes are public
 STATE: PatchState = PatchState()
+# What Keras writes for these classes besides what it writes for its own. Keras ignores a `build_config` that is empty.
+MARK: dict[str, dict[str, Any]] = {"build_config": {}}
 _AXES = ("input_axes", "output_axes")  # arguments that variance scalings only have in Keras 3
 
 
@@ -35,7 +37,7 @@ def _scales(source_class: type[Initializer]) -> bool:
     return is_theirs and issubclass(source_class, initializers.VarianceScaling)
 
 
-def _left_to_python(method: Any) -> Any:
+def left_to_python(method: Any) -> Any:
     """Keeps TensorFlow's AutoGraph from converting a method."""
     if keras.backend.backend() != "tensorflow":
         return method
@@ -85,7 +87,7 @@ class _Carrier(Carrier, keras.initializers.Initializer):
         if input_axes is not None and output_axes is not None and isinstance(self.source, initializers.VarianceScaling):
             self.source.fan_axes = tuple(input_axes), tuple(output_axes)
 
-    @_left_to_python
+    @left_to_python
     def __call__(
         self, shape: ShapeLike, dtype: DTypeLike = None, layout: Any = None, region: RegionLike | None = None
     ) -> Any:
@@ -187,13 +189,21 @@ def _next_stream(generator: Any) -> Stream:
     return Stream(*state.tolist())
 
 
+def _get_build_config(self: Any) -> dict[str, Any]:
+    """Nothing to be built: the mark by which `fanin.keras.lookups` knows the configurations of these classes."""
+    return dict(MARK["build_config"])
+
+
 def _make_class(source_class: type[Initializer]) -> Any:
-    members = {"seed": property(_seed)} if issubclass(source_class, SeededInitializer) else {}
+    members: dict[str, Any] = {"seed": property(_seed)} if issubclass(source_class, SeededInitializer) else {}
     theirs = getattr(keras.initializers, source_class.__name__, None) if source_class in initializers.CLASSES else None
     if theirs is None:
         refuse_names_of("keras", source_class.__name__, their_initializers.ALL_OBJECTS_DICT)
         made = carrier_class(source_class, (_Carrier,), _MODULE, **members)
         return keras.saving.register_keras_serializable(package="fanin")(made)
+    members["get_build_config"] = _get_build_config
+    if source_class is initializers.Constant:
+        members["from_config"] = scalars_from_config(_Carrier, theirs, STATE)
     made = carrier_class(source_class, (_Carrier, theirs), _MODULE, **members)
     # Under the public name of Keras's class, this class is written to files as Keras's.
     api_export.REGISTERED_OBJS_TO_NAMES[made] = api_export.REGISTERED_OBJS_TO_NAMES[theirs]

@@ -54,6 +54,7 @@ def initialize(
     names: Names = None,
     unmatched: Unmatched = "error",
     progress: bool | None = None,
+    prefix: str | None = None,
 ) -> Report:
     """Gives every weight of a model the values that a recipe has for it.
 
@@ -68,7 +69,7 @@ def initialize(
         model: a Keras 3 model or layer, which is changed in place.
         recipe: a recipe, or the name of a preset. `recipe.plan(model)` shows what each weight gets.
         seed: a seed that replaces the recipe's.
-        only, skip, names, unmatched, progress: see `fanin.recipes.Options`.
+        only, skip, names, unmatched, progress, prefix: see `fanin.recipes.Options`.
 
     Returns:
         A report of what was filled and kept, and which layers are not built yet.
@@ -86,4 +87,4 @@ def initialize(
     >>> bool((keras.ops.convert_to_numpy(model.layers[0].kernel) == kernel).all())
     True
     """
-    return _initialize(FRAMEWORK, model, recipe, seed, Options(only, skip, names, unmatched, progress))
+    return _initialize(FRAMEWORK, model, recipe, seed, Options(only, skip, names, unmatched, progress, prefix))

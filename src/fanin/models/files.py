@@ -6,9 +6,9 @@ import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from fanin._core.messages import missing
+from fanin._core.environment import undisturbed
+from fanin._core.messages import missing, shown, visible
 from fanin.models.lists import described_list
 from fanin.models.parameters import Model
 
@@ -33,6 +33,7 @@ _DTYPES = {
 }
 
 
+@undisturbed  # numbers in texts are read otherwise when a thread rounds otherwise
 def describe_file(path: Path) -> Model:
     """The model that a file describes.
 
@@ -43,21 +44,42 @@ def describe_file(path: Path) -> Model:
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"A model file must end in {', '.join(SUFFIXES)}. Received: {str(path)!r}.")
+        raise ValueError(f"A model file must end in {', '.join(SUFFIXES)}. Received: {shown(str(path))}.")
     if suffix == ".safetensors":
         return _safetensors(path)
     try:
         text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{visible(path.name)} must be UTF-8: {error}.") from None
+    return describe_text(text, path.name, suffix)
+
+
+def describe_text(text: str, name: str, suffix: str = ".json") -> Model:
+    """The model that a text describes: a list of parameters.
+
+    Args:
+        text: the text.
+        name: what the model is called, such as the name of the text's file.
+        suffix: ".json" or ".toml", which says what the text is.
+
+    Raises:
+        ValueError: it is not, or is not a list of parameters.
+    """
+    try:
         data = json.loads(text) if suffix == ".json" else tomllib.loads(text)
-    except (UnicodeDecodeError, json.JSONDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ValueError(f"{path.name} is not {suffix[1:].upper()}: {error}.") from None
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"{visible(name)} is not {suffix[1:].upper()}: {error}.") from None
+    except ValueError:  # of Python's int
+        raise ValueError(f"{visible(name)} must have no numbers of thousands of digits.") from None
+    except RecursionError:
+        raise ValueError(f"{visible(name)} must not be nested so deeply.") from None
     entries = data.get("parameters") if isinstance(data, dict) else data
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) and "path" in e for e in entries):
         raise ValueError(
-            f"{path.name} must have a list of parameters, each with `path` and `shape` (in TOML, [[parameters]]). "
-            f"Received: {_shortened(data)}."
+            f"{visible(name)} must have a list of parameters, each with `path` and `shape` (in TOML, [[parameters]]). "
+            f"Received: {shown(data)}."
         )
-    return described_list(entries, path.name)
+    return described_list(entries, name)
 
 
 def _safetensors(path: Path) -> Model:
@@ -73,17 +95,12 @@ def _safetensors(path: Path) -> Model:
                 part = file.get_slice(name)
                 dtype = _DTYPES.get(part.get_dtype())
                 if dtype is None:
-                    raise ValueError(f"{name} has the dtype {part.get_dtype()}, which fanin does not support.")
+                    raise ValueError(f"{shown(name)} has the dtype {part.get_dtype()}, which fanin does not support.")
                 entries.append({"path": name, "shape": part.get_shape(), "dtype": dtype})
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{path.name} is not a safetensors file: {error}.") from None
+        raise ValueError(f"{visible(path.name)} is not a safetensors file: {error}.") from None
     note = (
         "a file has only names and shapes: layer types, layouts and fans are unknown, and roles are those that names "
         "imply"
     )
     return replace(described_list(entries, path.name), notes=(note,))
-
-
-def _shortened(data: Any) -> str:
-    text = repr(data)
-    return text if len(text) < 80 else text[:77] + "..."

@@ -8,7 +8,7 @@ from typing import Any
 
 from fanin._core import dtypes
 from fanin._core.layouts import keras_axes, permuted
-from fanin._core.messages import suggestion
+from fanin._core.messages import shown, suggestion
 from fanin._core.shapes import checked_shape, fans
 from fanin.models.names import stripped
 from fanin.models.parameters import Model, Parameter
@@ -26,36 +26,23 @@ def described_list(entries: Sequence[Mapping[str, Any]], name: str = "a list of 
     parameters = []
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, Mapping):
-            raise TypeError(f"Entry {number} of the list must be a dict with `path` and `shape`. Received: {entry!r}.")
+            raise TypeError(
+                f"Entry {number} of the list must be a dict with `path` and `shape`. Received: {shown(entry)}."
+            )
         try:
             parameters.append(_described(entry))
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, RecursionError) as error:
             text = f"`{error.args[0]}` is missing." if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"Entry {number} of the list, {entry.get('path', '?')!r}: {text}") from None
+            raise ValueError(f"Entry {number} of the list, {shown(entry.get('path', '?'))}: {text}") from None
     counts = Counter(parameter.path for parameter in parameters)
     if counts and counts.most_common(1)[0][1] > 1:
-        raise ValueError(f"Each path must occur only once. Received: {counts.most_common(1)[0][0]!r} twice.")
+        raise ValueError(f"Each path must occur only once. Received: {shown(counts.most_common(1)[0][0])} twice.")
     return Model(tuple(parameters), name)
 
 
 def _described(entry: Mapping[str, Any]) -> Parameter:
-    for key in entry:
-        if key not in _KEYS:
-            hint = suggestion(key, _KEYS) or f" Known keys: {', '.join(_KEYS)}."
-            raise ValueError(f"Unknown key {key!r}.{hint}")
-    for key in ("path", "layer", "role"):
-        if not isinstance(entry.get(key, ""), str):
-            raise TypeError(f"`{key}` must be a string. Received: {entry[key]!r}.")
-    for key in ("fan_in", "fan_out"):
-        value = entry.get(key, 1)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-            raise TypeError(f"`{key}` must be a positive number. Received: {value!r}.")
-    for key in ("blocks", "tied"):
-        value = entry.get(key, [])
-        if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
-            raise TypeError(f"`{key}` must be a list of strings. Received: {value!r}.")
-        if len(set(value)) != len(value):
-            raise ValueError(f"`{key}` must be distinct names. Received: {value!r}.")
+    for key, value in entry.items():
+        _check(key, value)
     shape, dtype = checked_shape(entry["shape"]), dtypes.resolve(entry.get("dtype"))
     if not entry["path"]:
         raise ValueError("`path` must not be empty.")
@@ -64,7 +51,7 @@ def _described(entry: Mapping[str, Any]) -> Parameter:
     role = entry.get("role", role_of_name(leaf, shape))
     if role not in ROLES:
         hint = suggestion(role, ROLES) or f" Known roles: {', '.join(ROLES)}."
-        raise ValueError(f"Unknown role {role!r}.{hint}")
+        raise ValueError(f"Unknown role {shown(role)}.{hint}")
     axes = keras_axes(entry["layout"], len(shape)) if "layout" in entry else None
     fan_in, fan_out = (None, None) if axes is None else fans(permuted(shape, axes))
     traits = Traits(
@@ -76,3 +63,20 @@ def _described(entry: Mapping[str, Any]) -> Parameter:
     )
     tied = tuple(stripped(each) for each in entry.get("tied", ()))
     return Parameter(path, shape, dtype, entry.get("layer", ""), traits=traits, tied=tied)
+
+
+def _check(key: str, value: Any) -> None:
+    """Raises an exception unless an entry can have this key with a value of this kind."""
+    if key not in _KEYS:
+        hint = suggestion(key, _KEYS) or f" Known keys: {', '.join(_KEYS)}."
+        raise ValueError(f"Unknown key {shown(key)}.{hint}")
+    if key in ("path", "layer", "role") and not isinstance(value, str):
+        raise TypeError(f"`{key}` must be a string. Received: {shown(value)}.")
+    if key in ("fan_in", "fan_out"):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e300:
+            raise TypeError(f"`{key}` must be a positive number. Received: {shown(value)}.")
+    elif key in ("blocks", "tied"):
+        if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
+            raise TypeError(f"`{key}` must be a list of strings. Received: {shown(value)}.")
+        if len(set(value)) != len(value):
+            raise ValueError(f"`{key}` must be distinct names. Received: {shown(value)}.")

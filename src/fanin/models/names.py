@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
-from fanin._core.messages import suggestion
+from fanin._core.messages import shown, suggestion
 from fanin._core.types import Globs
 from fanin.models.parameters import Parameter
+from fanin.models.patterns import AnyGlob, Substitution
 
 # The components that wrappers insert into paths.
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_ddp_module"}
@@ -39,42 +39,37 @@ def depths(paths: Iterable[str]) -> dict[str, tuple[int, int]]:
     gives way to a longer one within it, since it may be a container of models.) Blocks are numbered components, such as
     `h.3`, or names that end in an underscore and a number, such as `block_3`, if all numbers from 0 on occur.
     """
-    split = {path: path.split(".") for path in paths}
-    lists: dict[tuple[str, ...], set[int]] = {}
-    for parts in split.values():
-        for position, part in enumerate(parts[:-1]):
-            stem, number = _numbered(part)
+    parents: dict[tuple[int, str], int] = {}  # a number for each beginning of a path, by that of the one before it
+    numbers: dict[tuple[int, str], set[int]] = {}  # of the blocks of each list, which is a parent and a stem
+    places: dict[str, list[tuple[tuple[int, str], int]]] = {}
+    for path in dict.fromkeys(paths):
+        parent, places[path] = 0, []
+        for part in path.split(".")[:-1]:
+            stem, number = block_of(part)
             if number is not None:
-                lists.setdefault((*parts[:position], stem), set()).add(number)
-    found = {}
-    for path, parts in split.items():
-        candidates = []
-        for position, part in enumerate(parts[:-1]):
-            stem, number = _numbered(part)
-            if number is None:
-                continue
-            numbers = lists[(*parts[:position], stem)]
-            if not stem or (len(numbers) > 1 and numbers == set(range(len(numbers)))):
-                candidates.append((position, number, len(numbers)))
-        if not candidates:
-            continue
-        first, *others = candidates
-        if first[0] == 0 and parts[0].isdecimal() and others and others[0][2] > first[2]:
-            first = others[0]  # the root is a container of models
-        found[path] = first[1:]
-    return found
+                numbers.setdefault((parent, stem), set()).add(number)
+                places[path].append(((parent, stem), number))
+            parent = parents.setdefault((parent, part), len(parents) + 1)
+    sizes = {
+        each: len(found)
+        for each, found in numbers.items()
+        if not each[1] or (len(found) > 1 and max(found) == len(found) - 1)
+    }
+    depth_of = {}
+    for path, blocks in places.items():
+        candidates = [(each, number) for each, number in blocks if each in sizes]
+        if len(candidates) > 1 and candidates[0][0] == (0, "") and sizes[candidates[1][0]] > sizes[0, ""]:
+            del candidates[0]  # the root is a container of models
+        if candidates:
+            depth_of[path] = candidates[0][1], sizes[candidates[0][0]]
+    return depth_of
 
 
-def _numbered(part: str) -> tuple[str, int | None]:
-    if part.isdecimal():
-        return "", int(part)
-    match = re.fullmatch(r"(.+)_(\d+)", part)
-    return (match[1], int(match[2])) if match else (part, None)
-
-
-def glob(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a glob, in which `*` matches any text, including dots, and `/` stands for a dot."""
-    return re.compile(fnmatch.translate(pattern.replace("/", ".")))
+def block_of(part: str) -> tuple[str, int | None]:
+    """The stem and number of a component that numbers a block, such as `block_3` or `3`; None for no number."""
+    stem, underscore, digits = part.rpartition("_")
+    is_block = digits.isdecimal() and len(digits) < 10 and bool(stem or not underscore)
+    return (stem, int(digits)) if is_block else (part, None)
 
 
 # A mapping of globs of paths to names, or a function of a parameter.
@@ -87,11 +82,13 @@ class NameMap:
     Args:
         names: a mapping of globs to names, in which each `*` stands for the text that it matches in the glob; or a
             function of a `Parameter`; or None. A key such as `"*.in_proj_weight[query]"` names a single block.
+            `{layer}` in a name stands for the number of each layer in a stack, which is then drawn by itself.
     """
 
     def __init__(self, names: Names) -> None:
         self._function = names if callable(names) else None
-        self._patterns: list[tuple[re.Pattern[str], str]] = []
+        self._exact: dict[str, tuple[int, str]] = {}
+        self._globs: list[tuple[int, bool, Substitution]] = []  # with whether it names a block
         if names is None or callable(names):
             return
         if not isinstance(names, Mapping):
@@ -99,34 +96,37 @@ class NameMap:
                 "`names` must be a mapping of paths to names, or a function of a parameter. "
                 f"Received: names of type {type(names).__name__}."
             )
-        for key, value in names.items():
+        for position, (key, value) in enumerate(names.items()):
             if not isinstance(key, str) or not isinstance(value, str) or value.count("*") > key.count("*"):
                 raise ValueError(
                     "`names` must map paths to names, and a name can have at most as many * as its path. "
-                    f"Received: {key!r}: {value!r}."
+                    f"Received: {shown(key)}: {shown(value)}."
                 )
-            pieces = re.split(r"(\*)", key.replace("/", "."))
-            text = "".join("(.*)" if piece == "*" else re.escape(piece) for piece in pieces)
-            self._patterns.append((re.compile(text), value.replace("/", ".")))
+            path, name = key.replace("/", "."), value.replace("/", ".")
+            if "*" in path:
+                self._globs.append((position, "[" in path, Substitution(path, name)))
+            else:
+                self._exact.setdefault(path, (position, name))
 
     def of(self, parameter: Parameter, path: str) -> str:
         """The name of the parameter at this path, or of the fused tensor there that it is a block of."""
         if self._function is not None:
             name = self._function(parameter)
             if not isinstance(name, str):
-                raise TypeError(f"`names` must return a string. Received: {name!r} for {path!r}.")
+                raise TypeError(f"`names` must return a string. Received: {shown(name)} for {shown(path)}.")
             return stripped(name)
         own = parameter.name if path == parameter.path else ""
         return self.mapped(path) or own or path
 
     def mapped(self, path: str) -> str | None:
         """The name that the mapping gives a path, or a block such as `path[block]`; None if it gives none."""
-        for pattern, name in self._patterns:
-            match = pattern.fullmatch(path) if ("[" in path) == (r"\[" in pattern.pattern) else None
-            if match:
-                pieces = iter(match.groups())
-                return re.sub(r"\*", lambda _, pieces=pieces: next(pieces), name)
-        return None
+        first, name = self._exact.get(path, (len(self._exact) + len(self._globs), None))
+        for position, names_block, glob in self._globs:
+            if position > first:
+                break
+            if names_block == ("[" in path) and (found := glob.of(path)) is not None:
+                return found
+        return name
 
 
 def selector(option: str, patterns: Globs, paths: Iterable[str] | None) -> Callable[[Parameter], bool]:
@@ -134,13 +134,13 @@ def selector(option: str, patterns: Globs, paths: Iterable[str] | None) -> Calla
     if isinstance(patterns, str):
         patterns = [patterns]
     if not isinstance(patterns, (list, tuple, set, frozenset)) or not all(isinstance(each, str) for each in patterns):
-        raise TypeError(f"`{option}` must be a glob of paths, or several. Received: {option}={patterns!r}.")
-    compiled = [glob(pattern) for pattern in patterns]
-    paths = None if paths is None else list(paths)
-    for pattern, expression in zip(patterns, compiled, strict=True):
-        if paths is not None and not any(expression.match(path) for path in paths):
+        raise TypeError(f"`{option}` must be a glob of paths, or several. Received: {option}={shown(patterns)}.")
+    known = None if paths is None else dict.fromkeys(paths).keys()
+    for pattern in patterns:
+        if known is not None and not AnyGlob([pattern]).matches_any(known):
             raise ValueError(
-                f"`{option}` must match parameters of the model. Received: {pattern!r}, which matches none."
-                f"{suggestion(pattern, paths)}"
+                f"`{option}` must match parameters of the model. Received: {shown(pattern)}, which matches none."
+                f"{suggestion(pattern, known)}"
             )
-    return lambda each: any(pattern.match(path) for pattern in compiled for path in (each.path, *each.tied))
+    chosen = AnyGlob(patterns)
+    return lambda each: any(map(chosen.matches, (each.path, *each.tied)))

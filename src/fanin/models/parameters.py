@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fanin._core.layouts import permuted
 from fanin._core.types import DType, Shape
-from fanin.models.traits import UNKNOWN, Traits
+from fanin.models.traits import STATISTICS, UNKNOWN, Traits
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Parameter:
     def role(self) -> str:
         """Its role in its layer: "kernel", "bias", …"""
         return self.traits.role
+
+    @property
+    def has_usual_start(self) -> bool:
+        """Whether it starts as usual unless a rule names its role: statistics, counters and adapters."""
+        return self.role in STATISTICS or self.traits.start is not None
 
     @property
     def kernel_axes(self) -> Shape:
@@ -84,7 +89,7 @@ class Model:
     Attributes:
         parameters: each parameter once, with ties resolved.
         name: the model in words, such as its class.
-        config: the numbers in the model's configuration, by name.
+        configs: the numbers in the configurations of the model, whose path is "", and of its parts: by path, by name.
         left: the tensors that recipes leave alone, by path, with the reason.
         notes: what a reader of a plan should know.
         layers: further paths that show which blocks there are, besides those of the parameters.
@@ -92,7 +97,38 @@ class Model:
 
     parameters: tuple[Parameter, ...]
     name: str
-    config: Mapping[str, float] = field(default_factory=dict)
+    configs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+
+    def parts_of(self, path: str) -> tuple[str, ...]:
+        """The paths of the parts with a configuration that a parameter is in, the outermost first."""
+        ends = [0, *(end for end, character in enumerate(path) if character == ".")] if self.configs else []
+        return tuple(path[:end] for end in ends if path[:end] in self.configs)
+
+    def placed(self, prefix: str) -> Model:
+        """The same model as a part of a larger one.
+
+        Args:
+            prefix: its path there; "" for the model itself.
+        """
+        if not prefix:
+            return self
+
+        def longer(path: str) -> str:
+            return f"{prefix}.{path}" if path else path
+
+        def moved(each: Parameter) -> Parameter:
+            part = each.traits.part
+            traits = each.traits if part is None else replace(each.traits, part=part._replace(path=longer(part.path)))
+            tied = tuple(map(longer, each.tied))
+            return replace(each, path=longer(each.path), name=longer(each.name), tied=tied, traits=traits)
+
+        return replace(
+            self,
+            parameters=tuple(map(moved, self.parameters)),
+            left={longer(path): reason for path, reason in self.left.items()},
+            layers=tuple(map(longer, self.layers)),
+            configs={longer(path) if path else prefix: config for path, config in self.configs.items()},
+        )

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fanin._core.layouts import keras_axes, permuted
 from fanin._core.shapes import fans as fans_of_shape
@@ -23,6 +23,8 @@ ROLES = {
     "bias": "the vector that is added to a kernel's outputs",
     "recurrent_bias": "the vector that is added to a recurrent kernel's outputs",
     "embedding": "a table of vectors, (tokens, features)",
+    "lora_a": "the matrix of a low-rank adapter that inputs are multiplied by",
+    "lora_b": "the matrix of a low-rank adapter that makes its outputs, which are zero at first",
     "scale": "the factor of a normalized input",
     "offset": "the term that is added to a scaled input",
     "mean": "a running mean",
@@ -125,6 +127,8 @@ class Traits:
         stacked: how many of its first axes stack layers.
         zero_rows: the rows that are always zero (the padding of embeddings).
         numbers: further numbers for expressions, such as `units`.
+        start: the initializer and its arguments, as in a rule, of a parameter that only a rule that names its role
+            changes, such as an adapter's; None for others.
     """
 
     role: str = "other"
@@ -137,6 +141,7 @@ class Traits:
     stacked: int = 0
     zero_rows: tuple[int, ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
+    start: Mapping[str, Any] | None = None
 
     @property
     def fans(self) -> tuple[float, float] | None:

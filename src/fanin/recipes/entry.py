@@ -8,8 +8,9 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+from fanin._core.environment import undisturbed
 from fanin._core.layouts import permuted
 from fanin._core.memory import allocate
 from fanin._core.shapes import parse_region
@@ -17,6 +18,8 @@ from fanin._core.types import Array, RegionLike, Shape
 from fanin.initializers import Initializer
 from fanin.models.parameters import Parameter
 from fanin.weight import Weight, pieces_of
+
+Fans: TypeAlias = tuple[float | None, float | None]  # fan-in and fan-out; None for one that is unknown
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,9 @@ class Placement:
         initializer: the initializer, with that seed.
         weight: the weight of the whole tensor.
         target: the (start, stop) in the parameter, for each axis.
-        source: the start in the tensor, for each axis.
+        source: the start in the tensor, for each axis. The tensor of a layer has no axis for those that stack layers.
         label: the block; "" for the whole parameter.
+        fans: the fans of that tensor: the rule's own, or else the layer's.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Placement:
     target: tuple[tuple[int, int], ...]
     source: Shape
     label: str = ""
+    fans: Fans = (None, None)
 
     @property
     def seed(self) -> int | None:
@@ -51,6 +56,8 @@ class Placement:
 
     def fill(self, out: Array, starts: Shape) -> None:
         """Fills an array with the region of the target that begins at these starts, relative to the target."""
+        above = out.ndim - len(self.weight.shape)
+        out, starts = out[(*(0,) * above, ...)], starts[above:]
         if out.shape == self.weight.shape:
             self.weight.fill(out)
             return
@@ -116,14 +123,22 @@ class Entry:
         return bool(self.rule)
 
     @property
+    def covers(self) -> bool:
+        """Whether it draws the whole parameter; a rule may keep some of its blocks, or all of it."""
+        drawn = sum(each.size for each in self.placements if each.label != "padding")
+        return bool(self.placements) and drawn == self.parameter.size
+
+    @property
     def initializer(self) -> Initializer | None:
         """The initializer of the (first) weight to draw; None if there is none."""
         return self.placements[0].initializer if self.placements else None
 
     @property
     def fans(self) -> tuple[float, float] | None:
-        """The fans; None if they are unknown."""
-        return self.parameter.traits.fans
+        """The fans that count, of the first block that is drawn by itself; None unless both are known."""
+        traits = self.parameter.traits
+        fan_in, fan_out = self.placements[0].fans if self.placements else (traits.fan_in, traits.fan_out)
+        return None if fan_in is None or fan_out is None else (fan_in, fan_out)
 
     @property
     def mean(self) -> float | None:
@@ -135,6 +150,7 @@ class Entry:
         """The expected standard deviation of the same elements."""
         return None if (moments := self._moments()) is None else moments[1]
 
+    @undisturbed
     def _moments(self) -> tuple[float, float] | None:
         """The mean and standard deviation of everything that is drawn, except padding."""
         parts = [(each.size, each.weight.distribution.moments) for each in self.placements if each.label != "padding"]
@@ -160,6 +176,9 @@ class Entry:
         words: dict[str, list[str]] = {}
         for each in self.placements:
             words.setdefault(_described(each.initializer), []).append(each.label)
+        if len(words) > 3 and not any(map(any, words.values())):  # layers of a stack
+            first, *_, last = words
+            return f"{first}; …; {last}"
         if len(words) == 1 and not (len(self.placements) > 1 and len({each.name for each in self.placements}) > 1):
             return next(iter(words))
         return "; ".join(

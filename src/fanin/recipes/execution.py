@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
 
-from fanin._core.messages import readable
+from fanin._core.messages import readable, visible, warn
 from fanin._core.types import Globs, Unmatched
-from fanin.models.names import Names, selector
+from fanin.models.names import Names, selector, stripped
 from fanin.models.parameters import Model, Parameter
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
 from fanin.recipes.recipe import Recipe
+from fanin.recipes.tables import folded_lines, folded_paths
 
 _LONG = 2**28  # bytes; less is done before a progress bar is noticed
 
@@ -31,6 +32,8 @@ class Options:
         names: the names that parameters are drawn under, as for `Recipe.plan`.
         unmatched: "error", or "keep" to leave parameters that no rule matches as they are.
         progress: whether to show a progress bar; None shows one for long work on a terminal, if rich is installed.
+        prefix: the model's path, if it is a part of a larger model, such as `encoder.layers.3`. It comes before all
+            paths, so that the part has the values that it has in the whole.
     """
 
     only: Globs | None = None
@@ -38,6 +41,18 @@ class Options:
     names: Names = None
     unmatched: Unmatched = "error"
     progress: bool | None = None
+    prefix: str | None = None
+
+    def placed(self, path: str) -> str:
+        """The path of the model's parameter, or of the model itself for "", with the prefix before it.
+
+        Raises:
+            TypeError: the prefix is not a path.
+        """
+        if self.prefix is not None and not isinstance(self.prefix, str):
+            raise TypeError(f"`prefix` must be a path. Received: prefix={self.prefix!r}.")
+        prefix = stripped((self.prefix or "").strip("./"))
+        return f"{prefix}.{path}" if prefix and path else prefix or path
 
 
 @dataclass(frozen=True)
@@ -49,8 +64,10 @@ class Report:
         seconds: the time that it took.
         filled: the paths of the parameters that have new values.
         kept: the paths of those that stayed as they were, with the reason.
-        buffers: the paths of restored buffers, and how each was restored.
+        buffers: the paths of restored buffers and frozen tables, and of tensors that were computed from drawn ones, and
+            how each got its values.
         waiting: the layers that are not built yet, and get their values when they are.
+        empty: the paths of tensors that have no values after the call, or may have none, with the reason.
     """
 
     plan: Plan
@@ -59,6 +76,13 @@ class Report:
     kept: Mapping[str, str] = field(default_factory=dict)
     buffers: Mapping[str, str] = field(default_factory=dict)
     waiting: tuple[str, ...] = ()
+    empty: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The paths of the parameters that have new values although they are frozen."""
+        filled = set(self.filled)
+        return tuple(each.path for each in self.plan.entries if each.path in filled and not each.parameter.trainable)
 
     @property
     def nbytes(self) -> int:
@@ -69,20 +93,29 @@ class Report:
     @property
     def _summary(self) -> str:
         return (
-            f"{self.plan.model.name}: {len(self.filled)} parameters initialized ({readable(self.nbytes)}) in "
+            f"{visible(self.plan.model.name)}: {len(self.filled)} parameters initialized ({readable(self.nbytes)}) in "
             f"{self.seconds:.3g} s, seed {self.plan.seed}"
         )
 
     def _details(self) -> Iterator[str]:
-        yield from (f"kept: {path} ({reason})" for path, reason in self.kept.items())
-        yield from (f"restored: {path} ({how})" for path, how in self.buffers.items())
-        yield from (f"waiting to be built: {layer}" for layer in self.waiting)
+        yield from (f"used by no parameter: {rule}" for rule in map(visible, self.plan.unmet))
+        yield from (f"kept: {path} ({reason})" for path, reason in folded_lines(self.kept))
+        yield from (f"restored: {path} ({how})" for path, how in folded_lines(self.buffers))
+        yield from (f"waiting to be built: {layer}" for layer, _ in folded_paths(dict.fromkeys(self.waiting)))
+        yield from (f"initialized although frozen: {path}" for path, _ in folded_paths(dict.fromkeys(self.frozen)))
+        yield from (f"without values: {path} ({reason})" for path, reason in folded_lines(self.empty))
 
     def __str__(self) -> str:
         return "\n".join([self._summary, *self._details()])
 
     def __repr__(self) -> str:
-        counts = {"kept": self.kept, "restored": self.buffers, "waiting": self.waiting}
+        counts = {
+            "unmet rules": self.plan.unmet,
+            "kept": self.kept,
+            "restored": self.buffers,
+            "waiting": self.waiting,
+            "without values": self.empty,
+        }
         more = "".join(f", {len(each)} {word}" for word, each in counts.items() if each)
         return f"<Report on {self.plan.model.name}: {len(self.filled)} parameters initialized{more}>"
 
@@ -118,6 +151,7 @@ class Execution:
         passed: why each of the others was not chosen, by path.
         kept: the parameters that stay as they were, with the reason.
         buffers: the restored buffers, and how each was restored.
+        empty: the tensors that have no values in the end, with the reason.
         progress: as in `Options`.
     """
 
@@ -141,17 +175,28 @@ class Execution:
             recipe: the recipe.
             options: the options of `initialize`.
             there: the paths of parameters that already have their values.
-            complete: whether the model has all of its parameters already, so that each glob must match one.
+            complete: whether the model has all of its parameters already, so that each glob and rule must match one.
+
+        Warns:
+            UserWarning: a rule that sets a scale for certain names is used by no parameter of the model.
 
         Raises:
             PlanError: the recipe does not fit the model.
         """
-        plan = recipe.plan(model, names=options.names)
+        plan = recipe.plan(model.placed(options.placed("")), names=options.names)
         self.plan, self.passed = _chosen(plan, options, there, complete=complete)
         self.plan.check(options.unmatched)
+        if complete and plan.unmet:
+            warn(
+                f"No parameter of {visible(model.name)} uses {visible(', '.join(plan.unmet))}. What it is meant for "
+                "may have another name in this model, and get the values of another rule: compare the rule with the "
+                "paths and layers that recipe.plan(model) shows. A rule that a model need not use says "
+                "`optional = true`."
+            )
         self.progress = options.progress
         self.kept: dict[str, str] = dict(self.passed)
         self.buffers: dict[str, str] = {}
+        self.empty: dict[str, str] = {}
         self._filled: list[str] = []
         self._begin = time.perf_counter()
 
@@ -169,7 +214,8 @@ class Execution:
     def report(self, waiting: tuple[str, ...] = ()) -> Report:
         """The report of what has been done so far."""
         seconds = time.perf_counter() - self._begin
-        return Report(self.plan, seconds, tuple(self._filled), dict(self.kept), dict(self.buffers), waiting)
+        filled, kept, buffers = tuple(self._filled), dict(self.kept), dict(self.buffers)
+        return Report(self.plan, seconds, filled, kept, buffers, waiting, dict(self.empty))
 
 
 @contextmanager

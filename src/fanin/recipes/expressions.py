@@ -12,7 +12,8 @@ import operator
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from fanin._core.messages import suggestion
+from fanin._core.environment import undisturbed
+from fanin._core.messages import shown, suggestion
 
 # The variables that expressions may use, and what they mean.
 VARIABLES = {
@@ -77,6 +78,7 @@ class Expression:
         ValueError: it is not an expression, or contains something that is not allowed.
     """
 
+    @undisturbed  # numbers in texts are read otherwise when a thread rounds otherwise
     def __init__(self, text: str, constants: Collection[str] = ()) -> None:
         self.text = text
         if len(text) > _LONGEST:
@@ -86,7 +88,7 @@ class Expression:
         try:
             self._tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: null characters
-            raise ValueError(f"It must be an expression. Received: {text!r}. {_ALLOWED}") from None
+            raise ValueError(f"It must be an expression. Received: {shown(text)}. {_ALLOWED}") from None
         self.names: set[str] = set()
         known = {*VARIABLES, *constants}
         self._check(self._tree, known)
@@ -94,7 +96,7 @@ class Expression:
     def _check(self, node: ast.expr, known: Collection[str]) -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and type(node.value) is not bool:
             if not abs(node.value) < 1e300:
-                raise ValueError(f"A number must be finite. Received: {self.text!r}.")
+                raise ValueError(f"A number must be finite. Received: {shown(self.text)}.")
         elif isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
             self._check(node.left, known)
             self._check(node.right, known)
@@ -103,26 +105,27 @@ class Expression:
         elif isinstance(node, ast.Name):
             if node.id not in known:
                 hint = suggestion(node.id, known) or f" Known variables: {', '.join(sorted(known))}, config.NAME."
-                raise ValueError(f"Unknown variable {node.id!r} in {self.text!r}.{hint}")
+                raise ValueError(f"Unknown variable {shown(node.id)} in {shown(self.text)}.{hint}")
             self.names.add(node.id)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "config":
             self.names.add(f"config.{node.attr}")
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
             self._check_call(node, node.func.id, known)
         else:
-            raise ValueError(f"{ast.unparse(node)!r} is not allowed. Received: {self.text!r}. {_ALLOWED}")
+            raise ValueError(f"{shown(ast.unparse(node))} is not allowed. Received: {shown(self.text)}. {_ALLOWED}")
 
     def _check_call(self, node: ast.Call, name: str, known: Collection[str]) -> None:
         if name not in _FUNCTIONS:
             hint = suggestion(name, _FUNCTIONS) or f" {_ALLOWED}"
-            raise ValueError(f"Unknown function {name!r}. Received: {self.text!r}.{hint}")
+            raise ValueError(f"Unknown function {shown(name)}. Received: {shown(self.text)}.{hint}")
         count = _FUNCTIONS[name][1]
         if len(node.args) != count if count else len(node.args) < 2:
             wanted = "one argument" if count else "two or more arguments"
-            raise ValueError(f"{name} takes {wanted}. Received: {self.text!r}.")
+            raise ValueError(f"{name} takes {wanted}. Received: {shown(self.text)}.")
         for argument in node.args:
             self._check(argument, known)
 
+    @undisturbed
     def value(self, known: Mapping[str, float]) -> float:
         """The value of the expression for these variables.
 
@@ -131,16 +134,18 @@ class Expression:
         """
         missing = sorted(self.names - set(known))
         if missing:
-            raise ValueError(f"{self.text!r} needs {' and '.join(missing)}, which {_are(missing)} unknown here")
+            raise ValueError(f"{shown(self.text)} needs {' and '.join(missing)}, which {_are(missing)} unknown here")
         try:
             value = self._evaluate(self._tree, known)
             finite = math.isfinite(value)
         except OverflowError:
-            raise ValueError(f"{self.text!r} is too large here{_given(self.names, known)}") from None
+            raise ValueError(f"{shown(self.text)} is too large here{_given(self.names, known)}") from None
         except (ArithmeticError, ValueError) as error:
-            raise ValueError(f"{self.text!r} cannot be evaluated here ({error}){_given(self.names, known)}") from None
+            raise ValueError(
+                f"{shown(self.text)} cannot be evaluated here ({error}){_given(self.names, known)}"
+            ) from None
         if not finite:
-            raise ValueError(f"{self.text!r} is not finite here: {value}{_given(self.names, known)}")
+            raise ValueError(f"{shown(self.text)} is not finite here: {value}{_given(self.names, known)}")
         return value
 
     def _evaluate(self, node: ast.expr, known: Mapping[str, float]) -> float:

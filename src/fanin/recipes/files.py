@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from fanin._core.messages import missing
+from fanin._core.environment import undisturbed
+from fanin._core.messages import missing, shown
 
 SUFFIXES = (".toml", ".yaml", ".yml")
+_KINDS = ("str", "int", "float", "bool", "null", "seq", "map")  # of values in YAML
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class UnreadableError(ValueError):
         self.line = line
 
 
+@undisturbed  # numbers in texts are read otherwise when a thread rounds otherwise
 def read(path: Path) -> tuple[Any, Source]:
     """The data of a recipe file, and where its parts come from.
 
@@ -58,42 +62,57 @@ def read(path: Path) -> tuple[Any, Source]:
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"A recipe file must end in {', '.join(SUFFIXES)}. Received: {str(path)!r}.")
+        raise ValueError(f"A recipe file must end in {', '.join(SUFFIXES)}. Received: {shown(str(path))}.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnreadableError(1, f"the file must be UTF-8 ({error})") from None
-    return (_toml if suffix == ".toml" else _yaml)(text, path.name)
+    return parsed(text, path.name, suffix)
 
 
-def _toml(text: str, name: str) -> tuple[Any, Source]:
+def parsed(text: str, name: str | None, suffix: str) -> tuple[Any, Source]:
+    """The data of a recipe's text, and where its parts come from.
+
+    Args:
+        text: the text.
+        name: the name of its file, for messages.
+        suffix: one of `SUFFIXES`, which says what the text is.
+
+    Raises:
+        UnreadableError: the text is not valid TOML or YAML.
+        ImportError: PyYAML is not installed, for a YAML text.
+    """
+    return (_toml if suffix == ".toml" else _yaml)(text, name)
+
+
+def _toml(text: str, name: str | None) -> tuple[Any, Source]:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column \d+\)", str(error))
         raise UnreadableError(int(found[1]) if found else text.count("\n") + 1, str(error)) from None
+    except ValueError:  # of Python's int
+        raise UnreadableError(_line_of_long_number(text), "a number has too many digits") from None
     except RecursionError:
         raise UnreadableError(1, "it is nested too deeply") from None
     return data, _toml_source(text, name)
 
 
-def _toml_source(text: str, name: str) -> Source:
-    """The lines of keys, which `tomllib` does not report.
+def _line_of_long_number(text: str) -> int:
+    found = re.search(r"[\d_]{4301}", text)
+    return text.count("\n", 0, found.start()) + 1 if found else 1
 
-    A line counts if the text between the last header and the line is TOML by itself, which it is not inside a string or
-    an array of several lines.
-    """
+
+def _toml_source(text: str, name: str | None) -> Source:
+    """The lines of keys, which `tomllib` does not report."""
     top: dict[str, int] = {}
     rules: list[dict[str | None, int]] = []
-    section, begin = "", 0
-    lines = text.split("\n")
-    for number, line in enumerate(lines, 1):
-        header = re.match(r"\s*\[\[?\s*([\w-]+)\s*\]\]?", line)
-        key = re.match(r"""\s*(?:([\w-]+)|"([^"]*)"|'([^']*)')\s*=""", line)
-        if not (header or key) or not _is_toml("\n".join(lines[begin : number - 1])):
-            continue
+    section = ""
+    for number, statement in _statements(text):
+        header = re.match(r"\s*\[\[?\s*([\w-]+)\s*\]\]?", statement)
+        key = re.match(r"""\s*(?:([\w-]+)|"([^"]*)"|'([^']*)')\s*=""", statement)
         if header:
-            section, begin = header[1], number - 1
+            section = header[1]
             top.setdefault(section, number)
             if section == "rules":
                 rules.append({None: number})
@@ -108,60 +127,150 @@ def _toml_source(text: str, name: str) -> Source:
     return Source(name, top, tuple(rules))
 
 
-def _is_toml(text: str) -> bool:
-    try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return False
-    return True
+_TOML_TOKENS = re.compile(
+    r"""
+      \"{3} (?: \\. | [^\\] )*? \"{3,5}   # strings of several lines, the last of whose quotes may belong to the text
+    | '{3} .*? '{3,5}
+    | " (?: \\. | [^"\\] )* "
+    | ' [^']* '
+    | \# [^\n]*
+    | [][{}\n]
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
 
-def _yaml(text: str, name: str) -> tuple[Any, Source]:
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of valid TOML that begin a statement, rather than continue a string or an array, with their numbers."""
+    starts, depth = [0], 0
+    for token in _TOML_TOKENS.finditer(text):
+        if token[0] == "\n" and not depth:
+            starts.append(token.end())
+        else:
+            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+    number = 1
+    for start, end in pairwise([*starts, len(text)]):
+        yield number, text[start:end]
+        number += text.count("\n", start, end)
+
+
+def _yaml(text: str, name: str | None) -> tuple[Any, Source]:
     try:
         import yaml
     except ModuleNotFoundError as error:
         raise missing(error, "yaml", "PyYAML", extra="yaml") from error
     try:
-        node = yaml.compose(text, yaml.SafeLoader)
-        _refuse_repeated_keys(node)
-        data = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        data = _Builder(loader).value(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise UnreadableError(1 if mark is None else mark.line + 1, error.problem or str(error)) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise UnreadableError(1, "it is nested too deeply") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UnreadableError(line, f"it must not have the character {error.character:#x}") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise UnreadableError(getattr(error, "line", 1), str(error)) from None
+    if isinstance(data, dict) and isinstance(data.get("constants"), dict):
+        data["constants"] = {key: _number(value) for key, value in data["constants"].items()}
     top: dict[str, int] = {}
     rules: list[dict[str | None, int]] = []
     for key, value in _pairs(node):
-        top[str(key.value)] = key.start_mark.line + 1
+        top[str(key.value)] = _line(key)
         if key.value == "rules" and isinstance(value, yaml.SequenceNode):
             for each in value.value:
-                lines = {str(inner.value): inner.start_mark.line + 1 for inner, _ in _pairs(each)}
-                rules.append({None: each.start_mark.line + 1, **lines})
+                lines = {str(inner.value): _line(inner) for inner, _ in _pairs(each)}
+                rules.append({None: _line(each), **lines})
         elif isinstance(value, yaml.MappingNode):
             for inner, _ in _pairs(value):
-                top[f"{key.value}.{inner.value}"] = inner.start_mark.line + 1
+                top[f"{key.value}.{inner.value}"] = _line(inner)
     return data, Source(name, top, tuple(rules))
+
+
+def _number(value: Any) -> Any:
+    """A constant; 2e-2, which YAML 1.1 takes for a string, is a number, as it is in the expressions of rules."""
+    is_number = isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value)
+    return float(value) if is_number else value
+
+
+class _Builder:
+    """Makes plain data of the nodes of YAML, each node once, however many aliases it has.
+
+    PyYAML's own constructors make dates and other objects, raise exceptions of every kind for invalid ones, and use the
+    last of repeated keys.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+        self._built: dict[int, Any] = {}
+        self._open: set[int] = set()
+
+    def value(self, node: Any) -> Any:
+        """The data of a node."""
+        key = id(node)
+        if key in self._open:
+            raise UnreadableError(_line(node), "it contains itself")
+        if node is not None and key not in self._built:
+            if (kind := _kind(node)) not in _KINDS:
+                raise UnreadableError(
+                    _line(node), f"a value must be a string, a number, true, false, a list or a table, not a {kind}"
+                )
+            self._open.add(key)
+            build = {"SequenceNode": self._list, "MappingNode": self._dict}.get(type(node).__name__, self._scalar)
+            self._built[key] = build(node)
+            self._open.remove(key)
+        return self._built.get(key)
+
+    def _list(self, node: Any) -> list[Any]:
+        return [self.value(each) for each in node.value]
+
+    def _dict(self, node: Any) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key.value, str):
+                raise UnreadableError(_line(key), "keys must be strings")
+            if key.value in lines:
+                raise UnreadableError(
+                    _line(key), f"the key {shown(key.value)} occurs twice, first on line {lines[key.value]}"
+                )
+            lines[key.value] = _line(key)
+            if key.tag == "tag:yaml.org,2002:merge":
+                merged |= self._merged(value)
+            else:
+                own[key.value] = self.value(value)
+        return {**merged, **own}
+
+    def _merged(self, node: Any) -> dict[str, Any]:
+        """What the key `<<` adds: the keys of a table, or of several, of which the first counts."""
+        found = self.value(node)
+        tables = found if isinstance(found, list) else [found]
+        if not all(isinstance(each, dict) for each in tables):
+            raise UnreadableError(_line(node), f"<< needs a table, or several. Received: {shown(found)}")
+        return {key: value for table in reversed(tables) for key, value in table.items()}
+
+    def _scalar(self, node: Any) -> Any:
+        try:
+            return self._loader.construct_object(node)
+        except (ValueError, LookupError, AttributeError):
+            raise UnreadableError(
+                _line(node), f"{shown(node.value)} is not a value of the type {_kind(node)}"
+            ) from None
 
 
 def _pairs(node: Any) -> list[tuple[Any, Any]]:
     return node.value if type(node).__name__ == "MappingNode" else []
 
 
-def _refuse_repeated_keys(node: Any) -> None:
-    """Raises for repeated keys, of which PyYAML would use the last."""
-    seen: dict[Any, int] = {}
-    for key, value in _pairs(node):
-        line = key.start_mark.line + 1
-        if not isinstance(key.value, str):
-            raise UnreadableError(line, "keys must be strings")
-        if key.value in seen:
-            raise UnreadableError(line, f"the key {key.value!r} occurs twice, first on line {seen[key.value]}")
-        seen[key.value] = line
-        _refuse_repeated_keys(value)
-    if type(node).__name__ == "SequenceNode":
-        for each in node.value:
-            _refuse_repeated_keys(each)
+def _kind(node: Any) -> str:
+    return node.tag.removeprefix("tag:yaml.org,2002:")
+
+
+def _line(node: Any) -> int:
+    return node.start_mark.line + 1
 
 
 def written(data: Mapping[str, Any]) -> str:

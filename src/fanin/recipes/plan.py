@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fanin._core.messages import readable, suggestion
+from fanin._core.messages import readable, shown, suggestion, visible
 from fanin._core.types import Unmatched
 from fanin.models.parameters import Model, Parameter
 from fanin.recipes.entry import Entry
-from fanin.recipes.tables import COLUMNS, Row, cells_of, folded
+from fanin.recipes.tables import COLUMNS, Row, cells_of, folded, folded_lines, folded_paths, lines_of
 
 
 class PlanError(ValueError):
@@ -31,12 +31,15 @@ class Plan:
         seed: the recipe's seed.
         model: the description of the model.
         unused: the rules that no parameter uses, in words.
+        unmet: those of them that name paths or layers, draw at random and are not optional: the parameters that they
+            are meant for may be called otherwise in this model, and have got the values of another rule.
     """
 
     entries: tuple[Entry, ...]
     seed: int
     model: Model
     unused: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
 
     @property
     def unmatched(self) -> tuple[Entry, ...]:
@@ -90,9 +93,21 @@ class Plan:
             PlanError: the plan cannot be executed; the message lists every reason. (A ValueError.)
         """
         if unmatched not in ("error", "keep"):
-            raise ValueError(f'`unmatched` must be "error" or "keep". Received: unmatched={unmatched!r}.')
-        complaints = list(self.problems)
-        complaints += [f"{', '.join(each)} would have the same values: names must differ." for each in self.equal_seeds]
+            raise ValueError(f'`unmatched` must be "error" or "keep". Received: unmatched={shown(unmatched)}.')
+        if complaints := self.complaints(unmatched):
+            raise PlanError(
+                f"The recipe does not fit {visible(self.model.name)}; nothing has been written.\n"
+                + "\n".join(f"  {each}" for each in complaints)
+            )
+
+    def complaints(self, unmatched: Unmatched = "error") -> list[str]:
+        """Every reason why the plan cannot be executed, as texts; those of repeated blocks share one.
+
+        Args:
+            unmatched: as for `check`.
+        """
+        complaints = self._folded_problems()
+        complaints += [f"{each} would have the same values: names must differ." for each in self._folded_equals()]
         if unmatched == "error" and self.unmatched:
             rows = folded(self.unmatched)
             listed = [f"{row.path} {row.cells['shape']}, {row.cells['layer'] or 'no known layer'}" for row in rows]
@@ -103,11 +118,16 @@ class Plan:
                 + '\n    Add rules for them (the last one may be path = "*"), or leave them as they are with '
                 'unmatched="keep".'
             )
-        if complaints:
-            raise PlanError(
-                f"The recipe does not fit {self.model.name}; nothing has been written.\n"
-                + "\n".join(f"  {each}" for each in complaints)
-            )
+        return complaints
+
+    def _folded_problems(self) -> list[str]:
+        """The problems, of which those of repeated blocks share a line."""
+        texts = {entry.path: entry.problem.removeprefix(entry.path) for entry in self.entries if entry.problem}
+        return [path + text for path, text in folded_lines(texts)]
+
+    def _folded_equals(self) -> list[str]:
+        """The groups of paths with equal seeds, as texts."""
+        return [", ".join(text for text, _ in folded_paths(dict.fromkeys(paths))) for paths in self.equal_seeds]
 
     def entry(self, path: str) -> Entry:
         """The entry of a parameter, by any of its paths."""
@@ -115,7 +135,7 @@ class Plan:
             if path == each.path or path in each.parameter.tied:
                 return each
         known = [each.path for each in self.entries]
-        raise KeyError(f"No parameter {path!r}.{suggestion(path, known)}")
+        raise KeyError(f"No parameter {shown(path)}.{suggestion(path, known)}")
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain data, for JSON."""
@@ -128,6 +148,7 @@ class Plan:
             "unmatched": [entry.path for entry in self.unmatched],
             "problems": list(self.problems),
             "unused_rules": list(self.unused),
+            "unmet_rules": list(self.unmet),
             "equal_seeds": [list(paths) for paths in self.equal_seeds],
             "left": dict(self.model.left),
             "entries": [entry.as_dict() for entry in self.entries],
@@ -146,45 +167,21 @@ class Plan:
         Args:
             other: a plan, or the data of a plan's JSON.
         """
-        theirs = other.as_dict() if isinstance(other, Plan) else other
-        try:
-            after = {entry["path"]: dict(entry) for entry in theirs["entries"]}
-        except (KeyError, TypeError):
-            raise ValueError(
-                f"`other` must be a plan, or the data of a plan's JSON. Received: {type(other).__name__}."
-            ) from None
-        before = {entry.path: json.loads(json.dumps(entry.as_dict())) for entry in self.entries}
-        changed = {}
-        for path in before:
-            if path in after:
-                differing = {
-                    key: (before[path][key], after[path].get(key))
-                    for key in before[path]
-                    if key not in ("path", "rule", "problem") and before[path][key] != after[path].get(key)
-                }
-                if differing:
-                    changed[path] = differing
-        return Comparison(
-            added=tuple(path for path in after if path not in before),
-            removed=tuple(path for path in before if path not in after),
-            changed=changed,
-        )
+        return Comparison.of(self, other)
 
-    def table(self, *, fold: bool = True) -> str:
+    def table(self, *, fold: bool = True, width: int | None = None) -> str:
         """The plan as a text table.
 
         Args:
             fold: whether to show the parameters of repeated blocks in one row, such as `layers.[0-31].mlp.w1`.
+            width: the number of characters that a row may have; None for no limit. To fit, the table first leaves out
+                columns, in the order layout, dtype, layer, seed, role, name, fans, shape, and then shortens the longest
+                texts in the middle, to 8 characters at least.
         """
-        rows = folded(self.entries) if fold else [Row(entry.path, cells_of(entry)) for entry in self.entries]
+        rows = folded(self.entries) if fold else [Row(visible(each.path), cells_of(each)) for each in self.entries]
         columns = self._columns()
-        heads = ("path", *columns)
         cells = [(row.path, *(row.cells[column] for column in columns)) for row in rows]
-        widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-        lines = [
-            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (heads, *cells)
-        ]
-        return "\n".join(line.rstrip() for line in [*lines, "", *self._remarks()])
+        return "\n".join([*lines_of(("path", *columns), cells, width), "", *self._remarks()])
 
     def _columns(self) -> tuple[str, ...]:
         """The columns after the path; the name is among them only if one differs from its path."""
@@ -197,19 +194,18 @@ class Plan:
             f"{self.model.name}: {len(self.entries)} parameters, {self.size:,} elements, {readable(self.nbytes)}, "
             f"seed {self.seed}"
         ]
-        for path, others in self.tied.items():
-            remarks.append(f"tied: {path} is also {', '.join(others)}")
-        for paths in self.equal_seeds:
-            remarks.append(f"equal seeds: {', '.join(paths)}")
+        remarks += [f"tied: {path} is also {', '.join(others)}" for path, others in self.tied.items()]
+        remarks += [f"equal seeds: {paths}" for paths in self._folded_equals()]
         frozen = [entry for entry in self.entries if not entry.parameter.trainable and not entry.kept]
         remarks += (
             [f"frozen, but initialized as well: {', '.join(row.path for row in folded(frozen))}"] if frozen else []
         )
         remarks += [f"unused: {', '.join(self.unused)}"] if self.unused else []
-        remarks += [f"left alone: {path} ({reason})" for path, reason in self.model.left.items()]
+        remarks += [f"left alone: {path} ({reason})" for path, reason in folded_lines(self.model.left)]
         remarks += [f"note: {note}" for note in self.model.notes]
         remarks += [f"unmatched: {row.path}" for row in folded(self.unmatched)]
-        return remarks + [f"problem: {problem}" for problem in self.problems]
+        remarks += [f"problem: {problem}" for problem in self._folded_problems()]
+        return [visible(remark) for remark in remarks]
 
     def __str__(self) -> str:
         return self.table()
@@ -248,6 +244,37 @@ class Comparison:
     removed: tuple[str, ...]
     changed: Mapping[str, Mapping[str, tuple[Any, Any]]]
 
+    @classmethod
+    def of(cls, first: Plan | Mapping[str, Any], second: Plan | Mapping[str, Any]) -> Comparison:
+        """The differences of a second plan from a first one, each of which may be the data of a plan's JSON.
+
+        Raises:
+            ValueError: one of them is not a plan.
+        """
+        before, after = _by_path(first), _by_path(second)
+        changed = {}
+        for path in before.keys() & after.keys():
+            differing = {
+                key: (before[path].get(key), after[path].get(key))
+                for key in before[path] | after[path]
+                if key not in ("path", "rule", "problem") and before[path].get(key) != after[path].get(key)
+            }
+            if differing:
+                changed[path] = differing
+        return cls(
+            added=tuple(path for path in after if path not in before),
+            removed=tuple(path for path in before if path not in after),
+            changed={path: changed[path] for path in before if path in changed},
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The differences as plain data, for JSON."""
+        changed = {
+            path: {key: {"before": before, "after": after} for key, (before, after) in fields.items()}
+            for path, fields in self.changed.items()
+        }
+        return {"added": list(self.added), "removed": list(self.removed), "changed": changed}
+
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
@@ -255,4 +282,15 @@ class Comparison:
         lines = [f"- {path}" for path in self.removed] + [f"+ {path}" for path in self.added]
         for path, fields in self.changed.items():
             lines += [f"~ {path}: {key} {before} → {after}" for key, (before, after) in fields.items()]
-        return "\n".join(lines) or "The plans are the same."
+        return "\n".join(map(visible, lines)) or "The plans are the same."
+
+
+def _by_path(plan: Plan | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entries of a plan, or of the data of a plan's JSON, as they are in JSON."""
+    data = json.loads(json.dumps(plan.as_dict())) if isinstance(plan, Plan) else plan
+    try:
+        return {entry["path"]: dict(entry) for entry in data["entries"]}
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"`other` must be a plan, or the data of a plan's JSON. Received: {type(data).__name__}."
+        ) from None

@@ -6,10 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import Any
 
 from fanin import initializers
 from fanin._core import dtypes
+from fanin._core.environment import undisturbed
 from fanin._core.layouts import keras_axes
+from fanin._core.messages import shown
 from fanin._core.shapes import fans as fans_of_shape
 from fanin._core.streams import Stream
 from fanin._core.types import DType, Shape
@@ -18,49 +22,134 @@ from fanin.initializers import Initializer, SeededInitializer
 from fanin.models.names import NameMap, depths
 from fanin.models.parameters import Model, Parameter
 from fanin.models.traits import STATISTICS, Traits
-from fanin.recipes.entry import Entry, Placement
+from fanin.recipes.entry import Entry, Fans, Placement
 from fanin.recipes.plan import Plan
 from fanin.recipes.rules import Rule
+from fanin.recipes.stacks import LAYER, joined, layer_of, places, restricted, stack_axes, stack_lengths
 from fanin.weight import Weight
 
+_USUAL = "its default initial value"  # of statistics and adapters
 
+
+@undisturbed
 def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], seed: int, names: NameMap) -> Plan:
     """The plan of a recipe's rules, constants and seed for a model's parameters."""
     paths = [path for each in model.parameters for path in (each.path, *each.tied)]
     counts = Counter(each.path for each in model.parameters)
     if counts and counts.most_common(1)[0][1] > 1:
-        raise ValueError(f"Each parameter must have its own path. Received: {counts.most_common(1)[0][0]!r} twice.")
+        raise ValueError(
+            f"Each parameter must have its own path. Received: {shown(counts.most_common(1)[0][0])} twice."
+        )
     depth_of = depths([*paths, *model.layers])
+    configs: dict[tuple[str, ...], dict[str, float]] = {}
+    recipe = _Recipe(rules, seed, names)
     entries = []
     for parameter in model.parameters:
-        numbers: dict[str, float] = {f"config.{name}": value for name, value in model.config.items()}
-        numbers |= {"rank": len(parameter.shape), "size": parameter.size}
+        parts = model.parts_of(parameter.path)
+        if parts not in configs:
+            configs[parts] = {f"config.{key}": value for part in parts for key, value in model.configs[part].items()}
+        numbers = {**configs[parts], "rank": len(parameter.shape), "size": parameter.size}
         if parameter.path in depth_of:
             numbers["depth"], numbers["n_layers"] = depth_of[parameter.path]
         numbers |= {**parameter.traits.numbers, **constants}
-        entries.append(_Planner(rules, seed, parameter, numbers, names).entry())
+        entries.append(_Planner(recipe, parameter, numbers).entry_of_any())
     used = {number for entry in entries for number in entry.rules}
-    unused = tuple(rule.label for number, rule in enumerate(rules) if number not in used)
-    return Plan(tuple(entries), seed, model, unused)
+    unused = [rule for number, rule in enumerate(rules) if number not in used]
+    unmet = tuple(rule.label for rule in unused if rule.names_its_parameters and rule.sets_scale and not rule.optional)
+    return Plan(tuple(entries), seed, model, tuple(rule.label for rule in unused), unmet)
+
+
+class _Recipe:
+    """What is common to all parameters of a plan.
+
+    Attributes:
+        rules: the recipe's rules.
+        seed: the recipe's seed.
+        names: the names that are drawn under.
+        has_blocks: whether some rules are about blocks, so that others can apply to the same parameter.
+    """
+
+    def __init__(self, rules: Sequence[Rule], seed: int, names: NameMap) -> None:
+        self.rules, self.seed, self.names = rules, seed, names
+        self.has_blocks = any(rule.by_block for rule in rules)
+        self._made: dict[Any, tuple[Initializer, Distribution, Fans]] = {}  # those of equal parameters, once
+
+    def matching(self, parameter: Parameter, name: str) -> list[int]:
+        """The numbers of the rules that match a parameter, up to one that leaves nothing to those after it."""
+        matching = (number for number, rule in enumerate(self.rules) if rule.matches(parameter, name))
+        return list(matching if self.has_blocks else islice(matching, 1))
+
+    def made(
+        self, rule: Rule, parameter: Parameter, numbers: Mapping[str, float], shape: Shape, fans: Fans
+    ) -> tuple[Initializer, Distribution, Fans]:
+        """The initializer of a rule with the recipe's seed, its distribution for a tensor, and the fans that count.
+
+        Args:
+            rule: the rule.
+            parameter: the parameter that the tensor is, or is a part of.
+            numbers: the values of the variables besides the fans.
+            shape: the shape of the tensor, in Keras's axis order.
+            fans: the fans that follow from the layer, as far as they are known.
+        """
+        traits, of_fans = parameter.traits, _known(fans)
+        values = tuple(of_fans.get(name, numbers.get(name)) for name in rule.variables)
+        of_traits = traits.role, traits.column_axes, traits.stacked
+        key = id(rule), shape, parameter.dtype, fans, values, of_traits
+        if key not in self._made:
+            own = rule.fans({**numbers, **of_fans})
+            fans = fans[0] if own[0] is None else own[0], fans[1] if own[1] is None else own[1]
+            initializer = rule.initializer({**numbers, **_known(fans)}, self.seed)
+            self._made[key] = initializer, _distribution(rule, initializer, parameter, shape, fans), fans
+        return self._made[key]
 
 
 class _Planner:
     """Makes the entry of one parameter."""
 
     def __init__(
-        self, rules: Sequence[Rule], seed: int, parameter: Parameter, numbers: Mapping[str, float], names: NameMap
+        self, recipe: _Recipe, parameter: Parameter, numbers: Mapping[str, float], layer: int | None = None
     ) -> None:
-        self.rules, self.seed, self.parameter, self.numbers, self.names = rules, seed, parameter, numbers, names
+        """Plans a parameter, or one layer of a stack.
+
+        Args:
+            recipe: what is common to all parameters.
+            parameter: the parameter, or the layer.
+            numbers: the numbers that expressions can use.
+            layer: the number of the layer in the stack.
+        """
+        self.recipe, self.rules, self.names = recipe, recipe.rules, recipe.names
+        self.parameter, self.numbers, self.layer = parameter, numbers, layer
         part = parameter.traits.part
         self.home = parameter.path if part is None else part.path
-        self.name = names.of(parameter, self.home)
+        self.name = self._numbered(self.names.of(parameter, self.home))
+
+    def _numbered(self, name: str) -> str:
+        """A name, with the number of the layer in it."""
+        return name if self.layer is None else name.replace(LAYER, str(self.layer))
+
+    def entry_of_any(self) -> Entry:
+        """The entry of a parameter, or of a stack whose layers have names of their own."""
+        if LAYER not in self.name or self.parameter.problem:
+            return self.entry()
+        parameter = self.parameter
+        try:
+            count = math.prod(parameter.shape[axis] for axis in stack_axes(parameter))
+            layer = layer_of(parameter)
+            numbers = [
+                {**_numbers_of_layer(self.numbers, number, count), "rank": len(layer.shape), "size": layer.size}
+                for number in range(count)
+            ]
+            entries = [_Planner(self.recipe, layer, each, number).entry() for number, each in enumerate(numbers)]
+            return joined(parameter, self.name, entries)
+        except ValueError as error:
+            return Entry(parameter, self.name, problem=f"{parameter.path}: {error}.")
 
     def entry(self) -> Entry:
         """The entry of the parameter, with a problem if it cannot be drawn."""
         parameter, traits = self.parameter, self.parameter.traits
         if parameter.problem:
             return Entry(parameter, self.name, problem=f"{parameter.path}: {parameter.problem}")
-        matching = [number for number, rule in enumerate(self.rules) if rule.matches(parameter, self.name)]
+        matching = self.recipe.matching(parameter, self.name)
         declared = next((self.rules[number].blocks for number in matching if self.rules[number].blocks), ())
         blocks = traits.blocks.stored or declared
         here: tuple[str | None, ...] = (traits.part.block,) if traits.part else blocks or (None,)
@@ -72,7 +161,6 @@ class _Planner:
         if not rules:
             return self._usual_start()
         label = ", ".join(rule.label for rule in rules)
-        entry = Entry(parameter, self.name, label, numbers)
         try:
             missing = [str(block) for block, number in first.items() if number is None]
             if missing:
@@ -81,13 +169,14 @@ class _Planner:
                 )
             chosen = {block: self.rules[number] for block, number in first.items() if number is not None}
             self.parameter = self._with_layout(rules)
-            entry = replace(entry, parameter=self.parameter)
             if all(rule.keeps for rule in rules):
-                return replace(entry, kept=True)
-            return replace(entry, placements=(*self._placements(chosen, blocks), *self._padding()))
+                return Entry(self.parameter, self.name, label, numbers, kept=True)
+            placements = (*self._placements(chosen, blocks), *self._padding())
+            return Entry(self.parameter, self.name, label, numbers, placements)
         except (TypeError, ValueError, MemoryError) as error:
             text = str(error).removesuffix(".")
-            return replace(entry, problem=f"{parameter.path}, in {label}: {text}.")
+            problem = f"{parameter.path}, in {label}: {text}."
+            return Entry(self.parameter, self.name, label, numbers, problem=problem)
 
     def _with_layout(self, rules: Sequence[Rule]) -> Parameter:
         """The parameter, with the layout that a rule sets, if one does."""
@@ -111,10 +200,14 @@ class _Planner:
         )
 
     def _usual_start(self) -> Entry:
-        """The entry without a rule: running statistics and counters get their usual start."""
+        """The entry without a rule: running statistics, counters and adapters get their usual start."""
         parameter = self.parameter
-        if parameter.role not in STATISTICS:
+        if not parameter.has_usual_start:
             return Entry(parameter, self.name)
+        if parameter.traits.start is not None:
+            rule = Rule(role=parameter.role, **parameter.traits.start)
+            placement = self._placement(rule, self.name, parameter.kernel_shape, self.numbers)
+            return Entry(parameter, self.name, _USUAL, (), (placement,))
         initializer = initializers.Constant(STATISTICS[parameter.role])
         try:
             weight = initializer.weight(parameter.kernel_shape, parameter.dtype)
@@ -122,28 +215,28 @@ class _Planner:
             return Entry(parameter, self.name, problem=f"{parameter.path}, by its default initial value: {error}")
         target = tuple((0, length) for length in parameter.kernel_shape)
         placement = Placement(self.name, initializer, weight, target, (0,) * len(target))
-        return Entry(parameter, self.name, "its default initial value", (), (placement,))
+        return Entry(parameter, self.name, _USUAL, (), (placement,))
 
     def _placements(self, chosen: Mapping[str | None, Rule], blocks: tuple[str, ...]) -> Iterator[Placement]:
         shape, traits = self.parameter.kernel_shape, self.parameter.traits
         if None in chosen:
-            yield self._placement(chosen[None], self.name, shape)
+            yield from self._by_layer(chosen[None], self.name, shape)
             return
         part = traits.part
         if part is not None:
             (rule,) = chosen.values()
             if rule.by_block:
-                yield self._placement(rule, self._block_name(part.block), shape, label=part.block)
+                yield from self._by_layer(rule, self._block_name(part.block), shape, label=part.block)
                 return
             count, position = len(part.blocks), part.blocks.index(part.block)
-            yield self._placement(rule, self.name, shape, whole=count, source=position, label=part.block)
+            yield from self._by_layer(rule, self.name, shape, whole=count, source=position, label=part.block)
             return
         if not shape or shape[-1] % len(blocks):
             raise ValueError(f"the last axis of {shape} cannot be split into the blocks {', '.join(blocks)}")
         keras_blocks = traits.blocks.keras or blocks
-        rules = set(chosen.values())
-        if len(rules) == 1 and not next(iter(rules)).by_block and blocks == keras_blocks:
-            yield self._placement(rules.pop(), self.name, shape)
+        rules = list({id(rule): rule for rule in chosen.values()}.values())
+        if len(rules) == 1 and not rules[0].by_block and blocks == keras_blocks:
+            yield from self._by_layer(rules[0], self.name, shape)
             return
         count, length = len(blocks), shape[-1] // len(blocks)
         for position, block in enumerate(blocks):
@@ -152,21 +245,39 @@ class _Planner:
                 continue
             target, offset = (*shape[:-1], length), position * length
             if rule.by_block:
-                yield self._placement(rule, self._block_name(block), target, cut=count, offset=offset, label=block)
+                yield from self._by_layer(rule, self._block_name(block), target, cut=count, offset=offset, label=block)
             else:
                 source = keras_blocks.index(block)
-                yield self._placement(
+                yield from self._by_layer(
                     rule, self.name, target, cut=count, offset=offset, whole=count, source=source, label=block
                 )
 
     def _block_name(self, block: str) -> str:
-        return self.names.mapped(f"{self.home}[{block}]") or f"{self.name}[{block}]"
+        mapped = self.names.mapped(f"{self.home}[{block}]")
+        return f"{self.name}[{block}]" if mapped is None else self._numbered(mapped)
+
+    def _by_layer(self, rule: Rule, name: str, shape: Shape, **blocks: Any) -> Iterator[Placement]:
+        """The placement of a rule, or one for each layer of a stack that it draws differently."""
+        lengths = stack_lengths(self.parameter)
+        count = math.prod(lengths)
+        if not lengths or not count:
+            yield self._placement(rule, name, shape, self.numbers, **blocks)
+            return
+        layers = [
+            self._placement(rule, name, shape, _numbers_of_layer(self.numbers, number, count), **blocks)
+            for number in range(count)
+        ]
+        if all(_draws(each) == _draws(layers[0]) for each in layers):
+            yield layers[0]
+        else:
+            yield from (restricted(each, place) for each, place in zip(layers, places(lengths), strict=True))
 
     def _placement(
         self,
         rule: Rule,
         name: str,
         shape: Shape,
+        numbers: Mapping[str, float],
         *,
         cut: int = 1,
         offset: int = 0,
@@ -180,6 +291,7 @@ class _Planner:
             rule: the rule.
             name: the name that the seed is spawned from.
             shape: the shape of the target: one of `cut` blocks of the parameter.
+            numbers: the numbers that expressions can use.
             cut: the number of blocks in the parameter.
             offset: where the target begins in the parameter, along the last axis.
             whole: the number of such blocks in the tensor that is drawn.
@@ -187,64 +299,73 @@ class _Planner:
             label: the name of the block.
         """
         fan_in, fan_out = self.parameter.traits.fan_in, self.parameter.traits.fan_out
-        if fan_out is not None:
-            fan_out = fan_out * whole // cut
-        own_in, own_out = rule.fans({**self.numbers, **_known(fan_in, fan_out)})
-        fan_in, fan_out = fan_in if own_in is None else own_in, fan_out if own_out is None else own_out
-        initializer = rule.initializer({**self.numbers, **_known(fan_in, fan_out)}, self.seed).spawn(name)
+        fans = fan_in, None if fan_out is None else fan_out * whole // cut
         drawn_shape = (*shape[:-1], shape[-1] * whole) if whole > 1 else shape
-        distribution = self._distribution(rule, initializer, drawn_shape, fan_in, fan_out)
-        stream = Stream(initializer.settled_seed() if isinstance(initializer, SeededInitializer) else 0)
+        prototype, distribution, fans = self.recipe.made(rule, self.parameter, numbers, drawn_shape, fans)
+        initializer, stream = prototype, Stream(0)
+        if isinstance(prototype, SeededInitializer):
+            initializer = prototype.spawn(name)
+            stream = Stream(initializer.settled_seed())
         starts = [0] * len(shape)
         target = [(0, length) for length in shape]
         if shape:
             target[-1] = offset, offset + shape[-1]
             starts[-1] = source * shape[-1]
         weight = Weight(distribution, stream, self.parameter.dtype)
-        return Placement(name, initializer, weight, tuple(target), tuple(starts), label)
-
-    def _distribution(
-        self, rule: Rule, initializer: Initializer, shape: Shape, fan_in: float | None, fan_out: float | None
-    ) -> Distribution:
-        dtype, traits = _drawn_dtype(self.parameter.dtype, initializer), self.parameter.traits
-        if isinstance(initializer, initializers.VarianceScaling):
-            needed = {"fan_in": fan_in, "fan_out": fan_out}
-            lacking = [key for key, value in needed.items() if value is None and initializer.mode in (key, "fan_avg")]
-            if lacking:
-                raise ValueError(self._lacking_fans(rule, initializer, lacking))
-            return initializer.distribution_of_fans(
-                shape, dtype, 1 if fan_in is None else fan_in, 1 if fan_out is None else fan_out
-            )
-        if isinstance(initializer, (initializers.Orthogonal, initializers.Identity)) and traits.stacked:
-            raise ValueError(
-                f"{type(initializer).__name__} makes a single matrix, but this parameter stacks the kernels of several "
-                "layers"
-            )
-        distribution = initializer.distribution(_matrix_shape(shape, initializer, traits), dtype)
-        if isinstance(distribution, Matrix) and traits.column_axes > 1:
-            distribution = distribution.reshaped(shape, traits.column_axes)
-        return distribution if fan_in is None or fan_out is None else distribution.with_fans(fan_in, fan_out)
-
-    def _lacking_fans(self, rule: Rule, initializer: Initializer, lacking: Sequence[str]) -> str:
-        layer = self.parameter.layer
-        owner = f"a layer of type {layer}" if layer else "no known layer"
-        return (
-            f"{type(initializer).__name__} needs the fans of a parameter of {owner}, and they are not known. Write "
-            f"{' and '.join(f'`{key} = …`' for key in lacking)} into {rule.label}, or, if it is a kernel, "
-            '`layout = "torch"` or `layout = "keras"`, with `stacked = 1` if its first axis is a stack of kernels'
-        )
+        return Placement(name, initializer, weight, tuple(target), tuple(starts), label, fans)
 
     def _padding(self) -> Iterator[Placement]:
-        shape = self.parameter.kernel_shape
         for row in self.parameter.traits.zero_rows:
+            shape = self.parameter.kernel_shape
             zeros = initializers.Zeros()
             weight = zeros.weight((1, *shape[1:]), self.parameter.dtype)
             target = ((row, row + 1), *((0, length) for length in shape[1:]))
             yield Placement(self.name, zeros, weight, target, (0,) * len(shape), "padding")
 
 
-def _known(fan_in: float | None, fan_out: float | None) -> dict[str, float]:
-    return {key: value for key, value in (("fan_in", fan_in), ("fan_out", fan_out)) if value is not None}
+def _known(fans: Fans) -> dict[str, float]:
+    return {key: value for key, value in zip(("fan_in", "fan_out"), fans, strict=True) if value is not None}
+
+
+def _distribution(rule: Rule, initializer: Initializer, parameter: Parameter, shape: Shape, fans: Fans) -> Distribution:
+    dtype, traits, (fan_in, fan_out) = _drawn_dtype(parameter.dtype, initializer), parameter.traits, fans
+    if isinstance(initializer, initializers.VarianceScaling):
+        needed = {"fan_in": fan_in, "fan_out": fan_out}
+        lacking = [key for key, value in needed.items() if value is None and initializer.mode in (key, "fan_avg")]
+        if lacking:
+            raise ValueError(_lacking_fans(rule, initializer, parameter.layer, lacking))
+        return initializer.distribution_of_fans(
+            shape, dtype, 1 if fan_in is None else fan_in, 1 if fan_out is None else fan_out
+        )
+    if isinstance(initializer, (initializers.Orthogonal, initializers.Identity)) and traits.stacked:
+        raise ValueError(
+            f"{type(initializer).__name__} makes a single matrix, but this parameter stacks the kernels of several "
+            "layers"
+        )
+    distribution = initializer.distribution(_matrix_shape(shape, initializer, traits), dtype)
+    if isinstance(distribution, Matrix) and traits.column_axes > 1:
+        distribution = distribution.reshaped(shape, traits.column_axes)
+    return distribution if fan_in is None or fan_out is None else distribution.with_fans(fan_in, fan_out)
+
+
+def _lacking_fans(rule: Rule, initializer: Initializer, layer: str, lacking: Sequence[str]) -> str:
+    owner = f"a layer of type {layer}" if layer else "no known layer"
+    return (
+        f"{type(initializer).__name__} needs the fans of a parameter of {owner}, and they are not known. Write "
+        f"{' and '.join(f'`{key} = …`' for key in lacking)} into {rule.label}, or, if it is a kernel, "
+        '`layout = "torch"` or `layout = "keras"`, with `stacked = 1` if its first axis is a stack of kernels'
+    )
+
+
+def _numbers_of_layer(numbers: Mapping[str, float], layer: int, count: int) -> dict[str, float]:
+    """The numbers of one layer of a stack. If the stack is itself within a list of blocks, that list counts."""
+    return {"depth": layer, "n_layers": count, **numbers}
+
+
+def _draws(placement: Placement) -> tuple[Any, ...]:
+    """What a placement draws, whatever its place."""
+    fans = getattr(placement.weight.distribution, "fans", None)
+    return type(placement.initializer), placement.initializer.get_config(), placement.weight.distribution, fans
 
 
 def _drawn_dtype(dtype: DType, initializer: Initializer) -> DType:

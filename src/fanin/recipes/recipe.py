@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fanin.models import registry
 from fanin.models.names import NameMap, Names
 from fanin.recipes import planner
 from fanin.recipes.expressions import VARIABLES
-from fanin.recipes.files import Source, UnreadableError, read, written
+from fanin.recipes.files import Source, UnreadableError, parsed, read, written
 from fanin.recipes.plan import Plan
 from fanin.recipes.rules import Checker, Mistake, RecipeError, Rule
 
@@ -76,21 +76,21 @@ class Recipe:
     def _read(self, data: Any, source: Source) -> None:
         if not isinstance(data, Mapping):
             raise RecipeError(
-                [Mistake(source.file, 1, "", f"A recipe must have {', '.join(_TOP)}. Received: {data!r}.")]
+                [Mistake(source.file, 1, "", f"A recipe must have {', '.join(_TOP)}. Received: {shown(data)}.")]
             )
         constants = data.get("constants", {})
         checker = Checker(source, constants if isinstance(constants, Mapping) else {})
         for key in data:
             if key not in _TOP:
                 hint = suggestion(key, _TOP) or f" A recipe has {', '.join(_TOP)}."
-                checker.add(f"Unknown key {key!r}.{hint}", str(key))
+                checker.add(f"Unknown key {shown(key)}.{hint}", key if isinstance(key, str) else None)
         self.seed = self._checked_seed(checker, data.get("seed", 0))
         self.description = data.get("description", "")
         if not isinstance(self.description, str):
-            checker.add(f"`description` must be a string. Received: {self.description!r}.", "description")
+            checker.add(f"`description` must be a string. Received: {shown(self.description)}.", "description")
         sources = data.get("sources", [])
         if not isinstance(sources, (list, tuple)) or not all(isinstance(each, str) for each in sources):
-            checker.add(f"`sources` must be a list of strings. Received: {sources!r}.", "sources")
+            checker.add(f"`sources` must be a list of strings. Received: {shown(sources)}.", "sources")
             sources = []
         self.sources = tuple(sources)
         self.constants = self._checked_constants(checker, constants)
@@ -112,17 +112,17 @@ class Recipe:
     @staticmethod
     def _checked_constants(checker: Checker, constants: Any) -> dict[str, float]:
         if not isinstance(constants, Mapping):
-            checker.add(f"`constants` must be a table of numbers. Received: {constants!r}.", "constants")
+            checker.add(f"`constants` must be a table of numbers. Received: {shown(constants)}.", "constants")
             return {}
         found = {}
         for name, value in constants.items():
-            key = f"constants.{name}"
+            key = f"constants.{name}" if isinstance(name, str) else "constants"
             if not isinstance(name, str) or not name.isidentifier() or name == "config":
-                checker.add(f"A constant's name must be an identifier other than config. Received: {name!r}.", key)
+                checker.add(f"A constant's name must be an identifier other than config. Received: {shown(name)}.", key)
             elif name in VARIABLES and name != "n_layers":
-                checker.add(f"A constant must not have the name of a variable. Received: {name!r}.", key)
+                checker.add(f"A constant must not have the name of a variable. Received: {shown(name)}.", key)
             elif isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
-                checker.add(f"A constant must be a finite number. Received: {name} = {value!r}.", key)
+                checker.add(f"A constant must be a finite number. Received: {name} = {shown(value)}.", key)
             else:
                 found[name] = value
         return found
@@ -130,7 +130,7 @@ class Recipe:
     @staticmethod
     def _checked_rules(checker: Checker, rules: Any) -> tuple[Rule, ...]:
         if isinstance(rules, (str, bytes, Mapping)) or not isinstance(rules, Iterable):
-            checker.add(f"A recipe needs `rules`, a list of rules. Received: {rules!r}.", "rules")
+            checker.add(f"A recipe needs `rules`, a list of rules. Received: {shown(rules)}.", "rules")
             return ()
         found = []
         rules = list(rules)
@@ -172,13 +172,35 @@ class Recipe:
             OSError: the file cannot be read.
         """
         path = Path(path)
+        recipe = cls._read_by(read, path, name=path.name)
+        return recipe if seed is None else recipe.with_seed(seed)
+
+    @classmethod
+    def from_toml(cls, text: str, *, name: str | None = None) -> Recipe:
+        """A recipe from the text of a TOML file, such as `to_toml` returns.
+
+        Args:
+            text: the text.
+            name: what messages call it, in place of a file's name.
+
+        Raises:
+            RecipeError: the text has mistakes; the error lists all of them, with their lines and rules.
+
+        >>> import fanin
+        >>> fanin.Recipe.from_toml('rules = [{path = "*", initializer = "zeros"}]')
+        Recipe([Rule(path='*', initializer='zeros')], seed=0)
+        """
+        return cls._read_by(parsed, text, name, ".toml", name=name)
+
+    @classmethod
+    def _read_by(cls, read: Callable[..., tuple[Any, Source]], *arguments: Any, name: str | None) -> Recipe:
         try:
-            data, source = read(path)
+            data, source = read(*arguments)
         except UnreadableError as error:
-            raise RecipeError([Mistake(path.name, error.line, "", str(error))]) from None
+            raise RecipeError([Mistake(name, error.line, "", str(error))]) from None
         recipe = cls.__new__(cls)
         recipe._read(data, source)
-        return recipe if seed is None else recipe.with_seed(seed)
+        return recipe
 
     @classmethod
     def preset(cls, name: str, seed: int = 0, **constants: float) -> Recipe:
@@ -187,7 +209,8 @@ class Recipe:
         Args:
             name: the preset's name. `fanin recipe new --preset NAME` prints its file, with its sources.
             seed: the seed.
-            **constants: values that replace those of the preset's constants.
+            **constants: values that replace those of the preset's constants; also `n_layers`, for a part of a model, if
+                the preset's rules depend on it.
 
         Raises:
             ValueError: there is no such preset, or it has no such constant.
@@ -195,14 +218,19 @@ class Recipe:
         >>> import fanin
         >>> fanin.Recipe.preset("gpt2", seed=1).description
         'GPT-2 and similar transformers'
+        >>> fanin.Recipe.preset("gpt2", n_layers=12).constants
+        {'n_layers': 12}
         """
         recipe = cls.load(preset_path(name), seed=seed)
+        known = [
+            *recipe.constants,
+            *(["n_layers"] if any("n_layers" in rule.variables for rule in recipe.rules) else []),
+        ]
         for constant in constants:
-            if constant not in recipe.constants:
-                there = ", ".join(recipe.constants) or "none"
+            if constant not in known:
                 raise ValueError(
-                    f"Unknown constant {constant!r}. Known constants of the preset: {there}."
-                    f"{suggestion(constant, recipe.constants)}"
+                    f"Unknown constant {shown(constant)}. Known constants of the preset: {', '.join(known) or 'none'}."
+                    f"{suggestion(constant, known)}"
                 )
         return (
             cls.from_dict({**recipe.as_dict(), "constants": {**recipe.constants, **constants}}) if constants else recipe
@@ -281,8 +309,9 @@ class Recipe:
                 `layout`, `fan_in` and `fan_out`.
             names: the names that parameters are drawn under, if not their paths: a mapping of globs to names, in which
                 each `*` stands for the text that it matches in the glob, or a function of a `Parameter`. Models in
-                different frameworks get the same weights if the names are the same.
-            layers: for flax.linen trees, the layers from `fanin.jax.layers_of`.
+                different frameworks get the same weights if the names are the same. `{layer}` in a name stands for
+                the number of each layer in a stack, such as `nn.scan` makes, which is then drawn by itself.
+            layers: for flax.linen trees, the layers from `fanin.jax.layers_of`, whose result is a model, too.
 
         Returns:
             A `Plan`. `plan.problems` and `plan.unmatched` say what prevents its execution.
@@ -312,7 +341,7 @@ def preset_path(name: str) -> Path:
     """The path of a preset's file."""
     if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(
-            f"A preset must be one of {', '.join(PRESETS)}. Received: {name!r}.{suggestion(name, PRESETS)}"
+            f"A preset must be one of {', '.join(PRESETS)}. Received: {shown(name)}.{suggestion(name, PRESETS)}"
         )
     return Path(__file__).parent / "presets" / f"{name}.toml"
 
@@ -322,8 +351,8 @@ def recipe_of(recipe: Recipe | str, seed: int | None = None) -> Recipe:
     if isinstance(recipe, str):
         if recipe not in PRESETS:
             raise ValueError(
-                f"`recipe` must be a fanin.Recipe or the name of a preset: {', '.join(PRESETS)}. Received: {recipe!r}."
-                f"{suggestion(recipe, PRESETS) or ' Load a file with Recipe.load(path).'}"
+                f"`recipe` must be a fanin.Recipe or the name of a preset: {', '.join(PRESETS)}. Received: "
+                f"{shown(recipe)}.{suggestion(recipe, PRESETS) or ' Load a file with Recipe.load(path).'}"
             )
         recipe = Recipe.preset(recipe)
     if not isinstance(recipe, Recipe):

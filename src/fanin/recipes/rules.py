@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fanin import initializers
-from fanin._core.messages import suggestion
+from fanin._core.messages import shown, suggestion, visible
 from fanin._core.types import Layout
 from fanin.initializers import Initializer, SeededInitializer
-from fanin.models.names import glob
 from fanin.models.parameters import Parameter
-from fanin.models.traits import ROLES, STATISTICS
+from fanin.models.patterns import AnyGlob, Regex
+from fanin.models.traits import ROLES
 from fanin.recipes.expressions import Expression
 from fanin.recipes.files import Source
 
@@ -37,7 +36,9 @@ SETTINGS = {
     "fan_in": "the fan-in, a number or an expression, instead of the layer table's",
     "fan_out": "the fan-out, a number or an expression, instead of the layer table's",
     "blocks": "the names of the equal blocks along its outputs; each block is drawn on its own",
+    "optional": "true if no warning is wanted where no parameter uses the rule",
 }
+_MOST_AXES = 1000  # beyond what any framework has
 _TEXTS = {"mode", "distribution"}  # arguments that are words, not numbers
 _CLASSES = {cls.__name__: cls for cls in initializers.CLASSES}
 
@@ -59,7 +60,7 @@ class Mistake(NamedTuple):
 
     def __str__(self) -> str:
         place = "" if self.file is None else f"{self.file}:{self.line or 1}"
-        return ": ".join(filter(None, [", ".join(filter(None, [place, self.rule])), self.problem]))
+        return visible(": ".join(filter(None, [", ".join(filter(None, [place, self.rule])), self.problem])))
 
 
 class RecipeError(ValueError):
@@ -112,9 +113,20 @@ class Checker:
         value = data[key]
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, (list, tuple)) or not values or not all(isinstance(v, str) and v for v in values):
-            self.add(f"`{key}` must be {CONDITIONS.get(key) or SETTINGS[key]}. Received: {key} = {value!r}.", key)
+            self.add(f"`{key}` must be {CONDITIONS.get(key) or SETTINGS[key]}. Received: {key} = {shown(value)}.", key)
             return ()
         return tuple(values)
+
+    def regex(self, value: Any) -> Regex | None:
+        """A regular expression; None, and a mistake, if the value is none."""
+        problem = "not a string"
+        if isinstance(value, str):
+            try:
+                return Regex(value)
+            except ValueError as error:
+                problem = str(error)
+        self.add(f"`regex` must be a regular expression ({problem}). Received: {shown(value)}.", "regex")
+        return None
 
     def expression(self, key: str, value: Any) -> Any:
         """A number or an `Expression`; None, and a mistake, if the value is neither."""
@@ -125,7 +137,7 @@ class Checker:
                 self.add(f"`{key}`: {error}", key)
                 return None
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self.add(f"`{key}` must be a number or an expression. Received: {key} = {value!r}.", key)
+            self.add(f"`{key}` must be a number or an expression. Received: {key} = {shown(value)}.", key)
             return None
         return value
 
@@ -136,7 +148,7 @@ class Rule:
     Args:
         **data: the keys of a rule. Conditions: `path`, `regex`, `layer`, `within`, `role`, `rank`, `trainable`,
             `block`. Settings: `initializer` and its own arguments, as numbers or expressions; `name`, `layout`,
-            `stacked`, `fan_in`, `fan_out`, `blocks`.
+            `stacked`, `fan_in`, `fan_out`, `blocks`, `optional`.
 
     Raises:
         RecipeError: the rule has mistakes; the error lists all of them.
@@ -152,6 +164,8 @@ class Rule:
     layout: Layout | None
     stacked: int
     blocks: tuple[str, ...]
+    optional: bool
+    variables: tuple[str, ...]  # in its expressions, with constants and `config.NAME`
 
     def __init__(self, **data: Any) -> None:
         checker = Checker(Source(), {})
@@ -166,7 +180,7 @@ class Rule:
         if isinstance(data, Rule):
             data = dict(data._data)
         if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
-            checker.add(f"A rule must be a table of keys and values. Received: {data!r}.")
+            checker.add(f"A rule must be a table of keys and values. Received: {shown(data)}.")
             return None
         before = len(checker.mistakes)
         rule = cls.__new__(cls)
@@ -179,38 +193,39 @@ class Rule:
         self.line = checker.source.line(checker.number) if checker.number is not None else None
         self.name = data.get("name")
         if self.name is not None and not isinstance(self.name, str):
-            checker.add(f"`name` must be a string. Received: name = {self.name!r}.", "name")
+            checker.add(f"`name` must be a string. Received: name = {shown(self.name)}.", "name")
         self._read_conditions(checker, data)
         self._read_initializer(checker, data)
         self._read_overrides(checker, data)
+        values = [*self._arguments.values(), *self._fans]
+        self.variables = tuple({name: None for each in values if isinstance(each, Expression) for name in each.names})
 
     def _read_conditions(self, checker: Checker, data: dict[str, Any]) -> None:
         if not any(key in data for key in CONDITIONS):
             checker.add(f'A rule needs a condition: {", ".join(CONDITIONS)}. For all parameters write path = "*".')
-        self._paths = [glob(pattern) for pattern in checker.strings(data, "path")]
-        self._layers = [glob(pattern) for pattern in checker.strings(data, "layer")]
-        self._within = [glob(pattern) for pattern in checker.strings(data, "within")]
-        blocks = checker.strings(data, "block")
-        self._blocks = [glob(pattern) for pattern in blocks]
+        self._paths = AnyGlob(checker.strings(data, "path"))
+        self._layers = AnyGlob(checker.strings(data, "layer"))
+        self._within = AnyGlob(checker.strings(data, "within"))
+        self._blocks = AnyGlob(checker.strings(data, "block"))
         self._roles = checker.strings(data, "role")
         for role in self._roles:
             if role not in ROLES:
                 hint = suggestion(role, ROLES) or f" Known roles: {', '.join(ROLES)}."
-                checker.add(f"Unknown role {role!r}.{hint}", "role")
+                checker.add(f"Unknown role {shown(role)}.{hint}", "role")
         self._regex = None
         if "regex" in data:
-            try:
-                self._regex = re.compile(data["regex"])
-            except (re.error, TypeError, RecursionError) as error:
-                checker.add(f"`regex` must be a regular expression ({error}). Received: {data['regex']!r}.", "regex")
+            self._regex = checker.regex(data["regex"])
         ranks = data.get("rank", [])
         ranks = list(ranks) if isinstance(ranks, (list, tuple)) else [ranks]
-        if ("rank" in data and not ranks) or not all(type(rank) is int and rank >= 0 for rank in ranks):
-            checker.add(f"`rank` must be a number of axes, or several. Received: rank = {data['rank']!r}.", "rank")
+        if ("rank" in data and not ranks) or not all(map(_is_count, ranks)):
+            checker.add(f"`rank` must be a number of axes, or several. Received: rank = {shown(data['rank'])}.", "rank")
         self._ranks = ranks
         self._trainable = data.get("trainable")
         if self._trainable is not None and not isinstance(self._trainable, bool):
-            checker.add(f"`trainable` must be true or false. Received: {self._trainable!r}.", "trainable")
+            checker.add(f"`trainable` must be true or false. Received: {shown(self._trainable)}.", "trainable")
+        self.optional = data.get("optional", False)
+        if not isinstance(self.optional, bool):
+            checker.add(f"`optional` must be true or false. Received: {shown(self.optional)}.", "optional")
 
     def _read_initializer(self, checker: Checker, data: dict[str, Any]) -> None:
         self._given: Initializer | None = None
@@ -225,8 +240,11 @@ class Rule:
         elif isinstance(value, str):
             found = initializers.NAMES.get(value)
             if found is None or found is Initializer:
-                hint = suggestion(value, [*initializers.NAMES, KEEP]) or " `fanin show --list` lists all names."
-                checker.add(f"Unknown initializer {value!r}.{hint}", "initializer")
+                hint = (
+                    initializers.name_hint(value, [*initializers.NAMES, KEEP])
+                    or " `fanin show --list` lists all names."
+                )
+                checker.add(f"Unknown initializer {shown(value)}.{hint}", "initializer")
                 arguments = {key: None for key in arguments if suggestion(key, [*CONDITIONS, *SETTINGS])}
             else:
                 self._class = found
@@ -247,15 +265,19 @@ class Rule:
         except (TypeError, ValueError) as error:
             checker.add(str(error), "initializer")
             return
+        except RecursionError:
+            checker.add(f"`initializer` is nested too deeply. Received: {shown(value)}.", "initializer")
+            return
         if not isinstance(found, Initializer) or type(found).distribution is Initializer.distribution:
             checker.add(
-                f"`initializer` must be a name, or an initializer that overrides `distribution`. Received: {value!r}.",
+                "`initializer` must be a name, or an initializer that overrides `distribution`. "
+                f"Received: {shown(value)}.",
                 "initializer",
             )
         elif isinstance(found, SeededInitializer) and found.seed is not None:
             checker.add(
                 "A rule's initializer must not have a seed: each parameter's seed comes from the recipe's seed and the "
-                f"parameter's name. Received: {found!r}.",
+                f"parameter's name. Received: {shown(found)}.",
                 "initializer",
             )
         else:
@@ -274,7 +296,7 @@ class Rule:
         if not hint:
             of = f"the arguments {', '.join(arguments)}" if arguments else "no arguments"
             hint = f" Known keys: {', '.join([*CONDITIONS, *SETTINGS])}; the initializer has {of}."
-        checker.add(f"Unknown key {key!r}.{hint}", key)
+        checker.add(f"Unknown key {shown(key)}.{hint}", key)
 
     def _read_arguments(self, checker: Checker, arguments: dict[str, Any]) -> None:
         assert self._class is not None
@@ -292,30 +314,34 @@ class Rule:
         except (TypeError, ValueError) as error:
             key = next((each for each in arguments if f"`{each}`" in str(error)), "initializer")
             checker.add(str(error), key)
+        except RecursionError:
+            checker.add(f"An argument is nested too deeply. Received: {shown(arguments)}.", "initializer")
 
     def _read_overrides(self, checker: Checker, data: dict[str, Any]) -> None:
         self.layout = data.get("layout")
         if isinstance(self.layout, str) and self.layout not in ("keras", "torch"):
             hint = suggestion(self.layout, ["keras", "torch"])
-            checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {self.layout!r}.{hint}", "layout")
+            checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {shown(self.layout)}.{hint}", "layout")
         elif isinstance(self.layout, (list, tuple)):
-            if not all(type(axis) is int for axis in self.layout) or len(set(self.layout)) != len(self.layout):
-                checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {self.layout!r}.", "layout")
+            if not all(type(axis) is int and abs(axis) < _MOST_AXES for axis in self.layout) or len(
+                set(self.layout)
+            ) != len(self.layout):
+                checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {shown(self.layout)}.", "layout")
             self.layout = tuple(self.layout)
         elif self.layout is not None and not isinstance(self.layout, str):
-            checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {self.layout!r}.", "layout")
+            checker.add(f"`layout` must be {SETTINGS['layout']}. Received: {shown(self.layout)}.", "layout")
         self.stacked = data.get("stacked", 0)
-        if type(self.stacked) is not int or self.stacked < 0 or (self.stacked and self.layout is None):
+        if not _is_count(self.stacked) or (self.stacked and self.layout is None):
             rule = "`stacked` must be a number of axes, and needs a `layout`"
-            checker.add(f"{rule}. Received: {self.stacked!r}.", "stacked")
+            checker.add(f"{rule}. Received: {shown(self.stacked)}.", "stacked")
         fans = {key: checker.expression(key, data[key]) for key in ("fan_in", "fan_out") if key in data}
         for key, value in fans.items():
             if isinstance(value, (int, float)) and not 0 < value < 1e300:
-                checker.add(f"`{key}` must be a positive number. Received: {key} = {value!r}.", key)
+                checker.add(f"`{key}` must be a positive number. Received: {key} = {shown(value)}.", key)
         self._fans = tuple(fans.get(key) for key in ("fan_in", "fan_out"))
         self.blocks = checker.strings(data, "blocks")
         if len(set(self.blocks)) != len(self.blocks) or len(self.blocks) == 1 or isinstance(data.get("blocks"), str):
-            checker.add(f"`blocks` must be two or more different names. Received: {data['blocks']!r}.", "blocks")
+            checker.add(f"`blocks` must be two or more different names. Received: {shown(data['blocks'])}.", "blocks")
 
     def renumbered(self, number: int) -> Rule:
         """The same rule at another position in a recipe, counted from 0."""
@@ -327,24 +353,26 @@ class Rule:
     def matches(self, parameter: Parameter, name: str) -> bool:
         """Whether a parameter meets all conditions except `block`.
 
-        Only rules that name their roles match running statistics and counters.
+        Only rules that name their roles match running statistics, counters and adapters.
         """
-        if parameter.role in STATISTICS and parameter.role not in self._roles:
+        if parameter.role not in self._roles if self._roles else parameter.has_usual_start:
             return False
-        paths = {parameter.path, name, *parameter.tied}
-        if parameter.traits.part is not None:
-            paths.add(parameter.traits.part.path)
         return (
-            (not self._paths or any(pattern.match(path) for pattern in self._paths for path in paths))
-            and (self._regex is None or any(self._regex.fullmatch(path) for path in paths))
-            and (
-                not self._layers
-                or any(p.match(each) for p in self._layers for each in (parameter.layer, *parameter.bases))
-            )
-            and (not self._within or any(p.match(each) for p in self._within for each in parameter.within))
-            and (not self._roles or parameter.role in self._roles)
-            and (self._trainable is None or parameter.trainable == self._trainable)
+            (self._trainable is None or parameter.trainable == self._trainable)
             and (not self._ranks or len(parameter.shape) in self._ranks)
+            and (not self._layers or any(map(self._layers.matches, (parameter.layer, *parameter.bases))))
+            and (not self._within or any(map(self._within.matches, parameter.within)))
+            and self._matches_path(parameter, name)
+        )
+
+    def _matches_path(self, parameter: Parameter, name: str) -> bool:
+        """Whether one of a parameter's paths meets each condition of paths."""
+        if not self._paths and self._regex is None:
+            return True
+        part = parameter.traits.part
+        paths = {parameter.path, name, *parameter.tied, *(() if part is None else (part.path,))}
+        return (not self._paths or any(map(self._paths.matches, paths))) and (
+            self._regex is None or any(map(self._regex.matches, paths))
         )
 
     @property
@@ -354,7 +382,20 @@ class Rule:
 
     def matches_block(self, block: str) -> bool:
         """Whether the rule is about this block."""
-        return not self._blocks or any(pattern.match(block) for pattern in self._blocks)
+        return not self._blocks or self._blocks.matches(block)
+
+    @property
+    def names_its_parameters(self) -> bool:
+        """Whether it is about parameters or layers of certain names, which a model may spell differently."""
+        names = self._paths, self._layers, self._within
+        return self._regex is not None or any(each and not each.is_everything for each in names)
+
+    @property
+    def sets_scale(self) -> bool:
+        """Whether its parameters get random values, rather than constants, or stay as they are."""
+        return isinstance(self._given, SeededInitializer) or (
+            self._class is not None and issubclass(self._class, SeededInitializer)
+        )
 
     @property
     def keeps(self) -> bool:
@@ -427,6 +468,11 @@ class Rule:
 
     def __repr__(self) -> str:
         return f"Rule({', '.join(f'{key}={value!r}' for key, value in self._data.items())})"
+
+
+def _is_count(value: Any) -> bool:
+    """Whether a value is a number of axes."""
+    return type(value) is int and 0 <= value < _MOST_AXES
 
 
 def _parameters_of(cls: type[Initializer]) -> list[str]:

@@ -44,6 +44,7 @@ def schema() -> dict[str, Any]:
         "initializer": {"enum": [*names, KEEP]},
         "layout": {"anyOf": [{"enum": ["keras", "torch"]}, axes]},
         "trainable": {"type": "boolean"},
+        "optional": {"type": "boolean", "default": False},
         "stacked": {"type": "integer", "minimum": 0},
         "fan_in": number,
         "fan_out": number,

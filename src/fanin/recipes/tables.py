@@ -1,16 +1,22 @@
-"""Plans as tables, in which the parameters of repeated blocks share a row."""
+"""Plans as tables, and lists of paths, in which repeated blocks share a row."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from fanin._core.messages import visible
+from fanin.initializers import VarianceScaling
+from fanin.models.names import block_of
 from fanin.models.traits import KERNELS
 from fanin.recipes.entry import Entry
 
 COLUMNS = ("shape", "dtype", "layout", "layer", "role", "rule", "initializer", "fans", "std", "seed")
+# The columns that a narrow table leaves out, in this order, before it shortens the texts of others.
+_SPARED = ("layout", "dtype", "layer", "seed", "role", "name", "fans", "shape")
+_LEAST = 8  # characters that a text is shortened to
+_MOST_NUMBERS = 8  # numbers of a path that may become ranges
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ def cells_of(entry: Entry) -> dict[str, str]:
     """The cells of an entry of a plan, by column name."""
     parameter = entry.parameter
     stddev = entry.stddev
-    return {
-        "name": _template(entry.name)[0].replace("{}", "·") if entry.name != entry.path else "",
+    cells = {
+        "name": _unnumbered(entry.name) if entry.name != entry.path else "",
         "shape": "×".join(map(str, parameter.shape)) or "()",
         "dtype": parameter.dtype.name,
         "layout": parameter.layout,
@@ -34,51 +40,116 @@ def cells_of(entry: Entry) -> dict[str, str]:
         "role": parameter.role,
         "rule": entry.rule or ("!" if entry.problem else "none"),
         "initializer": "!" if entry.problem else entry.description,
-        "fans": ""
-        if entry.fans is None or parameter.role not in (*KERNELS, "embedding")
-        else "→".join(map(str, entry.fans)),
+        "fans": _fans(entry),
         "std": "" if stddev is None else f"{stddev:.4g}",
-        "seed": ", ".join(map(str, entry.seeds)) if len(entry.seeds) < 2 else f"{len(entry.seeds)} seeds",
+        "seed": _seeds(entry.seeds),
     }
+    return {column: visible(text) for column, text in cells.items()}
+
+
+def _fans(entry: Entry) -> str:
+    """The fans of kernels, and those that another initializer was given; those of blocks, if they differ."""
+    of_kernel = entry.parameter.role in (*KERNELS, "embedding")
+    traits = entry.parameter.traits
+    used = [each.fans for each in entry.placements if of_kernel or isinstance(each.initializer, VarianceScaling)]
+    fans = used or ([(traits.fan_in, traits.fan_out)] if of_kernel else [])
+    texts = ("→".join("?" if fan is None else f"{fan:.10g}" for fan in each) for each in fans if any(each))
+    return ", ".join(dict.fromkeys(texts))
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds)) if len(seeds) < 2 else f"{len(seeds)} seeds"
 
 
 def folded(entries: Iterable[Entry]) -> list[Row]:
     """Rows in which the parameters of repeated blocks are folded into one, if they differ only in their seeds."""
-    groups: dict[tuple[Any, ...], list[tuple[tuple[int, ...], dict[str, str]]]] = {}
-    names: dict[tuple[str, tuple[int, ...]], str] = {}
-    for entry in entries:
-        template, numbers = _template(entry.path)
-        names[template, numbers] = entry.name if entry.name != entry.path else ""
-        cells = cells_of(entry)
-        key = (template, *(text for column, text in cells.items() if column != "seed"))
-        groups.setdefault(key, []).append((numbers, cells))
+    by_path = {entry.path: (entry, cells_of(entry)) for entry in entries}
+    keys = {path: tuple({**cells, "seed": ""}.items()) for path, (_, cells) in by_path.items()}
     rows = []
-    for (template, *_), members in groups.items():
-        by_numbers = dict(members)
-        for texts, folded in _ranges(list(by_numbers)):
-            cells = dict(by_numbers[folded[0]])
-            if len(folded) == 1:
-                cells["name"] = names[template, folded[0]]
-            seeds = {by_numbers[numbers]["seed"] for numbers in folded}
-            if len(seeds) > 1:
-                cells["seed"] = f"{len(seeds)} seeds"
-            rows.append(Row(template.format(*texts), cells))
+    for text, paths in folded_paths(keys):
+        entry, cells = by_path[paths[0]]
+        if len(paths) == 1:
+            name = visible(entry.name) if entry.name != entry.path else ""
+            rows.append(Row(text, {**cells, "name": name}))
+        else:
+            seeds = dict.fromkeys(seed for path in paths for seed in by_path[path][0].seeds)
+            rows.append(Row(text, {**cells, "seed": _seeds(tuple(seeds))}))
     return rows
+
+
+def folded_paths(keys: Mapping[str, Hashable]) -> list[tuple[str, list[str]]]:
+    """Paths in which ranges replace the numbers of repeated blocks, each with the paths that it stands for.
+
+    Args:
+        keys: the paths; only those with equal values are folded.
+    """
+    groups: dict[tuple[str, Hashable], dict[tuple[int, ...], str]] = {}
+    for path, key in keys.items():
+        template, numbers = _template(path)
+        groups.setdefault((template, key), {})[numbers] = path
+    return [
+        (visible(template.format(*texts)), [by_numbers[numbers] for numbers in covered])
+        for (template, _), by_numbers in groups.items()
+        for texts, covered in _ranges(list(by_numbers))
+    ]
+
+
+def folded_lines(texts: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Paths and the text of each, in which the paths of repeated blocks with equal texts share an item."""
+    return [(path, visible(texts[paths[0]])) for path, paths in folded_paths(texts)]
+
+
+def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
+    """The lines of a table.
+
+    Args:
+        heads: the names of the columns.
+        rows: the cells of each row.
+        width: the width to fit: columns are left out first, then texts shortened. A last line says which columns.
+    """
+    kept, spared = list(range(len(heads))), [heads.index(each) for each in _SPARED if each in heads]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    left_out: list[int] = []
+    while width is not None and spared and sum(widths[each] + 2 for each in kept) - 2 > width:
+        left_out.append(spared.pop(0))
+        kept.remove(left_out[-1])
+    while width is not None and sum(widths[each] + 2 for each in kept) - 2 > width:
+        widest = max(kept, key=widths.__getitem__)
+        if widths[widest] <= _LEAST:
+            break
+        widths[widest] -= 1
+    lines = [
+        "  ".join(_shortened(row[each], widths[each]).ljust(widths[each]) for each in kept).rstrip()
+        for row in (heads, *rows)
+    ]
+    return [*lines, f"left out: {', '.join(heads[each] for each in sorted(left_out))}"] if left_out else lines
+
+
+def _shortened(text: str, width: int) -> str:
+    """A text in at most this width: an ellipsis replaces its middle, since paths often differ at both ends."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def _unnumbered(name: str) -> str:
+    """A name with a dot in place of each block's number."""
+    template, numbers = _template(name)
+    return template.format(*"·" * len(numbers))
 
 
 def _template(path: str) -> tuple[str, tuple[int, ...]]:
     """A path with placeholders for block numbers, and the numbers."""
     numbers, parts = [], []
     for part in path.replace("{", "{{").replace("}", "}}").split("."):
-        stem, underscore, tail = part.rpartition("_")
-        if part.isdecimal() and str(int(part)) == part:
-            numbers.append(int(part))
-            parts.append("{}")
-        elif underscore and tail.isdecimal() and str(int(tail)) == tail:
-            numbers.append(int(tail))
-            parts.append(stem + "_{}")
-        else:
+        stem, number = block_of(part)
+        plain = f"{stem}_{number}" if stem else str(number)
+        if number is None or part != plain or len(numbers) == _MOST_NUMBERS:
             parts.append(part)
+        else:
+            numbers.append(number)
+            parts.append(f"{stem}_{{}}" if stem else "{}")
     return ".".join(parts), tuple(numbers)
 
 
@@ -88,9 +159,12 @@ def _ranges(tuples: list[tuple[int, ...]]) -> Iterator[tuple[tuple[str, ...], li
     if math.prod(map(len, axes)) == len(tuples):
         yield tuple(map(_range, axes)), tuples
         return
-    for first in dict.fromkeys(each[0] for each in tuples):
-        for rest, folded in _ranges([each[1:] for each in tuples if each[0] == first]):
-            yield (str(first), *rest), [(first, *each) for each in folded]
+    inner: dict[int, list[tuple[int, ...]]] = {}
+    for first, *rest in tuples:
+        inner.setdefault(first, []).append(tuple(rest))
+    for first, each in inner.items():
+        for texts, covered in _ranges(each):
+            yield (str(first), *texts), [(first, *rest) for rest in covered]
 
 
 def _range(numbers: list[int]) -> str:

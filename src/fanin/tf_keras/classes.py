@@ -16,7 +16,7 @@ from fanin._core.streams import seeds_from
 from fanin._core.tensors import to_tensorflow
 from fanin._core.types import DTypeLike, Shape, ShapeLike
 from fanin._keras.classes import Carrier, Carriers, carrier_class, refuse_names_of
-from fanin._keras.patching import PatchState, released_calls
+from fanin._keras.patching import PatchState, released_calls, scalars_from_config
 from fanin.initializers.base import Initializer, SupportsSource
 
 _MODULE = "fanin.tf_keras"  # where the classes are public
@@ -138,8 +138,10 @@ def _make(source_class: type[Initializer]) -> Any:
     )
     if theirs is not None:
         # Under the public names of tf_keras's class, this class is written to files as tf_keras's.
-        names = {name: vars(theirs)[name] for name in _API_NAMES if name in vars(theirs)}
-        return carrier_class(source_class, (_Carrier, theirs), _MODULE, **names)
+        members = {name: vars(theirs)[name] for name in _API_NAMES if name in vars(theirs)}
+        if source_class is initializers.Constant:
+            members["from_config"] = scalars_from_config(_Carrier, theirs, STATE)
+        return carrier_class(source_class, (_Carrier, theirs), _MODULE, **members)
     refuse_names_of("tf_keras", source_class.__name__)
     made = carrier_class(source_class, (_Carrier,), _MODULE)
     tf_keras.saving.register_keras_serializable(package="fanin")(made)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,25 +17,66 @@ from fanin._core.memory import as_numpy
 from fanin.models.names import WRAPPERS, class_names
 from fanin.models.parameters import Model, Parameter
 from fanin.models.traits import STATISTICS, UNKNOWN
+from fanin.torch.adapters import adapter_part, adapter_starts, wraps_base
 from fanin.torch.layers import traits_of
+from fanin.torch.own_code import OwnCode
+from fanin.torch.refusals import partitioned_by_fsdp, shape_problem, tensor_problem
+from fanin.torch.reparametrized import UNKNOWN_PARAMETRIZATION, Place, Reparametrized, reparametrized
+from fanin.torch.shapes import declared_shape
 
 # Wrappers whose only child is the wrapped module, under the name `module`.
 _PARALLEL = {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "AveragedModel", "DeepSpeedEngine"}
 
 
+# Roles whose usual values are constants: a frozen one is not a table of its module's.
+_USUAL = {"bias", "recurrent_bias", "scale", "offset", *STATISTICS}
+
+
+class Source(NamedTuple):
+    """A tensor of a module, as a scan finds it: its place, the name that its traits follow from, and what it is."""
+
+    owner: nn.Module
+    leaf: str
+    name: str
+    tensor: torch.Tensor
+    is_buffer: bool = False
+    weight: Reparametrized | None = None
+
+
 @dataclass
 class Held:
-    """A parameter or buffer, and every place in the module where it occurs."""
+    """A parameter or buffer, and every place in the module where it occurs.
+
+    Attributes:
+        parameter: its description.
+        tensor: the tensor.
+        owners: the places where it occurs.
+        paths: its paths in the state dict.
+        weight: how its layer's weight is computed from it, if it is not the weight itself.
+        layer_path: the path of that layer.
+    """
 
     parameter: Parameter
     tensor: torch.Tensor
-    owners: list[tuple[nn.Module, str]] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)  # as in the state dict
+    owners: list[Place] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    weight: Reparametrized | None = None
+    layer_path: str = ""
 
 
 @dataclass
 class Visit:
-    """A module within another, with its path without wrappers and its raw path."""
+    """A module within another, with its path without wrappers and its raw path.
+
+    Attributes:
+        module: the module.
+        path: its path without wrappers.
+        raw: its path in the state dict.
+        within: the types of the enclosing modules.
+        parent: the module that owns it, and is not a wrapper.
+        name: its name there.
+        adapter: the part of an adapter of PEFT that it is or belongs to; "" if none.
+    """
 
     module: nn.Module
     path: str
@@ -42,48 +84,84 @@ class Visit:
     within: tuple[str, ...]
     parent: nn.Module | None
     name: str
+    adapter: str = ""
+
+
+class Table(NamedTuple):
+    """A frozen parameter that the module's own code makes, its values, and which code that is."""
+
+    held: Held
+    value: torch.Tensor
+    how: str
 
 
 class Scan:
-    """The contents of a module: the tensors that recipes apply to, and the other buffers."""
+    """The contents of a module: the tensors that recipes apply to, and the others.
+
+    Attributes:
+        root: the module.
+        inner: the module inside all wrappers.
+        held: the tensors that recipes apply to, by id.
+        buffers: the other buffers.
+        tables: the frozen parameters that the module's own code makes.
+        computed: the tensors that are computed from drawn ones, by path, with the reason.
+    """
 
     def __init__(self, root: nn.Module) -> None:
         self.root = root
         self.held: dict[int, Held] = {}
         self.buffers: list[tuple[Visit, str, torch.Tensor]] = []
-        for visit in visits(root):
+        self.tables: list[Table] = []
+        self.computed: dict[str, str] = {}
+        self._visits = list(visits(root))
+        self._partitioned = partitioned_by_fsdp(visit.module for visit in self._visits)
+        self._settled: set[tuple[int, str]] = set()  # places of reparametrized weights
+        self._adapters = adapter_starts(visit.module for visit in self._visits)
+        self.inner: nn.Module = [visit.module for visit in self._visits if not visit.path][-1]
+        for visit in self._visits:
             self._add(visit)
         self._tie_equal_memory()
-        # The module inside all wrappers.
-        self.inner: nn.Module = [visit.module for visit in visits(root) if not visit.path][-1]
+        self._set_tables_apart()
 
     def _add(self, visit: Visit) -> None:
         module = visit.module
+        for weight in reparametrized(module):
+            self._add_reparametrized(visit, weight)
         for leaf, tensor in module._parameters.items():
-            if tensor is not None:
-                self._add_tensor(visit, leaf, tensor, buffer=False)
+            if tensor is not None and (id(module), leaf) not in self._settled:
+                self._add_tensor(visit, Source(module, leaf, leaf, tensor))
         for leaf, tensor in module._buffers.items():
-            if tensor is None:
+            if tensor is None or (id(module), leaf) in self._settled:
                 continue
             if traits_of(module, leaf, tensor, visit.parent, visit.name).role in STATISTICS:
-                self._add_tensor(visit, leaf, tensor, buffer=True)
+                self._add_tensor(visit, Source(module, leaf, leaf, tensor, is_buffer=True))
             else:
                 self.buffers.append((visit, leaf, tensor))
 
-    def _add_tensor(self, visit: Visit, leaf: str, tensor: torch.Tensor, *, buffer: bool) -> None:
-        raw = joined(visit.raw, leaf)
+    def _add_reparametrized(self, visit: Visit, weight: Reparametrized) -> None:
+        """Adds the tensor that is drawn as the weight would be, under the weight's path."""
+        module, leaf = weight.drawn
+        self._add_tensor(visit, Source(module, leaf, weight.name, weight.tensor, weight=weight))
+        for owner, name in (weight.drawn, *weight.derived.values()):
+            self._settled.add((id(owner), name))
+        path = joined(visit.path, weight.name)
+        for raw in weight.derived:
+            self.computed[joined(visit.path, raw)] = f"computed from {path}"
+
+    def _add_tensor(self, visit: Visit, source: Source) -> None:
+        tensor, module, within = source.tensor, visit.module, visit.within
+        inner = source.leaf if source.weight is None else source.weight.raw
+        raw, path = joined(visit.raw, inner), joined(visit.path, source.name)
         if nn.parameter.is_lazy(tensor):
             raise ValueError(
-                f"Every parameter must have a shape. Received: {raw} of the lazy module {type(visit.module).__name__}. "
+                f"Every parameter must have a shape. Received: {raw} of the lazy module {type(module).__name__}. "
                 "Call the module on an input first."
             )
-        module, path, within = visit.module, joined(visit.path, leaf), visit.within
-        traits = traits_of(module, leaf, tensor, visit.parent, visit.name)
+        problem, traits = self._problem(visit, source), UNKNOWN
+        if not problem:
+            traits = traits_of(module, source.name, tensor, visit.parent, visit.name)
+            problem, traits = self._adapters.applied(visit.adapter, path, tuple(tensor.shape), traits)
         layer, *bases = class_names(type(module), "Module")
-        problem = ""
-        if isinstance(module, ParametrizationList):
-            # The weight is computed from this tensor, by a parametrization that may have a state.
-            problem = "It belongs to a parametrization. Remove the parametrization, initialize, and register it again."
         held = self.held.get(id(tensor))
         if held is None:
             parameter = Parameter(
@@ -94,23 +172,38 @@ class Scan:
                 tuple(bases),
                 within,
                 traits,
-                trainable=buffer or tensor.requires_grad,
+                trainable=source.is_buffer or tensor.requires_grad,
                 problem=problem,
             )
-            held = self.held[id(tensor)] = Held(parameter, tensor)
+            held = self.held[id(tensor)] = Held(parameter, tensor, weight=source.weight, layer_path=visit.path)
         elif path != held.parameter.path and path not in held.parameter.tied:
             held.parameter = replace(held.parameter, tied=(*held.parameter.tied, path))
             # The second layer may be in the table when the first is not, or an embedding, whose padding is zero.
             is_embedding = traits.role == "embedding" != held.parameter.role
             if traits != UNKNOWN and (held.parameter.role == "other" or is_embedding):
                 held.parameter = replace(held.parameter, layer=layer, bases=tuple(bases), within=within, traits=traits)
-        held.owners.append((module, leaf))
+        if source.weight is not None and joined(visit.path, inner) not in held.parameter.tied:
+            held.parameter = replace(held.parameter, tied=(*held.parameter.tied, joined(visit.path, inner)))
+        held.owners.append((source.owner, source.leaf))
         held.paths.append(raw)
+
+    def _problem(self, visit: Visit, source: Source) -> str:
+        """Why a parameter cannot be drawn, and what to do; "" if it can."""
+        tensor, module = source.tensor, visit.module
+        problem = tensor_problem(tensor) or self._partitioned.get(id(tensor), "")
+        if problem:
+            return problem
+        if isinstance(module, ParametrizationList) or "ParametrizationList" in visit.within:
+            return UNKNOWN_PARAMETRIZATION  # which may have a state
+        problem = shape_problem(tensor, module, declared_shape(module, source.name))
+        return problem or ("" if source.weight is None else source.weight.problem)
 
     def _tie_equal_memory(self) -> None:
         """Ties parameters that are the same memory, and raises for those that share only a part of it."""
         spans: dict[int, list[tuple[int, int, int, int]]] = {}
         for position, (key, held) in enumerate(self.held.items()):
+            if held.parameter.problem:
+                continue
             tensor = held.tensor.detach()
             if tensor.is_meta or not tensor.is_cpu or not tensor.numel() or tensor.layout != torch.strided:
                 continue
@@ -147,6 +240,20 @@ class Scan:
         kept.paths += gone.paths
         self.held[second] = kept  # so that a third one finds it; `all` takes each once
 
+    def _set_tables_apart(self) -> None:
+        """Takes the frozen parameters that the module's own code makes out of what recipes apply to."""
+        frozen = {
+            id(each.tensor): each
+            for each in self.all()
+            if not each.parameter.trainable and not each.parameter.problem and each.parameter.role not in _USUAL
+        }
+        places = [place for each in frozen.values() for place in each.owners if each.weight is None]
+        for found in OwnCode(self.root).tables(places) if places else ():
+            held = frozen.get(id(found.tensor))
+            if held is not None:
+                self.tables.append(Table(held, found.value, found.how))
+                self.held = {key: each for key, each in self.held.items() if each is not held}
+
     def all(self) -> list[Held]:
         """Each parameter once, in the module's order."""
         return list({id(held): held for held in self.held.values()}.values())
@@ -154,12 +261,11 @@ class Scan:
     def model(self) -> Model:
         """The description of the module, for a plan."""
         held = self.all()
-        left = {joined(visit.path, leaf): "a buffer" for visit, leaf, _ in self.buffers}
-        every = list(visits(self.root))
-        layers = tuple(f"{visit.path}." for visit in every if visit.path)
-        config = next(filter(None, (_config(visit.module) for visit in every)), {})
+        left = {joined(visit.path, leaf): "a buffer" for visit, leaf, _ in self.buffers} | self.computed
+        left |= {each.held.parameter.path: f"a frozen parameter, made {each.how}" for each in self.tables}
+        layers = tuple(f"{visit.path}." for visit in self._visits if visit.path)
         parameters = tuple(each.parameter for each in held)
-        return Model(parameters, type(self.inner).__name__, config, left, layers=layers)
+        return Model(parameters, type(self.inner).__name__, _configs(self._visits), left, layers=layers)
 
 
 def visits(root: nn.Module) -> Iterator[Visit]:
@@ -174,21 +280,38 @@ def visits(root: nn.Module) -> Iterator[Visit]:
             if child is None:
                 continue
             raw = joined(visit.raw, name)
-            wrapper = type(module).__name__ in _PARALLEL and name == "module"
-            if wrapper or name in WRAPPERS:
-                yield from walk(
-                    Visit(child, visit.path, raw, visit.within, visit.parent, visit.name), above | {id(module)}
-                )
-                continue
-            within = (*visit.within, class_names(type(module), "Module")[0])
-            yield from walk(Visit(child, joined(visit.path, name), raw, within, module, name), above | {id(module)})
+            if _is_wrapper(module, name):
+                inner = replace(visit, module=child, raw=raw)
+            else:
+                within = (*visit.within, class_names(type(module), "Module")[0])
+                adapter = visit.adapter or adapter_part(module, name)
+                inner = Visit(child, joined(visit.path, name), raw, within, module, name, adapter)
+            yield from walk(inner, above | {id(module)})
 
     yield from walk(Visit(root, "", "", (), None, ""), frozenset())
+
+
+def _is_wrapper(module: nn.Module, name: str) -> bool:
+    """Whether a module only wraps its child of this name, whose path is then its own."""
+    if type(module).__name__ in _PARALLEL and name == "module":
+        return True
+    return name in WRAPPERS or wraps_base(module, name)
 
 
 def joined(path: str, name: str) -> str:
     """The path of a module's child or tensor, from the module's path and its name."""
     return f"{path}.{name}" if path else name
+
+
+def put(places: Iterable[Place], old: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+    """Puts a new tensor, with the class and attributes of the old one, in all of its places, and returns it."""
+    new: torch.Tensor = data
+    if isinstance(old, nn.Parameter):
+        new = torch.Tensor._make_subclass(type(old), data, old.requires_grad)
+    vars(new).update(vars(old))
+    for module, leaf in places:
+        (module._buffers if leaf in module._buffers else module._parameters)[leaf] = new  # pyright: ignore
+    return new
 
 
 def _share(first: torch.Tensor, second: torch.Tensor) -> bool:
@@ -199,11 +322,22 @@ def _share(first: torch.Tensor, second: torch.Tensor) -> bool:
         return True
 
 
-def _config(module: nn.Module) -> dict[str, float]:
-    """The numbers in a model's configuration, which Hugging Face models have."""
-    config = getattr(module, "config", None)
+def _configs(every: Iterable[Visit]) -> dict[str, dict[str, float]]:
+    """The numbers in the configurations of a model and its parts, which Hugging Face models have, by path."""
+    known: dict[int, tuple[object, dict[str, float]]] = {}  # parts share configurations; keeps them, for their ids
+    found = {}
+    for visit in every:
+        config = getattr(visit.module, "config", None)
+        if id(config) not in known:
+            known[id(config)] = config, _numbers(config)
+        if numbers := known[id(config)][1]:
+            found[visit.path] = numbers
+    return found
+
+
+def _numbers(config: Any) -> dict[str, float]:
     try:
-        items = dict(config.to_dict()) if hasattr(config, "to_dict") else dict(vars(config))  # pyright: ignore
+        items = dict(config.to_dict()) if hasattr(config, "to_dict") else dict(vars(config))
     except TypeError:
         return {}
     return {name: value for name, value in items.items() if type(value) in (int, float)}

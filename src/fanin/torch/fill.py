@@ -8,13 +8,15 @@ import torch
 
 from fanin import initializers
 from fanin._core.layouts import keras_axes
-from fanin._core.memory import as_numpy, note_write, overlaps_itself
+from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_itself, read_only
 from fanin._core.types import Layout, NumberLike, Seed
 from fanin.initializers.base import Initializer, SupportsSource, drawing_source_of
 
 
 def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, layout: Layout = "torch") -> torch.Tensor:
     """Fills a tensor in place with an initializer's values, without a copy.
+
+    PyTorch does not know whether an array behind `torch.from_numpy` is marked as read-only: such an array is written.
 
     This counts as a call of the initializer. Autograd does not record it; a graph that has saved the tensor raises in
     its backward pass, as after any in-place write.
@@ -30,8 +32,8 @@ def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, la
         The tensor.
 
     Raises:
-        ValueError: the tensor cannot be written (it has no memory, is on another device, or overlaps itself), or the
-            initializer does not support its shape or dtype.
+        ValueError: the tensor cannot be written (it has no memory, is on another device, overlaps itself, or lies in
+            pages that Linux does not let this process write), or the initializer does not support its shape or dtype.
         TypeError: an argument is not a tensor, or not an initializer.
 
     >>> import fanin, torch
@@ -51,6 +53,8 @@ def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, la
             "The tensor must have separate memory for each element. Received: a tensor of shape "
             f"{tuple(tensor.shape)} and strides {tensor.stride()}, as `expand` returns it. Fill the original tensor."
         )
+    if borrows_memory(tensor) and read_only([array]):
+        raise ValueError("The tensor must be writable. Received: a tensor over read-only memory. Clone it.")
     kernel = array.transpose(keras_axes(layout, array.ndim))
     source(kernel.shape, kernel.dtype, out=kernel)
     note_write(tensor)

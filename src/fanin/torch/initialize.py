@@ -8,16 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from fanin._core.memory import as_numpy, note_write, overlaps_itself
-from fanin._core.tensors import to_torch
+from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_itself, read_only
+from fanin._core.messages import warn
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, stripped
 from fanin.recipes.entry import Entry
 from fanin.recipes.execution import Execution, Options, Report
 from fanin.recipes.plan import Plan, PlanError
 from fanin.recipes.recipe import Recipe, recipe_of
-from fanin.torch.buffers import restored_buffers
-from fanin.torch.describe import Held, Scan
+from fanin.torch.buffers import restoration
+from fanin.torch.describe import Held, Scan, joined, put
+from fanin.torch.twins import note_drawn, warn_of_twins
 
 
 def initialize(
@@ -30,34 +31,42 @@ def initialize(
     names: Names = None,
     unmatched: Unmatched = "error",
     progress: bool | None = None,
+    prefix: str | None = None,
     only_missing: Mapping[str, Any] | Iterable[str] | None = None,
     device: str | torch.device | None = None,
     buffers: Mapping[str, torch.Tensor] | None = None,
+    remake_buffers: bool = False,
 ) -> Report:
     """Gives every parameter of a module the values that a recipe has for it.
 
     The values are a function of the recipe's seed, the parameter's name and the index: other parameters and their order
     do not matter. A module on the meta device is materialized, one parameter at a time. Tied parameters stay tied, and
-    buffers without values (rotary tables, position ids) are rebuilt by the code of the modules that own them. Running
+    buffers without values (rotary tables, position ids) are rebuilt by the code of the modules that own them, as are
+    frozen parameters that this code makes (tables of sinusoids), which stay as they are if they have values. Running
     statistics are reset.
 
     Args:
         model: a module, which is changed in place. Wrappers (`torch.compile`, `DataParallel`) make no difference.
         recipe: a recipe, or the name of a preset. `recipe.plan(model)` shows what each parameter gets.
         seed: a seed that replaces the recipe's.
-        only, skip, names, unmatched, progress: see `fanin.recipes.Options`.
+        only, skip, names, unmatched, progress, prefix: see `fanin.recipes.Options`. Without `prefix`, a second call
+            that draws the same seeds for another module warns; `prefix=""` says that this is intended.
         only_missing: a state dict, its keys, or the result of `load_state_dict(…, strict=False)`: parameters that were
             loaded stay as they are.
         device: the device for parameters that are on the meta device; by default the CPU.
-        buffers: values for buffers on the meta device, by globs of their paths.
+        buffers: values for buffers, by globs of their paths.
+        remake_buffers: whether to rebuild non-persistent buffers and frozen tables that have memory, too. Use it after
+            `model.to_empty(device=…)`, which leaves them without their values.
 
     Returns:
-        A report of what was filled, kept and restored. If the call is interrupted, each parameter has either its old or
-        its new values, and a second call completes the work.
+        A report of what was filled, kept and restored, and of what has no values, which there is a warning for, too. If
+        the call is interrupted, each parameter has either its old or its new values, and a second call completes the
+        work.
 
     Raises:
-        fanin.recipes.PlanError: the recipe does not fit the module, a parameter cannot be written, or a buffer cannot
-            be rebuilt. Nothing has been written then. (A ValueError.)
+        fanin.recipes.PlanError: the recipe does not fit the module, a parameter cannot be written (a shard, a tensor
+            class with operations of its own, read-only memory), or a buffer cannot be rebuilt. Nothing has been written
+            then. (A ValueError.)
         TypeError: an argument is not a module, or not a recipe.
 
     >>> import fanin, fanin.torch, torch
@@ -71,23 +80,37 @@ def initialize(
     if not isinstance(model, nn.Module):
         raise TypeError(f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.")
     place = _checked_device(device)
+    options = Options(only, skip, names, unmatched, progress, prefix)
     scan = Scan(model)
-    held = {each.parameter.path: each for each in scan.all()}
-    options = Options(only, skip, names, unmatched, progress)
+    held = {options.placed(each.parameter.path): each for each in scan.all()}
     execution = Execution(scan.model(), recipe, options, there=_there(only_missing, held))
     _check_memory(execution.plan, held)
     everything = only is None and skip is None and only_missing is None
-    restored, lost = restored_buffers(scan, {} if buffers is None else buffers, place, everything=everything)
-    for path, reason in execution.passed.items():
-        if held[path].tensor.is_meta:
-            execution.kept[path] = f"{reason}; it is on the meta device and has no values"
-    execution.kept.update(lost)
-    for buffer in restored:
-        buffer.visit.module._buffers[buffer.leaf] = buffer.value
-        execution.buffers[buffer.path] = buffer.how
+    made = restoration(scan, {} if buffers is None else buffers, everything=everything, remake=remake_buffers)
+    if prefix is None:
+        warn_of_twins(execution.plan, held)
+    for each in made.restored:
+        each.restore(place)
+        execution.buffers[options.placed(each.path)] = each.how
     for entry in execution.entries():
         _fill(entry, held[entry.path], place)
+        execution.buffers |= _derive(entry, held[entry.path], place, execution.plan.seed, options)
+    execution.empty |= {options.placed(path): reason for path, reason in made.empty.items()}
+    execution.empty |= {
+        path: f"it is on the meta device, and stays there: {reason}"
+        for path, reason in execution.kept.items()
+        if held[path].tensor.is_meta
+    }
+    note_drawn(execution.plan, held)
+    _warn_of_empty(execution.empty)
     return execution.report()
+
+
+def _warn_of_empty(empty: Mapping[str, str]) -> None:
+    if empty:
+        (path, reason), more = next(iter(empty.items())), len(empty) - 1
+        others = f", and {more} more, which the report lists as `empty`" if more else ""
+        warn(f"Not every tensor of the model has values: {path} ({reason}){others}.")
 
 
 def _checked_device(device: Any) -> torch.device:
@@ -127,6 +150,7 @@ def _names(held: Held) -> set[str]:
 def _check_memory(plan: Plan, held: Mapping[str, Held]) -> None:
     """Raises for parameters that cannot be written, before anything is written."""
     wrong = []
+    borrowed: dict[str, Any] = {}
     for entry in plan.entries:
         tensor = held[entry.path].tensor
         if entry.kept and tensor.is_meta:
@@ -139,8 +163,13 @@ def _check_memory(plan: Plan, held: Mapping[str, Held]) -> None:
             array = as_numpy(tensor)
             if overlaps_itself(array):
                 raise ValueError("Its elements must have separate memory; those of an expanded tensor do not.")
+            if borrows_memory(tensor):
+                borrowed[entry.path] = array
         except ValueError as error:
             wrong.append(f"{entry.path}: {error}")
+    paths = list(borrowed)
+    for number in read_only(list(borrowed.values())):
+        wrong.append(f"{paths[number]}: Its memory is read-only, such as that of a memory-mapped file. Clone it first.")
     if wrong:
         lines = "".join(f"\n  {each}" for each in wrong)
         raise PlanError(f"Parameters of {plan.model.name} cannot be written; nothing has been written.{lines}")
@@ -150,7 +179,7 @@ def _fill(entry: Entry, held: Held, device: torch.device) -> None:
     """Gives one parameter its values, in its own memory or, if it has none, in new memory."""
     tensor = held.tensor
     if tensor.is_meta:
-        _replace(held, _drawn(entry, tensor).to(device))
+        held.tensor = put(held.owners, tensor, _drawn(entry, tensor).to(device))
     elif tensor.is_cpu:
         entry.fill(as_numpy(tensor))
         note_write(tensor)
@@ -160,21 +189,29 @@ def _fill(entry: Entry, held: Held, device: torch.device) -> None:
 
 
 def _drawn(entry: Entry, tensor: torch.Tensor) -> torch.Tensor:
-    """A new CPU tensor with the parameter's values and the strides of the given tensor."""
-    if tensor.is_contiguous():
-        return to_torch(entry.make())
+    """A new CPU tensor with the parameter's values and the strides of the given tensor, in memory of PyTorch's own.
+
+    FSDP and others free and resize such memory, which they cannot do with an array's.
+    """
     fresh = torch.empty_like(tensor.detach(), device="cpu")
     entry.fill(as_numpy(fresh))
     return fresh
 
 
-def _replace(held: Held, data: torch.Tensor) -> None:
-    """Replaces the old parameter with a new one at every place where it occurs, so that ties are kept."""
-    old = held.tensor
-    new: torch.Tensor = data
-    if isinstance(old, nn.Parameter):
-        new = torch.Tensor._make_subclass(type(old), data, old.requires_grad)
-    vars(new).update(vars(old))
-    for module, leaf in held.owners:
-        (module._buffers if leaf in module._buffers else module._parameters)[leaf] = new  # pyright: ignore
-    held.tensor = new
+def _derive(entry: Entry, held: Held, device: torch.device, seed: int, options: Options) -> dict[str, str]:
+    """Computes the tensors that follow from a drawn one, such as its norm, and returns how, by path."""
+    weight = held.weight
+    if weight is None:
+        return {}
+    how = {}
+    for raw, value in weight.values(seed, entry.name).items():
+        module, leaf = weight.derived[raw]
+        old = getattr(module, leaf)
+        if old.is_meta:
+            put([(module, leaf)], old, value.to(device))
+        else:
+            with torch.no_grad():
+                old.copy_(value)
+        how[options.placed(joined(held.layer_path, raw))] = f"{weight.description}, computed from {entry.path}"
+    weight.refresh()
+    return how

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import torch
@@ -25,11 +23,11 @@ from fanin.models.traits import (
     norm,
     torch_kernel,
 )
+from fanin.torch.norms import scales_by
+from fanin.torch.shapes import declared_shape, is_transformers_conv1d
 
 # Norms of other packages are recognized by their names, as in those packages themselves.
 _NORM = re.compile(r"(Layer|RMS|Rms|Group|Batch|Instance)_?[Nn]orm")
-# Some norms scale by 1 + weight: their weights are not scales, and start at 0.
-_SHIFTED = re.compile(r"\b1(\.0*)? \+ self\.\w+|self\.\w+(\.\w+\(\))? \+ 1\b")
 
 
 def _linear(module: Any, leaf: str, shape: Shape) -> Traits | None:
@@ -73,7 +71,9 @@ def _recurrent(module: Any, leaf: str, shape: Shape) -> Traits | None:
         role = "kernel" if name == "weight_ih" else "recurrent_kernel"
         return torch_kernel(shape, role=role, blocks=blocks, units=units)
     if name in ("bias_ih", "bias_hh"):
-        weight = torch_kernel(tuple(getattr(module, "weight_" + leaf.removeprefix("bias_")).shape), units=units)
+        kernel_leaf = "weight_" + leaf.removeprefix("bias_")
+        kernel_shape = declared_shape(module, kernel_leaf) or tuple(getattr(module, kernel_leaf).shape)
+        weight = torch_kernel(kernel_shape, units=units)
         return beside(weight, "bias" if name == "bias_ih" else "recurrent_bias", blocks)
     return None
 
@@ -87,12 +87,14 @@ def _attention(module: Any, leaf: str, shape: Shape) -> Traits | None:
 
 
 def _norm(module: Any, leaf: str, shape: Shape) -> Traits | None:
-    return norm(leaf)
+    traits = norm(leaf)
+    if traits is None or traits.role != "scale" or type(module).__module__.startswith("torch.nn."):
+        return traits
+    return traits if scales_by(module, leaf) else None
 
 
 def _conv1d(module: Any, leaf: str, shape: Shape) -> Traits | None:
-    """Hugging Face's Conv1D: a Linear whose weight is (in, out)."""
-    weight = kernel(tuple(module.weight.shape))
+    weight = kernel((module.nx, module.nf))
     return {"weight": weight, "bias": beside(weight)}.get(leaf)
 
 
@@ -135,21 +137,12 @@ def traits_of(module: nn.Module, leaf: str, tensor: torch.Tensor, parent: nn.Mod
     for classes, row in TABLE:
         if isinstance(module, classes):
             return _fused(row(module, leaf, shape) or UNKNOWN, parent, name)
-    if type(module).__name__ == "Conv1D" and type(module).__module__.startswith("transformers."):
+    if is_transformers_conv1d(module):
         return _fused(_conv1d(module, leaf, shape) or UNKNOWN, parent, name)
     names = [cls.__name__ for cls in type(module).__mro__]
-    if len(shape) <= 1 and any(map(_NORM.search, names)) and not _is_shifted(type(module)):
-        return norm(leaf) or UNKNOWN
+    if len(shape) <= 1 and any(map(_NORM.search, names)):
+        return _norm(module, leaf, shape) or UNKNOWN
     return UNKNOWN
-
-
-@cache
-def _is_shifted(cls: type) -> bool:
-    """Whether a norm's code adds one to its weight. If the code cannot be read, it is assumed to."""
-    try:
-        return _SHIFTED.search(inspect.getsource(cls.forward)) is not None  # pyright: ignore[reportAttributeAccessIssue]
-    except (AttributeError, OSError, TypeError):
-        return True
 
 
 def _fused(traits: Traits, parent: nn.Module | None, name: str) -> Traits:

@@ -1,0 +1,47 @@
+"""Names that other packages have for initializers: those that mean a class of Keras, and those that do not quite."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from fanin._core.messages import suggestion
+
+_OLD = {"OrthogonalInitializer": "Orthogonal", "IdentityInitializer": "Identity"}  # Keras 3.0 to 3.6 wrote these
+# Name → Keras's class, which draws from the same distribution as PyTorch's function with its default arguments, and
+# JAX's of the same name.
+ALIASES: Mapping[str, str] = {"xavier_uniform": "GlorotUniform", "kaiming_uniform": "HeUniform", **_OLD}
+# PyTorch's normal distributions are not truncated, as Keras's (and JAX's of these names) are.
+_UNTRUNCATED = (
+    "'variance_scaling' with scale={scale}, mode={mode!r}, distribution='untruncated_normal'. {keras!r} has the same "
+    "variance, but is truncated at two standard deviations, as JAX's {name} is."
+)
+_DIFFERENT = {
+    "xavier_normal": _UNTRUNCATED.format(scale=1, mode="fan_avg", keras="glorot_normal", name="xavier_normal"),
+    "kaiming_normal": _UNTRUNCATED.format(scale=2, mode="fan_in", keras="he_normal", name="kaiming_normal"),
+    "trunc_normal": "'random_normal', nearly, since it truncates at -2 and 2 whatever the standard deviation. "
+    "'truncated_normal' truncates at two standard deviations.",
+}
+
+
+def name_hint(name: object, known: Iterable[str]) -> str:
+    """What to write in place of a name that is no initializer's, or an empty string.
+
+    Args:
+        name: the name that came.
+        known: the names that could have come.
+
+    >>> name_hint("xavier_normal_", ["glorot_normal"])[:60]
+    " PyTorch's xavier_normal is 'variance_scaling' with scale=1,"
+    """
+    if not isinstance(name, str):
+        return ""
+    known = [each for each in known if each not in _OLD]
+    # PyTorch's functions in place end in an underscore; some packages have classes with names such as XavierNormal.
+    snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip("_")).lower()
+    if snake_case == "eye":
+        return " Did you mean 'identity'?"
+    near = snake_case if snake_case in (*known, *_DIFFERENT) else name
+    hint = suggestion(near, [*known, *_DIFFERENT])
+    different = next((other for other in _DIFFERENT if hint == suggestion(other, [other])), None)
+    return hint if different is None else f" PyTorch's {different} is {_DIFFERENT[different]}"

@@ -1,0 +1,93 @@
+"""Tensors that hold a part of a parameter, or no values at all, and cannot be given any: why, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from fanin._core.types import Shape
+
+_OR_SKIP = "or leave it out with `skip=`"
+# By the class's name, since importing the modules of most of them takes long. First what it is, then what to do.
+_KNOWN_CLASSES = {
+    "FakeTensor": ("has no values", "Build the model outside of FakeTensorMode, on the CPU or the meta device."),
+    "DTensor": (
+        "holds one process's shard",
+        f"Initialize the model before it is sharded (by fully_shard, parallelize_module, …), {_OR_SKIP}.",
+    ),
+}
+_PLAIN = (torch.Tensor, nn.Parameter)
+_OWN_RULES = (
+    "defines its own operations, so that writing to its memory might not change its values",
+    f"Initialize the model before its parameters are converted, {_OR_SKIP}.",
+)
+
+
+def tensor_problem(tensor: torch.Tensor) -> str:
+    """Why this kind of tensor cannot be given values, and what to do; "" if it can.
+
+    Args:
+        tensor: a parameter or buffer, on any device.
+    """
+    cls = type(tensor)
+    if _has_own_rules(cls):
+        reason, remedy = _KNOWN_CLASSES.get(cls.__name__, _OWN_RULES)
+        return f"It is a {cls.__name__}, which {reason}. {remedy}"
+    whole: Any = getattr(tensor, "ds_shape", None)
+    is_deepspeed = hasattr(tensor, "ds_id") or whole is not None
+    if is_deepspeed and (whole is None or tuple(whole) != tuple(tensor.shape)):
+        return (
+            "It is partitioned by DeepSpeed. Initialize within "
+            f"deepspeed.zero.GatheredParameters(model.parameters(), modifier_rank=0), {_OR_SKIP}."
+        )
+    if getattr(tensor, "_is_flat_param", False):
+        return f"It is a FlatParameter, which holds several parameters. {_of_fsdp()}"
+    return ""
+
+
+def shape_problem(tensor: torch.Tensor, module: nn.Module, declared: Shape | None) -> str:
+    """Why a parameter's shape contradicts its layer, and what to do; "" if it does not.
+
+    Args:
+        tensor: the parameter.
+        module: its layer.
+        declared: the shape that follows from the layer's attributes; None if unknown.
+    """
+    shape = tuple(tensor.shape)
+    if declared is None or shape == declared:
+        return ""
+    return (
+        f"Its shape is {shape}, but the attributes of its {type(module).__name__} say {declared}: it is sharded, "
+        f"packed or replaced. Initialize the model before that, correct the attributes, {_OR_SKIP}."
+    )
+
+
+def partitioned_by_fsdp(modules: Iterable[nn.Module]) -> dict[int, str]:
+    """The parameters, by id, that are one process's part of a FullyShardedDataParallel module, and the problem."""
+    found = {}
+    for module in modules:
+        flat: Any = getattr(getattr(module, "_handle", None), "flat_param", None)
+        originals: Any = getattr(flat, "_params", None) or ()
+        for original, whole in zip(originals, getattr(flat, "_shapes", ()), strict=False):
+            if original.shape != whole:
+                found[id(original)] = f"It is partitioned by FullyShardedDataParallel. {_of_fsdp()}"
+    return found
+
+
+def _of_fsdp() -> str:
+    return f"Initialize within FullyShardedDataParallel.summon_full_params(model), {_OR_SKIP}."
+
+
+def _has_own_rules(cls: type[torch.Tensor]) -> bool:
+    """Whether a class of tensors replaces PyTorch's operations by its own."""
+    plain = [(_method(each, "__torch_function__"), _method(each, "__torch_dispatch__")) for each in _PLAIN]
+    functions, dispatches = zip(*plain, strict=True)
+    return _method(cls, "__torch_function__") not in functions or _method(cls, "__torch_dispatch__") not in dispatches
+
+
+def _method(cls: Any, name: str) -> Any:
+    method = getattr(cls, name)
+    return getattr(method, "__func__", method)
