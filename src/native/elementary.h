@@ -29,6 +29,24 @@ template <class V>
     return (typename V::D)V::take_bits(word << 29, (1ull << 52) - (1ull << 29), 0x3FF0000000000000ull);
 }
 
+// What the logarithm of scaled = u * 2**23 needs in each interval of each binade: the reciprocal of the interval's center,
+// and -2 logf of the center of u's interval. They lie side by side, so that one load gets both, where a gather would cost
+// as much as the rest of the logarithm. 6 KiB, which stay in the first-level cache.
+struct LogarithmPairs {
+    static constexpr int binades = 24;  // u = z * 2**k with k from -23 to 0
+    alignas(64) double of[16 * binades][2] = {};
+
+    constexpr LogarithmPairs() {
+        double scale = 1;  // 2**-(k + 23)
+        for (int binade = 0; binade < binades; ++binade, scale /= 2)
+            for (int i = 0; i < 16; ++i) {
+                of[16 * binade + i][0] = log_reciprocal[i] * scale;
+                of[16 * binade + i][1] = __builtin_fma(double(binade - 23), -2 * ln2, minus_two_log_centre[i]);
+            }
+    }
+};
+constexpr LogarithmPairs logarithm_pairs;
+
 // -2 logf(max(u, epsilon)) for the unit float u in the lower 23 bits of each lane's word, before rounding to float. The
 // factor is part of the constants; being a power of two, it changes no rounding.
 template <class V>
@@ -38,12 +56,19 @@ template <class V>
     const D scaled = V::maximum(V::to_double(word & 0x7FFFFFull), V::splat(double(epsilon) * 0x1p23));
     // scaled = z * 2**(k + 23) with z in [0.699, 1.398): subtract the bits of 0.699 and read k and the interval off.
     constexpr uint64_t lowest = 0x3FE6600000000000ull;
-    // The offset keeps the difference a normal double, with exponent k.
-    const U difference = (U)scaled - (lowest + (23ull << 52) - (1023ull << 52));
-    const D z = (D)((difference & ((1ull << 52) - 1)) + lowest);
-    const U interval = difference >> 48;
-    const D r = V::fma(z, V::table(log_reciprocal, interval), V::splat(-1.0));
-    const D y0 = V::fma(V::exponent(difference), V::splat(-2 * ln2), V::table(minus_two_log_centre, interval));
+    D r, y0;
+    if constexpr (V::permutes_tables) {
+        // The offset keeps the difference a normal double, with exponent k.
+        const U difference = (U)scaled - (lowest + (23ull << 52) - (1023ull << 52));
+        const D z = (D)((difference & ((1ull << 52) - 1)) + lowest);
+        const U interval = difference >> 48;
+        r = V::fma(z, V::table(log_reciprocal, interval), V::splat(-1.0));
+        y0 = V::fma(V::exponent(difference), V::splat(-2 * ln2), V::table(minus_two_log_centre, interval));
+    } else {
+        D reciprocal;
+        V::load_pairs(logarithm_pairs.of, ((U)scaled - lowest) >> 48, reciprocal, y0);
+        r = V::fma(scaled, reciprocal, V::splat(-1.0));
+    }
     const D a1 = V::splat(2 * 0x1.ffffef20a4123p-2), a2 = V::splat(-2 * 0x1.5575b0be00b6ap-2), a3 = V::splat(2 * 0x1.00ea348b88334p-2);
     return V::fma(V::fma(V::fma(V::fma(a3, r, a2), r, a1), r, V::splat(-2.0)), r, y0);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 
 #include "environment.h"
@@ -12,9 +13,10 @@ namespace fanin {
 namespace {
 
 std::atomic<int64_t> elements_per_thread{1 << 18};
-constexpr int64_t pieces_per_thread = 16;              // at least, so that a late thread takes fewer of them
-constexpr int64_t longest_piece = 1 << 14;             // elements
-constexpr int64_t tile_rows = 32, tile_columns = 256;  // 32 values fill whole cache lines of a transposed array
+constexpr int64_t pieces_per_thread = 16;   // at least, so that a late thread takes fewer of them
+constexpr int64_t longest_piece = 1 << 14;  // elements of a run
+constexpr int64_t longest_table = 1 << 16;  // lanes of several axes, which are tabled all at once
+constexpr int64_t lanes_at_once = 1024, staggered_lanes_at_once = 256, elements_at_once = 1 << 15;
 
 // Drops axes of length 1 and joins neighboring axes that form a single axis both in memory and in the stream.
 std::vector<Axis> simplified(const std::vector<Axis>& axes) {
@@ -34,57 +36,102 @@ std::vector<Axis> simplified(const std::vector<Axis>& axes) {
     return result;
 }
 
-// Copies rows of drawn elements to their places in memory.
 template <class Word>
-void scatter(const char* from, int64_t from_row, char* to, int64_t row_stride, int64_t column_stride, int64_t rows,
-             int64_t columns) {
-    for (int64_t column = 0; column < columns; ++column) {
-        char* target = to + column * column_stride;
-        const char* source = from + column * int64_t(sizeof(Word));
-        for (int64_t row = 0; row < rows; ++row, target += row_stride, source += from_row)
-            std::memcpy(target, source, sizeof(Word));
-    }
+void scatter_words(const char* from, int64_t count, char* to, int64_t stride) {
+    for (; count; --count, from += sizeof(Word), to += stride) std::memcpy(to, from, sizeof(Word));
 }
 
-// An array as a grid of tiles: `columns` is the axis whose elements are adjacent in the stream, `rows` the axis whose
-// elements are adjacent in memory (of length 1 if that is the same axis or there is none).
-class Tiling {
-  public:
-    Tiling(const Array& array, Fill kernel, const Draw& draw)
-        : data(array.data), item_size(array.item_size), first_index(array.first_index), kernel(kernel), draw(draw) {
-        outer = simplified(array.axes);
-        const Axis single = {1, item_size, 1};
-        columns = rows = single;
+// Copies elements that are side by side to places that are `stride` bytes apart.
+void scatter(const char* from, int64_t count, int64_t item_size, char* to, int64_t stride) {
+    (item_size == 2 ? scatter_words<uint16_t> : item_size == 4 ? scatter_words<uint32_t> : scatter_words<uint64_t>)(from, count, to, stride);
+}
+
+int64_t divided_up(int64_t number, int64_t by) { return (number + by - 1) / by; }
+
+// The axes of an array but for `columns`, the one along which the stream runs: `lanes`, which are tabled, and `outer`. Lanes
+// are an axis, or several, along which elements are evenly spaced in memory, side by side if the array has such axes.
+struct Axes {
+    std::vector<Axis> outer, lanes;  // the lanes' fastest in memory first
+    Axis columns;
+    int64_t lane_count = 1, lane_stride = 0;
+
+    explicit Axes(const Array& array) : outer(simplified(array.axes)), columns{1, array.item_size, 1} {
         if (!outer.empty() && outer.back().index_stride == 1) {
             columns = outer.back();
             outer.pop_back();
         }
-        contiguous = (columns.byte_stride == item_size || columns.length == 1) && aligned();
-        if (!contiguous) {
-            const auto neighbours = std::find_if(outer.begin(), outer.end(),
-                                                 [&](const Axis& axis) { return axis.byte_stride == item_size; });
-            if (neighbours != outer.end() && columns.length > 1) {
-                rows = *neighbours;
-                outer.erase(neighbours);
-            }
+        const auto fastest = std::min_element(outer.begin(), outer.end(), [&](const Axis& a, const Axis& b) {
+            return std::abs(a.byte_stride) < std::abs(b.byte_stride);
+        });
+        if (fastest == outer.end()) return;
+        lane_stride = fastest->byte_stride;
+        for (auto next = fastest; next != outer.end();) {
+            lane_count *= next->length;
+            lanes.push_back(*next);
+            outer.erase(next);
+            next = std::find_if(outer.begin(), outer.end(), [&](const Axis& axis) {
+                return axis.byte_stride == lane_stride * lane_count && axis.length <= longest_table / lane_count;
+            });
         }
-        const int64_t piece = elements_per_thread / pieces_per_thread;
-        width = contiguous ? std::clamp<int64_t>(piece, 64, longest_piece) : tile_columns;
-        column_tiles = (columns.length + width - 1) / width;
-        row_tiles = (rows.length + tile_rows - 1) / tile_rows;
+        // No table of blocks is to overflow. Tensors of so many elements exist in parts only.
+        uint64_t span = 0;
+        for (const Axis& axis : lanes) span |= axis.index_stride * uint64_t(axis.length - 1) | axis.index_stride;
+        if (span >> 52) {
+            outer.insert(outer.end(), lanes.begin(), lanes.end());
+            lanes.clear();
+            lane_count = 1;
+        }
+    }
+};
+
+// An array as tiles, in one of two ways: as runs of neighbors in the stream, or as rows of `lanes`, each of which takes its
+// groups from the stream. Rows are made side by side, so they are best where neighbors in memory are lanes.
+class Tiling {
+  public:
+    Tiling(const Array& array, const Kernels& kernels, int kernel, const Draw& draw)
+        : data(array.data), item_size(array.item_size), group(group_size(array.item_size)), first_index(array.first_index),
+          kernel(kernels.of[kernel]), shift_rows(kernels.shift_rows[item_size == 2 ? 0 : item_size == 4 ? 1 : 2]), draw(draw),
+          axes(array) {
+        uint64_t places = reinterpret_cast<uintptr_t>(data) | uint64_t(axes.columns.length > 1 ? axes.columns.byte_stride : 0);
+        for (const Axis& axis : array.axes) places |= uint64_t(axis.length > 1 ? axis.byte_stride : 0);
+        const bool aligned = places % uint64_t(item_size) == 0;  // elements of views into records may not be
+        const auto is_direct = [&](int64_t length, int64_t stride) { return aligned && (length == 1 || stride == item_size); };
+        const Axis& columns = axes.columns;
+        // What each way makes for an element that is wanted; twice as much where elements are copied to their places.
+        const double whole_runs = divided_up(columns.length, group_padding * group) * double(group_padding * group) / columns.length;
+        const double whole_lanes = divided_up(axes.lane_count, group_padding) * double(group_padding) / axes.lane_count *
+                                   divided_up(columns.length, group) * group / columns.length;
+        const bool direct_runs = is_direct(columns.length, columns.byte_stride);
+        const bool direct_lanes = is_direct(axes.lane_count, axes.lane_stride);
+        by_rows = !axes.lanes.empty() && whole_lanes * (direct_lanes ? 1 : 2) < whole_runs * (direct_runs ? 1 : 2);
+        direct = by_rows ? direct_lanes : direct_runs;
+        if (by_rows) {
+            table_lanes();
+            row_length = staggered ? staggered_lanes_at_once : lanes_at_once;
+            if (!tabled_whole()) row_length = std::min(row_length, axes.lane_count);
+            row_tiles = divided_up(axes.lane_count, row_length);
+            width = std::max(elements_at_once / row_length, 4 * group) / group * group;
+            column_tiles = divided_up(columns.length + group - 1, width);  // the first group may begin before the first column
+        } else {
+            axes.outer.insert(axes.outer.end(), axes.lanes.begin(), axes.lanes.end());
+            width = std::clamp<int64_t>(elements_per_thread / pieces_per_thread, 64, longest_piece);
+            if (!direct) width = std::min(width, lanes_at_once);
+            column_tiles = divided_up(columns.length, width);
+        }
         tile_count = column_tiles * row_tiles;
-        for (const Axis& axis : outer) tile_count *= axis.length;
+        for (const Axis& axis : axes.outer) tile_count *= axis.length;
     }
 
     int64_t count() const { return tile_count; }
 
     // Fills tiles [begin, end). Only the first position takes divisions: a region may have a tile for every element.
     void fill(int64_t begin, int64_t end) const {
+        const std::vector<Axis>& outer = axes.outer;
         int64_t rest = begin;
-        int64_t column_tile = rest % column_tiles;
-        rest /= column_tiles;
         int64_t row_tile = rest % row_tiles;
         rest /= row_tiles;
+        int64_t column_tile = rest % column_tiles;
+        rest /= column_tiles;
         int64_t position[max_rank];  // on the stack: a fill that has begun must not fail
         char* to = data;
         uint64_t index = first_index;
@@ -95,11 +142,12 @@ class Tiling {
             index += uint64_t(position[i]) * outer[i].index_stride;
         }
         for (int64_t tile = begin; tile < end; ++tile) {
-            fill_tile(to, index, row_tile, column_tile);
-            if (++column_tile < column_tiles) continue;
-            column_tile = 0;
+            if (by_rows) fill_rows(to, index, row_tile * row_length, column_tile * width);
+            else fill_run(to, index, column_tile * width);
             if (++row_tile < row_tiles) continue;
             row_tile = 0;
+            if (++column_tile < column_tiles) continue;
+            column_tile = 0;
             for (size_t i = outer.size(); i-- > 0;) {
                 to += outer[i].byte_stride;
                 index += outer[i].index_stride;
@@ -112,52 +160,110 @@ class Tiling {
     }
 
   private:
-    // Whether every element is aligned to its size; elements of views into records may not be.
-    bool aligned() const {
-        uint64_t all = reinterpret_cast<uintptr_t>(data) | uint64_t(columns.length > 1 ? columns.byte_stride : 0);
-        for (const Axis& axis : outer) all |= uint64_t(axis.byte_stride);
-        return all % uint64_t(item_size) == 0;
+    static constexpr int64_t largest_item = 8, row_bytes = lanes_at_once * largest_item / 2;  // four rows, or two of 8 bytes
+
+    // Whether the table has all lanes; otherwise those of a row, from any lane on.
+    bool tabled_whole() const { return axes.lanes.size() > 1; }
+
+    // Tables where each lane begins in the stream, counted from the first lane: its group, and its element within the group.
+    void table_lanes() {
+        const int64_t tabled = tabled_whole() ? axes.lane_count : std::min(axes.lane_count, lanes_at_once);
+        const int64_t padded = divided_up(tabled, group_padding) * group_padding;
+        groups.resize(size_t(padded));
+        phases.resize(size_t((padded + 64) * item_size));  // shift_rows reads whole vectors
+        int64_t position[max_rank] = {};
+        uint64_t index = 0;
+        for (int64_t lane = 0; lane < tabled; ++lane) {
+            groups[size_t(lane)] = index / uint64_t(group);
+            const uint64_t phase = index % uint64_t(group);
+            std::memcpy(phases.data() + lane * item_size, &phase, size_t(item_size));
+            staggered |= phase != 0;
+            farthest = std::max(farthest, groups[size_t(lane)]);
+            for (size_t i = 0; i < axes.lanes.size(); ++i) {
+                const Axis& axis = axes.lanes[i];
+                index += axis.index_stride;
+                if (++position[i] < axis.length) break;
+                index -= axis.index_stride * uint64_t(axis.length);
+                position[i] = 0;
+            }
+        }
     }
 
-    void fill_tile(char* to, uint64_t index, int64_t row_tile, int64_t column_tile) const {
-        const int64_t column = column_tile * width, wide = std::min(width, columns.length - column);
-        to += column * columns.byte_stride;
+    void fill_run(char* to, uint64_t index, int64_t column) const {
+        const int64_t count = std::min(width, axes.columns.length - column);
+        to += column * axes.columns.byte_stride;
         index += uint64_t(column);
-        if (contiguous) {
-            kernel(draw, index, uint64_t(wide), to);
+        if (direct) {
+            kernel.run(draw, index, uint64_t(count), to);
             return;
         }
-        // 16 extra bytes per row keep the rows out of each other's cache sets.
-        alignas(64) char made[tile_rows * (tile_columns * 8 + 16)];
-        const int64_t made_row = tile_columns * item_size + 16;
-        const int64_t row = row_tile * tile_rows, high = std::min(tile_rows, rows.length - row);
-        to += row * rows.byte_stride;
-        index += uint64_t(row) * rows.index_stride;
-        for (int64_t i = 0; i < high; ++i)
-            kernel(draw, index + uint64_t(i) * rows.index_stride, uint64_t(wide), made + i * made_row);
-        const auto copy = item_size == 2 ? scatter<uint16_t> : item_size == 4 ? scatter<uint32_t> : scatter<uint64_t>;
-        copy(made, made_row, to, rows.byte_stride, columns.byte_stride, high, wide);
+        alignas(64) char made[lanes_at_once * largest_item];
+        kernel.run(draw, index, uint64_t(count), made);
+        scatter(made, count, item_size, to, axes.columns.byte_stride);
+    }
+
+    // Four rows of elements, or two of 8 bytes.
+    struct alignas(64) Rows {
+        char bytes[largest_group][row_bytes];
+        void* of[largest_group] = {bytes[0], bytes[1], bytes[2], bytes[3]};
+    };
+
+    void fill_rows(char* to, uint64_t index, int64_t lane, int64_t column) const {
+        const int64_t count = std::min(row_length, axes.lane_count - lane);
+        to += lane * axes.lane_stride;
+        if (!tabled_whole()) index += uint64_t(lane) * axes.lanes[0].index_stride;
+        const size_t entry = tabled_whole() ? size_t(lane) : 0;
+        // Column 0 may lie within a group: rows are counted from the beginning of that group.
+        const int64_t early = int64_t(index % uint64_t(group)), end = std::min(column + width, axes.columns.length + early);
+        uint64_t first_group = (index + uint64_t(column - early)) / uint64_t(group);
+        const auto make = [&](uint64_t from, void* const* rows) {
+            kernel.rows(draw, from, groups.data() + entry, farthest, uint64_t(count), rows);
+        };
+        Rows made[2], staged;
+        int next = 0;
+        if (staggered) make(first_group, made[next].of);
+        for (; column < end; column += group) {
+            void* rows[largest_group];
+            for (int64_t i = 0; i < group; ++i) {
+                const int64_t own = column + i - early;
+                const bool wanted = own >= 0 && own < axes.columns.length;
+                rows[i] = !wanted ? nullptr : direct ? to + own * axes.columns.byte_stride : staged.of[i];
+            }
+            ++first_group;
+            if (staggered) {
+                next ^= 1;
+                make(first_group, made[next].of);
+                shift_rows(made[next ^ 1].of, made[next].of, phases.data() + entry * size_t(item_size), uint64_t(count), rows);
+            } else {
+                make(first_group - 1, rows);
+            }
+            for (int64_t i = 0; i < group && !direct; ++i)
+                if (rows[i]) scatter(staged.bytes[i], count, item_size, to + (column + i - early) * axes.columns.byte_stride, axes.lane_stride);
+        }
     }
 
     char* data;
-    int64_t item_size;
+    int64_t item_size, group;
     uint64_t first_index;
-    Fill kernel;
+    const Kernel& kernel;
+    ShiftRows shift_rows;
     const Draw& draw;
-    std::vector<Axis> outer;
-    Axis rows, columns;
-    bool contiguous;
-    int64_t width, row_tiles, column_tiles, tile_count;
+    Axes axes;
+    bool by_rows, direct, staggered = false;
+    std::vector<uint64_t> groups;  // of the lanes, counted from that of the first one, padded to whole batches
+    std::vector<char> phases;      // of the lanes, as wide as an element
+    uint64_t farthest = 0;
+    int64_t width, column_tiles, row_length = 1, row_tiles = 1, tile_count;
 };
 
 }  // namespace
 
-void fill(Array array, Fill kernel, const Draw& draw, int threads) {
+void fill(const Array& array, const Kernels& kernels, int kernel, const Draw& draw, int threads) {
     int64_t elements = 1;
     for (const Axis& axis : array.axes) elements *= axis.length;
     if (elements == 0) return;
 
-    const Tiling tiling(array, kernel, draw);
+    const Tiling tiling(array, kernels, kernel, draw);
     const int64_t per_thread = elements_per_thread;
     const int64_t wanted = std::min({int64_t(threads), elements / per_thread, tiling.count()});
     // Threads take as many tiles at a time as make a quarter of `per_thread` elements, whatever the size of the tiles.

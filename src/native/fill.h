@@ -1,4 +1,4 @@
-// Fills an array of any strides: cuts it into tiles, shares them among threads, and calls a tier's kernel on each.
+// Fills an array of any strides: cuts it into tiles, shares them among threads, and calls a tier's kernels on each.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -23,10 +23,10 @@ struct Array {
     std::vector<Axis> axes;  // slowest first; lengths may be 0
 };
 
-// Gives every element of the array the value that the kernel draws for its flat index. Uses at most `threads` threads,
+// Gives every element of the array the value that a kernel draws for its flat index. Uses at most `threads` threads,
 // whose number does not change the values. Never throws once the fill has begun: if a thread cannot be started, the
 // others do its work.
-void fill(Array array, Fill kernel, const Draw& draw, int threads);
+void fill(const Array& array, const Kernels& kernels, int kernel, const Draw& draw, int threads);
 
 // Sets how many elements justify another thread (which takes 0.1 to 0.2 ms to start), and returns the previous number.
 // Tests use it to run many threads on small arrays.

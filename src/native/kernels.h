@@ -1,5 +1,9 @@
-// The kernels, which fill a run of elements: uniform, normal, truncated normal, integers. One body serves every tier;
-// `Vector` is the tier's back-end. An element depends on its index alone, so a run may begin and end anywhere.
+// The kernels: uniform, normal, truncated normal, integers. One body serves every tier; `Vector` is the tier's back-end.
+//
+// A kernel makes groups of elements: a group is what one block of the stream makes, and a lane of a vector makes a group.
+// Lanes may take any groups, so a layout is only another set of block numbers. In a run of elements the lanes take
+// consecutive groups, and the groups are transposed in registers. If neighbors in memory are far apart in the stream, as
+// in PyTorch's layout, each lane takes a neighbor's group, and the elements of all groups go to rows as they are.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,34 +22,213 @@ using D = V::D;
 using F = V::F;
 using W = V::W;
 constexpr int lanes = V::lanes;
-constexpr int interleaved = 4;  // vectors of blocks computed at once
+constexpr int interleaved = 4;                          // vectors of blocks computed at once
+constexpr uint64_t batch = uint64_t(interleaved) * lanes;  // groups computed at once
+static_assert(group_padding % batch == 0, "tables of groups are padded to whole batches");
 
-// The lowest counter words of `interleaved` vectors of blocks, `stride` blocks apart.
-[[gnu::always_inline]] inline void count_up(U (&lowest)[interleaved], uint32_t first, uint64_t stride) {
-    for (int n = 0; n < interleaved; ++n)
-        lowest[n] = V::lane_numbers() * stride + (first + uint64_t(n) * lanes * stride);
-}
+using Blocks = U[interleaved];
+using Words = U[interleaved][4];
 
-// Box-Muller pairs, in float32, of a vector of blocks. A block makes two pairs, sine before cosine: the first pairs are
-// in the lower half of the lanes, the second pairs in the upper half.
-struct Pairs {
-    F sine, cosine;
+// The values of a batch in kernels of 32-bit elements and shorter: for each half of the batch, and each of the four elements
+// of its groups, a vector that has the element of all groups.
+template <class T>
+struct Fours {
+    static constexpr uint64_t group = 4, width = 2 * lanes;
+    T of[2][4];
+
+    // The groups that the lanes take in a run: an order in which transposing 4x4 squares leaves the elements in theirs.
+    static constexpr uint64_t order(uint64_t lane) {
+        const uint64_t half = lane / (2 * lanes), place = lane % (2 * lanes);
+        return half * 2 * lanes + place % 4 * (lanes / 2) + place / 4;
+    }
+    // Calls write(place, first, second) with the vectors of elements `place` and on, for all elements in their order.
+    template <class Write>
+    [[gnu::always_inline]] void in_order(const Write& write) const {
+        for (int half = 0; half < 2; ++half) {
+            T groups[4];
+            V::transpose(of[half], groups);
+            write(half * 8 * lanes, groups[0], groups[1]);
+            write(half * 8 * lanes + 4 * lanes, groups[2], groups[3]);
+        }
+    }
 };
 
-// Sine and cosine of two vectors of words, rotated to their quadrants, which may change the sign of the radius.
-[[gnu::always_inline]] inline void sine_cosine(U first, U second, F& sine, F& cosine, F& radius) {
-    const Reduced<V> a = reduced_sine_cosine<V>(first), b = reduced_sine_cosine<V>(second);
-    sine = V::join(a.sine, b.sine);
-    cosine = V::join(a.cosine, b.cosine);
-    V::turn(V::join_low_halves(a.quadrant, b.quadrant), sine, cosine, radius);
+// The values of a batch in kernels of 64-bit elements: for each vector of the batch, the two elements of its groups.
+template <class T>
+struct Twos {
+    static constexpr uint64_t group = 2, width = lanes;
+    T of[interleaved][2];
+
+    static constexpr uint64_t order(uint64_t lane) { return lane; }
+    template <class Element>
+    [[gnu::always_inline]] void store_run(Element* to) const {
+        for (const T(&pair)[2] : of) {
+            T first, second;
+            V::interleave(pair[0], pair[1], first, second);
+            V::store(to, first);
+            V::store(to + lanes, second);
+            to += 2 * lanes;
+        }
+    }
+    template <class Element>
+    [[gnu::always_inline]] void store_row(int element, Element* to) const {
+        for (int n = 0; n < interleaved; ++n) V::store(to + n * lanes, of[n][element]);
+    }
+};
+
+// Box-Muller pairs of two vectors of blocks, in float32. A block makes two pairs, sine before cosine.
+[[gnu::always_inline]] inline void box_muller(const U (&a)[4], const U (&b)[4], F (&values)[4]) {
+    for (int pair = 0; pair < 4; pair += 2) {
+        const Reduced<V> first = reduced_sine_cosine<V>(a[pair + 1]), second = reduced_sine_cosine<V>(b[pair + 1]);
+        F radius = V::square_root(V::join(minus_two_log<V>(a[pair]), minus_two_log<V>(b[pair])));
+        F sine = V::join(first.sine, second.sine), cosine = V::join(first.cosine, second.cosine);
+        // The quadrant may change the sign of the radius.
+        V::turn(V::join_low_halves(first.quadrant, second.quadrant), sine, cosine, radius);
+        values[pair] = sine * radius;
+        values[pair + 1] = cosine * radius;
+    }
 }
 
-[[gnu::always_inline]] inline Pairs box_muller(const U (&words)[4]) {
-    F radius = V::square_root(V::join(minus_two_log<V>(words[0]), minus_two_log<V>(words[2])));
-    F sine, cosine;
-    sine_cosine(words[1], words[3], sine, cosine, radius);
-    return {sine * radius, cosine * radius};
+// A law has the values of a batch (`make`), and writes them in the order of the stream (`store_run`) or those of one element
+// of all groups (`store_row`). A group takes `stride` counters.
+
+template <class Format>
+struct Floats {
+    using Element = typename Format::Element;
+    using Values = Fours<F>;
+    static constexpr uint64_t stride = 1;
+    const Format format;
+
+    explicit Floats(const Draw& draw) : format(draw.scale, draw.origin) {}
+
+    [[gnu::always_inline]] void store_run(const Values& values, Element* to) const {
+        values.in_order([&](int place, F first, F second) { format.write(to + place, first, second); });
+    }
+    [[gnu::always_inline]] void store_row(const Values& values, int element, Element* to) const {
+        format.write(to, values.of[0][element], values.of[1][element]);
+    }
+};
+
+template <class Format>
+struct Uniform : Floats<Format> {
+    using Floats<Format>::Floats;
+
+    [[gnu::always_inline]] void make(const Words& words, Fours<F>& values) const {
+        for (int half = 0; half < 2; ++half)
+            for (int element = 0; element < 4; ++element) {
+                const W word = V::join_low_halves(words[2 * half][element], words[2 * half + 1][element]);
+                values.of[half][element] = unit_float<V, Format::unit_bits>(word);
+            }
+    }
+};
+
+template <class Format>
+struct Normal : Floats<Format> {
+    using Floats<Format>::Floats;
+
+    [[gnu::always_inline]] void make(const Words& words, Fours<F>& values) const {
+        for (int half = 0; half < 2; ++half) {
+            box_muller(words[2 * half], words[2 * half + 1], values.of[half]);
+            for (F& value : values.of[half]) value = Format::round(value);
+        }
+    }
+};
+
+// minval + bits mod span; a span of 0 stands for the full range. Signed and unsigned types share their bits.
+struct Integers32 {
+    using Element = uint32_t;
+    using Values = Fours<W>;
+    static constexpr uint64_t stride = 1;
+    const uint32_t minval, span;
+
+    explicit Integers32(const Draw& draw) : minval(uint32_t(draw.minval)), span(uint32_t(draw.span)) {}
+
+    [[gnu::always_inline]] void make(const Words& words, Values& values) const {
+        for (int half = 0; half < 2; ++half)
+            for (int element = 0; element < 4; ++element)
+                values.of[half][element] = V::join_low_halves(words[2 * half][element], words[2 * half + 1][element]);
+    }
+    [[gnu::always_inline]] void store_run(const Values& values, Element* to) const {
+        values.in_order([&](int place, W first, W second) { write(to + place, first, second); });
+    }
+    [[gnu::always_inline]] void store_row(const Values& values, int element, Element* to) const {
+        write(to, values.of[0][element], values.of[1][element]);
+    }
+
+  private:
+    [[gnu::always_inline]] void write(Element* to, W first, W second) const {
+        V::store(to, first);
+        V::store(to + 2 * lanes, second);
+        if (span)
+            for (int i = 0; i < 4 * lanes; ++i) to[i] = minval + to[i] % span;
+    }
+};
+
+struct Integers64 {
+    using Element = uint64_t;
+    using Values = Twos<U>;
+    static constexpr uint64_t stride = 1;
+    const uint64_t minval, span;
+
+    explicit Integers64(const Draw& draw) : minval(draw.minval), span(draw.span) {}
+
+    [[gnu::always_inline]] void make(const Words& words, Values& values) const {
+        for (int n = 0; n < interleaved; ++n)
+            for (int element = 0; element < 2; ++element)  // the first word is the low one
+                values.of[n][element] = (words[n][2 * element] & 0xFFFFFFFFull) | words[n][2 * element + 1] << 32;
+    }
+    [[gnu::always_inline]] void store_run(const Values& values, Element* to) const {
+        values.store_run(to);
+        limit(to, 2 * batch);
+    }
+    [[gnu::always_inline]] void store_row(const Values& values, int element, Element* to) const {
+        values.store_row(element, to);
+        limit(to, batch);
+    }
+
+  private:
+    [[gnu::always_inline]] void limit(Element* values, uint64_t count) const {
+        if (span)
+            for (uint64_t i = 0; i < count; ++i) values[i] = minval + values[i] % span;
+    }
+};
+
+// A double in [0, 1) of 52 random bits, from two words.
+[[gnu::always_inline]] inline D unit_double(U high, U low) {
+    const U upper = V::take_bits(high << 32, 0x000FFFFF00000000ull, 0x3FF0000000000000ull);
+    return (D)(upper | (low & 0xFFFFFFFFull)) - 1.0;
 }
+
+struct Doubles {
+    using Element = double;
+    using Values = Twos<D>;
+    static constexpr uint64_t stride = 1;
+    const D scale, origin;
+
+    explicit Doubles(const Draw& draw) : scale(V::splat(draw.scale)), origin(V::splat(draw.origin)) {}
+
+    [[gnu::always_inline]] void store_run(const Values& values, Element* to) const { scaled(values).store_run(to); }
+    [[gnu::always_inline]] void store_row(const Values& values, int element, Element* to) const {
+        scaled(values).store_row(element, to);
+    }
+
+  private:
+    [[gnu::always_inline]] Values scaled(Values values) const {
+        for (D(&pair)[2] : values.of)
+            for (D& value : pair) value = value * scale + origin;
+        return values;
+    }
+};
+
+struct UniformFloat64 : Doubles {
+    using Doubles::Doubles;
+
+    [[gnu::always_inline]] void make(const Words& words, Values& values) const {
+        for (int n = 0; n < interleaved; ++n)
+            for (int element = 0; element < 2; ++element)
+                values.of[n][element] = unit_double(words[n][2 * element], words[n][2 * element + 1]);
+    }
+};
 
 // The pair of doubles of one block, by libm's functions, as in TensorFlow.
 inline void box_muller(const uint32_t (&words)[4], double (&pair)[2]) {
@@ -68,277 +251,207 @@ inline void box_muller(const uint32_t (&words)[4], double (&pair)[2]) {
     pair[1] *= radius;
 }
 
-// Every kernel fills whole batches of `batch_groups` groups of `group` elements; a group takes `stride` counters.
+struct NormalFloat64 : Doubles {
+    using Doubles::Doubles;
 
+    void make(const Words& words, Values& values) const {
+        for (int n = 0; n < interleaved; ++n)
+            for (int lane = 0; lane < lanes; ++lane) {
+                double pair[2];
+                box_muller({uint32_t(words[n][0][lane]), uint32_t(words[n][1][lane]), uint32_t(words[n][2][lane]),
+                            uint32_t(words[n][3][lane])},
+                           pair);
+                values.of[n][0][lane] = pair[0];
+                values.of[n][1][lane] = pair[1];
+            }
+    }
+};
+
+// Every group of a truncated normal has blocks of its own and takes their values in order, skipping those of two standard
+// deviations or more.
 template <class Format>
-struct Uniform {
-    using Element = typename Format::Element;
-    static constexpr uint64_t group = 4, stride = 1, batch_groups = interleaved * lanes;
-    const KeySchedule& keys;
-    const Format format;
+struct TruncatedNormal : Floats<Format> {
+    using Floats<Format>::Floats;
+    using Number = float;
+    static constexpr uint64_t stride = 256;
 
-    explicit Uniform(const Draw& draw) : keys(draw.stream.keys), format(draw.scale, draw.origin) {}
-
-    void operator()(Counter counter, uint64_t batches, Element* out) const {
-        for (; batches; --batches, counter.word[0] += batch_groups, out += batch_groups * group) {
-            U lowest[interleaved], words[interleaved][4];
-            count_up(lowest, counter.word[0], stride);
-            philox<V, interleaved>(words, lowest, counter, keys);
-            for (int n = 0; n < interleaved; ++n) {
-                W first, second;
-                V::interleave_words(words[n], first, second);
-                format.write(out + n * lanes * group, unit_float<V, Format::unit_bits>(first),
-                             unit_float<V, Format::unit_bits>(second));
-            }
-        }
+    [[gnu::always_inline]] void make(const Words& words, Fours<F>& values) const {
+        for (int half = 0; half < 2; ++half) box_muller(words[2 * half], words[2 * half + 1], values.of[half]);
+    }
+    // Bit l of mask n is set if the values n of the batch have to skip one of those of group l.
+    [[gnu::always_inline]] static uint32_t rejected(const Fours<F>& values, int n) { return V::rejected_groups(values.of[n]); }
+    [[gnu::always_inline]] void round(Fours<F>& values) const {
+        for (F(&half)[4] : values.of)
+            for (F& value : half) value = Format::round(value);
     }
 };
 
-struct UniformFloat64 {
-    using Element = double;
-    static constexpr uint64_t group = 2, stride = 1, batch_groups = interleaved * lanes;
-    const KeySchedule& keys;
-    const D scale, origin;
+struct TruncatedNormalFloat64 : NormalFloat64 {
+    using NormalFloat64::NormalFloat64;
+    using Number = double;
+    static constexpr uint64_t stride = 128;
 
-    explicit UniformFloat64(const Draw& draw)
-        : keys(draw.stream.keys), scale(V::splat(draw.scale)), origin(V::splat(draw.origin)) {}
-
-    static D unit(U high, U low) {
-        const U upper = V::take_bits(high << 32, 0x000FFFFF00000000ull, 0x3FF0000000000000ull);
-        return (D)(upper | (low & 0xFFFFFFFFull)) - 1.0;
-    }
-
-    void operator()(Counter counter, uint64_t batches, Element* out) const {
-        for (; batches; --batches, counter.word[0] += batch_groups, out += batch_groups * group) {
-            U lowest[interleaved], words[interleaved][4];
-            count_up(lowest, counter.word[0], stride);
-            philox<V, interleaved>(words, lowest, counter, keys);
-            for (int n = 0; n < interleaved; ++n) {
-                D first, second;
-                V::interleave(unit(words[n][0], words[n][1]), unit(words[n][2], words[n][3]), first, second);
-                V::store(out + n * lanes * group, first * scale + origin);
-                V::store(out + n * lanes * group + lanes, second * scale + origin);
-            }
-        }
-    }
+    [[gnu::always_inline]] static uint32_t rejected(const Values& values, int n) { return V::rejected_groups(values.of[n]); }
+    void round(Values&) const {}
 };
 
-template <class Format>
-struct Normal {
-    using Element = typename Format::Element;
-    static constexpr uint64_t group = 4, stride = 1, batch_groups = interleaved * lanes;
+template <class Law>
+constexpr bool is_truncated = Law::stride > 1;
+
+// Where the blocks of some groups are: the counter of the first block of group 0. If they are `wide`, their numbers are
+// added to the lower two words of the counter, otherwise to the lowest alone.
+struct Origin {
+    const Counter counter;
     const KeySchedule& keys;
-    const Format format;
 
-    explicit Normal(const Draw& draw) : keys(draw.stream.keys), format(draw.scale, draw.origin) {}
-
-    void operator()(Counter counter, uint64_t batches, Element* out) const {
-        for (; batches; --batches, counter.word[0] += batch_groups, out += batch_groups * group) {
-            U lowest[interleaved], words[interleaved][4];
-            count_up(lowest, counter.word[0], stride);
-            philox<V, interleaved>(words, lowest, counter, keys);
-#pragma GCC unroll 4  // measured: 5 % faster with AVX-512
-            for (int n = 0; n < interleaved; ++n) {
-                const Pairs pairs = box_muller(words[n]);
-                F first, second;
-                V::interleave_pairs(pairs.sine, pairs.cosine, first, second);
-                format.write(out + n * lanes * group, Format::round(first), Format::round(second));
-            }
-        }
-    }
+    [[gnu::always_inline]] U first() const { return V::splat(uint64_t(counter.word[1]) << 32 | counter.word[0]); }
 };
 
-// The words of a batch of blocks, block by block, for the kernels that continue in scalars.
-inline void block_words(uint32_t (&blocks)[interleaved * lanes][4], const Counter& counter, uint64_t stride,
-                        const KeySchedule& keys) {
-    U lowest[interleaved], words[interleaved][4];
-    count_up(lowest, counter.word[0], stride);
-    philox<V, interleaved>(words, lowest, counter, keys);
-    for (int n = 0; n < interleaved; ++n) {
-        W first, second;
-        V::interleave_words(words[n], first, second);
-        V::store(blocks[n * lanes], first);
-        V::store(blocks[n * lanes + lanes / 2], second);
-    }
+template <class Law, bool wide>
+[[gnu::always_inline]] inline void make_batch(const Law& law, const Origin& origin, const Blocks& blocks,
+                                              typename Law::Values& values) {
+    Words words;
+    philox<V, wide>(words, blocks, origin.counter, origin.keys);
+    law.make(words, values);
 }
 
-struct NormalFloat64 {
-    using Element = double;
-    static constexpr uint64_t group = 2, stride = 1, batch_groups = interleaved * lanes;
-    const KeySchedule& keys;
-    const double scale, origin;
+constexpr uint64_t chunk = 512;  // groups of a truncated normal at a time: 8 KiB of values, well within the first-level cache
 
-    explicit NormalFloat64(const Draw& draw) : keys(draw.stream.keys), scale(draw.scale), origin(draw.origin) {}
+// The groups of a chunk of a truncated normal. Five groups in six need only one block: the first blocks of all groups are
+// computed in vectors, the groups that lack values are listed and their second blocks computed in vectors, and the rest
+// (one in 10**5) are computed one by one.
+template <class Law, bool wide>
+class TruncatedChunk {
+    using Values = typename Law::Values;
+    using Number = typename Law::Number;
 
-    void operator()(Counter counter, uint64_t batches, Element* out) const {
-        for (; batches; --batches, counter.word[0] += batch_groups) {
-            uint32_t blocks[batch_groups][4];
-            block_words(blocks, counter, stride, keys);
-            for (const auto& words : blocks) {
-                double pair[2];
-                box_muller(words, pair);
-                *out++ = pair[0] * scale + origin;
-                *out++ = pair[1] * scale + origin;
-            }
+  public:
+    TruncatedChunk(const Law& law, const Origin& origin, const uint64_t* groups, uint64_t count)
+        : law(law), origin(origin), groups(groups) {
+        uint32_t lacking[chunk + 2 * batch];  // the list ends in up to a batch of padding
+        uint32_t* end = lacking;
+        for (uint64_t at = 0; at < count; at += batch) {
+            Blocks blocks;
+            for (int n = 0; n < interleaved; ++n) blocks[n] = block_numbers(V::load<U>(groups + at + uint64_t(n) * lanes));
+            Values& made = values[at / batch];
+            make_batch<Law, wide>(law, origin, blocks, made);
+            for (uint64_t n = 0; n < batch / Values::width; ++n)
+                end = V::append_indices(end, Law::rejected(made, int(n)), uint32_t(at + n * Values::width));
         }
+        for (uint32_t i = 0; i < batch; ++i) end[i] = 0;
+        for (const uint32_t* listed = lacking; listed < end; listed += batch)
+            complete(listed, end - listed < ptrdiff_t(batch) ? uint64_t(end - listed) : batch);
     }
-};
 
-// Every group of four elements has 256 blocks of its own and takes their values in order, skipping those of two
-// standard deviations or more. Five groups in six need only one block: the first blocks of all groups are computed in
-// vectors, the groups that lack values are listed and their second blocks computed in vectors, and the rest (one in
-// 10**5) are computed one by one.
-template <class Format>
-struct TruncatedNormal {
-    using Element = typename Format::Element;
-    static constexpr uint64_t group = 4, stride = 256, batch_groups = interleaved * lanes;
-    static constexpr uint64_t chunk_batches = 512 / batch_groups;  // 2048 elements: 8 KiB, well within the first-level cache
-    const KeySchedule& keys;
-    const Format format;
-
-    explicit TruncatedNormal(const Draw& draw) : keys(draw.stream.keys), format(draw.scale, draw.origin) {}
-
-    void operator()(Counter counter, uint64_t batches, Element* out) const {
-        while (batches) {
-            const uint64_t now = batches < chunk_batches ? batches : chunk_batches;
-            chunk(counter, now, out);
-            batches -= now;
-            counter.word[0] += uint32_t(now * batch_groups * stride);
-            out += now * batch_groups * group;
-        }
+    // The values of the batch that begins at this group.
+    [[gnu::always_inline]] const Values& at(uint64_t group) {
+        law.round(values[group / batch]);
+        return values[group / batch];
     }
 
   private:
-    static void store(float* values, const Pairs& pairs) {
-        F first, second;
-        V::interleave_pairs(pairs.sine, pairs.cosine, first, second);
-        V::store(values, first);
-        V::store(values + 2 * lanes, second);
-    }
+    [[gnu::always_inline]] U block_numbers(U group_numbers) const { return group_numbers * Law::stride + origin.first(); }
 
-    void chunk(const Counter& counter, uint64_t batches, Element* out) const {
-        alignas(64) float values[chunk_batches * batch_groups * group];
-        uint32_t lacking[chunk_batches * batch_groups + batch_groups];  // the list ends in up to a batch of padding
-        uint32_t* end = lacking;
-        for (uint32_t batch = 0; batch < batches; ++batch) {
-            const uint32_t first_group = batch * uint32_t(batch_groups);
-            U lowest[interleaved], words[interleaved][4];
-            count_up(lowest, counter.word[0] + uint32_t(first_group * stride), stride);
-            philox<V, interleaved>(words, lowest, counter, keys);
-            for (int n = 0; n < interleaved; ++n) {
-                const Pairs pairs = box_muller(words[n]);
-                end = V::append_indices(end, V::rejected_blocks(pairs.sine, pairs.cosine), first_group + uint32_t(n * lanes));
-                store(values + (first_group + uint32_t(n * lanes)) * group, pairs);
-            }
-        }
-        for (uint32_t i = 0; i < batch_groups; ++i) end[i] = 0;
-        for (const uint32_t* listed = lacking; listed < end; listed += batch_groups)
-            complete(counter, listed, end - listed < ptrdiff_t(batch_groups) ? uint32_t(end - listed) : uint32_t(batch_groups), values);
-        for (uint64_t i = 0; i < batches * batch_groups * group; i += 4 * lanes)
-            format.write(out + i, Format::round(V::load<F>(values + i)), Format::round(V::load<F>(values + i + 2 * lanes)));
+    // The first element of a group; the others are `Values::width` numbers apart.
+    static Number* place(Values* values, uint64_t group) {
+        return reinterpret_cast<Number*>(values) + group / Values::width * Values::width * Values::group + group % Values::width;
     }
 
     // Completes `count` listed groups from their second blocks.
-    void complete(const Counter& counter, const uint32_t* listed, uint32_t count, float* values) const {
-        alignas(64) float more[batch_groups * group];
-        U lowest[interleaved], words[interleaved][4];
-        uint64_t second[batch_groups];
-        for (uint64_t i = 0; i < batch_groups; ++i) second[i] = counter.word[0] + listed[i] * stride + 1;
-        for (int n = 0; n < interleaved; ++n) lowest[n] = V::load<U>(second + n * lanes);
-        philox<V, interleaved>(words, lowest, counter, keys);
-        for (int n = 0; n < interleaved; ++n) store(more + n * lanes * group, box_muller(words[n]));
-        for (uint32_t i = 0; i < count; ++i)
-            if (!V::keep_accepted(values + listed[i] * group, more + i * group)) from_scratch(counter, listed[i], values);
+    void complete(const uint32_t* listed, uint64_t count) {
+        alignas(64) uint64_t numbers[batch];
+        for (uint64_t i = 0; i < batch; ++i) numbers[i] = groups[listed[i]];
+        Blocks blocks;
+        for (int n = 0; n < interleaved; ++n) blocks[n] = block_numbers(V::load<U>(numbers + n * lanes)) + 1;
+        Values more;
+        make_batch<Law, wide>(law, origin, blocks, more);
+        for (uint64_t i = 0; i < count; ++i)
+            if (!V::template keep_accepted<Values::group, Values::width>(place(values, listed[i]), place(&more, i)))
+                make_anew(listed[i]);
     }
 
-    // Fills a group that two blocks did not complete.
-    void from_scratch(const Counter& counter, uint32_t index, float* values) const {
-        float* const kept = values + index * group;
-        uint64_t count = 0;
-        for (uint64_t block = index * stride; count < group; block += lanes) {
-            alignas(64) float made[lanes * group];
-            U lowest[1] = {V::lane_numbers() + (counter.word[0] + block)}, words[1][4];
-            philox<V, 1>(words, lowest, counter, keys);
-            store(made, box_muller(words[0]));
-            for (float value : made)
-                if (count < group && __builtin_fabsf(value) < 2.0f) kept[count++] = value;
-        }
-    }
-};
-
-struct TruncatedNormalFloat64 {
-    using Element = double;
-    static constexpr uint64_t group = 2, stride = 128, batch_groups = interleaved * lanes;
-    const KeySchedule& keys;
-    const double scale, origin;
-
-    explicit TruncatedNormalFloat64(const Draw& draw) : keys(draw.stream.keys), scale(draw.scale), origin(draw.origin) {}
-
-    void operator()(Counter counter, uint64_t batches, Element* out) const {
-        for (; batches; --batches, counter.word[0] += uint32_t(batch_groups * stride)) {
-            uint32_t blocks[batch_groups][4];
-            block_words(blocks, counter, stride, keys);
-            for (uint64_t g = 0; g < batch_groups; ++g) {
-                double pair[2], kept[2];
-                box_muller(blocks[g], pair);
-                int count = 0;
-                for (uint32_t block = 1;; ++block) {
-                    for (double value : pair)
-                        if (count < 2 && __builtin_fabs(value) < 2.0) kept[count++] = value;
-                    if (count == 2) break;
-                    Counter next = counter;
-                    next.word[0] += uint32_t(g * stride + block);
-                    box_muller(philox(next, keys).word, pair);
+    // Makes a group that two blocks did not complete, from its first block on.
+    void make_anew(uint64_t group) {
+        Number* const kept = place(values, group);
+        const U first = block_numbers(V::splat(groups[group]));
+        uint64_t found = 0;
+        for (uint64_t block = 0; found < Values::group; block += batch) {
+            Blocks blocks;
+            for (int n = 0; n < interleaved; ++n) blocks[n] = first + V::lane_numbers() + (block + uint64_t(n) * lanes);
+            Values made;
+            make_batch<Law, wide>(law, origin, blocks, made);
+            for (uint64_t i = 0; i < batch; ++i)
+                for (uint64_t element = 0; element < Values::group; ++element) {
+                    const Number value = place(&made, i)[element * Values::width];
+                    if (found < Values::group && __builtin_fabs(value) < 2) kept[found++ * Values::width] = value;
                 }
-                *out++ = kept[0] * scale + origin;
-                *out++ = kept[1] * scale + origin;
-            }
         }
     }
+
+    const Law& law;
+    const Origin& origin;
+    const uint64_t* groups;
+    Values values[chunk / batch];
 };
 
-// minval + bits mod span; a span of 0 stands for the full range. Signed and unsigned types share their bits.
-template <class Word>
-struct Integers {
-    using Element = Word;
-    static constexpr uint64_t group = 16 / sizeof(Word), stride = 1, batch_groups = interleaved * lanes;
-    const KeySchedule& keys;
-    const Word minval, span;
-
-    explicit Integers(const Draw& draw) : keys(draw.stream.keys), minval(Word(draw.minval)), span(Word(draw.span)) {}
-
-    void operator()(Counter counter, uint64_t batches, Element* out) const {
-        for (; batches; --batches, counter.word[0] += batch_groups, out += batch_groups * group) {
-            uint32_t blocks[batch_groups][4];
-            block_words(blocks, counter, stride, keys);
-            Word bits[batch_groups * group];  // little-endian: the first word of 64 bits is the low one
-            __builtin_memcpy(bits, blocks, sizeof bits);
-            for (uint64_t i = 0; i < batch_groups * group; ++i) out[i] = span ? Word(minval + bits[i] % span) : bits[i];
+// Makes `count` groups, and gives the values of each batch and its place to `store`. Reads whole batches of the table.
+template <class Law, bool wide, class Store>
+[[gnu::always_inline]] inline void make_groups(const Law& law, const Origin& origin, const uint64_t* groups, uint64_t count,
+                                               const Store& store) {
+    if constexpr (is_truncated<Law>) {
+        for (uint64_t begin = 0; begin < count; begin += chunk) {
+            const uint64_t now = count - begin < chunk ? count - begin : chunk;
+            TruncatedChunk<Law, wide> made(law, origin, groups + begin, now);
+            for (uint64_t at = 0; at < now; at += batch) store(begin + at, made.at(at));
+        }
+    } else {
+        for (uint64_t at = 0; at < count; at += batch) {
+            Blocks blocks;
+            for (int n = 0; n < interleaved; ++n) blocks[n] = V::load<U>(groups + at + uint64_t(n) * lanes) + origin.first();
+            typename Law::Values values;
+            make_batch<Law, wide>(law, origin, blocks, values);
+            store(at, values);
         }
     }
-};
+}
 
-// Cuts a run into batches. Parts that are not a whole batch go through one on the stack: a run that begins inside a
-// group, its end, and the batch in which the lowest counter word wraps.
-template <class Kernel>
-void fill(const Draw& draw, uint64_t first, uint64_t count, void* to) {
-    using Element = typename Kernel::Element;
-    constexpr uint64_t batch = Kernel::batch_groups * Kernel::group;
-    const Kernel kernel(draw);
+// The groups that the lanes take in a run.
+template <class Values>
+struct RunOrder {
+    alignas(64) uint64_t of[chunk] = {};
+    constexpr RunOrder() {
+        for (uint64_t i = 0; i < chunk; ++i) of[i] = i / batch * batch + Values::order(i % batch);
+    }
+};
+template <class Values>
+constexpr RunOrder<Values> run_order;
+
+// Cuts a run of elements into chunks. Parts that are not whole batches go through one on the stack: a run that begins
+// inside a group, its end, and the batch in which the lowest counter word wraps.
+template <class Law>
+void fill_run(const Draw& draw, uint64_t first, uint64_t count, void* to) {
+    using Element = typename Law::Element;
+    constexpr uint64_t group = Law::Values::group;
+    const Law law(draw);
+    const auto make = [&](const Counter& counter, uint64_t groups, Element* out) {
+        make_groups<Law, false>(law, {counter, draw.stream.keys}, run_order<typename Law::Values>.of, groups,
+                                [&](uint64_t at, const auto& values) { law.store_run(values, out + at * group); });
+    };
     Element* out = static_cast<Element*>(to);
     while (count) {
-        const uint64_t skipped = first % Kernel::group;
-        const Counter counter = draw.stream.counter((unsigned __int128)(first / Kernel::group) * Kernel::stride);
-        const uint64_t groups_to_wrap = ((1ull << 32) - counter.word[0]) / Kernel::stride;
-        uint64_t batches = groups_to_wrap / Kernel::batch_groups, done;
-        if (batches > count / batch) batches = count / batch;
-        if (batches && !skipped) {
-            kernel(counter, batches, out);
-            done = batches * batch;
+        const uint64_t skipped = first % group;
+        const Counter counter = draw.stream.counter((unsigned __int128)(first / group) * Law::stride);
+        const uint64_t groups_to_wrap = ((1ull << 32) - counter.word[0]) / Law::stride;
+        uint64_t groups = count / group / batch * batch, done;
+        if (groups > groups_to_wrap) groups = groups_to_wrap / batch * batch;
+        if (groups > chunk) groups = chunk;
+        if (groups && !skipped) {
+            make(counter, groups, out);
+            done = groups * group;
         } else {
-            alignas(64) Element spare[batch];
-            kernel(counter, 1, spare);
-            done = (batch < groups_to_wrap * Kernel::group ? batch : groups_to_wrap * Kernel::group) - skipped;
+            alignas(64) Element spare[batch * group];
+            make(counter, batch, spare);
+            done = (batch < groups_to_wrap ? batch : groups_to_wrap) * group - skipped;
             if (done > count) done = count;
             __builtin_memcpy(out, spare + skipped, done * sizeof(Element));
         }
@@ -348,37 +461,104 @@ void fill(const Draw& draw, uint64_t first, uint64_t count, void* to) {
     }
 }
 
+template <class Law>
+void fill_rows(const Draw& draw, uint64_t first_group, const uint64_t* groups, uint64_t farthest, uint64_t count,
+               void* const* rows) {
+    using Element = typename Law::Element;
+    constexpr int group = int(Law::Values::group);
+    const unsigned __int128 block = (unsigned __int128)first_group * Law::stride;
+    const uint64_t low = uint64_t(block), last = low + farthest * Law::stride + Law::stride - 1;
+    if (last < low && farthest) {  // a carry into word 2, once in 2**64 blocks: lane by lane
+        const uint64_t none[group_padding] = {};
+        for (uint64_t lane = 0; lane < count; ++lane) {
+            void* places[group];
+            for (int i = 0; i < group; ++i) places[i] = rows[i] ? static_cast<Element*>(rows[i]) + lane : nullptr;
+            fill_rows<Law>(draw, first_group + groups[lane], none, 0, 1, places);
+        }
+        return;
+    }
+    const Law law(draw);
+    const auto store = [&](uint64_t at, const auto& values) {
+        for (int i = 0; i < group; ++i) {
+            if (!rows[i]) continue;
+            Element* const to = static_cast<Element*>(rows[i]) + at;
+            if (count - at >= batch) {
+                law.store_row(values, i, to);
+            } else {
+                alignas(64) Element spare[batch];
+                law.store_row(values, i, spare);
+                __builtin_memcpy(to, spare, (count - at) * sizeof(Element));
+            }
+        }
+    };
+    const Origin origin = {draw.stream.counter(block), draw.stream.keys};
+    if (low >> 32 == last >> 32) make_groups<Law, false>(law, origin, groups, count, store);
+    else make_groups<Law, true>(law, origin, groups, count, store);
+}
+
+// rows[i][l] = element i + phases[l] of the 2 * group elements of lane l: those of `before`, then those of `after`.
+template <class Word, int group>
+void shift_rows(const void* const* before, const void* const* after, const void* phases, uint64_t count, void* const* rows) {
+    typedef Word Vector __attribute__((vector_size(sizeof(W))));
+    constexpr uint64_t width = sizeof(Vector) / sizeof(Word);
+    for (uint64_t at = 0; at < count; at += width) {
+        const Vector phase = V::load<Vector>(static_cast<const Word*>(phases) + at);
+        Vector elements[2 * group];
+        for (int i = 0; i < group; ++i) {
+            elements[i] = V::load<Vector>(static_cast<const Word*>(before[i]) + at);
+            elements[i + group] = V::load<Vector>(static_cast<const Word*>(after[i]) + at);
+        }
+        for (int i = 0; i < group; ++i) {
+            if (!rows[i]) continue;
+            Vector shifted = elements[i];
+            for (int p = 1; p < group; ++p) shifted = phase == Word(p) ? elements[i + p] : shifted;
+            Word* const to = static_cast<Word*>(rows[i]) + at;
+            if (count - at >= width) V::store(to, shifted);
+            else __builtin_memcpy(to, &shifted, (count - at) * sizeof(Word));
+        }
+    }
+}
+
 // The first of the blocks that are computed at once.
 Counter block(Counter counter, const KeySchedule& keys) {
-    uint32_t blocks[interleaved * lanes][4];
-    block_words(blocks, counter, 1, keys);
-    return {{blocks[0][0], blocks[0][1], blocks[0][2], blocks[0][3]}};
+    Words words;
+    Blocks blocks;
+    const Origin origin = {counter, keys};
+    for (int n = 0; n < interleaved; ++n) blocks[n] = origin.first() + V::lane_numbers() + uint64_t(n) * lanes;
+    philox<V, false>(words, blocks, counter, keys);
+    return {{uint32_t(words[0][0][0]), uint32_t(words[0][1][0]), uint32_t(words[0][2][0]), uint32_t(words[0][3][0])}};
 }
 
 // logf, sinf and cosf of the unit floats first/2**23, (first + 1)/2**23, …; `count` must be a multiple of 16.
 void elementary(Elementary function, uint32_t first, uint32_t count, float* out) {
     for (uint32_t i = 0; i < count; i += 2 * lanes) {
         const U a = V::lane_numbers() + uint64_t(first + i), b = a + uint64_t(lanes);
-        F sine, cosine, radius = V::splat(1.0f);
+        F result;
         if (function == Elementary::log) {
-            radius = V::join(minus_two_log<V>(a), minus_two_log<V>(b));
-            sine = V::splat(-0.5f);
+            result = V::join(minus_two_log<V>(a), minus_two_log<V>(b)) * -0.5f;
         } else {
-            sine_cosine(a, b, sine, cosine, radius);
-            if (function == Elementary::cos) sine = cosine;
+            const Reduced<V> reduced[2] = {reduced_sine_cosine<V>(a), reduced_sine_cosine<V>(b)};
+            F sine = V::join(reduced[0].sine, reduced[1].sine), cosine = V::join(reduced[0].cosine, reduced[1].cosine);
+            F radius = V::splat(1.0f);
+            V::turn(V::join_low_halves(reduced[0].quadrant, reduced[1].quadrant), sine, cosine, radius);
+            result = (function == Elementary::sin ? sine : cosine) * radius;
         }
-        V::store(out + i, sine * radius);
+        V::store(out + i, result);
     }
 }
 
+template <class Law>
+constexpr Kernel kernel = {fill_run<Law>, fill_rows<Law>};
+
 constexpr Kernels kernels = {
-    {fill<Uniform<Float16<V>>>, fill<Uniform<Bfloat16<V>>>, fill<Uniform<Float32<V>>>, fill<UniformFloat64>,
-     fill<Normal<Float16<V>>>, fill<Normal<Bfloat16<V>>>, fill<Normal<Float32<V>>>, fill<NormalFloat64>,
-     fill<TruncatedNormal<Float16<V>>>, fill<TruncatedNormal<Bfloat16<V>>>, fill<TruncatedNormal<Float32<V>>>,
-     fill<TruncatedNormalFloat64>, fill<Integers<uint32_t>>, fill<Integers<uint64_t>>,
-     fill<Uniform<Float32AsFloat16<V>>>, fill<Uniform<Float32AsBfloat16<V>>>, fill<Normal<Float32AsFloat16<V>>>,
-     fill<Normal<Float32AsBfloat16<V>>>, fill<TruncatedNormal<Float32AsFloat16<V>>>,
-     fill<TruncatedNormal<Float32AsBfloat16<V>>>},
+    {kernel<Uniform<Float16<V>>>, kernel<Uniform<Bfloat16<V>>>, kernel<Uniform<Float32<V>>>, kernel<UniformFloat64>,
+     kernel<Normal<Float16<V>>>, kernel<Normal<Bfloat16<V>>>, kernel<Normal<Float32<V>>>, kernel<NormalFloat64>,
+     kernel<TruncatedNormal<Float16<V>>>, kernel<TruncatedNormal<Bfloat16<V>>>, kernel<TruncatedNormal<Float32<V>>>,
+     kernel<TruncatedNormalFloat64>, kernel<Integers32>, kernel<Integers64>,
+     kernel<Uniform<Float32AsFloat16<V>>>, kernel<Uniform<Float32AsBfloat16<V>>>, kernel<Normal<Float32AsFloat16<V>>>,
+     kernel<Normal<Float32AsBfloat16<V>>>, kernel<TruncatedNormal<Float32AsFloat16<V>>>,
+     kernel<TruncatedNormal<Float32AsBfloat16<V>>>},
+    {shift_rows<uint16_t, 4>, shift_rows<uint32_t, 4>, shift_rows<uint64_t, 2>},
     block,
     elementary};
 

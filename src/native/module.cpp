@@ -62,9 +62,9 @@ const Kernels& kernels_of(int tier) {
     return *tiers[tier].kernels;
 }
 
-Fill kernel_of(int tier, int kernel) {
+const KernelInfo& info_of(int kernel) {
     if (kernel < 0 || kernel >= kernel_count) throw nb::value_error("no such kernel");
-    return kernels_of(tier).fill[kernel];
+    return kernel_infos[kernel];
 }
 
 KeySchedule schedule(uint64_t key) { return {uint32_t(key), uint32_t(key >> 32)}; }
@@ -77,30 +77,31 @@ Draw draw_of(uint64_t key, uint64_t counter, double scale, double origin, uint64
 void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double origin,
                  uint64_t minval, uint64_t span, int threads, uint64_t first_index,
                  const std::vector<uint64_t>& index_strides) {
-    const Fill fill_run = kernel_of(tier, kernel);
+    const Kernels& kernels = kernels_of(tier);
+    const KernelInfo& info = info_of(kernel);
     const Draw draw = draw_of(key, counter, scale, origin, minval, span);
     const Buffer buffer(out);
     const Py_buffer& view = buffer.view;
-    if (view.itemsize != kernel_infos[kernel].item_size) throw nb::value_error("the buffer's items do not fit the kernel");
+    if (view.itemsize != info.item_size) throw nb::value_error("the buffer's items do not fit the kernel");
     if (size_t(view.ndim) != index_strides.size()) throw nb::value_error("the buffer's rank does not fit the strides");
     if (index_strides.size() > max_rank) throw nb::value_error("the buffer's rank is too high");
     Array array = {static_cast<char*>(view.buf), view.itemsize, first_index, {}};
     for (int i = 0; i < view.ndim; ++i) array.axes.push_back({view.shape[i], view.strides[i], index_strides[size_t(i)]});
     nb::gil_scoped_release unlocked;
     const DefaultFloatEnvironment environment;  // helpers inherit it
-    fill(std::move(array), fill_run, draw, threads);
+    fill(array, kernels, kernel, draw, threads);
 }
 
 // Fills all of a fresh `Memory`, from the beginning of the stream.
 void fill_memory(Memory& memory, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double origin,
                  uint64_t minval, uint64_t span, int threads) {
-    const Fill fill_run = kernel_of(tier, kernel);
+    const Kernels& kernels = kernels_of(tier);
+    const int64_t item_size = info_of(kernel).item_size;
     const Draw draw = draw_of(key, counter, scale, origin, minval, span);
-    const int64_t item_size = kernel_infos[kernel].item_size;
     Array array = {static_cast<char*>(memory.data), item_size, 0, {{int64_t(memory.size) / item_size, item_size, 1}}};
     nb::gil_scoped_release unlocked;
     const DefaultFloatEnvironment environment;  // helpers inherit it
-    fill(std::move(array), fill_run, draw, threads);
+    fill(array, kernels, kernel, draw, threads);
 }
 
 // Calls a function in the default floating-point environment, so that parameters computed in Python are the same, too.

@@ -53,31 +53,37 @@ struct Stream {
     return {{x0, x1, x2, x3}};
 }
 
-// `count` vectors of blocks at once, interleaved so that their chains of multiplications overlap. The lowest counter words
-// are given lane by lane; the other three are the same in all lanes (the caller ensures that no carry reaches them), so
-// the half of the first two rounds that depends on them alone is computed once, in scalars.
+// `count` vectors of blocks at once, interleaved so that their chains of multiplications overlap. The block numbers are given
+// lane by lane, and the upper two counter words are the same in all lanes. If `wide`, the lanes' numbers have 64 bits;
+// otherwise they have 32, the counter's word 1 is that of all lanes too, and the half of the first two rounds that depends
+// on the common words alone is computed once, in scalars. (The caller ensures that no carry reaches a common word.)
 //
 // A lane is 64 bits wide and holds its word in the lower half; the upper half stays whatever the products left there,
 // because the next 32x32->64-bit multiplication ignores it.
-template <class V, int count>
-[[gnu::always_inline]] inline void philox(typename V::U (&words)[count][4], const typename V::U (&lowest)[count],
+template <class V, bool wide, int count>
+[[gnu::always_inline]] inline void philox(typename V::U (&words)[count][4], const typename V::U (&blocks)[count],
                                           const Counter& counter, const KeySchedule& keys) {
     using U = typename V::U;
     const U multiplier_0 = V::splat(uint64_t(philox_multiplier_0)), multiplier_1 = V::splat(uint64_t(philox_multiplier_1));
     const uint64_t word_2_product = uint64_t(philox_multiplier_1) * counter.word[2];
-    const uint32_t round_1_word_0 = uint32_t(word_2_product >> 32) ^ counter.word[1] ^ uint32_t(keys.key_0[0]);
-    const uint64_t word_0_product = uint64_t(philox_multiplier_0) * round_1_word_0;
+    const uint32_t common_1 = uint32_t(word_2_product >> 32) ^ uint32_t(keys.key_0[0]);
+    const uint64_t word_0_product = uint64_t(philox_multiplier_0) * (common_1 ^ counter.word[1]);
 
     U x0[count], x1[count], x2[count], x3[count];
     for (int n = 0; n < count; ++n) {
-        // Round 1: only the product of word 0 varies. Round 2: only the product of word 2.
-        const U p0 = V::multiply_low_halves(lowest[n], multiplier_0);
+        // Rounds 1 and 2. In the first, only the product of word 0 varies; in the second, only that of word 2 unless wide.
+        const U p0 = V::multiply_low_halves(blocks[n], multiplier_0);
         const U y2 = (p0 >> 32) ^ V::splat(uint64_t(counter.word[3] ^ keys.key_1[0]));
         const U p1 = V::multiply_low_halves(y2, multiplier_1);
         x0[n] = (p1 >> 32) ^ V::splat(uint64_t(uint32_t(word_2_product) ^ keys.key_0[1]));
         x1[n] = p1;
-        x2[n] = p0 ^ V::splat(uint64_t(uint32_t(word_0_product >> 32) ^ keys.key_1[1]));
-        x3[n] = V::splat(uint64_t(uint32_t(word_0_product)));
+        if (wide) {
+            x3[n] = V::multiply_low_halves((blocks[n] >> 32) ^ V::splat(uint64_t(common_1)), multiplier_0);
+            x2[n] = V::exclusive_or(x3[n] >> 32, p0, V::splat(keys.key_1[1]));
+        } else {
+            x3[n] = V::splat(uint64_t(uint32_t(word_0_product)));
+            x2[n] = p0 ^ V::splat(uint64_t(uint32_t(word_0_product >> 32) ^ keys.key_1[1]));
+        }
     }
     for (int round = 2; round < philox_rounds; ++round) {
         const U key_0 = V::splat(keys.key_0[round]), key_1 = V::splat(keys.key_1[round]);

@@ -9,20 +9,9 @@
 namespace fanin {
 namespace {
 
-// The positions of the first four set bits of every 8-bit mask, a byte each.
-struct FirstSetBits {
-    int32_t of[256] = {};
-    constexpr FirstSetBits() {
-        for (int mask = 0; mask < 256; ++mask)
-            for (int bit = 0, found = 0; bit < 8 && found < 4; ++bit)
-                if (mask >> bit & 1) of[mask] |= bit << (8 * found++);
-    }
-};
-constexpr FirstSetBits first_set_bits;
-
 struct Avx2 : VectorCommon {
     static constexpr int lanes = 4;
-    static constexpr bool fused = true;
+    static constexpr bool fused = true, permutes_tables = false;
     typedef uint64_t U __attribute__((vector_size(32)));
     typedef double D __attribute__((vector_size(32)));
     typedef uint32_t W __attribute__((vector_size(32)));
@@ -41,11 +30,17 @@ struct Avx2 : VectorCommon {
 
     static D fma(D a, D b, D c) { return (D)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
     static D to_double(U a) { return (D)(a | 0x4330000000000000ull) - 0x1p52; }
-    static D exponent(U a) { return to_double(a >> 52) - 1023.0; }
     static D maximum(D a, D b) { return (D)_mm256_max_pd((__m256d)a, (__m256d)b); }
     static D round_to_float(D a) { return (D)_mm256_cvtps_pd(_mm256_cvtpd_ps((__m256d)a)); }
     static F square_root(F a) { return (F)_mm256_sqrt_ps((__m256)a); }
-    static D table(const double* table, U index) { return (D)_mm256_i64gather_pd(table, (__m256i)(index & 15), 8); }
+    static void load_pairs(const double (*table)[2], U place, D& first, D& second) {
+        const auto pair = [table](int64_t i) { return _mm_load_pd(table[i]); };
+        const __m128i low = _mm256_castsi256_si128((__m256i)place), high = _mm256_extracti128_si256((__m256i)place, 1);
+        const __m256d even = _mm256_set_m128d(pair(_mm_cvtsi128_si64(high)), pair(_mm_cvtsi128_si64(low)));
+        const __m256d odd = _mm256_set_m128d(pair(_mm_extract_epi64(high, 1)), pair(_mm_extract_epi64(low, 1)));
+        first = (D)_mm256_unpacklo_pd(even, odd);
+        second = (D)_mm256_unpackhi_pd(even, odd);
+    }
 
     static F join(D a, D b) { return (F)_mm256_set_m128(_mm256_cvtpd_ps((__m256d)b), _mm256_cvtpd_ps((__m256d)a)); }
     static W join_low_halves(U a, U b) {
@@ -60,22 +55,25 @@ struct Avx2 : VectorCommon {
         radius = (F)((W)radius ^ ((quadrant << 30) & 0x80000000u));
     }
 
-    static void interleave_words(const U (&words)[4], W& first, W& second) {
-        const __m256i pair_0 = _mm256_blend_epi32((__m256i)words[0], _mm256_slli_epi64((__m256i)words[1], 32), 0xAA);
-        const __m256i pair_1 = _mm256_blend_epi32((__m256i)words[2], _mm256_slli_epi64((__m256i)words[3], 32), 0xAA);
-        interleave((__m256d)pair_0, (__m256d)pair_1, first, second);
-    }
     template <class T>
-    static void interleave(__m256d a, __m256d b, T& first, T& second) {
-        const __m256d even = _mm256_unpacklo_pd(a, b), odd = _mm256_unpackhi_pd(a, b);
+    static void interleave(T a, T b, T& first, T& second) {
+        const __m256d even = _mm256_unpacklo_pd((__m256d)a, (__m256d)b), odd = _mm256_unpackhi_pd((__m256d)a, (__m256d)b);
         first = (T)_mm256_permute2f128_pd(even, odd, 0x20);
         second = (T)_mm256_permute2f128_pd(even, odd, 0x31);
     }
-    static void interleave_pairs(F sine, F cosine, F& first, F& second) {
-        const __m256 low = _mm256_unpacklo_ps((__m256)sine, (__m256)cosine);
-        const __m256 high = _mm256_unpackhi_ps((__m256)sine, (__m256)cosine);
-        first = (F)_mm256_permute4x64_pd((__m256d)low, _MM_SHUFFLE(3, 1, 2, 0));
-        second = (F)_mm256_permute4x64_pd((__m256d)high, _MM_SHUFFLE(3, 1, 2, 0));
+    template <class T>
+    static void transpose(const T (&rows)[4], T (&columns)[4]) {
+        const auto unpack = [](T a, T b, __m256d& low, __m256d& high) {
+            low = (__m256d)_mm256_unpacklo_ps((__m256)a, (__m256)b);
+            high = (__m256d)_mm256_unpackhi_ps((__m256)a, (__m256)b);
+        };
+        __m256d low[2], high[2];
+        unpack(rows[0], rows[1], low[0], high[0]);
+        unpack(rows[2], rows[3], low[1], high[1]);
+        columns[0] = (T)_mm256_unpacklo_pd(low[0], low[1]);
+        columns[1] = (T)_mm256_unpackhi_pd(low[0], low[1]);
+        columns[2] = (T)_mm256_unpacklo_pd(high[0], high[1]);
+        columns[3] = (T)_mm256_unpackhi_pd(high[0], high[1]);
     }
 
     static F round_to_half(F a) { return (F)_mm256_cvtph_ps(_mm256_cvtps_ph((__m256)a, _MM_FROUND_TO_NEAREST_INT)); }
@@ -88,20 +86,15 @@ struct Avx2 : VectorCommon {
         _mm256_storeu_si256((__m256i*)to, _mm256_permute4x64_epi64(packed, _MM_SHUFFLE(3, 1, 2, 0)));
     }
 
-    static uint32_t rejected_blocks(F sine, F cosine) {
-        const __m256 two = _mm256_set1_ps(2.0f), sign = _mm256_set1_ps(-0.0f);
-        const __m256 size = _mm256_max_ps(_mm256_andnot_ps(sign, (__m256)sine), _mm256_andnot_ps(sign, (__m256)cosine));
-        uint32_t lanes = uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(size, two, _CMP_NLT_UQ)));
-        return (lanes | lanes >> 4) & 0xF;
+    static uint32_t rejected_groups(const D (&values)[2]) {
+        const auto size = [&](int i) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), (__m256d)values[i]); };
+        const __m256d largest = _mm256_max_pd(size(0), size(1));
+        return uint32_t(_mm256_movemask_pd(_mm256_cmp_pd(largest, _mm256_set1_pd(2.0), _CMP_NLT_UQ)));
     }
-
-    static bool keep_accepted(float* kept, const float* more) {
-        const __m256 values = _mm256_set_m128(_mm_loadu_ps(more), _mm_loadu_ps(kept));
-        const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), values);
-        const int accepted = _mm256_movemask_ps(_mm256_cmp_ps(size, _mm256_set1_ps(2.0f), _CMP_LT_OQ));
-        const __m256i order = _mm256_cvtepu8_epi32(_mm_cvtsi32_si128(first_set_bits.of[accepted]));
-        _mm_storeu_ps(kept, _mm256_castps256_ps128(_mm256_permutevar8x32_ps(values, order)));
-        return __builtin_popcount(unsigned(accepted)) >= 4;
+    static uint32_t rejected_groups(const F (&values)[4]) {
+        const auto size = [&](int i) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), (__m256)values[i]); };
+        const __m256 largest = _mm256_max_ps(_mm256_max_ps(size(0), size(1)), _mm256_max_ps(size(2), size(3)));
+        return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(largest, _mm256_set1_ps(2.0f), _CMP_NLT_UQ)));
     }
 };
 

@@ -11,7 +11,7 @@ namespace {
 
 struct Avx512 : VectorCommon {
     static constexpr int lanes = 8;
-    static constexpr bool fused = true;
+    static constexpr bool fused = true, permutes_tables = true;
     typedef uint64_t U __attribute__((vector_size(64)));  // 64-bit lanes: words and bits of doubles
     typedef double D __attribute__((vector_size(64)));
     typedef uint32_t W __attribute__((vector_size(64)));  // 32-bit lanes: words and bits of floats
@@ -63,25 +63,26 @@ struct Avx512 : VectorCommon {
         radius = (F)_mm512_ternarylogic_epi32((__m512i)radius, (__m512i)(quadrant << 30), sign, 0x78);
     }
 
-    // The four words of every block, side by side: words of blocks 0 to 3, then of blocks 4 to 7.
-    static void interleave_words(const U (&words)[4], W& first, W& second) {
-        // A masked shuffle moves the low halves of one vector into the high halves of the other in one instruction.
-        const auto low_halves = [](U even, U odd) {
-            return (__m512d)_mm512_mask_shuffle_epi32((__m512i)even, 0xAAAA, (__m512i)odd, _MM_PERM_CCAA);
-        };
-        interleave(low_halves(words[0], words[1]), low_halves(words[2], words[3]), first, second);
-    }
+    // The elements of two vectors in turn: those of their lower halves, then those of their upper halves.
     template <class T>
-    static void interleave(__m512d a, __m512d b, T& first, T& second) {
-        first = (T)_mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b);
-        second = (T)_mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
+    static void interleave(T a, T b, T& first, T& second) {
+        first = (T)_mm512_permutex2var_pd((__m512d)a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), (__m512d)b);
+        second = (T)_mm512_permutex2var_pd((__m512d)a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), (__m512d)b);
     }
-    // Sines and cosines of the two pairs of every block ([first pairs | second pairs] each) in the order of the stream.
-    static void interleave_pairs(F sine, F cosine, F& first, F& second) {
-        const __m512i low = _mm512_setr_epi32(0, 16, 8, 24, 1, 17, 9, 25, 2, 18, 10, 26, 3, 19, 11, 27);
-        const __m512i high = _mm512_setr_epi32(4, 20, 12, 28, 5, 21, 13, 29, 6, 22, 14, 30, 7, 23, 15, 31);
-        first = (F)_mm512_permutex2var_ps((__m512)sine, low, (__m512)cosine);
-        second = (F)_mm512_permutex2var_ps((__m512)sine, high, (__m512)cosine);
+    // Transposes each 4x4 square of 32-bit elements: those of the 128-bit parts of the vectors.
+    template <class T>
+    static void transpose(const T (&rows)[4], T (&columns)[4]) {
+        const auto unpack = [](T a, T b, __m512d& low, __m512d& high) {
+            low = (__m512d)_mm512_unpacklo_ps((__m512)a, (__m512)b);
+            high = (__m512d)_mm512_unpackhi_ps((__m512)a, (__m512)b);
+        };
+        __m512d low[2], high[2];
+        unpack(rows[0], rows[1], low[0], high[0]);
+        unpack(rows[2], rows[3], low[1], high[1]);
+        columns[0] = (T)_mm512_unpacklo_pd(low[0], low[1]);
+        columns[1] = (T)_mm512_unpackhi_pd(low[0], low[1]);
+        columns[2] = (T)_mm512_unpacklo_pd(high[0], high[1]);
+        columns[3] = (T)_mm512_unpackhi_pd(high[0], high[1]);
     }
 
     static F round_to_half(F a) { return (F)_mm512_cvtph_ps(_mm512_cvtps_ph((__m512)a, _MM_FROUND_TO_NEAREST_INT)); }
@@ -95,26 +96,25 @@ struct Avx512 : VectorCommon {
         _mm256_storeu_si256((__m256i*)to + 1, _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)b, 16)));
     }
 
-    // Bit l is set if block l of [first pairs | second pairs] has a value of at least two standard deviations.
-    static uint32_t rejected_blocks(F sine, F cosine) {
-        const __m512 two = _mm512_set1_ps(2.0f);
-        uint32_t lanes = _cvtmask16_u32(_mm512_cmp_ps_mask(_mm512_abs_ps((__m512)sine), two, _CMP_NLT_UQ) |
-                                        _mm512_cmp_ps_mask(_mm512_abs_ps((__m512)cosine), two, _CMP_NLT_UQ));
-        return (lanes | lanes >> 8) & 0xFF;
+    // Bit l is set if one of the four values of group l is at least two standard deviations in size.
+    static uint32_t rejected_groups(const D (&values)[2]) {
+        const auto rejected = [&](int i) {
+            return _mm512_cmp_pd_mask(_mm512_abs_pd((__m512d)values[i]), _mm512_set1_pd(2.0), _CMP_NLT_UQ);
+        };
+        return _cvtmask8_u32(rejected(0) | rejected(1));
     }
-    // Appends first + l to the list for every bit l of the mask; writes up to `lanes` entries.
+    static uint32_t rejected_groups(const F (&values)[4]) {
+        const auto rejected = [&](int i) {
+            return _mm512_cmp_ps_mask(_mm512_abs_ps((__m512)values[i]), _mm512_set1_ps(2.0f), _CMP_NLT_UQ);
+        };
+        return _cvtmask16_u32(rejected(0) | rejected(1) | rejected(2) | rejected(3));
+    }
+    // Appends first + l to the list for every bit l of the mask; writes up to 2 * lanes entries.
     static uint32_t* append_indices(uint32_t* list, uint32_t mask, uint32_t first) {
-        const __m256i indices = _mm256_add_epi32(_mm256_set1_epi32(int32_t(first)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-        _mm256_storeu_si256((__m256i*)list, _mm256_maskz_compress_epi32(__mmask8(mask), indices));
+        const __m512i numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        const __m512i indices = _mm512_add_epi32(_mm512_set1_epi32(int32_t(first)), numbers);
+        _mm512_storeu_si512(list, _mm512_maskz_compress_epi32(__mmask16(mask), indices));
         return list + __builtin_popcount(mask);
-    }
-    // Puts the first four values of [kept, more] under two standard deviations into `kept`; false if there are fewer.
-    static bool keep_accepted(float* kept, const float* more) {
-        const __m256 values = _mm256_set_m128(_mm_loadu_ps(more), _mm_loadu_ps(kept));
-        const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), values);
-        const __mmask8 accepted = _mm256_cmp_ps_mask(size, _mm256_set1_ps(2.0f), _CMP_LT_OQ);
-        _mm_storeu_ps(kept, _mm256_castps256_ps128(_mm256_maskz_compress_ps(accepted, values)));
-        return __builtin_popcount(accepted) >= 4;
     }
 };
 

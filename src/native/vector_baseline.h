@@ -14,7 +14,7 @@ namespace {
 
 struct Baseline : VectorCommon {
     static constexpr int lanes = 2;
-    static constexpr bool fused = false;
+    static constexpr bool fused = false, permutes_tables = false;
     typedef uint64_t U __attribute__((vector_size(16)));
     typedef double D __attribute__((vector_size(16)));
     typedef uint32_t W __attribute__((vector_size(16)));
@@ -39,7 +39,6 @@ struct Baseline : VectorCommon {
 
     static D fma(D a, D b, D c) { return a * b + c; }  // two roundings, which change no result where this is used
     static D to_double(U a) { return (D)(a | 0x4330000000000000ull) - 0x1p52; }  // 2**52 + a, from its bits
-    static D exponent(U a) { return to_double(a >> 52) - 1023.0; }
     static D maximum(D a, D b) {
 #ifdef FANIN_SSE2
         return (D)_mm_max_pd((__m128d)a, (__m128d)b);
@@ -63,7 +62,11 @@ struct Baseline : VectorCommon {
         return F{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
 #endif
     }
-    static D table(const double* table, U index) { return D{table[index[0] & 15], table[index[1] & 15]}; }
+    static void load_pairs(const double (*table)[2], U place, D& first, D& second) {
+        const D a = load<D>(table[place[0]]), b = load<D>(table[place[1]]);
+        first = D{a[0], b[0]};
+        second = D{a[1], b[1]};
+    }
 
     static F join(D a, D b) {
 #ifdef FANIN_SSE2
@@ -81,18 +84,14 @@ struct Baseline : VectorCommon {
         radius = (F)((W)radius ^ ((quadrant << 30) & 0x80000000u));
     }
 
-    static void interleave_words(const U (&words)[4], W& first, W& second) {
-        const U pair_0 = (words[0] & 0xFFFFFFFF) | words[1] << 32, pair_1 = (words[2] & 0xFFFFFFFF) | words[3] << 32;
-        interleave((D)pair_0, (D)pair_1, first, second);
+    template <class T>
+    static void interleave(T a, T b, T& first, T& second) {
+        first = (T)D{((D)a)[0], ((D)b)[0]};
+        second = (T)D{((D)a)[1], ((D)b)[1]};
     }
     template <class T>
-    static void interleave(D a, D b, T& first, T& second) {
-        first = (T)D{a[0], b[0]};
-        second = (T)D{a[1], b[1]};
-    }
-    static void interleave_pairs(F sine, F cosine, F& first, F& second) {
-        first = F{sine[0], cosine[0], sine[2], cosine[2]};
-        second = F{sine[1], cosine[1], sine[3], cosine[3]};
+    static void transpose(const T (&rows)[4], T (&columns)[4]) {
+        for (int i = 0; i < 4; ++i) columns[i] = T{rows[0][i], rows[1][i], rows[2][i], rows[3][i]};
     }
 
     // Rounds to the 11 significant bits of a half, without a conversion, by adding and subtracting a power of two that
@@ -139,9 +138,14 @@ struct Baseline : VectorCommon {
 #endif
     }
 
-    static uint32_t rejected_blocks(F sine, F cosine) {
-        const W rejected = ~((W)((F)((W)sine & 0x7FFFFFFFu) < 2.0f) & (W)((F)((W)cosine & 0x7FFFFFFFu) < 2.0f));
-        return ((rejected[0] | rejected[2]) & 1) | ((rejected[1] | rejected[3]) & 2);
+    static uint32_t rejected_groups(const D (&values)[2]) {
+        const auto rejected = [&](int lane) { return !(__builtin_fabs(values[0][lane]) < 2 && __builtin_fabs(values[1][lane]) < 2); };
+        return uint32_t(rejected(0)) | uint32_t(rejected(1)) << 1;
+    }
+    static uint32_t rejected_groups(const F (&values)[4]) {
+        W accepted = splat(~0u);
+        for (const F& value : values) accepted &= (W)((F)((W)value & 0x7FFFFFFFu) < 2.0f);
+        return (~accepted[0] & 1) | (~accepted[1] & 2) | (~accepted[2] & 4) | (~accepted[3] & 8);
     }
 };
 
