@@ -51,6 +51,13 @@ struct Fours {
             write(half * 8 * lanes + 4 * lanes, groups[2], groups[3]);
         }
     }
+    template <class Element>
+    [[gnu::always_inline]] void store_run(Element* to) const {
+        in_order([&](int place, T first, T second) {
+            V::store(to + place, first);
+            V::store(to + place + 2 * lanes, second);
+        });
+    }
 };
 
 // The values of a batch in kernels of 64-bit elements: for each vector of the batch, the two elements of its groups.
@@ -357,17 +364,18 @@ class TruncatedChunk {
         return reinterpret_cast<Number*>(values) + group / Values::width * Values::width * Values::group + group % Values::width;
     }
 
-    // Completes `count` listed groups from their second blocks.
+    // Completes `count` listed groups from their second blocks, which are made as a run.
     void complete(const uint32_t* listed, uint64_t count) {
         alignas(64) uint64_t numbers[batch];
-        for (uint64_t i = 0; i < batch; ++i) numbers[i] = groups[listed[i]];
+        for (uint64_t i = 0; i < batch; ++i) numbers[i] = groups[listed[Values::order(i)]];
         Blocks blocks;
         for (int n = 0; n < interleaved; ++n) blocks[n] = block_numbers(V::load<U>(numbers + n * lanes)) + 1;
-        Values more;
-        make_batch<Law, wide>(law, origin, blocks, more);
+        Values made;
+        make_batch<Law, wide>(law, origin, blocks, made);
+        alignas(64) Number more[batch][Values::group];
+        made.store_run(more[0]);
         for (uint64_t i = 0; i < count; ++i)
-            if (!V::template keep_accepted<Values::group, Values::width>(place(values, listed[i]), place(&more, i)))
-                make_anew(listed[i]);
+            if (!V::template keep_accepted<Values::group, Values::width>(place(values, listed[i]), more[i])) make_anew(listed[i]);
     }
 
     // Makes a group that two blocks did not complete, from its first block on.
@@ -380,11 +388,10 @@ class TruncatedChunk {
             for (int n = 0; n < interleaved; ++n) blocks[n] = first + V::lane_numbers() + (block + uint64_t(n) * lanes);
             Values made;
             make_batch<Law, wide>(law, origin, blocks, made);
-            for (uint64_t i = 0; i < batch; ++i)
-                for (uint64_t element = 0; element < Values::group; ++element) {
-                    const Number value = place(&made, i)[element * Values::width];
-                    if (found < Values::group && __builtin_fabs(value) < 2) kept[found++ * Values::width] = value;
-                }
+            for (uint64_t i = 0; i < batch * Values::group; ++i) {
+                const Number value = place(&made, i / Values::group)[i % Values::group * Values::width];
+                if (found < Values::group && __builtin_fabs(value) < 2) kept[found++ * Values::width] = value;
+            }
         }
     }
 

@@ -9,6 +9,17 @@
 namespace fanin {
 namespace {
 
+// The positions of the first four set bits of every 8-bit mask, a byte each.
+struct FirstSetBits {
+    int32_t of[256] = {};
+    constexpr FirstSetBits() {
+        for (int mask = 0; mask < 256; ++mask)
+            for (int bit = 0, found = 0; bit < 8 && found < 4; ++bit)
+                if (mask >> bit & 1) of[mask] |= bit << (8 * found++);
+    }
+};
+constexpr FirstSetBits first_set_bits;
+
 struct Avx2 : VectorCommon {
     static constexpr int lanes = 4;
     static constexpr bool fused = true, permutes_tables = false;
@@ -96,6 +107,22 @@ struct Avx2 : VectorCommon {
         const __m256 largest = _mm256_max_ps(_mm256_max_ps(size(0), size(1)), _mm256_max_ps(size(2), size(3)));
         return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(largest, _mm256_set1_ps(2.0f), _CMP_NLT_UQ)));
     }
+
+    template <int group, int width>
+    static bool keep_accepted(float* kept, const float* more) {
+        static_assert(group == 4);
+        const __m128 first = _mm_setr_ps(kept[0], kept[width], kept[2 * width], kept[3 * width]);
+        const __m256 values = _mm256_set_m128(_mm_load_ps(more), first);
+        const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), values);
+        const uint32_t accepted = uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(size, _mm256_set1_ps(2.0f), _CMP_LT_OQ)));
+        const __m256i order = _mm256_cvtepu8_epi32(_mm_cvtsi32_si128(first_set_bits.of[accepted]));
+        alignas(16) float found[4];
+        _mm_store_ps(found, _mm256_castps256_ps128(_mm256_permutevar8x32_ps(values, order)));
+        for (int i = 0; i < 4; ++i) kept[i * width] = found[i];
+        return __builtin_popcount(accepted) >= 4;
+    }
+    template <int group, int width>
+    static bool keep_accepted(double* kept, const double* more) { return VectorCommon::keep_accepted<group, width>(kept, more); }
 };
 
 using Vector = Avx2;

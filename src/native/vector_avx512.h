@@ -116,6 +116,21 @@ struct Avx512 : VectorCommon {
         _mm512_storeu_si512(list, _mm512_maskz_compress_epi32(__mmask16(mask), indices));
         return list + __builtin_popcount(mask);
     }
+
+    template <int group, int width>
+    static bool keep_accepted(float* kept, const float* more) {
+        static_assert(group == 4);
+        const __m128 first = _mm_setr_ps(kept[0], kept[width], kept[2 * width], kept[3 * width]);
+        const __m256 values = _mm256_set_m128(_mm_load_ps(more), first);
+        const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), values);
+        const uint32_t accepted = _cvtmask8_u32(_mm256_cmp_ps_mask(size, _mm256_set1_ps(2.0f), _CMP_LT_OQ));
+        alignas(16) float found[4];
+        _mm_store_ps(found, _mm256_castps256_ps128(_mm256_maskz_compress_ps(__mmask8(accepted), values)));
+        for (int i = 0; i < 4; ++i) kept[i * width] = found[i];
+        return __builtin_popcount(accepted) >= 4;
+    }
+    template <int group, int width>
+    static bool keep_accepted(double* kept, const double* more) { return VectorCommon::keep_accepted<group, width>(kept, more); }
 };
 
 using Vector = Avx512;

@@ -30,14 +30,14 @@ struct VectorCommon {
         return list;
     }
 
-    // Of the values of a group and then those of another one, both `width` numbers apart, moves the first ones that are under
-    // two standard deviations to the places of the former; false if there are too few.
+    // Completes a group, whose values are `width` numbers apart, by more values: keeps the first ones of all that are under two
+    // standard deviations; false if there are too few.
     template <int group, int width, class T>
     static bool keep_accepted(T* kept, const T* more) {
         T accepted[2 * group + 1];  // one place more than there are values: a rejected last one is written too
         int count = 0;
         for (int i = 0; i < 2 * group; ++i) {
-            const T value = (i < group ? kept + i * width : more + (i - group) * width)[0];
+            const T value = i < group ? kept[i * width] : more[i - group];
             accepted[count] = value;
             count += __builtin_fabs(value) < 2;
         }
