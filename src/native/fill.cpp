@@ -16,7 +16,7 @@ std::atomic<int64_t> elements_per_thread{1 << 18};
 constexpr int64_t pieces_per_thread = 16;   // at least, so that a late thread takes fewer of them
 constexpr int64_t longest_piece = 1 << 14;  // elements of a run
 constexpr int64_t longest_table = 1 << 16;  // lanes of several axes, which are tabled all at once
-constexpr int64_t lanes_at_once = 1024, staggered_lanes_at_once = 256, elements_at_once = 1 << 15;
+constexpr int64_t elements_of_a_tile = 1 << 15, elements_of_a_copy = 1 << 10;
 
 // Drops axes of length 1 and joins neighboring axes that form a single axis both in memory and in the stream.
 std::vector<Axis> simplified(const std::vector<Axis>& axes) {
@@ -90,8 +90,7 @@ class Tiling {
   public:
     Tiling(const Array& array, const Kernels& kernels, int kernel, const Draw& draw)
         : data(array.data), item_size(array.item_size), group(group_size(array.item_size)), first_index(array.first_index),
-          kernel(kernels.of[kernel]), shift_rows(kernels.shift_rows[item_size == 2 ? 0 : item_size == 4 ? 1 : 2]), draw(draw),
-          axes(array) {
+          kernel(kernels.of[kernel]), draw(draw), axes(array) {
         uint64_t places = reinterpret_cast<uintptr_t>(data) | uint64_t(axes.columns.length > 1 ? axes.columns.byte_stride : 0);
         for (const Axis& axis : array.axes) places |= uint64_t(axis.length > 1 ? axis.byte_stride : 0);
         const bool aligned = places % uint64_t(item_size) == 0;  // elements of views into records may not be
@@ -107,15 +106,16 @@ class Tiling {
         direct = by_rows ? direct_lanes : direct_runs;
         if (by_rows) {
             table_lanes();
-            row_length = staggered ? staggered_lanes_at_once : lanes_at_once;
-            if (!tabled_whole()) row_length = std::min(row_length, axes.lane_count);
+            row_length = std::min(direct ? int64_t(most_lanes) : elements_of_a_copy / group, axes.lane_count);
             row_tiles = divided_up(axes.lane_count, row_length);
-            width = std::max(elements_at_once / row_length, 4 * group) / group * group;
-            column_tiles = divided_up(columns.length + group - 1, width);  // the first group may begin before the first column
+            // Rows that begin within groups make one group in vain in each tile, so their tiles are larger.
+            const int64_t elements = !direct ? elements_of_a_copy : staggered ? 4 * elements_of_a_tile : elements_of_a_tile;
+            width = elements / row_length / group * group;
+            column_tiles = divided_up(columns.length, width);
         } else {
             axes.outer.insert(axes.outer.end(), axes.lanes.begin(), axes.lanes.end());
             width = std::clamp<int64_t>(elements_per_thread / pieces_per_thread, 64, longest_piece);
-            if (!direct) width = std::min(width, lanes_at_once);
+            if (!direct) width = std::min(width, elements_of_a_copy);
             column_tiles = divided_up(columns.length, width);
         }
         tile_count = column_tiles * row_tiles;
@@ -160,30 +160,26 @@ class Tiling {
     }
 
   private:
-    static constexpr int64_t largest_item = 8, row_bytes = lanes_at_once * largest_item / 2;  // four rows, or two of 8 bytes
+    static constexpr int64_t largest_item = 8;
 
     // Whether the table has all lanes; otherwise those of a row, from any lane on.
     bool tabled_whole() const { return axes.lanes.size() > 1; }
 
-    // Tables where each lane begins in the stream, counted from the first lane: its group, and its element within the group.
+    // Tables where each lane begins in the stream, counted from the first lane.
     void table_lanes() {
-        const int64_t tabled = tabled_whole() ? axes.lane_count : std::min(axes.lane_count, lanes_at_once);
-        const int64_t padded = divided_up(tabled, group_padding) * group_padding;
-        groups.resize(size_t(padded));
-        phases.resize(size_t((padded + 64) * item_size));  // shift_rows reads whole vectors
+        const int64_t tabled = tabled_whole() ? axes.lane_count : std::min(axes.lane_count, int64_t(most_lanes));
+        starts.resize(size_t(divided_up(tabled, group_padding) * group_padding));
         int64_t position[max_rank] = {};
-        uint64_t index = 0;
+        uint64_t start = 0;
         for (int64_t lane = 0; lane < tabled; ++lane) {
-            groups[size_t(lane)] = index / uint64_t(group);
-            const uint64_t phase = index % uint64_t(group);
-            std::memcpy(phases.data() + lane * item_size, &phase, size_t(item_size));
-            staggered |= phase != 0;
-            farthest = std::max(farthest, groups[size_t(lane)]);
+            starts[size_t(lane)] = start;
+            staggered |= start % uint64_t(group) != 0;
+            farthest = std::max(farthest, start);
             for (size_t i = 0; i < axes.lanes.size(); ++i) {
                 const Axis& axis = axes.lanes[i];
-                index += axis.index_stride;
+                start += axis.index_stride;
                 if (++position[i] < axis.length) break;
-                index -= axis.index_stride * uint64_t(axis.length);
+                start -= axis.index_stride * uint64_t(axis.length);
                 position[i] = 0;
             }
         }
@@ -197,61 +193,37 @@ class Tiling {
             kernel.run(draw, index, uint64_t(count), to);
             return;
         }
-        alignas(64) char made[lanes_at_once * largest_item];
+        alignas(64) char made[elements_of_a_copy * largest_item];
         kernel.run(draw, index, uint64_t(count), made);
         scatter(made, count, item_size, to, axes.columns.byte_stride);
     }
 
-    // Four rows of elements, or two of 8 bytes.
-    struct alignas(64) Rows {
-        char bytes[largest_group][row_bytes];
-        void* of[largest_group] = {bytes[0], bytes[1], bytes[2], bytes[3]};
-    };
-
     void fill_rows(char* to, uint64_t index, int64_t lane, int64_t column) const {
-        const int64_t count = std::min(row_length, axes.lane_count - lane);
-        to += lane * axes.lane_stride;
+        const int64_t stride = axes.columns.byte_stride, rows = std::min(width, axes.columns.length - column);
+        const uint64_t count = uint64_t(std::min(row_length, axes.lane_count - lane));
+        const uint64_t* const from = starts.data() + (tabled_whole() ? lane : 0);
         if (!tabled_whole()) index += uint64_t(lane) * axes.lanes[0].index_stride;
-        const size_t entry = tabled_whole() ? size_t(lane) : 0;
-        // Column 0 may lie within a group: rows are counted from the beginning of that group.
-        const int64_t early = int64_t(index % uint64_t(group)), end = std::min(column + width, axes.columns.length + early);
-        uint64_t first_group = (index + uint64_t(column - early)) / uint64_t(group);
-        const auto make = [&](uint64_t from, void* const* rows) {
-            kernel.rows(draw, from, groups.data() + entry, farthest, uint64_t(count), rows);
-        };
-        Rows made[2], staged;
-        int next = 0;
-        if (staggered) make(first_group, made[next].of);
-        for (; column < end; column += group) {
-            void* rows[largest_group];
-            for (int64_t i = 0; i < group; ++i) {
-                const int64_t own = column + i - early;
-                const bool wanted = own >= 0 && own < axes.columns.length;
-                rows[i] = !wanted ? nullptr : direct ? to + own * axes.columns.byte_stride : staged.of[i];
-            }
-            ++first_group;
-            if (staggered) {
-                next ^= 1;
-                make(first_group, made[next].of);
-                shift_rows(made[next ^ 1].of, made[next].of, phases.data() + entry * size_t(item_size), uint64_t(count), rows);
-            } else {
-                make(first_group - 1, rows);
-            }
-            for (int64_t i = 0; i < group && !direct; ++i)
-                if (rows[i]) scatter(staged.bytes[i], count, item_size, to + (column + i - early) * axes.columns.byte_stride, axes.lane_stride);
+        to += lane * axes.lane_stride + column * stride;
+        index += uint64_t(column);
+        if (direct) {
+            kernel.rows(draw, {index, from, farthest, staggered, count, rows, to, stride});
+            return;
         }
+        alignas(64) char made[elements_of_a_copy * largest_item];
+        const int64_t made_stride = int64_t(count) * item_size;
+        kernel.rows(draw, {index, from, farthest, staggered, count, rows, made, made_stride});
+        for (int64_t row = 0; row < rows; ++row)
+            scatter(made + row * made_stride, int64_t(count), item_size, to + row * stride, axes.lane_stride);
     }
 
     char* data;
     int64_t item_size, group;
     uint64_t first_index;
     const Kernel& kernel;
-    ShiftRows shift_rows;
     const Draw& draw;
     Axes axes;
     bool by_rows, direct, staggered = false;
-    std::vector<uint64_t> groups;  // of the lanes, counted from that of the first one, padded to whole batches
-    std::vector<char> phases;      // of the lanes, as wide as an element
+    std::vector<uint64_t> starts;  // of the lanes in the stream, counted from that of the first one
     uint64_t farthest = 0;
     int64_t width, column_tiles, row_length = 1, row_tiles = 1, tile_count;
 };

@@ -51,6 +51,19 @@ struct Fours {
             write(half * 8 * lanes + 4 * lanes, groups[2], groups[3]);
         }
     }
+    // The four elements of every group and those of the next, from an element of the former on: which one, `phases` says for
+    // each lane.
+    [[gnu::always_inline]] Fours from_phase(const Fours& next, const U (&phases)[interleaved]) const {
+        Fours result;
+        for (int half = 0; half < 2; ++half) {
+            const W phase = V::join_low_halves(phases[2 * half], phases[2 * half + 1]);
+            T elements[7], later[6];
+            for (int i = 0; i < 7; ++i) elements[i] = i < 4 ? of[half][i] : next.of[half][i - 4];
+            for (int i = 0; i < 6; ++i) later[i] = V::choose(phase << 31, elements[i + 1], elements[i]);
+            for (int i = 0; i < 4; ++i) result.of[half][i] = V::choose(phase << 30, later[i + 2], later[i]);
+        }
+        return result;
+    }
     template <class Element>
     [[gnu::always_inline]] void store_run(Element* to) const {
         in_order([&](int place, T first, T second) {
@@ -67,6 +80,14 @@ struct Twos {
     T of[interleaved][2];
 
     static constexpr uint64_t order(uint64_t lane) { return lane; }
+    [[gnu::always_inline]] Twos from_phase(const Twos& next, const U (&phases)[interleaved]) const {
+        Twos result;
+        for (int n = 0; n < interleaved; ++n) {
+            result.of[n][0] = V::choose(phases[n] << 63, of[n][1], of[n][0]);
+            result.of[n][1] = V::choose(phases[n] << 63, next.of[n][0], of[n][1]);
+        }
+        return result;
+    }
     template <class Element>
     [[gnu::always_inline]] void store_run(Element* to) const {
         for (const T(&pair)[2] : of) {
@@ -468,62 +489,81 @@ void fill_run(const Draw& draw, uint64_t first, uint64_t count, void* to) {
     }
 }
 
-template <class Law>
-void fill_rows(const Draw& draw, uint64_t first_group, const uint64_t* groups, uint64_t farthest, uint64_t count,
-               void* const* rows) {
+template <class Law, bool staggered>
+class Rows {
     using Element = typename Law::Element;
-    constexpr int group = int(Law::Values::group);
-    const unsigned __int128 block = (unsigned __int128)first_group * Law::stride;
-    const uint64_t low = uint64_t(block), last = low + farthest * Law::stride + Law::stride - 1;
-    if (last < low && farthest) {  // a carry into word 2, once in 2**64 blocks: lane by lane
-        const uint64_t none[group_padding] = {};
-        for (uint64_t lane = 0; lane < count; ++lane) {
-            void* places[group];
-            for (int i = 0; i < group; ++i) places[i] = rows[i] ? static_cast<Element*>(rows[i]) + lane : nullptr;
-            fill_rows<Law>(draw, first_group + groups[lane], none, 0, 1, places);
-        }
-        return;
+    using Values = typename Law::Values;
+    static constexpr uint64_t group = Values::group;
+
+  public:
+    Rows(const Draw& draw, const RowsToFill& rows) : law(draw), stream(draw.stream), rows(rows) {
+        for (uint64_t at = 0; at < rows.count; ++at) groups[at] = rows.starts[at] / group;
     }
-    const Law law(draw);
-    const auto store = [&](uint64_t at, const auto& values) {
-        for (int i = 0; i < group; ++i) {
-            if (!rows[i]) continue;
-            Element* const to = static_cast<Element*>(rows[i]) + at;
-            if (count - at >= batch) {
+
+    void fill() {
+        const uint64_t early = rows.first % group;  // row 0 may begin within a group
+        uint64_t number = rows.first / group;
+        if (staggered) make(number++, [&](uint64_t at, const Values& values) { kept[at / batch] = values; });
+        for (int64_t row = -int64_t(early); row < rows.rows; row += group)
+            make(number++, [&](uint64_t at, const Values& values) {
+                if constexpr (staggered) {
+                    Values& before = kept[at / batch];
+                    U phases[interleaved];
+                    for (int n = 0; n < interleaved; ++n) phases[n] = V::load<U>(rows.starts + at + uint64_t(n) * lanes);
+                    store(before.from_phase(values, phases), at, row);
+                    before = values;
+                } else {
+                    store(values, at, row);
+                }
+            });
+    }
+
+  private:
+    // Makes a group of each lane: `number` groups from where the lane begins.
+    template <class Store>
+    [[gnu::always_inline]] void make(uint64_t number, const Store& store) const {
+        const unsigned __int128 block = (unsigned __int128)number * Law::stride;
+        const Origin origin = {stream.counter(block), stream.keys};
+        const uint64_t low = uint64_t(block), last = low + (rows.farthest / group + 1) * Law::stride - 1;
+        if (low >> 32 == last >> 32) make_groups<Law, false>(law, origin, groups, rows.count, store);
+        else make_groups<Law, true>(law, origin, groups, rows.count, store);
+    }
+
+    [[gnu::always_inline]] void store(const Values& values, uint64_t at, int64_t row) const {
+        for (int i = 0; i < int(group); ++i) {
+            if (row + i < 0 || row + i >= rows.rows) continue;
+            Element* const to = reinterpret_cast<Element*>(rows.to + (row + i) * rows.row_stride) + at;
+            if (rows.count - at >= batch) {
                 law.store_row(values, i, to);
             } else {
                 alignas(64) Element spare[batch];
                 law.store_row(values, i, spare);
-                __builtin_memcpy(to, spare, (count - at) * sizeof(Element));
+                __builtin_memcpy(to, spare, (rows.count - at) * sizeof(Element));
             }
         }
-    };
-    const Origin origin = {draw.stream.counter(block), draw.stream.keys};
-    if (low >> 32 == last >> 32) make_groups<Law, false>(law, origin, groups, count, store);
-    else make_groups<Law, true>(law, origin, groups, count, store);
-}
-
-// rows[i][l] = element i + phases[l] of the 2 * group elements of lane l: those of `before`, then those of `after`.
-template <class Word, int group>
-void shift_rows(const void* const* before, const void* const* after, const void* phases, uint64_t count, void* const* rows) {
-    typedef Word Vector __attribute__((vector_size(sizeof(W))));
-    constexpr uint64_t width = sizeof(Vector) / sizeof(Word);
-    for (uint64_t at = 0; at < count; at += width) {
-        const Vector phase = V::load<Vector>(static_cast<const Word*>(phases) + at);
-        Vector elements[2 * group];
-        for (int i = 0; i < group; ++i) {
-            elements[i] = V::load<Vector>(static_cast<const Word*>(before[i]) + at);
-            elements[i + group] = V::load<Vector>(static_cast<const Word*>(after[i]) + at);
-        }
-        for (int i = 0; i < group; ++i) {
-            if (!rows[i]) continue;
-            Vector shifted = elements[i];
-            for (int p = 1; p < group; ++p) shifted = phase == Word(p) ? elements[i + p] : shifted;
-            Word* const to = static_cast<Word*>(rows[i]) + at;
-            if (count - at >= width) V::store(to, shifted);
-            else __builtin_memcpy(to, &shifted, (count - at) * sizeof(Word));
-        }
     }
+
+    const Law law;
+    const Stream& stream;
+    const RowsToFill& rows;
+    alignas(64) uint64_t groups[most_lanes];
+    Values kept[staggered ? most_lanes / batch : 1];
+};
+
+template <class Law>
+void fill_rows(const Draw& draw, const RowsToFill& rows) {
+    constexpr uint64_t group = Law::Values::group;
+    const uint64_t low = rows.first / group * Law::stride;
+    const uint64_t blocks = ((rows.farthest + uint64_t(rows.rows)) / group + 2) * Law::stride;
+    if (low > low + blocks && rows.count > 1) {  // a carry into word 2 of some lanes, once in 2**64 blocks: lane by lane
+        const uint64_t none[group_padding] = {};
+        for (uint64_t lane = 0; lane < rows.count; ++lane)
+            fill_rows<Law>(draw, {rows.first + rows.starts[lane], none, 0, false, 1, rows.rows,
+                                  rows.to + lane * sizeof(typename Law::Element), rows.row_stride});
+        return;
+    }
+    if (rows.staggered) Rows<Law, true>(draw, rows).fill();
+    else Rows<Law, false>(draw, rows).fill();
 }
 
 // The first of the blocks that are computed at once.
@@ -565,7 +605,6 @@ constexpr Kernels kernels = {
      kernel<Uniform<Float32AsFloat16<V>>>, kernel<Uniform<Float32AsBfloat16<V>>>, kernel<Normal<Float32AsFloat16<V>>>,
      kernel<Normal<Float32AsBfloat16<V>>>, kernel<TruncatedNormal<Float32AsFloat16<V>>>,
      kernel<TruncatedNormal<Float32AsBfloat16<V>>>},
-    {shift_rows<uint16_t, 4>, shift_rows<uint32_t, 4>, shift_rows<uint64_t, 2>},
     block,
     elementary};
 

@@ -16,22 +16,28 @@ struct Draw {
 
 // A group is the elements that a block of the stream makes: 2 if they have 64 bits, 4 otherwise.
 constexpr int64_t group_size(int64_t item_size) { return item_size == 8 ? 2 : 4; }
-constexpr int64_t largest_group = 4;
-constexpr uint64_t group_padding = 32;  // a table of groups has a multiple of this many entries that can be read
+
+constexpr uint64_t most_lanes = 1024;
+constexpr uint64_t group_padding = 32;  // tables have a multiple of this many entries that can be read
+
+// Rows of `count` elements side by side, at most `most_lanes`: element l of row r is number first + starts[l] + r of the stream.
+struct RowsToFill {
+    uint64_t first;
+    const uint64_t* starts;
+    uint64_t farthest;  // start, which is below 2**54
+    bool staggered;     // whether some starts are within a group
+    uint64_t count;
+    int64_t rows;
+    char* to;
+    int64_t row_stride;  // in bytes
+};
 
 // What is drawn, in one way for neighbors in the stream and in another for elements anywhere in it.
 struct Kernel {
-    // Fills `count` contiguous elements at `out`, the first of which has the flat index `first`.
+    // Fills `count` elements side by side at `out`, the first of which has the flat index `first`.
     void (*run)(const Draw& draw, uint64_t first, uint64_t count, void* out);
-    // Fills rows of `count` elements: element i of group first_group + groups[l] goes to rows[i][l], unless that row is null.
-    // No entry of the table is over `farthest`, which is below 2**54.
-    void (*rows)(const Draw& draw, uint64_t first_group, const uint64_t* groups, uint64_t farthest, uint64_t count,
-                 void* const* rows);
+    void (*rows)(const Draw& draw, const RowsToFill& rows);
 };
-
-// rows[i][l] = element i + phases[l] of lane l, of the elements in the rows `before` and `after`, unless that row is null.
-using ShiftRows = void (*)(const void* const* before, const void* const* after, const void* phases, uint64_t count,
-                           void* const* rows);
 
 enum class Elementary { log, sin, cos };
 
@@ -53,7 +59,6 @@ constexpr int kernel_count = sizeof kernel_infos / sizeof kernel_infos[0];
 
 struct Kernels {
     Kernel of[kernel_count];  // in the order of kernel_infos
-    ShiftRows shift_rows[3];  // for elements of 2, 4 and 8 bytes
     // For the tests: the functions that the kernels are built from.
     Counter (*block)(Counter counter, const KeySchedule& keys);
     void (*elementary)(Elementary function, uint32_t first, uint32_t count, float* out);

@@ -87,6 +87,12 @@ struct Avx2 : VectorCommon {
         columns[3] = (T)_mm256_unpackhi_pd(high[0], high[1]);
     }
 
+    // The elements of a where the upper bits of the lanes are set, else those of b.
+    template <class T>
+    static T choose(W upper_bits, T a, T b) { return (T)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)upper_bits); }
+    template <class T>
+    static T choose(U upper_bits, T a, T b) { return (T)_mm256_blendv_pd((__m256d)b, (__m256d)a, (__m256d)upper_bits); }
+
     static F round_to_half(F a) { return (F)_mm256_cvtph_ps(_mm256_cvtps_ph((__m256)a, _MM_FROUND_TO_NEAREST_INT)); }
     static void store_half(void* to, F a, F b) {
         _mm_storeu_si128((__m128i*)to, _mm256_cvtps_ph((__m256)a, _MM_FROUND_TO_NEAREST_INT));

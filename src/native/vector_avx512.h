@@ -85,6 +85,16 @@ struct Avx512 : VectorCommon {
         columns[3] = (T)_mm512_unpackhi_pd(high[0], high[1]);
     }
 
+    // The elements of a where the upper bits of the lanes are set, else those of b.
+    template <class T>
+    static T choose(W upper_bits, T a, T b) {
+        return (T)_mm512_mask_mov_ps((__m512)b, _mm512_movepi32_mask((__m512i)upper_bits), (__m512)a);
+    }
+    template <class T>
+    static T choose(U upper_bits, T a, T b) {
+        return (T)_mm512_mask_mov_pd((__m512d)b, _mm512_movepi64_mask((__m512i)upper_bits), (__m512d)a);
+    }
+
     static F round_to_half(F a) { return (F)_mm512_cvtph_ps(_mm512_cvtps_ph((__m512)a, _MM_FROUND_TO_NEAREST_INT)); }
     static void store_half(void* to, F a, F b) {
         _mm256_storeu_si256((__m256i*)to, _mm512_cvtps_ph((__m512)a, _MM_FROUND_TO_NEAREST_INT));

@@ -94,6 +94,17 @@ struct Baseline : VectorCommon {
         for (int i = 0; i < 4; ++i) columns[i] = T{rows[0][i], rows[1][i], rows[2][i], rows[3][i]};
     }
 
+    template <class T>
+    static T choose(W upper_bits, T a, T b) {
+        const W mask = splat(0u) - (upper_bits >> 31);
+        return (T)(((W)a & mask) | ((W)b & ~mask));
+    }
+    template <class T>
+    static T choose(U upper_bits, T a, T b) {
+        const U mask = splat(uint64_t(0)) - (upper_bits >> 63);
+        return (T)(((U)a & mask) | ((U)b & ~mask));
+    }
+
     // Rounds to the 11 significant bits of a half, without a conversion, by adding and subtracting a power of two that
     // leaves just those bits. Below 2**-14 the spacing stays 2**-24; from 65520 on the half is infinite.
     static F round_to_half(F a) {
