@@ -45,8 +45,9 @@ struct Avx2 : VectorCommon {
     static D round_to_float(D a) { return (D)_mm256_cvtps_pd(_mm256_cvtpd_ps((__m256d)a)); }
     static F square_root(F a) { return (F)_mm256_sqrt_ps((__m256)a); }
     static void load_pairs(const double (*table)[2], U place, D& first, D& second) {
-        const auto pair = [table](int64_t i) { return _mm_load_pd(table[i]); };
-        const __m128i low = _mm256_castsi256_si128((__m256i)place), high = _mm256_extracti128_si256((__m256i)place, 1);
+        const U bytes = place << 4;
+        const auto pair = [table](int64_t i) { return _mm_load_pd((const double*)((const char*)table + i)); };
+        const __m128i low = _mm256_castsi256_si128((__m256i)bytes), high = _mm256_extracti128_si256((__m256i)bytes, 1);
         const __m256d even = _mm256_set_m128d(pair(_mm_cvtsi128_si64(high)), pair(_mm_cvtsi128_si64(low)));
         const __m256d odd = _mm256_set_m128d(pair(_mm_extract_epi64(high, 1)), pair(_mm_extract_epi64(low, 1)));
         first = (D)_mm256_unpacklo_pd(even, odd);
