@@ -124,6 +124,15 @@ def test_unmatched_of_unbuilt(kit: Kit) -> None:
     )
 
 
+def test_kept_blocks_of_unbuilt(kit: Kit) -> None:
+    """A block has no values to keep before its layer is built."""
+    model = kit.L.LSTM(3)
+    rules = [{"path": "*", "block": "forget", "initializer": "keep"}, {"path": "*", "initializer": "ones"}]
+    kit.initialize(model, fanin.Recipe(rules))
+    with pytest.raises(PlanError, match="keeps some of its blocks, which have no values before the model is built"):
+        model.build((None, 2, 2))
+
+
 def test_kept_of_unbuilt(kit: Kit) -> None:
     """By `unmatched="keep"`, a weight without a rule stays its initializer's."""
     model = kit.sequential(kit.L.Dense(3, name="fc", bias_initializer="ones"), name="small")

@@ -98,7 +98,7 @@ def test_adapters_that_depend_on_the_weight(case: str) -> None:
     before = raw(model)
     with pytest.raises(PlanError, match=reason) as caught:
         initialize(model, ALL)
-    assert "Initialize the model before the adapter is added, or leave the adapter out with `skip=`." in str(
+    assert "Initialize the model before the adapter is added, or leave the adapter and its layer out" in str(
         caught.value
     )
     assert raw(model) == before

@@ -101,12 +101,14 @@ class Framework:
         own: a function that returns a layer's own variables, without those of its sublayers.
         assign: a function that gives a variable an array's values.
         tensor: a function that converts an array to a tensor, for an initializer to return.
+        value: a function that returns a variable's values as an array.
     """
 
     layer_class: Any
     own: Callable[[Any], list[Any]]
     assign: Callable[[Any, np.ndarray], None]
     tensor: Callable[[np.ndarray], Any]
+    value: Callable[[Any], np.ndarray]
 
 
 def leaf_of(name: str | None) -> str:

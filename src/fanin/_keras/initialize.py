@@ -27,7 +27,8 @@ def initialize(framework: Framework, model: Any, recipe: Recipe | str, seed: int
     execution = Execution(scan.model(), recipe, options, complete=not scan.unbuilt)
     variables = {options.placed(path): variable for path, variable in scan.variables.items()}
     for entry in execution.entries():
-        framework.assign(variables[entry.path], entry.make())
+        variable = variables[entry.path]
+        framework.assign(variable, entry.make() if entry.covers else entry.over(framework.value(variable)))
     if scan.unbuilt:
         _Waiting(framework, model, recipe, options)
     return execution.report(tuple(scan.unbuilt))
@@ -80,6 +81,11 @@ class _Waiting:
         if not entries or not entries[0].placements:
             return None
         entry, tensor = entries[0], self.framework.tensor
+        if not entry.covers:
+            raise PlanError(
+                f"{entry.path}: {entry.rule} keeps some of its blocks, which have no values before the model is built; "
+                "the layers that were built before have their values. Build the model, and call `initialize` then."
+            )
 
         def planned(shape: Any, dtype: Any = None) -> Any:
             del shape, dtype  # the same as in the plan

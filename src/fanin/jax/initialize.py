@@ -102,8 +102,7 @@ class _Overlaid:
     """An array with the blocks that a rule keeps, and new values for the others."""
 
     def __init__(self, entry: Entry, value: Any) -> None:
-        self._values = np.array(value)
-        entry.fill(self._values)
+        self._values = entry.over(np.asarray(value))
 
     def make(self) -> np.ndarray:
         """The whole array."""
@@ -135,9 +134,8 @@ def _refuse_abstract(held: Tree, plan: Plan, own_path: Mapping[str, str], passed
     ]
     if shapes:
         raise PlanError(
-            f"Leaves of {held.model} that no rule draws must be arrays, not shapes; nothing has been made.\n"
-            + "".join(f"  {path}\n" for path in shapes)
-            + "  Give them values, or leave them out of the tree."
+            f"Leaves of {held.model} that rules keep, or draw in part, must be arrays, not shapes; nothing has been "
+            "made.\n" + "".join(f"  {path}\n" for path in shapes) + "  Give them values, or leave them out of the tree."
         )
 
 

@@ -88,6 +88,8 @@ def restoration(scan: Scan, given: Mapping[str, torch.Tensor], *, everything: bo
             restored.append(Restored(path, (place,), tensor, values[path], "given"))
             continue
         if not _is_wanted(visit.module, leaf, tensor, remake):
+            if type(tensor).__name__ == "FakeTensor":
+                empty[path] = tensor_problem(tensor)
             continue
         if id(visit.module) not in made:
             made[id(visit.module)] = _made_again(visit, scan, code, remake)

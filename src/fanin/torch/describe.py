@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-from fanin._core import dtypes
 from fanin._core.memory import as_numpy
 from fanin.models.names import WRAPPERS, class_names
 from fanin.models.parameters import Model, Parameter
@@ -20,7 +19,7 @@ from fanin.models.traits import STATISTICS, UNKNOWN
 from fanin.torch.adapters import adapter_part, adapter_starts, wraps_base
 from fanin.torch.layers import traits_of
 from fanin.torch.own_code import OwnCode
-from fanin.torch.refusals import partitioned_by_fsdp, shape_problem, tensor_problem
+from fanin.torch.refusals import outline, partitioned_by_fsdp, shape_problem, tensor_problem
 from fanin.torch.reparametrized import UNKNOWN_PARAMETRIZATION, Place, Reparametrized, reparametrized
 from fanin.torch.shapes import declared_shape
 
@@ -62,6 +61,11 @@ class Held:
     paths: list[str] = field(default_factory=list)
     weight: Reparametrized | None = None
     layer_path: str = ""
+
+    @property
+    def derived_paths(self) -> list[str]:
+        """The paths of the tensors that are computed from it."""
+        return [] if self.weight is None else [joined(self.layer_path, raw) for raw in self.weight.derived]
 
 
 @dataclass
@@ -161,13 +165,14 @@ class Scan:
         if not problem:
             traits = traits_of(module, source.name, tensor, visit.parent, visit.name)
             problem, traits = self._adapters.applied(visit.adapter, path, tuple(tensor.shape), traits)
+        shape, dtype = outline(tensor)
         layer, *bases = class_names(type(module), "Module")
         held = self.held.get(id(tensor))
         if held is None:
             parameter = Parameter(
                 path,
-                tuple(tensor.shape),
-                dtypes.resolve(tensor.dtype),
+                shape,
+                dtype,
                 layer,
                 tuple(bases),
                 within,
