@@ -60,6 +60,25 @@ def test_norms_of_users(shift: float, role: str, kit: Kit) -> None:
     assert random.getstate() == state
 
 
+@pytest.mark.parametrize(("shift", "role"), [(0.0, "scale"), (1.0, "other")])
+def test_norms_of_other_names(shift: float, role: str, kit: Kit) -> None:
+    """What a class is called makes no difference."""
+    layer = type("Rescaled", (own_norm(kit, shift),), {})()
+    layer.build((None, 5))
+    assert roles(kit, layer) == {"gamma": role, "beta": "offset"}
+
+
+def test_scales_of_layers_that_cannot_be_run(kit: Kit) -> None:
+    """The name of the variable counts where the layer does not tell."""
+
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError
+
+    layer = type("Rescaled", (own_norm(kit, 0.0),), {"call": refuse})()
+    layer.build((None, 5))
+    assert roles(kit, layer) == {"gamma": "scale", "beta": "offset"}
+
+
 def test_shifted_norms_are_not_written(kit: Kit) -> None:
     """A preset refuses such a weight before it writes anything, and a rule of one's own gives it its zeros."""
     model = kit.sequential(kit.L.Dense(4, name="dense"), own_norm(kit, 1.0)(name="norm"), shape=(3,))
