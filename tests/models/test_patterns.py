@@ -83,6 +83,57 @@ def test_expressions_are_copied() -> None:
         assert not each.matches("b")
 
 
+# Characters that classes, cases and counts of other alphabets treat in their own ways.
+odd = st.text("aAkKſßİı٣é_9 .\n-]{}", max_size=6)
+odd_atoms = st.sampled_from(
+    [
+        *"aAkßİ٣ ",
+        r"\d",
+        r"\W",
+        r"\s",
+        ".",
+        "[a-z]",
+        "[^k]",
+        "[]a]",
+        "[^]a]",
+        r"[\d\]]",
+        "[{}]",
+        "{",
+        "a{٣}",
+        "a{",
+        "a{,x}",
+    ]
+)
+odd_expressions = st.recursive(
+    odd_atoms,
+    lambda inner: (
+        st.builds("{}{}".format, inner, inner)
+        | st.builds("({}|{}|)".format, inner, inner)
+        | st.builds(
+            "({}){}".format, inner, st.sampled_from(["*", "+", "??", "{2}", "{0}", "{,}", "{,2}?", "{٣}", "{}"])
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@hypothesis.given(st.sampled_from(["", "(?i)", "(?a)", "(?ai)", "(?s)", "^"]), odd_expressions, odd)
+@hypothesis.example("", "a{٣}", "aaa")
+@hypothesis.example("", "(){٣}", "")
+@examples(500)
+def test_odd_expressions_match_as_in_python(flags: str, expression: str, text: str) -> None:
+    """Flags, braces that count nothing, digits of other alphabets, and empty alternatives."""
+    assert Regex(flags + expression).matches(text) == bool(re.fullmatch(flags + expression, text))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("expression", ["[[a]", "[a--b]", "[a&&b]", "[a||b]", "[a~~b]"])
+def test_classes_that_will_mean_something_else(expression: str) -> None:
+    """What Python warns of is refused, in place of a warning at a line of fanin's."""
+    with pytest.raises(ValueError, match=r"^Possible (nested set|set .*) at position .: write a backslash before "):
+        Regex(expression)
+
+
 @hypothesis.given(st.text("ab.*", min_size=1, max_size=6), st.text("xy*", max_size=5), st.text("ab.", max_size=8))
 @examples(300)
 def test_each_star_takes_as_much_as_it_can(pattern: str, template: str, text: str) -> None:

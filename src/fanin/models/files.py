@@ -54,6 +54,7 @@ def describe_file(path: Path) -> Model:
     return describe_text(text, path.name, suffix)
 
 
+@undisturbed
 def describe_text(text: str, name: str, suffix: str = ".json") -> Model:
     """The model that a text describes: a list of parameters.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any, NamedTuple
 
@@ -86,7 +87,8 @@ _TOKENS = re.compile(
       (?P<open> \( (?: \?: | \?P<\w+> )? )
     | (?P<close> \) )
     | (?P<bar> \| )
-    | (?P<repeat> (?: [*+?] | \{ (?: (?P<low>\d+) (?P<comma>,(?P<high>\d*))? | ,(?P<most>\d*) ) \} ) (?P<lazy>[?+]?) )
+    | (?P<repeat>
+          (?: [*+?] | \{ (?: (?P<low>[0-9]+) (?P<comma>,(?P<high>[0-9]*))? | ,(?P<most>[0-9]*) ) \} ) (?P<lazy>[?+]?) )
     | (?P<atom> \[ \^? \]? (?: \\. | [^\]\\] )* \]
               | \\ (?: x[\da-fA-F]{2} | u[\da-fA-F]{4} | U[\da-fA-F]{8} | N\{[^}]*\} | 0[0-7]{0,2} | [0-7]{3} | . )
               | . )
@@ -122,8 +124,12 @@ class Regex:
     def __init__(self, text: str) -> None:
         self._text = text
         try:
-            re.compile(text)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", FutureWarning)  # of syntax that will mean something else
+                re.compile(text)
             self._automaton = _Automaton(text)
+        except FutureWarning as warning:
+            raise ValueError(f"{warning}: write a backslash before [, &&, ||, ~~ or -- in a class") from None
         except (re.error, OverflowError) as error:
             raise ValueError(str(error)) from None
         except RecursionError:

@@ -117,7 +117,7 @@ class Report:
             "without values": self.empty,
         }
         more = "".join(f", {len(each)} {word}" for word, each in counts.items() if each)
-        return f"<Report on {self.plan.model.name}: {len(self.filled)} parameters initialized{more}>"
+        return f"<Report on {visible(self.plan.model.name)}: {len(self.filled)} parameters initialized{more}>"
 
     def _repr_html_(self) -> str:
         """The report for notebooks, with collapsed details."""
