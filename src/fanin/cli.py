@@ -258,7 +258,7 @@ def _earlier(file: str) -> Any:
     from pathlib import Path
 
     try:
-        return json.loads(_input() if file == STANDARD_INPUT else Path(file).read_text(encoding="utf-8"))
+        return json.loads(_input() if file == STANDARD_INPUT else Path(file).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise Refusal(f"--compare must be the JSON of a plan. Received: {shown(file)} ({error}).") from None
 

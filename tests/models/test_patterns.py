@@ -76,6 +76,12 @@ def test_expressions_that_are_refused(expression: str, problem: str) -> None:
     assert str(caught.value).startswith(problem)
 
 
+def test_many_characters_and_positions() -> None:
+    """Each character is compared with each class once, however often the class occurs."""
+    text = "".join(map(chr, range(300, 20_300)))
+    assert seconds(lambda: Regex("[^a]{0,240}.{0,240}x").matches(text)) < 0.5
+
+
 def test_expressions_are_copied() -> None:
     """By copying and by pickling."""
     for each in (copy.deepcopy(Regex("a+b")), pickle.loads(pickle.dumps(Regex("a+b")))):
