@@ -188,7 +188,7 @@ class Execution:
         self.plan.check(options.unmatched)
         if complete and plan.unmet:
             warn(
-                f"No parameter of {visible(model.name)} uses {visible(', '.join(plan.unmet))}. What it is meant for "
+                f"No parameter of {model.name} uses {', '.join(plan.unmet)}. What it is meant for "
                 "may have another name in this model, and get the values of another rule: compare the rule with the "
                 "paths and layers that recipe.plan(model) shows. A rule that a model need not use says "
                 "`optional = true`."
