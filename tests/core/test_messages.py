@@ -84,7 +84,7 @@ def test_missing_libraries() -> None:
 
 def test_control_characters_in_warnings() -> None:
     """Are escaped, whichever names a warning is about."""
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="^a") as caught:
         warn("a\x1b]0;t\x07\n\u202e")
     assert str(caught[0].message) == r"a\x1b]0;t\x07\n\u202e"
 
