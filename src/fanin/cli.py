@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"  # in place of a file
 
 
+def _visible_lines(text: str) -> str:
+    """A text with its line ends, but without other control characters."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 class Refusal(click.ClickException):
     """The error for wrong usage: its message goes to stderr, and the exit code is 2."""
 
@@ -36,8 +41,7 @@ class Refusal(click.ClickException):
 
     def format_message(self) -> str:
         """The message, without control characters."""
-
-        return "\n".join(map(visible, self.message.split("\n")))
+        return _visible_lines(self.message)
 
 
 @contextlib.contextmanager
@@ -258,7 +262,7 @@ def _earlier(file: str) -> Any:
     from pathlib import Path
 
     try:
-        return json.loads(_input() if file == STANDARD_INPUT else Path(file).read_text(encoding="utf-8"))
+        return json.loads(_input() if file == STANDARD_INPUT else Path(file).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise Refusal(f"--compare must be the JSON of a plan. Received: {shown(file)} ({error}).") from None
 
@@ -362,12 +366,12 @@ def _built(module: str, name: str) -> Any:
         torch = sys.modules.get("torch")
         with contextlib.nullcontext() if torch is None else torch.device("meta"):
             return factory()
-    except Exception as error:  # the user's code may raise anything, which the user should see
+    except (Exception, SystemExit) as error:  # the user's code may raise anything, which the user should see
         own = error.__traceback__ and error.__traceback__.tb_next
-        click.echo("".join(traceback.format_exception(type(error), error, own)), err=True, nl=False)
+        click.echo(_visible_lines("".join(traceback.format_exception(type(error), error, own))), err=True, nl=False)
         raise Refusal(
             f"--model must be a factory that can be called without arguments. Received: {module}:{name}, which raised "
-            f"{type(error).__name__}: {error}"
+            f"{traceback.format_exception_only(error)[-1].strip()}"
         ) from error
     finally:
         sys.path.remove("")

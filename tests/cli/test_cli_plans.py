@@ -111,6 +111,25 @@ def test_tracebacks_of_factories(folder: Path) -> None:
     assert outcome.stderr.endswith("Received: made:make, which raised KeyError: '\\x1b'\n")
 
 
+ENDS = {
+    "sys.exit(0)": "SystemExit: 0",  # as modules without `if __name__ == "__main__":` do when they are imported
+    "raise ValueError('a\\x1b]0;t\\x07\\u202e')": r"ValueError: a\x1b]0;t\x07\u202e",
+    "raise type('Silent', (Exception,), {'__str__': lambda self: 1 / 0})": "made.Silent: <exception str() failed>",
+}
+
+
+@pytest.mark.parametrize("statement", ENDS)
+@pytest.mark.parametrize("place", ["", "def make():\n    "])
+def test_ends_of_factories(statement: str, place: str, folder: Path) -> None:
+    """Whatever a factory or its module raises is wrong usage, even the end of the program, and is shown escaped."""
+    (folder / "made.py").write_text(f"import sys\n{place}{statement}\n")
+    sys.modules.pop("made", None)
+    outcome = run("plan", "recipe.toml", "--model", "made:make")
+    assert outcome.exit_code == 2
+    assert outcome.stderr.endswith(f"Received: made:make, which raised {ENDS[statement]}\n")
+    assert outcome.stderr.replace("\n", "").isprintable()
+
+
 def test_a_file_that_cannot_be_written_is_refused_at_once() -> None:
     """Before anything is measured."""
     outcome = run("bench", "--json", "nowhere/x.json")

@@ -134,6 +134,9 @@ def test_compare(folder: Path) -> None:
     (folder / "plan.json").write_text(run("plan", "recipe.toml", "--model", "model.json", "--json").stdout)
     same = run("plan", "recipe.toml", "--model", "model.json", "--compare", "plan.json")
     assert (same.stdout, same.exit_code) == ("The plans are the same.\n", 0)
+    text = (folder / "plan.json").read_text()
+    (folder / "plan.json").write_text(text, encoding="utf-8-sig")  # with a byte-order mark, as some shells write it
+    assert run("plan", "recipe.toml", "--model", "model.json", "--compare", "plan.json").stdout == same.stdout
     (folder / "model.json").write_text(json.dumps([*MODEL[1:-1], {"path": "new.bias", "shape": [2]}]))
     other = run("plan", "recipe.toml", "--model", "model.json", "--compare", "plan.json")
     assert (other.stdout, other.exit_code) == ("- h.0.c_attn.kernel\n- head.bias\n+ new.bias\n", 3)

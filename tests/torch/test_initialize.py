@@ -542,3 +542,24 @@ def test_names_must_differ() -> None:
     with pytest.raises(PlanError, match=r"\[0,2\]\.weight would have the same values: names must differ\."):
         initialize(module, ALL, names={"*.weight": "w"})
     assert raw(module) == before
+
+
+SHARED = torch.zeros(12)
+UNWRITABLE = {
+    "overlapping": [torch.zeros(12).as_strided((2, 4), (0, 1))],
+    "sparse": [torch.zeros(2, 4).to_sparse()],
+    "sharing": [SHARED[:8], SHARED[4:]],
+    "lazy": [torch.nn.parameter.UninitializedParameter()],
+}
+
+
+@pytest.mark.parametrize("case", UNWRITABLE)
+def test_control_characters_in_refusals(case: str) -> None:
+    """Names of parameters that cannot be written are shown escaped."""
+    module = nn.Module()
+    for number, tensor in enumerate(UNWRITABLE[case]):
+        module.register_parameter(f"{number}\x1b]0;\n", nn.Parameter(tensor) if case != "lazy" else tensor)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is looked at below)
+        initialize(module, ALL)
+    assert r"0\x1b]0;\n" in str(caught.value)
+    assert "\x1b" not in str(caught.value)

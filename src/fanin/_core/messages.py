@@ -92,6 +92,7 @@ def warn(message: str) -> None:
     """Warns at the line that called fanin, however deep inside fanin the warning arises.
 
     It is not a line of TensorFlow either, whose decorator stands around the initializers that fanin makes for Keras.
+    Control characters in the message, such as those of a parameter's path, are escaped.
     """
     import sys
     import warnings
@@ -99,7 +100,7 @@ def warn(message: str) -> None:
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and _package(frame) in ("fanin", "tensorflow"):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(visible(message), stacklevel=level)
 
 
 def _package(frame: FrameType) -> str:

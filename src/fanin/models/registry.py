@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from fanin._core.messages import shown
+from fanin._core.messages import shown, visible
 from fanin.models.lists import described_list
 from fanin.models.parameters import Model
 
@@ -55,12 +55,14 @@ def describe(model: Any, layers: Any = None) -> Model:
         layers: for flax.linen trees, the layers from `fanin.jax.layers_of`.
 
     Raises:
-        TypeError: the argument is not a model.
+        TypeError: the argument is not a model, or not one that `layers` is for.
     """
-    if isinstance(model, Model):
-        return model
     if isinstance(model, (list, tuple)) and any(isinstance(each, Mapping) and "path" in each for each in model):
-        return described_list(model)
+        model = described_list(model)
+    if isinstance(model, Model):
+        if layers is not None:
+            raise TypeError(f"`layers` is only for flax.linen trees. Received: {visible(model.name)}.")
+        return model
     for home in HOMES:
         if sys.modules.get(home.package) is not None and _is_of(model, home):
             if home.package not in _describers:

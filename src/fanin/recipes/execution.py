@@ -117,7 +117,7 @@ class Report:
             "without values": self.empty,
         }
         more = "".join(f", {len(each)} {word}" for word, each in counts.items() if each)
-        return f"<Report on {self.plan.model.name}: {len(self.filled)} parameters initialized{more}>"
+        return f"<Report on {visible(self.plan.model.name)}: {len(self.filled)} parameters initialized{more}>"
 
     def _repr_html_(self) -> str:
         """The report for notebooks, with collapsed details."""
@@ -188,7 +188,7 @@ class Execution:
         self.plan.check(options.unmatched)
         if complete and plan.unmet:
             warn(
-                f"No parameter of {visible(model.name)} uses {visible(', '.join(plan.unmet))}. What it is meant for "
+                f"No parameter of {model.name} uses {', '.join(plan.unmet)}. What it is meant for "
                 "may have another name in this model, and get the values of another rule: compare the rule with the "
                 "paths and layers that recipe.plan(model) shows. A rule that a model need not use says "
                 "`optional = true`."

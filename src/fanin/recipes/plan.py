@@ -211,7 +211,7 @@ class Plan:
         return self.table()
 
     def __repr__(self) -> str:
-        return f"<Plan of {len(self.entries)} parameters of {self.model.name}, seed {self.seed}>"
+        return f"<Plan of {len(self.entries)} parameters of {visible(self.model.name)}, seed {self.seed}>"
 
     def _repr_html_(self) -> str:
         """The table for notebooks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import combining, east_asian_width
 
 from fanin._core.messages import visible
 from fanin.initializers import VarianceScaling
@@ -108,7 +109,7 @@ def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
         width: the width to fit: columns are left out first, then texts shortened. A last line says which columns.
     """
     kept, spared = list(range(len(heads))), [heads.index(each) for each in _SPARED if each in heads]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(heads, *rows, strict=True)]
     left_out: list[int] = []
     while width is not None and spared and sum(widths[each] + 2 for each in kept) - 2 > width:
         left_out.append(spared.pop(0))
@@ -119,18 +120,37 @@ def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
             break
         widths[widest] -= 1
     lines = [
-        "  ".join(_shortened(row[each], widths[each]).ljust(widths[each]) for each in kept).rstrip()
+        "  ".join(_filled(_shortened(row[each], widths[each]), widths[each]) for each in kept).rstrip()
         for row in (heads, *rows)
     ]
     return [*lines, f"left out: {', '.join(heads[each] for each in sorted(left_out))}"] if left_out else lines
 
 
+def _width(text: str) -> int:
+    """The columns of a terminal that a text takes: none for an accent that combines, two for a Chinese character."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
+
+
+def _filled(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
 def _shortened(text: str, width: int) -> str:
     """A text in at most this width: an ellipsis replaces its middle, since paths often differ at both ends."""
-    if len(text) <= width:
+    if _width(text) <= width:
         return text
     tail = (width - 1) // 2
-    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+    return f"{_beginning(text, width - 1 - tail)}…{_beginning(text[::-1], tail)[::-1]}"
+
+
+def _beginning(text: str, width: int) -> str:
+    """As much of a text as fits."""
+    taken = text[:width]  # a character takes a column at least, unless it combines with another one
+    while _width(taken) > width:
+        taken = taken[:-1]
+    return taken
 
 
 def _unnumbered(name: str) -> str:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from fanin._core.memory import as_numpy
+from fanin._core.messages import class_name, visible
 from fanin.models.names import WRAPPERS, class_names
 from fanin.models.parameters import Model, Parameter
 from fanin.models.traits import STATISTICS, UNKNOWN
@@ -158,8 +159,8 @@ class Scan:
         raw, path = joined(visit.raw, inner), joined(visit.path, source.name)
         if nn.parameter.is_lazy(tensor):
             raise ValueError(
-                f"Every parameter must have a shape. Received: {raw} of the lazy module {type(module).__name__}. "
-                "Call the module on an input first."
+                f"Every parameter must have a shape. Received: {visible(raw)} of the lazy module "
+                f"{class_name(type(module))}. Call the module on an input first."
             )
         problem, traits = self._problem(visit, source), UNKNOWN
         if not problem:
@@ -231,7 +232,8 @@ class Scan:
                         continue
                     raise ValueError(
                         "Parameters must have separate memory, or share all of it. Received: "
-                        f"{first.parameter.path} and {second.parameter.path}, which share a part of theirs."
+                        f"{visible(first.parameter.path)} and {visible(second.parameter.path)}, which share a part of "
+                        "theirs."
                     )
                 self._merge(key, key2)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_itself, read_only
-from fanin._core.messages import warn
+from fanin._core.messages import visible, warn
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, stripped
 from fanin.recipes.entry import Entry
@@ -197,8 +197,8 @@ def _check_memory(plan: Plan, held: Mapping[str, Held]) -> None:
     if not wrong:
         wrong = [text for entry in plan.entries if (text := _underived(entry, held[entry.path], plan.seed))]
     if wrong:
-        lines = "".join(f"\n  {each}" for each in wrong)
-        raise PlanError(f"Parameters of {plan.model.name} cannot be written; nothing has been written.{lines}")
+        lines = "".join(f"\n  {visible(each)}" for each in wrong)
+        raise PlanError(f"Parameters of {visible(plan.model.name)} cannot be written; nothing has been written.{lines}")
 
 
 def _underived(entry: Entry, held: Held, seed: int) -> str:
