@@ -106,6 +106,6 @@ def test_deviations(name: str) -> None:
     theirs, ours = make(), make()
     fanin.keras.initialize(ours, Recipe([*SHIFTED_OPTIONAL, *OWN[name], *CONSTANTS], seed=1))
     for one, other in zip(ours.weights, theirs.weights, strict=True):
-        values, expected = (keras.ops.convert_to_numpy(each).astype(np.float64) for each in (one, other))
+        values, expected = (np.asarray(keras.ops.convert_to_numpy(each), np.float64) for each in (one, other))
         error = 6 * expected.std() / np.sqrt(values.size)  # of two samples; the widest distribution is normal
         assert abs(values.std() - expected.std()) <= error, one.path

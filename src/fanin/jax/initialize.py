@@ -135,10 +135,9 @@ def _refuse_abstract(held: Tree, plan: Plan, own_path: Mapping[str, str], passed
     ]
     if shapes:
         raise PlanError(
-            f"Leaves of {visible(held.model)} that rules keep, or draw in part, must be arrays, not shapes; nothing has been "
-            "made.
-" + "".join(f"  {visible(path)}
-" for path in shapes)
+            f"Leaves of {visible(held.model)} that rules keep, or draw in part, must be arrays, not shapes; nothing "
+            "has been made.\n"
+            + "".join(f"  {visible(path)}\n" for path in shapes)
             + "  Give them values, or leave them out of the tree."
         )
 
