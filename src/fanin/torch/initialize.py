@@ -50,7 +50,7 @@ def initialize(
         recipe: a recipe, or the name of a preset. `recipe.plan(model)` shows what each parameter gets.
         seed: a seed that replaces the recipe's.
         only, skip, names, unmatched, progress, prefix: see `fanin.recipes.Options`. Without `prefix`, a second call
-            that draws the same seeds for another module warns; `prefix=""` says that this is intended.
+            that draws the same values for another module warns; `prefix=""` says that this is intended.
         only_missing: a state dict, its keys, or the result of `load_state_dict(…, strict=False)`: parameters that were
             loaded stay as they are.
         device: the device for parameters that are on the meta device; by default the CPU.
