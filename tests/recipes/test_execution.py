@@ -1,6 +1,7 @@
 """Carrying out plans: what is chosen, the way through the entries, and reports of it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,8 +27,8 @@ ALL = {"path": "*", "initializer": "zeros"}
 
 def execution(*rules: dict[str, Any], there: tuple[str, ...] = (), complete: bool = True, **options: Any) -> Execution:
     """The execution of some rules for the model."""
-    model = described_list(MODEL, "a <model>")
-    return Execution(model, Recipe(rules, seed=7), Options(**options), there=there, complete=complete)
+    model = replace(described_list(MODEL, "a <model>"), complete=complete)
+    return Execution(model, Recipe(rules, seed=7), Options(**options), there=there)
 
 
 def run(each: Execution) -> Report:

@@ -1,6 +1,7 @@
 """Rules that set a scale and that no parameter uses: `initialize` warns of them, and the report has them."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ def warned(rules: list[dict[str, Any]], *, complete: bool = True, **options: Any
     """What an execution for the model warns of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        execution = Execution(MODEL, Recipe(rules), Options(**options), complete=complete)
+        execution = Execution(replace(MODEL, complete=complete), Recipe(rules), Options(**options))
     unmet = execution.report().plan.unmet
     assert bool(caught) == (bool(unmet) and complete)
     for label in unmet:

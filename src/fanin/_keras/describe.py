@@ -153,7 +153,7 @@ class Scan:
         """The description of the model, for a plan."""
         layers = tuple(f"{path}." for path in self.layers if path)
         notes = (f"{len(self.unbuilt)} layers are not built yet",) if self.unbuilt else ()
-        return Model(tuple(self.parameters), self.root.name, layers=layers, notes=notes)
+        return Model(tuple(self.parameters), self.root.name, layers=layers, notes=notes, complete=not self.unbuilt)
 
 
 def parameter_of(visit: Visit, leaf: str, shape: Any, dtype: Any, *, trainable: bool = True) -> Parameter:

@@ -24,7 +24,7 @@ def initialize(framework: Framework, model: Any, recipe: Recipe | str, seed: int
             f"`model` must be a model or layer of {package}. Received: model of type {type(model).__name__}."
         )
     scan = Scan(model, framework)
-    execution = Execution(scan.model(), recipe, options, complete=not scan.unbuilt)
+    execution = Execution(scan.model(), recipe, options)
     variables = {options.placed(path): variable for path, variable in scan.variables.items()}
     for entry in execution.entries():
         framework.assign(variables[entry.path], entry.make())
@@ -70,9 +70,8 @@ class _Waiting:
         parameter = replace(parameter, tied=tuple(each.path for each in others))
         layers = tuple(f"{each.path}." for each in visits(model) if each.path)
         try:
-            execution = Execution(
-                Model((parameter,), model.name, layers=layers), self.recipe, self.options, complete=False
-            )
+            part = Model((parameter,), model.name, layers=layers, complete=False)
+            execution = Execution(part, self.recipe, self.options)
         except PlanError as error:
             text = str(error).replace("nothing has been written", "the layers that were built before have their values")
             raise PlanError(text) from None

@@ -126,9 +126,10 @@ class Report:
         return f"<div>{escape(self._summary)}{folded}</div>"
 
 
-def _chosen(plan: Plan, options: Options, there: Collection[str], *, complete: bool) -> tuple[Plan, dict[str, str]]:
+def _chosen(plan: Plan, options: Options, there: Collection[str]) -> tuple[Plan, dict[str, str]]:
     """The plan of the chosen parameters, and why each of the others was not chosen, by path."""
-    paths = [path for entry in plan.entries for path in (entry.path, *entry.parameter.tied)] if complete else None
+    every = [path for entry in plan.entries for path in (entry.path, *entry.parameter.tied)]
+    paths = every if plan.model.complete else None
     only, skip = options.only, options.skip
     wanted: Callable[[Parameter], bool] = (lambda _: True) if only is None else selector("only", only, paths)
     unwanted: Callable[[Parameter], bool] = (lambda _: False) if skip is None else selector("skip", skip, paths)
@@ -166,7 +167,6 @@ class Execution:
         options: Options,
         *,
         there: Collection[str] = (),
-        complete: bool = True,
     ) -> None:
         """Plans the chosen parameters and checks the plan.
 
@@ -175,18 +175,18 @@ class Execution:
             recipe: the recipe.
             options: the options of `initialize`.
             there: the paths of parameters that already have their values.
-            complete: whether the model has all of its parameters already, so that each glob and rule must match one.
 
         Warns:
             UserWarning: a rule that sets a scale for certain names is used by no parameter of the model.
 
         Raises:
             PlanError: the recipe does not fit the model.
+            ValueError: a glob matches nothing in a complete model.
         """
         plan = recipe.plan(model.placed(options.placed("")), names=options.names)
-        self.plan, self.passed = _chosen(plan, options, there, complete=complete)
+        self.plan, self.passed = _chosen(plan, options, there)
         self.plan.check(options.unmatched)
-        if complete and plan.unmet:
+        if model.complete and plan.unmet:
             warn(
                 f"No parameter of {visible(model.name)} uses {visible(', '.join(plan.unmet))}. What it is meant for "
                 "may have another name in this model, and get the values of another rule: compare the rule with the "

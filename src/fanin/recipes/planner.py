@@ -43,6 +43,8 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
     depth_of = depths([*paths, *model.layers])
     configs: dict[tuple[str, ...], dict[str, float]] = {}
     recipe = _Recipe(rules, seed, names)
+    if model.complete:
+        recipe.check_names(model.parameters)
     entries = []
     for parameter in model.parameters:
         parts = model.parts_of(parameter.path)
@@ -78,6 +80,18 @@ class _Recipe:
         """The numbers of the rules that match a parameter, up to one that leaves nothing to those after it."""
         matching = (number for number, rule in enumerate(self.rules) if rule.matches(parameter, name))
         return list(matching if self.has_blocks else islice(matching, 1))
+
+    def check_names(self, parameters: Sequence[Parameter]) -> None:
+        """Raises an exception if a key of the names matches no parameter, and no block of one."""
+        declared = tuple(block for rule in self.rules for block in rule.blocks)
+
+        def blocks() -> Iterator[str]:
+            for each in parameters:
+                part, stored = each.traits.part, each.traits.blocks.stored
+                for block in (part.block,) if part else stored or declared:
+                    yield f"{_home(each)}[{block}]"
+
+        self.names.check(map(_home, parameters), blocks)
 
     def made(
         self, rule: Rule, parameter: Parameter, numbers: Mapping[str, float], shape: Shape, fans: Fans
@@ -119,8 +133,7 @@ class _Planner:
         """
         self.recipe, self.rules, self.names = recipe, recipe.rules, recipe.names
         self.parameter, self.numbers, self.layer = parameter, numbers, layer
-        part = parameter.traits.part
-        self.home = parameter.path if part is None else part.path
+        self.home = _home(parameter)
         self.name = self._numbered(self.names.of(parameter, self.home))
 
     def _numbered(self, name: str) -> str:
@@ -321,6 +334,12 @@ class _Planner:
             weight = zeros.weight((1, *shape[1:]), self.parameter.dtype)
             target = ((row, row + 1), *((0, length) for length in shape[1:]))
             yield Placement(self.name, zeros, weight, target, (0,) * len(shape), "padding")
+
+
+def _home(parameter: Parameter) -> str:
+    """The path that a parameter is named by: its own, or that of the fused tensor that it is a block of."""
+    part = parameter.traits.part
+    return parameter.path if part is None else part.path
 
 
 def _known(fans: Fans) -> dict[str, float]:

@@ -316,6 +316,10 @@ class Recipe:
         Returns:
             A `Plan`. `plan.problems` and `plan.unmatched` say what prevents its execution.
 
+        Raises:
+            ValueError: a key of `names` matches no parameter, of a model whose layers are all built.
+            TypeError: the argument is not a model, or `names` is of no use.
+
         >>> import fanin
         >>> recipe = fanin.Recipe([{"path": "*", "initializer": "random_normal"}])
         >>> recipe.plan([{"path": "w", "shape": [2, 3]}]).entries[0].name
