@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from fanin._keras.describe import Framework, Scan, Visit, leaf_of, numbered, parameter_of, visits
 from fanin.models.parameters import Model
+from fanin.models.registry import tensors_hint
 from fanin.recipes.execution import Execution, Options, Report
 from fanin.recipes.plan import PlanError
 from fanin.recipes.recipe import Recipe, recipe_of
@@ -22,6 +23,7 @@ def initialize(framework: Framework, model: Any, recipe: Recipe | str, seed: int
         package = framework.layer_class.__module__.partition(".")[0]
         raise TypeError(
             f"`model` must be a model or layer of {package}. Received: model of type {type(model).__name__}."
+            f"{tensors_hint(model)}"
         )
     scan = Scan(model, framework)
     execution = Execution(scan.model(), recipe, options)

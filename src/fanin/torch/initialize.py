@@ -12,6 +12,7 @@ from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_it
 from fanin._core.messages import warn
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, stripped
+from fanin.models.registry import tensors_hint
 from fanin.recipes.entry import Entry
 from fanin.recipes.execution import Execution, Options, Report
 from fanin.recipes.plan import Plan, PlanError
@@ -78,7 +79,9 @@ def initialize(
     """
     recipe = recipe_of(recipe, seed)
     if not isinstance(model, nn.Module):
-        raise TypeError(f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.")
+        raise TypeError(
+            f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.{tensors_hint(model)}"
+        )
     place = _checked_device(device)
     options = Options(only, skip, names, unmatched, progress, prefix)
     scan = Scan(model)
