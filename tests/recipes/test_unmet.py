@@ -89,6 +89,20 @@ def test_plans_say_it() -> None:
     assert np.array_equal(plan.entries[0].make(), planned([NORMAL], "a").entries[0].make())
 
 
+def test_tables_say_it() -> None:
+    """In the words of the warning, and apart from rules that a model need not use."""
+    rules = [{**NORMAL, "path": "q"}, {"role": "scale", "initializer": "ones"}, REST]
+    (said,) = warned(rules)
+    remarks = Recipe(rules).plan(MODEL).table().split("\n\n")[1].splitlines()
+    assert remarks[1:] == [f"warning: {said}", "unused: rule 2"]
+
+
+def test_tables_of_models_that_are_not_built() -> None:
+    """Their rules are unused so far."""
+    plan = Recipe([{**NORMAL, "path": "q"}, REST]).plan(replace(MODEL, complete=False))
+    assert plan.table().endswith("\nunused: rule 1")
+
+
 def test_the_fans_that_count() -> None:
     """A rule's own, those of blocks, and those of a layout, in the entry and in the table."""
     kernel = {"path": "w", "shape": [64, 192], "role": "kernel", "layout": "keras", "blocks": ["q", "k", "v"]}

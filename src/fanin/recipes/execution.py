@@ -186,13 +186,8 @@ class Execution:
         plan = recipe.plan(model.placed(options.placed("")), names=options.names)
         self.plan, self.passed = _chosen(plan, options, there)
         self.plan.check(options.unmatched)
-        if model.complete and plan.unmet:
-            warn(
-                f"No parameter of {visible(model.name)} uses {visible(', '.join(plan.unmet))}. What it is meant for "
-                "may have another name in this model, and get the values of another rule: compare the rule with the "
-                "paths and layers that recipe.plan(model) shows. A rule that a model need not use says "
-                "`optional = true`."
-            )
+        if plan.warning:
+            warn(plan.warning)
         self.progress = options.progress
         self.kept: dict[str, str] = dict(self.passed)
         self.buffers: dict[str, str] = {}

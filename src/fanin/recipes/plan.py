@@ -52,6 +52,17 @@ class Plan:
         return tuple(entry.problem for entry in self.entries if entry.problem)
 
     @property
+    def warning(self) -> str:
+        """What `initialize` warns of: the rules in `unmet`; "" for none, or while layers are not built."""
+        if not self.unmet or not self.model.complete:
+            return ""
+        return (
+            f"No parameter of {visible(self.model.name)} uses {visible(', '.join(self.unmet))}. What it is meant for "
+            "may have another name in this model, and get the values of another rule: compare the rule with the paths "
+            "and layers that recipe.plan(model) shows. A rule that a model need not use says `optional = true`."
+        )
+
+    @property
     def tied(self) -> dict[str, tuple[str, ...]]:
         """The further paths of tied parameters, by path."""
         return {entry.path: entry.parameter.tied for entry in self.entries if entry.parameter.tied}
@@ -200,7 +211,10 @@ class Plan:
         remarks += (
             [f"frozen, but initialized as well: {', '.join(row.path for row in folded(frozen))}"] if frozen else []
         )
-        remarks += [f"unused: {', '.join(self.unused)}"] if self.unused else []
+        warning = self.warning
+        unused = [rule for rule in self.unused if not warning or rule not in self.unmet]
+        remarks += [f"warning: {warning}"] if warning else []
+        remarks += [f"unused: {', '.join(unused)}"] if unused else []
         remarks += [f"left alone: {path} ({reason})" for path, reason in folded_lines(self.model.left)]
         remarks += [f"note: {note}" for note in self.model.notes]
         remarks += [f"unmatched: {row.path}" for row in folded(self.unmatched)]
