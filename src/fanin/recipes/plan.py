@@ -12,6 +12,7 @@ from typing import Any
 from fanin._core.messages import readable, shown, suggestion, visible
 from fanin._core.types import Unmatched
 from fanin.models.parameters import Model, Parameter
+from fanin.recipes.advice import advice_on
 from fanin.recipes.entry import Entry
 from fanin.recipes.tables import COLUMNS, Row, cells_of, folded, folded_lines, folded_paths, lines_of
 
@@ -126,6 +127,7 @@ class Plan:
                 f"No rule matches {len(self.unmatched)} of {len(self.entries)} parameters:"
                 + "".join(f"\n    {each}" for each in listed[:20])
                 + (f"\n    and {len(listed) - 20} more" if len(listed) > 20 else "")
+                + "".join(f"\n    {each}" for each in advice_on(entry.parameter for entry in self.unmatched))
                 + '\n    Add rules for them (the last one may be path = "*"), or leave them as they are with '
                 'unmatched="keep".'
             )
@@ -218,6 +220,7 @@ class Plan:
         remarks += [f"left alone: {path} ({reason})" for path, reason in folded_lines(self.model.left)]
         remarks += [f"note: {note}" for note in self.model.notes]
         remarks += [f"unmatched: {row.path}" for row in folded(self.unmatched)]
+        remarks += [f"advice: {each}" for each in advice_on(entry.parameter for entry in self.unmatched)]
         remarks += [f"problem: {problem}" for problem in self._folded_problems()]
         return [visible(remark) for remark in remarks]
 

@@ -22,6 +22,7 @@ from fanin.initializers import Initializer, SeededInitializer
 from fanin.models.names import NameMap, depths
 from fanin.models.parameters import Model, Parameter
 from fanin.models.traits import STATISTICS, Traits
+from fanin.recipes.advice import OF_LAYOUT
 from fanin.recipes.entry import Entry, Fans, Placement
 from fanin.recipes.plan import Plan
 from fanin.recipes.rules import Rule
@@ -371,8 +372,7 @@ def _lacking_fans(rule: Rule, initializer: Initializer, layer: str, lacking: Seq
     owner = f"a layer of type {layer}" if layer else "no known layer"
     return (
         f"{type(initializer).__name__} needs the fans of a parameter of {owner}, and they are not known. Write "
-        f"{' and '.join(f'`{key} = …`' for key in lacking)} into {rule.label}, or, if it is a kernel, "
-        '`layout = "torch"` or `layout = "keras"`, with `stacked = 1` if its first axis is a stack of kernels'
+        f"{' and '.join(f'`{key} = …`' for key in lacking)} into {rule.label}, or, if it is a kernel, {OF_LAYOUT}"
     )
 
 
