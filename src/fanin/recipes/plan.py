@@ -14,7 +14,7 @@ from fanin._core.types import Unmatched
 from fanin.models.parameters import Model, Parameter
 from fanin.recipes.advice import advice_on
 from fanin.recipes.entry import Entry
-from fanin.recipes.tables import COLUMNS, Row, cells_of, folded, folded_lines, folded_paths, lines_of
+from fanin.recipes.tables import COLUMNS, Row, cells_of, folded, folded_lines, folded_paths, lines_of, unnumbered
 
 
 class PlanError(ValueError):
@@ -296,10 +296,44 @@ class Comparison:
         return bool(self.added or self.removed or self.changed)
 
     def __str__(self) -> str:
-        lines = [f"- {path}" for path in self.removed] + [f"+ {path}" for path in self.added]
-        for path, fields in self.changed.items():
-            lines += [f"~ {path}: {key} {before} → {after}" for key, (before, after) in fields.items()]
+        lines = [f"- {path}" for path, _ in folded_paths(dict.fromkeys(self.removed))]
+        lines += [f"+ {path}" for path, _ in folded_paths(dict.fromkeys(self.added))]
+        alike = {path: json.dumps(_without_numbers(fields)) for path, fields in self.changed.items()}
+        for path, paths in folded_paths(alike):
+            fields = self.changed[paths[0]] if len(paths) == 1 else self._shared(paths)
+            lines += [f"~ {path}: {key} {_change(before, after)}" for key, (before, after) in fields.items()]
         return "\n".join(map(visible, lines)) or "The plans are the same."
+
+    def _shared(self, paths: list[str]) -> dict[str, tuple[Any, Any]]:
+        """The changes of parameters of repeated blocks that changed alike; of their seeds, how many there are."""
+        shared = _without_numbers(self.changed[paths[0]])
+        if "seeds" in shared:
+            sides = ([seed for path in paths for seed in self.changed[path]["seeds"][side] or ()] for side in (0, 1))
+            before, after = (len(set(each)) for each in sides)
+            shared["seeds"] = f"{before}", f"{after} others"
+        return shared
+
+
+def _without_numbers(fields: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+    """The changes of a parameter as they are in all of its repeated blocks: without their numbers and their seeds."""
+    plain = {key: (_plain(before), _plain(after)) for key, (before, after) in fields.items() if key in ("name", "tied")}
+    return {**fields, **plain, **({"seeds": (None, None)} if "seeds" in fields else {})}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(each) for each in value] if isinstance(value, list) else unnumbered(str(value))
+
+
+def _change(before: Any, after: Any) -> str:
+    """Both values of a field, with as many digits as tell them apart, of which six are shown at least."""
+    first, second = _rounded(before), _rounded(after)
+    return f"{before} → {after}" if first == second else f"{first} → {second}"
+
+
+def _rounded(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_rounded, value))}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _by_path(plan: Plan | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -309,5 +343,6 @@ def _by_path(plan: Plan | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         return {entry["path"]: dict(entry) for entry in data["entries"]}
     except (KeyError, TypeError, ValueError):
         raise ValueError(
-            f"`other` must be a plan, or the data of a plan's JSON. Received: {type(data).__name__}."
+            "`other` must be a plan, or the data of the JSON that `fanin plan --json` makes. "
+            f"Received: {type(data).__name__}."
         ) from None

@@ -32,7 +32,7 @@ def cells_of(entry: Entry) -> dict[str, str]:
     parameter = entry.parameter
     stddev = entry.stddev
     cells = {
-        "name": _unnumbered(entry.name) if entry.name != entry.path else "",
+        "name": unnumbered(entry.name) if entry.name != entry.path else "",
         "shape": "×".join(map(str, parameter.shape)) or "()",
         "dtype": parameter.dtype.name,
         "layout": parameter.layout,
@@ -133,7 +133,7 @@ def _shortened(text: str, width: int) -> str:
     return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
 
 
-def _unnumbered(name: str) -> str:
+def unnumbered(name: str) -> str:
     """A name with a dot in place of each block's number."""
     template, numbers = _template(name)
     return template.format(*"·" * len(numbers))
