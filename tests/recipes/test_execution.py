@@ -152,3 +152,13 @@ def test_public_names() -> None:
     assert isinstance(report.plan, Plan)
     assert json.loads(report.plan.to_json())["seed"] == 7
     assert Options() == Options(None, None, None, "error", None)
+
+
+def test_reports_of_one() -> None:
+    """A single parameter and a single rule are no plural."""
+    unmet = {"path": "no.*", "initializer": "random_normal"}
+    with pytest.warns(UserWarning, match="uses rule 1"):
+        begun = execution(unmet, ALL, only="odd")
+    report = run(begun)
+    assert str(report).startswith("a <model>: 1 parameter initialized (16 bytes) in ")
+    assert repr(report) == "<Report on a <model>: 1 parameter initialized, 1 unmet rule, 4 kept>"

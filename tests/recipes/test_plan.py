@@ -194,3 +194,13 @@ def test_entries_and_choices() -> None:
         ValueError, match=r"^`skip` must match parameters of the model\. Received: 'b\.wieght', which matches"
     ):
         selector("skip", ["a.*", "b.wieght"], paths)
+
+
+def test_one_of_each() -> None:
+    """A single parameter of a single byte is no plural, in any text."""
+    model = [{"path": "w", "shape": [1], "dtype": "int8"}]
+    plan = fanin.Recipe([{"path": "*", "initializer": "zeros"}]).plan(model)
+    assert repr(plan) == "<Plan of 1 parameter of a list of shapes, seed 0>"
+    assert plan.table().splitlines()[-1] == "a list of shapes: 1 parameter, 1 element, 1 byte, seed 0"
+    (complaint,) = fanin.Recipe([{"path": "v", "initializer": "zeros"}]).plan(model).complaints()
+    assert complaint.startswith("No rule matches 1 of 1 parameter:")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
 
-from fanin._core.messages import readable, visible, warn
+from fanin._core.messages import plural, readable, visible, warn
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, selector, stripped
 from fanin.models.parameters import Model, Parameter
@@ -91,9 +91,13 @@ class Report:
         return sum(entry.parameter.nbytes for entry in self.plan.entries if entry.path in filled)
 
     @property
+    def _count(self) -> str:
+        return f"{len(self.filled)} {plural(len(self.filled), 'parameter')}"
+
+    @property
     def _summary(self) -> str:
         return (
-            f"{visible(self.plan.model.name)}: {len(self.filled)} parameters initialized ({readable(self.nbytes)}) in "
+            f"{visible(self.plan.model.name)}: {self._count} initialized ({readable(self.nbytes)}) in "
             f"{self.seconds:.3g} s, seed {self.plan.seed}"
         )
 
@@ -110,14 +114,14 @@ class Report:
 
     def __repr__(self) -> str:
         counts = {
-            "unmet rules": self.plan.unmet,
+            plural(len(self.plan.unmet), "unmet rule"): self.plan.unmet,
             "kept": self.kept,
             "restored": self.buffers,
             "waiting": self.waiting,
             "without values": self.empty,
         }
         more = "".join(f", {len(each)} {word}" for word, each in counts.items() if each)
-        return f"<Report on {self.plan.model.name}: {len(self.filled)} parameters initialized{more}>"
+        return f"<Report on {self.plan.model.name}: {self._count} initialized{more}>"
 
     def _repr_html_(self) -> str:
         """The report for notebooks, with collapsed details."""

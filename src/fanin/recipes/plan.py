@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fanin._core.messages import readable, shown, suggestion, visible
+from fanin._core.messages import plural, readable, shown, suggestion, visible
 from fanin._core.types import Unmatched
 from fanin.models.parameters import Model, Parameter
 from fanin.recipes.advice import advice_on
@@ -121,10 +121,10 @@ class Plan:
         complaints = self._folded_problems()
         complaints += [f"{each} would have the same values: names must differ." for each in self._folded_equals()]
         if unmatched == "error" and self.unmatched:
-            rows = folded(self.unmatched)
+            rows, count = folded(self.unmatched), len(self.entries)
             listed = [f"{row.path} {row.cells['shape']}, {row.cells['layer'] or 'no known layer'}" for row in rows]
             complaints.append(
-                f"No rule matches {len(self.unmatched)} of {len(self.entries)} parameters:"
+                f"No rule matches {len(self.unmatched)} of {count} {plural(count, 'parameter')}:"
                 + "".join(f"\n    {each}" for each in listed[:20])
                 + (f"\n    and {len(listed) - 20} more" if len(listed) > 20 else "")
                 + "".join(f"\n    {each}" for each in advice_on(entry.parameter for entry in self.unmatched))
@@ -203,9 +203,10 @@ class Plan:
 
     def _remarks(self) -> list[str]:
         """The totals, and the remarks on the plan."""
+        count = len(self.entries)
         remarks = [
-            f"{self.model.name}: {len(self.entries)} parameters, {self.size:,} elements, {readable(self.nbytes)}, "
-            f"seed {self.seed}"
+            f"{self.model.name}: {count} {plural(count, 'parameter')}, {self.size:,} {plural(self.size, 'element')}, "
+            f"{readable(self.nbytes)}, seed {self.seed}"
         ]
         remarks += [f"tied: {path} is also {', '.join(others)}" for path, others in self.tied.items()]
         remarks += [f"equal seeds: {paths}" for paths in self._folded_equals()]
@@ -228,7 +229,8 @@ class Plan:
         return self.table()
 
     def __repr__(self) -> str:
-        return f"<Plan of {len(self.entries)} parameters of {self.model.name}, seed {self.seed}>"
+        count = len(self.entries)
+        return f"<Plan of {count} {plural(count, 'parameter')} of {self.model.name}, seed {self.seed}>"
 
     def _repr_html_(self) -> str:
         """The table for notebooks."""

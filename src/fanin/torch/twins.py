@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping
 
 from torch import nn
 
-from fanin._core.messages import warn
+from fanin._core.messages import plural, warn
 from fanin.distributions import Matrix
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
@@ -35,12 +35,13 @@ def warn_of_twins(plan: Plan, held: Mapping[str, Held]) -> None:
         gc.collect()  # the earlier model may only wait to be collected
         found = _twins(plan, held)
     if found:
-        path, other = found[0]
+        (path, other), count, total = found[0], len(found), len(plan.entries)
+        verb = "gets" if count == 1 else "get"
         warn(
-            f"{len(found)} of {len(plan.entries)} parameters, such as {path}, get the same values as those of another "
-            f"module, of type {other}, which an earlier call of `initialize` drew from the same seed and names. To "
-            "initialize a model in parts, give each call the part's path as `prefix=`, or call `initialize` once for "
-            'the whole. If both are to be equal, say so with `prefix=""`.'
+            f"{count} of {total} {plural(total, 'parameter')}, such as {path}, {verb} the same values as those of "
+            f"another module, of type {other}, which an earlier call of `initialize` drew from the same seed and names. To "
+            "initialize a model in parts, give each call the part's path as `prefix=`, or call `initialize` once "
+            'for the whole. If both are to be equal, say so with `prefix=""`.'
         )
 
 
