@@ -16,7 +16,7 @@ from fanin.models.parameters import Model, Parameter
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
 from fanin.recipes.recipe import Recipe
-from fanin.recipes.tables import folded_lines, folded_paths
+from fanin.recipes.tables import folded_lines, folded_paths, short_lines
 
 _LONG = 2**28  # bytes; less is done before a progress bar is noticed
 
@@ -103,10 +103,10 @@ class Report:
 
     def _details(self) -> Iterator[str]:
         yield from (f"used by no parameter: {rule}" for rule in map(visible, self.plan.unmet))
-        yield from (f"kept: {path} ({reason})" for path, reason in folded_lines(self.kept))
+        yield from (f"kept: {path} ({reason})" for path, reason in short_lines(self.kept))
         yield from (f"restored: {path} ({how})" for path, how in folded_lines(self.buffers))
         yield from (f"waiting to be built: {layer}" for layer, _ in folded_paths(dict.fromkeys(self.waiting)))
-        yield from (f"initialized although frozen: {path}" for path, _ in folded_paths(dict.fromkeys(self.frozen)))
+        yield from (f"initialized although frozen: {path}" for path, _ in short_lines(dict.fromkeys(self.frozen, "")))
         yield from (f"without values: {path} ({reason})" for path, reason in folded_lines(self.empty))
 
     def __str__(self) -> str:

@@ -14,7 +14,17 @@ from fanin._core.types import Unmatched
 from fanin.models.parameters import Model, Parameter
 from fanin.recipes.advice import advice_on
 from fanin.recipes.entry import Entry
-from fanin.recipes.tables import COLUMNS, Row, cells_of, folded, folded_lines, folded_paths, lines_of, unnumbered
+from fanin.recipes.tables import (
+    COLUMNS,
+    Row,
+    cells_of,
+    folded,
+    folded_lines,
+    folded_paths,
+    lines_of,
+    short_lines,
+    unnumbered,
+)
 
 
 class PlanError(ValueError):
@@ -210,10 +220,9 @@ class Plan:
         ]
         remarks += [f"tied: {path} is also {', '.join(others)}" for path, others in self.tied.items()]
         remarks += [f"equal seeds: {paths}" for paths in self._folded_equals()]
-        frozen = [entry for entry in self.entries if not entry.parameter.trainable and not entry.kept]
-        remarks += (
-            [f"frozen, but initialized as well: {', '.join(row.path for row in folded(frozen))}"] if frozen else []
-        )
+        frozen = [entry.path for entry in self.entries if not entry.parameter.trainable and not entry.kept]
+        listed = ", ".join(path for path, _ in short_lines(dict.fromkeys(frozen, "")))
+        remarks += [f"frozen, but initialized as well: {listed}"] if frozen else []
         warning = self.warning
         unused = [rule for rule in self.unused if not warning or rule not in self.unmet]
         remarks += [f"warning: {warning}"] if warning else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ COLUMNS = ("shape", "dtype", "layout", "layer", "role", "rule", "initializer", "
 # The columns that a narrow table leaves out, in this order, before it shortens the texts of others.
 _SPARED = ("layout", "dtype", "layer", "seed", "role", "name", "fans", "shape")
 _LEAST = 8  # characters that a text is shortened to
+_MOST_LINES = 5  # paths with equal texts that have an item each
 _MOST_NUMBERS = 8  # numbers of a path that may become ranges
 
 
@@ -97,6 +99,18 @@ def folded_paths(keys: Mapping[str, Hashable]) -> list[tuple[str, list[str]]]:
 def folded_lines(texts: Mapping[str, str]) -> list[tuple[str, str]]:
     """Paths and the text of each, in which the paths of repeated blocks with equal texts share an item."""
     return [(path, visible(texts[paths[0]])) for path, paths in folded_paths(texts)]
+
+
+def short_lines(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The same of parameters, of which those with equal texts share one item, with their number, if they are many."""
+    by_text: dict[str, list[str]] = {}
+    for path, text in folded_lines(texts):
+        by_text.setdefault(text, []).append(path)
+    counts = Counter(map(visible, texts.values()))
+    for text, paths in by_text.items():
+        if len(paths) > _MOST_LINES:
+            paths = [f"{counts[text]} parameters, such as {paths[0]}"]
+        yield from ((path, text) for path in paths)
 
 
 def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:

@@ -36,11 +36,11 @@ def warn_of_twins(plan: Plan, held: Mapping[str, Held]) -> None:
         found = _twins(plan, held)
     if found:
         (path, other), count, total = found[0], len(found), len(plan.entries)
-        verb = "gets" if count == 1 else "get"
+        those, verb = plural(total, "parameter"), "gets" if count == 1 else "get"
         warn(
-            f"{count} of {total} {plural(total, 'parameter')}, such as {path}, {verb} the same values as those of "
-            f"another module, of type {other}, which an earlier call of `initialize` drew from the same seed and names. To "
-            "initialize a model in parts, give each call the part's path as `prefix=`, or call `initialize` once "
+            f"{count} of {total} {those}, such as {path}, {verb} the same values as those of another "
+            f"module, of type {other}, which an earlier call of `initialize` drew from the same seed and names. "
+            "To initialize a model in parts, give each call the part's path as `prefix=`, or call `initialize` once "
             'for the whole. If both are to be equal, say so with `prefix=""`.'
         )
 
