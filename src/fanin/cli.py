@@ -302,23 +302,26 @@ def new_recipe(preset: str, seed: int | None) -> None:
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 def lint_recipe(files: tuple[str, ...]) -> None:
-    """Check recipe FILES (- for TOML from standard input), and print every mistake with its line."""
+    """Check recipe FILES (- for TOML from standard input), and print every mistake with its line.
+
+    Constants that no rule uses are remarks, not mistakes.
+    """
     wrong = False
     for file in files:
         with refusing():
             from fanin.recipes import Recipe, RecipeError
 
             try:
-                if file == STANDARD_INPUT:
-                    Recipe.from_toml(_input(), name=_TOML_INPUT)
-                else:
-                    Recipe.load(file)
+                is_input = file == STANDARD_INPUT
+                recipe = Recipe.from_toml(_input(), name=_TOML_INPUT) if is_input else Recipe.load(file)
             except RecipeError as error:
                 wrong = True
                 for mistake in error.mistakes:
                     click.echo(str(mistake), err=True)
             else:
                 click.echo(f"{file}: no mistakes")
+                for name in recipe.unused_constants:
+                    click.echo(f"{file}: remark: no rule uses the constant {name}")
     if wrong:
         sys.exit(1)
 

@@ -368,3 +368,18 @@ def test_help(command: list[str]) -> None:
     outcome = run(*command, "--help")
     assert outcome.exit_code == 0
     assert outcome.stdout.startswith(f"Usage: fanin {' '.join(command)} ")
+
+
+def test_lint_remarks(folder: Path) -> None:
+    """A constant that no rule uses is a remark: the exit code stays."""
+    rule = '[[rules]]\npath = "*"\ninitializer = "random_normal"\nstddev = "1 / width"\n'
+    (folder / "odd.toml").write_text(f"[constants]\nwidth = 3\nwidht = 4\n{rule}")
+    outcome = run("recipe", "lint", "odd.toml")
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+    assert outcome.stdout == "odd.toml: no mistakes\nodd.toml: remark: no rule uses the constant widht\n"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_need_no_remark(preset: str) -> None:
+    """Their rules use all of their constants."""
+    assert Recipe.preset(preset).unused_constants == ()

@@ -1,16 +1,16 @@
-"""Advice on parameters that no rule matches, in the same words for every framework."""
+"""Advice on parameters that no rule matches, or whose fans a rule lacks, in the same words for every framework."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from fanin._core.messages import visible
 from fanin.models.parameters import Parameter
 from fanin.models.traits import norm
 
 # What a rule can say of a kernel whose layer is not known.
-OF_LAYOUT = '`layout = "torch"` or `layout = "keras"`, with `stacked = 1` if its first axis is a stack of kernels'
+_OF_LAYOUT = '`layout = "torch"` or `layout = "keras"`, with `stacked = 1` if its first axis is a stack of kernels'
 
 
 def advice_on(parameters: Iterable[Parameter]) -> Iterator[str]:
@@ -23,7 +23,23 @@ def advice_on(parameters: Iterable[Parameter]) -> Iterator[str]:
         )
     path = next((each.path for each in unknown if len(each.shape) > 2 and each.traits.axes is None), None)
     if path is not None:
-        yield f"{visible(path)} has axes of no known order. If it is a kernel, its rule can say {OF_LAYOUT}."
+        yield f"{visible(path)} has axes of no known order. If it is a kernel, its rule can say {_OF_LAYOUT}."
+
+
+def lacking_fans(initializer: str, rule: str, layer: str, lacking: Sequence[str]) -> str:
+    """Why an initializer cannot draw a parameter without fans, and what to write.
+
+    Args:
+        initializer: the initializer's class.
+        rule: the rule, in words.
+        layer: the type of the parameter's layer; "" if unknown.
+        lacking: which of `fan_in` and `fan_out` are not known.
+    """
+    owner = f"a layer of type {layer}" if layer else "no known layer"
+    return (
+        f"{initializer} needs the fans of a parameter of {owner}, and they are not known. Write "
+        f"{' and '.join(f'`{key} = …`' for key in lacking)} into {rule}, or, if it is a kernel, {_OF_LAYOUT}"
+    )
 
 
 def _is_of_norm(parameter: Parameter) -> bool:

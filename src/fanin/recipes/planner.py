@@ -22,7 +22,7 @@ from fanin.initializers import Initializer, SeededInitializer
 from fanin.models.names import NameMap, depths
 from fanin.models.parameters import Model, Parameter
 from fanin.models.traits import STATISTICS, Traits
-from fanin.recipes.advice import OF_LAYOUT
+from fanin.recipes.advice import lacking_fans
 from fanin.recipes.entry import Entry, Fans, Placement
 from fanin.recipes.plan import Plan
 from fanin.recipes.rules import Rule
@@ -353,7 +353,7 @@ def _distribution(rule: Rule, initializer: Initializer, parameter: Parameter, sh
         needed = {"fan_in": fan_in, "fan_out": fan_out}
         lacking = [key for key, value in needed.items() if value is None and initializer.mode in (key, "fan_avg")]
         if lacking:
-            raise ValueError(_lacking_fans(rule, initializer, parameter.layer, lacking))
+            raise ValueError(lacking_fans(type(initializer).__name__, rule.label, parameter.layer, lacking))
         return initializer.distribution_of_fans(
             shape, dtype, 1 if fan_in is None else fan_in, 1 if fan_out is None else fan_out
         )
@@ -366,14 +366,6 @@ def _distribution(rule: Rule, initializer: Initializer, parameter: Parameter, sh
     if isinstance(distribution, Matrix) and traits.column_axes > 1:
         distribution = distribution.reshaped(shape, traits.column_axes)
     return distribution if fan_in is None or fan_out is None else distribution.with_fans(fan_in, fan_out)
-
-
-def _lacking_fans(rule: Rule, initializer: Initializer, layer: str, lacking: Sequence[str]) -> str:
-    owner = f"a layer of type {layer}" if layer else "no known layer"
-    return (
-        f"{type(initializer).__name__} needs the fans of a parameter of {owner}, and they are not known. Write "
-        f"{' and '.join(f'`{key} = …`' for key in lacking)} into {rule.label}, or, if it is a kernel, {OF_LAYOUT}"
-    )
 
 
 def _numbers_of_layer(numbers: Mapping[str, float], layer: int, count: int) -> dict[str, float]:
