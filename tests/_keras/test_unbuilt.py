@@ -118,7 +118,7 @@ def test_unmatched_of_unbuilt(kit: Kit) -> None:
     kit.initialize(model, KERNELS)
     assert raised(PlanError, lambda: model.build((None, 3))) == (
         "The recipe does not fit small; the layers that were built before have their values.\n"
-        "  No rule matches 1 of 1 parameters:\n"
+        "  No rule matches 1 of 1 parameter:\n"
         "    fc.bias 3, Dense\n"
         '    Add rules for them (the last one may be path = "*"), or leave them as they are with unmatched="keep".'
     )

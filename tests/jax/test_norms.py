@@ -181,7 +181,7 @@ def test_weights_of_norms(case: str) -> None:
 def test_norms_that_scale_by_one_more_are_not_doubled() -> None:
     """A preset has no rule for such a weight, and says so; zeros leave the norm as it is."""
     module = nnx.eval_shape(lambda: nnx.Dict(norm=NnxNorm(1)))
-    with pytest.raises(PlanError, match="No rule matches 1 of 1 parameters"):
+    with pytest.raises(PlanError, match="No rule matches 1 of 1 parameter"):
         initialize(module, FLAX)
     made, _ = initialize(module, FLAX.extend([{"path": "*norm.scale", "initializer": "zeros"}]))
     x = jnp.arange(1.0, 9.0)

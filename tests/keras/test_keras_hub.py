@@ -78,7 +78,7 @@ def test_other_models_are_warned_of() -> None:
     """A preset for another architecture says that its residual projections are not there."""
     model = keras.Sequential([keras.layers.Dense(3)])
     model.build((None, 3))
-    with pytest.warns(UserWarning, match=r"uses rule 1 \(line \d+\) “residual projections”, rule 2"):
+    with pytest.warns(UserWarning, match=r"uses rule 1 \(line \d+\) “residual projections”, rule 3"):
         report = fanin.keras.initialize(model, "gpt2")
     assert "used by no parameter: rule 1" in str(report)
 

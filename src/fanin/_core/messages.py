@@ -23,10 +23,15 @@ def suggestion(name: object, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def plural(count: int, noun: str) -> str:
+    """A noun as it stands after a number: `parameter` after 1, else `parameters`."""
+    return noun if count == 1 else f"{noun}s"
+
+
 def readable(size: int) -> str:
     """A number of bytes in a readable unit."""
     exponent = min(max(size.bit_length() - 1, 0) // 10, 8)
-    unit = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")[exponent]
+    unit = (plural(size, "byte"), "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")[exponent]
     return f"{size / 1024**exponent:.4g} {unit}"
 
 

@@ -154,8 +154,9 @@ class Scan:
     def model(self) -> Model:
         """The description of the model, for a plan."""
         layers = tuple(f"{path}." for path in self.layers if path)
-        notes = (f"{len(self.unbuilt)} layers are not built yet",) if self.unbuilt else ()
-        return Model(tuple(self.parameters), self.root.name, layers=layers, notes=notes)
+        count = len(self.unbuilt)
+        notes = (f"{count} {'layer is' if count == 1 else 'layers are'} not built yet",) if count else ()
+        return Model(tuple(self.parameters), self.root.name, layers=layers, notes=notes, complete=not self.unbuilt)
 
 
 def parameter_of(visit: Visit, leaf: str, shape: Any, dtype: Any, *, trainable: bool = True) -> Parameter:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from fanin._keras.describe import Framework, Scan, Visit, leaf_of, numbered, parameter_of, visits
 from fanin.models.parameters import Model
+from fanin.models.registry import tensors_hint
 from fanin.recipes.execution import Execution, Options, Report
 from fanin.recipes.plan import PlanError
 from fanin.recipes.recipe import Recipe, recipe_of
@@ -22,9 +23,10 @@ def initialize(framework: Framework, model: Any, recipe: Recipe | str, seed: int
         package = framework.layer_class.__module__.partition(".")[0]
         raise TypeError(
             f"`model` must be a model or layer of {package}. Received: model of type {type(model).__name__}."
+            f"{tensors_hint(model)}"
         )
     scan = Scan(model, framework)
-    execution = Execution(scan.model(), recipe, options, complete=not scan.unbuilt)
+    execution = Execution(scan.model(), recipe, options)
     variables = {options.placed(path): variable for path, variable in scan.variables.items()}
     for entry in execution.entries():
         variable = variables[entry.path]
@@ -71,9 +73,8 @@ class _Waiting:
         parameter = replace(parameter, tied=tuple(each.path for each in others))
         layers = tuple(f"{each.path}." for each in visits(model) if each.path)
         try:
-            execution = Execution(
-                Model((parameter,), model.name, layers=layers), self.recipe, self.options, complete=False
-            )
+            part = Model((parameter,), model.name, layers=layers, complete=False)
+            execution = Execution(part, self.recipe, self.options)
         except PlanError as error:
             text = str(error).replace("nothing has been written", "the layers that were built before have their values")
             raise PlanError(text) from None

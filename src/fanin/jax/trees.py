@@ -332,13 +332,15 @@ def tree_of(tree: Any, layers: Mapping[str, Layer] | None = None) -> Tree:
     """The arrays of a module or tree, or of the variables and layers that `layers_of` returns.
 
     Raises:
-        TypeError: it has no arrays, or is a tuple of a model and of something else.
+        TypeError: it has no arrays, has tensors of PyTorch, or is a tuple of a model and of something else.
     """
     if layers is None and _is_pair(tree):
         tree, layers = tree
     elif type(tree) is tuple:
         _refuse_others(tree)
-    flax = sys.modules.get("flax.nnx")
+    torch, flax = sys.modules.get("torch"), sys.modules.get("flax.nnx")
+    if torch is not None and any(isinstance(leaf, torch.Tensor) for leaf in jax.tree_util.tree_leaves(tree)):
+        raise no_model(tree)
     of_nnx = flax is not None and isinstance(tree, (flax.Module, flax.Pytree))
     held = NnxTree(tree) if of_nnx else PytreeTree(tree, layers)
     if not any(is_array(leaf.value) for leaf in held.leaves):

@@ -30,7 +30,7 @@ class AnyGlob:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         patterns = list(patterns)
-        self.is_everything = "*" in patterns
+        self.is_everything: bool = "*" in patterns
         self._texts = {each.replace("/", ".") for each in patterns if not re.search(r"[*?[]", each)}
         expressions = [glob(each).pattern for each in patterns if re.search(r"[*?[]", each)]
         self._expression = re.compile("|".join(expressions)) if expressions else None

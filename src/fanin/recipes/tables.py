@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from unicodedata import combining, east_asian_width
@@ -17,6 +18,7 @@ COLUMNS = ("shape", "dtype", "layout", "layer", "role", "rule", "initializer", "
 # The columns that a narrow table leaves out, in this order, before it shortens the texts of others.
 _SPARED = ("layout", "dtype", "layer", "seed", "role", "name", "fans", "shape")
 _LEAST = 8  # characters that a text is shortened to
+_MOST_LINES = 5  # paths with equal texts that have an item each
 _MOST_NUMBERS = 8  # numbers of a path that may become ranges
 
 
@@ -33,7 +35,7 @@ def cells_of(entry: Entry) -> dict[str, str]:
     parameter = entry.parameter
     stddev = entry.stddev
     cells = {
-        "name": _unnumbered(entry.name) if entry.name != entry.path else "",
+        "name": unnumbered(entry.name) if entry.name != entry.path else "",
         "shape": "×".join(map(str, parameter.shape)) or "()",
         "dtype": parameter.dtype.name,
         "layout": parameter.layout,
@@ -100,6 +102,18 @@ def folded_lines(texts: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(path, visible(texts[paths[0]])) for path, paths in folded_paths(texts)]
 
 
+def short_lines(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The same of parameters, of which those with equal texts share one item, with their number, if they are many."""
+    by_text: dict[str, list[str]] = {}
+    for path, text in folded_lines(texts):
+        by_text.setdefault(text, []).append(path)
+    counts = Counter(map(visible, texts.values()))
+    for text, paths in by_text.items():
+        if len(paths) > _MOST_LINES:
+            paths = [f"{counts[text]} parameters, such as {paths[0]}"]
+        yield from ((path, text) for path in paths)
+
+
 def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
     """The lines of a table.
 
@@ -153,7 +167,7 @@ def _beginning(text: str, width: int) -> str:
     return taken
 
 
-def _unnumbered(name: str) -> str:
+def unnumbered(name: str) -> str:
     """A name with a dot in place of each block's number."""
     template, numbers = _template(name)
     return template.format(*"·" * len(numbers))

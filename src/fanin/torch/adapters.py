@@ -68,7 +68,8 @@ class Adapters:
         scheme = self.starts.get(adapter, True)
         if isinstance(scheme, str) and scheme.lower() != "gaussian":
             return (
-                f"Its adapter has init_lora_weights={scheme!r}, which depends on the layer's weight. {_REMEDY}",
+                f"Its adapter has init_lora_weights={scheme!r}, and only the starts of True, False and 'gaussian' are "
+                f"known. {_REMEDY}",
                 traits,
             )
         if traits is UNKNOWN and len(shape) > 1:

@@ -12,6 +12,7 @@ from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_it
 from fanin._core.messages import visible, warn
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, stripped
+from fanin.models.registry import tensors_hint
 from fanin.recipes.entry import Entry
 from fanin.recipes.execution import Execution, Options, Report
 from fanin.recipes.plan import Plan, PlanError
@@ -51,7 +52,7 @@ def initialize(
         recipe: a recipe, or the name of a preset. `recipe.plan(model)` shows what each parameter gets.
         seed: a seed that replaces the recipe's.
         only, skip, names, unmatched, progress, prefix: see `fanin.recipes.Options`. Without `prefix`, a second call
-            that draws the same seeds for another module warns; `prefix=""` says that this is intended.
+            that draws the same values for another module warns; `prefix=""` says that this is intended.
         only_missing: a state dict, its keys, or the result of `load_state_dict(…, strict=False)`: parameters that were
             loaded stay as they are.
         device: the device for parameters that are on the meta device; by default the CPU.
@@ -79,7 +80,9 @@ def initialize(
     """
     recipe = recipe_of(recipe, seed)
     if not isinstance(model, nn.Module):
-        raise TypeError(f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.")
+        raise TypeError(
+            f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.{tensors_hint(model)}"
+        )
     place = _checked_device(device)
     options = Options(only, skip, names, unmatched, progress, prefix)
     check_mode()
