@@ -332,7 +332,8 @@ def test_leftovers_must_be_arrays() -> None:
         initialize(tree, FLAX)
     assert not fill.called
     assert str(caught.value) == (
-        "Leaves of a tree that rules keep, or draw in part, must be arrays, not shapes; nothing has been made.\n  b.m\n  n\n"
+        "Leaves of a tree that rules keep, or draw in part, must be arrays, not shapes; nothing has been made.\n"
+        "  b.m\n  n\n"
         "  Give them values, or leave them out of the tree."
     )
 
