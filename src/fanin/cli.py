@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from fanin.recipes import Recipe
 
 STANDARD_INPUT = "-"  # in place of a file
+_TOML_INPUT = "standard input (TOML)"  # a recipe on standard input, in messages
+# Files of weights that fanin does not read.
+_OF_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".h5", ".hdf5", ".keras", ".npz", ".msgpack", ".onnx", ".gguf")
+
+
+def _visible_lines(text: str) -> str:
+    """A text with its line ends, but without other control characters."""
+    return "\n".join(map(visible, text.split("\n")))
 
 
 class Refusal(click.ClickException):
@@ -36,8 +44,7 @@ class Refusal(click.ClickException):
 
     def format_message(self) -> str:
         """The message, without control characters."""
-
-        return "\n".join(map(visible, self.message.split("\n")))
+        return _visible_lines(self.message)
 
 
 @contextlib.contextmanager
@@ -241,7 +248,7 @@ def _recipe(text: str, seed: int | None) -> Recipe:
     from fanin.recipes import PRESETS, Recipe
 
     if text == STANDARD_INPUT:
-        recipe = Recipe.from_toml(_input(), name="standard input")
+        recipe = Recipe.from_toml(_input(), name=_TOML_INPUT)
     elif text in PRESETS:
         recipe = Recipe.preset(text)
     elif Path(text).is_file():
@@ -258,9 +265,10 @@ def _earlier(file: str) -> Any:
     from pathlib import Path
 
     try:
-        return json.loads(_input() if file == STANDARD_INPUT else Path(file).read_text(encoding="utf-8"))
+        return json.loads(_input() if file == STANDARD_INPUT else Path(file).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise Refusal(f"--compare must be the JSON of a plan. Received: {shown(file)} ({error}).") from None
+        rule = "--compare must be the JSON of a plan, which `fanin plan --json` makes"
+        raise Refusal(f"{rule}. Received: {shown(file)} ({error}).") from None
 
 
 def _input() -> str:
@@ -298,23 +306,26 @@ def new_recipe(preset: str, seed: int | None) -> None:
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 def lint_recipe(files: tuple[str, ...]) -> None:
-    """Check recipe FILES (- for TOML from standard input), and print every mistake with its line."""
+    """Check recipe FILES (- for TOML from standard input), and print every mistake with its line.
+
+    Constants that no rule uses are remarks, not mistakes.
+    """
     wrong = False
     for file in files:
         with refusing():
             from fanin.recipes import Recipe, RecipeError
 
             try:
-                if file == STANDARD_INPUT:
-                    Recipe.from_toml(_input(), name="standard input")
-                else:
-                    Recipe.load(file)
+                is_input = file == STANDARD_INPUT
+                recipe = Recipe.from_toml(_input(), name=_TOML_INPUT) if is_input else Recipe.load(file)
             except RecipeError as error:
                 wrong = True
                 for mistake in error.mistakes:
                     click.echo(str(mistake), err=True)
             else:
                 click.echo(f"{file}: no mistakes")
+                for name in recipe.unused_constants:
+                    click.echo(f"{file}: remark: no rule uses the constant {name}")
     if wrong:
         sys.exit(1)
 
@@ -340,6 +351,13 @@ def _model(text: str) -> Any:
         return describe_text(_input(), "standard input")
     if text.lower().endswith(SUFFIXES):
         return describe_file(Path(text))
+    suffix = Path(text).suffix.lower()
+    if suffix in _OF_WEIGHTS:
+        raise Refusal(
+            f"--model must be a file that ends in {', '.join(SUFFIXES)}, - or package.module:factory. Received: "
+            f"{shown(text)}. fanin does not read {suffix} files, which say nothing of the layers of their tensors. "
+            "Give a factory, which makes the model, or save the weights as .safetensors for a plan of names and shapes."
+        )
     module, colon, name = text.partition(":")
     if not colon or not name or not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
         raise Refusal(
@@ -356,21 +374,32 @@ def _built(module: str, name: str) -> Any:
 
     sys.path.insert(0, "")  # as with `python -m`
     try:
-        factory: Any = importlib.import_module(module)
-        for part in name.split("."):
-            factory = getattr(factory, part)
+        factory = _found(importlib.import_module(module), module, name)
         torch = sys.modules.get("torch")
         with contextlib.nullcontext() if torch is None else torch.device("meta"):
             return factory()
-    except Exception as error:  # the user's code may raise anything, which the user should see
+    except Refusal:
+        raise
+    except (Exception, SystemExit) as error:  # the user's code may raise anything, which the user should see
         own = error.__traceback__ and error.__traceback__.tb_next
-        click.echo("".join(traceback.format_exception(type(error), error, own)), err=True, nl=False)
+        click.echo(_visible_lines("".join(traceback.format_exception(type(error), error, own))), err=True, nl=False)
         raise Refusal(
             f"--model must be a factory that can be called without arguments. Received: {module}:{name}, which raised "
-            f"{type(error).__name__}: {error}"
+            f"{traceback.format_exception_only(error)[-1].strip()}"
         ) from error
     finally:
         sys.path.remove("")
+
+
+def _found(module: Any, path: str, name: str) -> Any:
+    """What a module has under a dotted name."""
+    found, place = module, path
+    for part in name.split("."):
+        if not hasattr(found, part):
+            rule = f"--model must be a factory. Received: {path}:{name}, but {place} has no {shown(part)}"
+            raise Refusal(f"{rule}.{suggestion(part, dir(found))}")
+        found, place = getattr(found, part), f"{place}.{part}" if found is not module else f"{place}:{part}"
+    return found
 
 
 def _list(name: str | None, as_json: bool) -> None:

@@ -326,6 +326,20 @@ def test_moving_statistics(kit: Kit) -> None:
     }
 
 
+def test_blocks_that_a_rule_keeps(kit: Kit) -> None:
+    """They have the values that they had, and the others have new ones; the dtype makes no difference."""
+    rules = [{"path": "*", "block": "forget", "initializer": "keep"}, {"path": "*", "initializer": "ones"}]
+    for dtype in ("float32", "bfloat16"):
+        layer = kit.L.LSTM(3, recurrent_initializer="glorot_uniform", dtype=dtype)
+        layer.build((None, 2, 2))
+        before = kit.by_path(layer)
+        kit.initialize(layer, fanin.Recipe(rules))
+        for path, values in kit.by_path(layer).items():
+            expected = np.ones_like(before[path])
+            expected[..., 3:6] = before[path][..., 3:6]
+            same(values, expected)
+
+
 def test_frozen_layers(kit: Kit) -> None:
     """Layers that are not trained are initialized as the others are, and stay untrained."""
     model, other = small(kit), small(kit)

@@ -60,6 +60,25 @@ def test_norms_of_users(shift: float, role: str, kit: Kit) -> None:
     assert random.getstate() == state
 
 
+@pytest.mark.parametrize(("shift", "role"), [(0.0, "scale"), (1.0, "other")])
+def test_norms_of_other_names(shift: float, role: str, kit: Kit) -> None:
+    """What a class is called makes no difference."""
+    layer = type("Rescaled", (own_norm(kit, shift),), {})()
+    layer.build((None, 5))
+    assert roles(kit, layer) == {"gamma": role, "beta": "offset"}
+
+
+def test_scales_of_layers_that_cannot_be_run(kit: Kit) -> None:
+    """The name of the variable counts where the layer does not tell."""
+
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError
+
+    layer = type("Rescaled", (own_norm(kit, 0.0),), {"call": refuse})()
+    layer.build((None, 5))
+    assert roles(kit, layer) == {"gamma": "scale", "beta": "offset"}
+
+
 def test_shifted_norms_are_not_written(kit: Kit) -> None:
     """A preset refuses such a weight before it writes anything, and a rule of one's own gives it its zeros."""
     model = kit.sequential(kit.L.Dense(4, name="dense"), own_norm(kit, 1.0)(name="norm"), shape=(3,))
@@ -123,64 +142,3 @@ def test_a_gemma_of_keras_hub() -> None:
         kit.initialize(model, recipe)
     kit.initialize(model, recipe.extend([{"layer": "RMSNormalization", "initializer": "zeros"}]))
     assert not any(kit.by_path(model)[each].any() for each in norms)
-
-
-# `enable_lora` of Keras 3
-
-
-def lora_model(kit: Kit) -> Any:
-    """A model with a pair in each kind of layer that has them."""
-    if kit.name == "tf_keras":
-        pytest.skip("tf_keras has no adapters")
-    model = kit.sequential(
-        kit.L.Embedding(7, 6, name="embedding"),
-        kit.L.Conv1D(5, 2, name="conv"),
-        kit.L.EinsumDense("abc,cd->abd", (None, 4), name="einsum"),
-        kit.L.Dense(3, name="dense"),
-        shape=(4,),
-    )
-    for layer in model.layers:
-        layer.enable_lora(2)
-    return model
-
-
-PAIRS = {
-    "embedding": "lora_embeddings",
-    "conv": "lora_kernel",
-    "einsum": "lora_kernel",
-    "dense": "lora_kernel",
-}
-
-
-@pytest.mark.parametrize("rules", ["preset", "catch-all"])
-def test_adapters_leave_their_layers_as_they_are(rules: str, kit: Kit) -> None:
-    """The second matrix of each pair is zero and the first as Keras makes it, whatever catches all."""
-    model = lora_model(kit)
-    recipe = None if rules == "preset" else fanin.Recipe([{"path": "*", "initializer": "random_normal"}], seed=11)
-    kit.initialize(model, recipe)
-    values = kit.by_path(model)
-    for layer, pair in PAIRS.items():
-        first, second = f"{layer}.{pair}_a", f"{layer}.{pair}_b"
-        assert not values[second].any()
-        expected = fanin.HeUniform(seed=11).spawn(first)(values[first].shape)
-        assert values[first].tobytes() == expected.tobytes()
-
-
-def test_roles_of_adapters(kit: Kit) -> None:
-    """A rule that names the role changes them."""
-    model = lora_model(kit)
-    recipe = fanin.Recipe.preset("keras").extend([{"role": "lora_a", "initializer": "ones"}])
-    kit.initialize(model, recipe)
-    assert all((kit.by_path(model)[f"{layer}.{pair}_a"] == 1).all() for layer, pair in PAIRS.items())
-
-
-def test_frozen_variables_are_reported(kit: Kit) -> None:
-    """The kernels that `enable_lora` froze are listed as frozen, and running statistics are not."""
-    model = lora_model(kit)
-    report = kit.initialize(model)
-    assert report.frozen == ("embedding.embeddings", "conv.kernel", "einsum.kernel", "dense.kernel")
-    norm = kit.L.BatchNormalization()
-    norm.build((None, 3))
-    assert kit.initialize(norm).frozen == ()
-    norm.trainable = False
-    assert len(kit.initialize(norm).frozen) == 4

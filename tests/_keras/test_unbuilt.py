@@ -118,10 +118,19 @@ def test_unmatched_of_unbuilt(kit: Kit) -> None:
     kit.initialize(model, KERNELS)
     assert raised(PlanError, lambda: model.build((None, 3))) == (
         "The recipe does not fit small; the layers that were built before have their values.\n"
-        "  No rule matches 1 of 1 parameters:\n"
+        "  No rule matches 1 of 1 parameter:\n"
         "    fc.bias 3, Dense\n"
         '    Add rules for them (the last one may be path = "*"), or leave them as they are with unmatched="keep".'
     )
+
+
+def test_kept_blocks_of_unbuilt(kit: Kit) -> None:
+    """A block has no values to keep before its layer is built."""
+    model = kit.L.LSTM(3)
+    rules = [{"path": "*", "block": "forget", "initializer": "keep"}, {"path": "*", "initializer": "ones"}]
+    kit.initialize(model, fanin.Recipe(rules))
+    with pytest.raises(PlanError, match="keeps some of its blocks, which have no values before the model is built"):
+        model.build((None, 2, 2))
 
 
 def test_kept_of_unbuilt(kit: Kit) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -90,3 +91,29 @@ def test_presets_by_their_names(preset: str) -> None:
     values = in_torch(preset, "float32", seed=42)
     assert values == in_jax(preset, "float32", seed=42)
     assert values == in_torch(fanin.Recipe.preset(preset, seed=42), "float32")
+
+
+TENSORS = re.escape(
+    " Tensors, such as its 'weight', do not say which layers they belong to: pass the model itself, or, for a plan, a "
+    "list of dicts with `path`, `shape` and, if known, `layer`."
+)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_state_dicts(framework: str) -> None:
+    """A state dict of PyTorch is no model of any framework, nor of a plan; the message says what to pass."""
+    pytest.importorskip(framework)
+    torch = pytest.importorskip("torch")
+    state = torch.nn.Linear(2, 3).state_dict()
+    face = importlib.import_module(f"fanin.{framework}")
+    for call in (lambda: face.initialize(state, RECIPE), lambda: RECIPE.plan(state)):
+        with pytest.raises(TypeError, match=f"Received: .*OrderedDict.*{TENSORS}$"):
+            call()
+
+
+def test_tensors_in_a_tree() -> None:
+    """Nor are tensors a part of a tree of arrays."""
+    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
+    face = importlib.import_module("fanin.jax")
+    with pytest.raises(TypeError, match=r"^A plan needs a model: "):
+        face.initialize({"kernel": jax.numpy.zeros((2, 3)), "more": [torch.zeros(3)]}, RECIPE)

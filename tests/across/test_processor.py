@@ -18,6 +18,8 @@ from catalogue import CATALOGUE, fresh
 from fanin import distributions
 from fanin._core.settings import TIERS
 from fanin._core.streams import Stream
+from fanin.models.files import describe_text
+from fanin.report.show import inspect
 from strategies import FLOAT_DTYPES, Call
 
 torch = pytest.importorskip("torch")
@@ -246,6 +248,41 @@ def test_modes_of_the_processor_reach_no_plan(mode: str, name: str, dtype: str, 
     with MODES[mode]():
         inside = planned()
     assert repr(inside) == repr(expected)
+
+
+@rounding_modes_are_known
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_of_the_processor_reach_no_text(mode: str) -> None:
+    """The numbers in a recipe's text, and in a list of shapes, are the same as in a file."""
+    recipe = "[constants]\nn = 0.3\n[[rules]]\npath = '*'\ninitializer = 'random_normal'\nstddev = '0.7 * n'\n"
+    shapes = '[{"path": "w", "shape": [5, 7], "fan_in": 0.7, "fan_out": 1e-310}]'
+
+    def read() -> list[str]:
+        entry = fanin.Recipe.from_toml(recipe).plan(describe_text(shapes, "-")).entries[0]
+        assert entry.fans
+        numbers = *entry.fans, entry.stddev, fanin.Recipe.from_toml(recipe).constants["n"]
+        return [float(each or 0).hex() for each in numbers]
+
+    expected = read()
+    with MODES[mode]():
+        inside = read()
+    assert inside == expected
+
+
+@rounding_modes_are_known
+@pytest.mark.parametrize("name", ["HeNormal", "GlorotUniform", "Orthogonal", "Identity"])
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_of_the_processor_reach_no_measurement(mode: str, name: str) -> None:
+    """`fanin show` measures alike, and judges alike."""
+
+    def measured() -> list[Any]:
+        found = inspect(fresh(name), (23, 29), "float32")
+        return [(each.measured, each.theory, each.difference, each.agrees) for each in found.statistics]
+
+    expected = measured()
+    with MODES[mode]():
+        inside = measured()
+    assert inside == expected
 
 
 @rounding_modes_are_known

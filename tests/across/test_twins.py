@@ -13,6 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import fanin
+from recipe_kit import met
 
 tf, tf_keras, keras, torch, jax = map(pytest.importorskip, ("tensorflow", "tf_keras", "keras", "torch", "jax"))
 nn, nnx = pytest.importorskip("flax.linen"), pytest.importorskip("flax.nnx")
@@ -261,7 +262,7 @@ def path_of(variable: Any) -> str:
 
 def in_torch(model: Any, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The same of a module, weights in Keras's order of axes and blocks of fused ones apart."""
-    report = fanin.torch.initialize(model, RECIPE, names=TORCH_NAMES)
+    report = fanin.torch.initialize(model, RECIPE, names=met(TORCH_NAMES, model))
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     weights = {}
     for entry in report.plan.entries:
@@ -281,13 +282,14 @@ def in_flax(kind: Any, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], np.nd
     """The same of a module of flax; the parts of one tensor are put together."""
     weights: dict[str, np.ndarray] = {}
     if issubclass(kind, nnx.Module):
-        made, report = fanin.jax.initialize(nnx.eval_shape(lambda: kind(nnx.Rngs(0))), RECIPE, names=FLAX_NAMES)
+        abstract = nnx.eval_shape(lambda: kind(nnx.Rngs(0)))
+        made, report = fanin.jax.initialize(abstract, RECIPE, names=met(FLAX_NAMES, abstract))
         values = {".".join(map(str, path)): np.asarray(each) for path, each in nnx.to_flat_state(nnx.state(made))}
         output = made(inputs)
     else:
         model = kind()
-        variables, layers = fanin.jax.layers_of(model, inputs)
-        made, report = fanin.jax.initialize(variables, RECIPE, layers=layers, names=FLAX_NAMES)
+        described = fanin.jax.layers_of(model, inputs)
+        made, report = fanin.jax.initialize(described, RECIPE, names=met(FLAX_NAMES, described))
         leaves = jax.tree_util.tree_leaves_with_path(made)
         values = {jax.tree_util.keystr(path[1:], simple=True, separator="."): np.asarray(each) for path, each in leaves}
         output = model.apply(made, inputs)
@@ -362,7 +364,7 @@ def test_twins_in_training_too() -> None:
     """One step of gradient descent leaves the twins where they were: next to each other."""
     model, twin = keras_mlp(tf_keras), TorchMlp()
     fanin.tf_keras.initialize(model, RECIPE)
-    fanin.torch.initialize(twin, RECIPE, names=TORCH_NAMES)
+    fanin.torch.initialize(twin, RECIPE, names=met(TORCH_NAMES, twin))
     inputs = VECTORS[:, 0]
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(model(inputs) ** 2)

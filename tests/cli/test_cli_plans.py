@@ -40,12 +40,12 @@ def compared(*arguments: str) -> Any:
     return run("plan", "recipe.toml", "--model", "model.json", "--compare", "plan.json", *arguments)
 
 
-def test_old_comes_before_new() -> None:
+def test_old_comes_before_new(folder: Path) -> None:
     """What the earlier plan had, an arrow, and what it is now; 3 says that something differs."""
-    outcome = compared("--seed", "4")
+    (folder / "recipe.toml").write_text(f"{RECIPE}stddev = 0.25\n")
+    outcome = compared()
     assert outcome.exit_code == 3
-    before, after = (Recipe.from_toml(RECIPE).with_seed(seed).plan(MODEL).entries[0].seeds for seed in (3, 4))
-    assert outcome.stdout.splitlines()[0] == f"~ {MODEL[0]['path']}: seeds {[*before]} → {[*after]}"
+    assert "~ model.encoder.layers.[0-2].query.weight: stddev 0.05 → 0.25" in outcome.stdout.splitlines()
 
 
 def test_comparisons_as_json(folder: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_recipe_on_standard_input() -> None:
     outcome = run("plan", "-", "--model", "model.json", "--json", given=RECIPE)
     assert json.loads(outcome.stdout)["entries"] == Recipe.from_toml(RECIPE).plan(MODEL).as_dict()["entries"]
     wrong = run("plan", "-", "--model", "model.json", given="seed = 1.5\n")
-    assert (wrong.exit_code, "standard input:1: `seed` must be an integer" in wrong.stderr) == (2, True)
+    assert (wrong.exit_code, "standard input (TOML):1: `seed` must be an integer" in wrong.stderr) == (2, True)
     assert run("recipe", "lint", "-", given=RECIPE).stdout == "-: no mistakes\n"
     assert run("recipe", "lint", "-", given="seed = 1.5\n").exit_code == 1
 
@@ -111,6 +111,25 @@ def test_tracebacks_of_factories(folder: Path) -> None:
     assert outcome.stderr.endswith("Received: made:make, which raised KeyError: '\\x1b'\n")
 
 
+ENDS = {
+    "sys.exit(0)": "SystemExit: 0",  # as modules without `if __name__ == "__main__":` do when they are imported
+    "raise ValueError('a\\x1b]0;t\\x07\\u202e')": r"ValueError: a\x1b]0;t\x07\u202e",
+    "raise type('Silent', (Exception,), {'__str__': lambda self: 1 / 0})": "made.Silent: <exception str() failed>",
+}
+
+
+@pytest.mark.parametrize("statement", ENDS)
+@pytest.mark.parametrize("place", ["", "def make():\n    "])
+def test_ends_of_factories(statement: str, place: str, folder: Path) -> None:
+    """Whatever a factory or its module raises is wrong usage, even the end of the program, and is shown escaped."""
+    (folder / "made.py").write_text(f"import sys\n{place}{statement}\n")
+    sys.modules.pop("made", None)
+    outcome = run("plan", "recipe.toml", "--model", "made:make")
+    assert outcome.exit_code == 2
+    assert outcome.stderr.endswith(f"Received: made:make, which raised {ENDS[statement]}\n")
+    assert outcome.stderr.replace("\n", "").isprintable()
+
+
 def test_a_file_that_cannot_be_written_is_refused_at_once() -> None:
     """Before anything is measured."""
     outcome = run("bench", "--json", "nowhere/x.json")
@@ -140,3 +159,44 @@ def test_terminals() -> None:
     assert max(map(len, text.splitlines())) <= 70
     whole = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "70"})
     assert whole.stdout.partition("\n\n")[0] == plan.table().partition("\n\n")[0]
+
+
+def test_a_factory_that_is_not_there(folder: Path) -> None:
+    """A module without the name is no factory that raised: the message says so once, and which name is near."""
+    (folder / "my_factories.py").write_text("def tiny_model(): ...\n")
+    outcome = run("plan", "recipe.toml", "--model", "my_factories:tiny_modle")
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert outcome.stderr == (
+        "Error: --model must be a factory. Received: my_factories:tiny_modle, but my_factories has no 'tiny_modle'. "
+        "Did you mean 'tiny_model'?\n"
+    )
+
+
+def test_a_part_of_a_factory_that_is_not_there(folder: Path) -> None:
+    """Of a dotted name, the part that lacks the next one is named."""
+    (folder / "my_classes.py").write_text("class Model: ...\n")
+    outcome = run("plan", "recipe.toml", "--model", "my_classes:Model.make")
+    assert outcome.stderr == (
+        "Error: --model must be a factory. Received: my_classes:Model.make, but my_classes:Model has no 'make'.\n"
+    )
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".ckpt", ".h5", ".keras", ".PT", ".npz"])
+def test_other_files_of_weights(suffix: str) -> None:
+    """Files of weights that fanin does not read: what to give instead."""
+    outcome = run("plan", "recipe.toml", "--model", f"runs/model{suffix}")
+    assert outcome.exit_code == 2
+    assert f"Received: 'runs/model{suffix}'. fanin does not read {suffix.lower()} files, which say nothing of " in (
+        outcome.stderr
+    )
+    assert outcome.stderr.endswith(
+        "Give a factory, which makes the model, or save the weights as .safetensors for a plan of names and shapes.\n"
+    )
+
+
+@pytest.mark.parametrize("command", [["plan", "-", "--model", "model.json"], ["recipe", "lint", "-"]])
+def test_yaml_on_standard_input(command: list[str]) -> None:
+    """Standard input is TOML, which the message says."""
+    outcome = run(*command, given="seed: 3\nrules:\n  - path: '*'\n")
+    assert outcome.exit_code == (2 if command[0] == "plan" else 1)
+    assert "standard input (TOML):1: Expected '='" in outcome.stderr

@@ -82,6 +82,13 @@ def test_missing_libraries() -> None:
     assert missing(part, "yaml", "PyYAML", extra="yaml") is part
 
 
+def test_control_characters_in_warnings() -> None:
+    """Are escaped, whichever names a warning is about."""
+    with pytest.warns(UserWarning, match="^a") as caught:
+        warn("a\x1b]0;t\x07\n\u202e")
+    assert str(caught[0].message) == r"a\x1b]0;t\x07\n\u202e"
+
+
 def test_the_line_to_warn_of() -> None:
     """A warning names the first line outside of fanin, however deep within it comes up."""
     with pytest.warns(UserWarning, match="^direct$") as caught:

@@ -200,6 +200,8 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     ("xavier_uniform_", ValueError, "Unknown initializer: 'xavier_uniform_'. Pass your own classes in `custom_objects`. Did you mean 'xavier_uniform'?"),
     ("KaimingUniform", ValueError, "Unknown initializer: 'KaimingUniform'. Pass your own classes in `custom_objects`. Did you mean 'kaiming_uniform'?"),
     ("eye_", ValueError, "Unknown initializer: 'eye_'. Pass your own classes in `custom_objects`. Did you mean 'identity'?"),
+    ("normal_", ValueError, "Unknown initializer: 'normal_'. Pass your own classes in `custom_objects`. PyTorch's normal_ is 'random_normal' with stddev=1"),
+    ("uniform_", ValueError, "Unknown initializer: 'uniform_'. Pass your own classes in `custom_objects`. PyTorch's uniform_ is 'random_uniform' with minval=0"),
     ("trunc_normal_", ValueError, "Unknown initializer: 'trunc_normal_'. Pass your own classes in `custom_objects`. PyTorch's trunc_normal is 'random_normal', nearly"),
     ({"class_name": "Ones"}, ValueError, "Improper config format for {'class_name': 'Ones'}."),
     ({"config": {}}, ValueError, "Improper config format for {'config': {}}."),

@@ -143,7 +143,7 @@ def test_reports_in_full() -> None:
     """The text says how many, how large, how long and from which seed, and then what stayed, a line each."""
     _, report = initialize(dense(), FLAX, skip="bias")
     first, *more = str(report).splitlines()
-    assert re.fullmatch(r"a tree: 1 parameters initialized \(80 bytes\) in \d[\d.e-]* s, seed 3", first)
+    assert re.fullmatch(r"a tree: 1 parameter initialized \(80 bytes\) in \d[\d.e-]* s, seed 3", first)
     assert more == ["kept: bias (selected by `skip`)"]
 
 

@@ -23,6 +23,7 @@ import fanin.jax
 from fanin.jax import initialize, layers_of
 from fanin.recipes import Plan, PlanError
 from jax_kit import FLAX, KERAS, SEED, Holder, drawn, flat, same
+from recipe_kit import met
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the frameworks
 K = jax.random.key(0)
@@ -380,19 +381,22 @@ NAMES = {
 
 def of_linen(cell: str, known: bool) -> dict[str, np.ndarray]:
     """What a cell of linen gets under Keras's names, with its layers or known by flax's names."""
-    variables, layers = layers_of(nn.RNN(getattr(nn, cell)(UNITS)), jnp.ones((2, 3, 6)))
-    return flat(initialize(variables, KERAS, names=NAMES, layers=layers if known else None)[0])
+    described = layers_of(nn.RNN(getattr(nn, cell)(UNITS)), jnp.ones((2, 3, 6)))
+    model = described if known else described[0]
+    return flat(initialize(model, KERAS, names=met(NAMES, model))[0])
 
 
 def of_nnx(cell: str) -> dict[str, np.ndarray]:
     """What a cell of nnx gets."""
     own = nnx.eval_shape(lambda: Holder(getattr(nnx, cell)(6, UNITS, rngs=nnx.Rngs(0))))
-    return {path.replace("f_", "f"): value for path, value in flat(initialize(own, KERAS, names=NAMES)[0]).items()}
+    made, _ = initialize(own, KERAS, names=met(NAMES, own))
+    return {path.replace("f_", "f"): value for path, value in flat(made).items()}
 
 
 def of_equinox(cell: str) -> list[np.ndarray]:
     """Both kernels of a cell of equinox."""
-    made, _ = initialize(eqx.filter_eval_shape(lambda: getattr(eqx.nn, cell)(6, UNITS, key=K)), KERAS, names=NAMES)
+    abstract = eqx.filter_eval_shape(lambda: getattr(eqx.nn, cell)(6, UNITS, key=K))
+    made, _ = initialize(abstract, KERAS, names=met(NAMES, abstract))
     return [np.asarray(made.weight_ih).T, np.asarray(made.weight_hh).T]
 
 

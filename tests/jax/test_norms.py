@@ -181,7 +181,7 @@ def test_weights_of_norms(case: str) -> None:
 def test_norms_that_scale_by_one_more_are_not_doubled() -> None:
     """A preset has no rule for such a weight, and says so; zeros leave the norm as it is."""
     module = nnx.eval_shape(lambda: nnx.Dict(norm=NnxNorm(1)))
-    with pytest.raises(PlanError, match="No rule matches 1 of 1 parameters"):
+    with pytest.raises(PlanError, match="No rule matches 1 of 1 parameter"):
         initialize(module, FLAX)
     made, _ = initialize(module, FLAX.extend([{"path": "*norm.scale", "initializer": "zeros"}]))
     x = jnp.arange(1.0, 9.0)
@@ -201,3 +201,20 @@ def test_norms_of_models_with_values() -> None:
     plan = fanin.Recipe([{"role": "scale", "initializer": "ones"}]).plan(module)
     assert plan.entry("norm.scale").mean == 1
     assert module["norm"].scale[...].tolist() == [0] * WIDTH
+
+
+@pytest.mark.parametrize(("shift", "role"), [(0.0, "scale"), (1.0, "other")])
+def test_norms_of_other_names(shift: float, role: str) -> None:
+    """What a class of flax.nnx is called makes no difference."""
+
+    class Rescaled(nnx.Module):
+        """Divides by the size."""
+
+        def __init__(self) -> None:
+            self.scale = nnx.Param(jnp.zeros(4))
+
+        def __call__(self, inputs: Any) -> Any:
+            return inputs / jnp.linalg.norm(inputs, axis=-1, keepdims=True) * (self.scale[...] + shift)
+
+    (entry,) = fanin.Recipe.preset("flax").plan(nnx.eval_shape(Rescaled)).entries
+    assert entry.parameter.role == role

@@ -161,7 +161,7 @@ def test_an_abstract_module_of_ones_own() -> None:
         initialize(abstract, FLAX, unmatched="keep")
     assert not fill.called
     assert str(caught.value) == (
-        "Leaves of Holder that no rule draws must be arrays, not shapes; nothing has been made.\n"
+        "Leaves of Holder that rules keep, or draw in part, must be arrays, not shapes; nothing has been made.\n"
         "  layer.buffer\n  layer.steps\n  layer.token\n  Give them values, or leave them out of the tree."
     )
 
@@ -332,7 +332,8 @@ def test_leftovers_must_be_arrays() -> None:
         initialize(tree, FLAX)
     assert not fill.called
     assert str(caught.value) == (
-        "Leaves of a tree that no rule draws must be arrays, not shapes; nothing has been made.\n  b.m\n  n\n"
+        "Leaves of a tree that rules keep, or draw in part, must be arrays, not shapes; nothing has been made.\n"
+        "  b.m\n  n\n"
         "  Give them values, or leave them out of the tree."
     )
 

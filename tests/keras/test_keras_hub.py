@@ -20,6 +20,7 @@ models = pytest.importorskip("keras_hub").models
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of keras_hub
 DEPTH = 3
 SHIFTED = [{"layer": "RMSNormalization", "initializer": "zeros"}]  # Gemma's norms scale by one more than their weight
+SHIFTED_OPTIONAL = [{**SHIFTED[0], "optional": True}]
 DOWN = ("attention_output", "feedforward_output_dense", "ffw_linear")
 MODELS: dict[str, tuple[str, Callable[[], Any]]] = {
     "GPT-2": ("gpt2", lambda: models.GPT2Backbone(90, DEPTH, 4, 96, 160, max_sequence_length=64)),
@@ -77,6 +78,34 @@ def test_other_models_are_warned_of() -> None:
     """A preset for another architecture says that its residual projections are not there."""
     model = keras.Sequential([keras.layers.Dense(3)])
     model.build((None, 3))
-    with pytest.warns(UserWarning, match=r"uses rule 1 \(line \d+\) “residual projections”, rule 2"):
+    with pytest.warns(UserWarning, match=r"uses rule 1 \(line \d+\) “residual projections”, rule 3"):
         report = fanin.keras.initialize(model, "gpt2")
     assert "used by no parameter: rule 1" in str(report)
+
+
+NORMAL = {"initializer": "random_normal", "stddev": 0.02}
+NARROW = {"initializer": "random_normal", "stddev": 0.01}
+TRUNCATED = {"initializer": "truncated_normal", "stddev": 0.02}
+FAN_IN: dict[str, Any] = {"initializer": "variance_scaling", "mode": "fan_in", "distribution": "untruncated_normal"}
+TABLES = {"role": "embedding"}
+# What each model's own code does, as rules.
+OWN: dict[str, list[dict[str, Any]]] = {
+    "GPT-2": [{"path": "token_embedding.*", **NARROW}, {"role": ["kernel", "embedding"], **NORMAL}],
+    "Llama": [{"path": "token_embedding.*", **NARROW}, {"role": "kernel", **NORMAL}],
+    "Gemma": [{**TABLES, **FAN_IN}, {"role": "kernel", "initializer": "glorot_uniform"}],
+    "BERT": [{"role": ["kernel", "embedding"], **TRUNCATED}],
+}
+CONSTANTS = [{"role": "scale", "initializer": "ones"}, {"role": ["bias", "offset"], "initializer": "zeros"}]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_deviations(name: str) -> None:
+    """With a recipe that says what a model's own code does, every deviation is that of the own code."""
+    make = MODELS[name][1]
+    keras.utils.set_random_seed(1)
+    theirs, ours = make(), make()
+    fanin.keras.initialize(ours, Recipe([*SHIFTED_OPTIONAL, *OWN[name], *CONSTANTS], seed=1))
+    for one, other in zip(ours.weights, theirs.weights, strict=True):
+        values, expected = (np.asarray(keras.ops.convert_to_numpy(each), np.float64) for each in (one, other))
+        error = 6 * expected.std() / np.sqrt(values.size)  # of two samples; the widest distribution is normal
+        assert abs(values.std() - expected.std()) <= error, one.path

@@ -34,6 +34,14 @@ def test_lists(name: str, tmp_path: Path) -> None:
     assert describe_file(path) == described_list(LIST, name)
 
 
+@pytest.mark.parametrize("name", ["model.json", "model.toml"])
+def test_byte_order_marks(name: str, tmp_path: Path) -> None:
+    """Files that some editors begin with a mark are read, as recipes are."""
+    path = tmp_path / name
+    path.write_text(TOML if name.endswith("toml") else json.dumps(LIST), encoding="utf-8-sig")
+    assert describe_file(path) == described_list(LIST, name)
+
+
 LISTED = "must have a list of parameters, each with `path` and `shape` (in TOML, [[parameters]]). Received: "
 BAD: dict[str, tuple[str, str]] = {
     "a.json": ("[", "a.json is not JSON: Expecting value"),
@@ -43,6 +51,14 @@ BAD: dict[str, tuple[str, str]] = {
     "e.json": ('{"parameter": []}', f"e.json {LISTED}{{'parameter': []}}."),
     "f.json": (json.dumps("x" * 999), f"f.json {LISTED}'{'x' * 196}...."),
     "g.json": ('[{"path": "w", "shap": [1]}]', "Entry 1 of the list, 'w': Unknown key 'shap'. Did you mean 'shape'?"),
+    "m.json": (
+        '[{"path": "w", "shape": [1], "path": "v"}]',
+        "m.json must have each key of a parameter once. Received: 'path' twice.",
+    ),
+    "n.json": (
+        '[{"path": ":0", "shape": [1]}]',
+        "Entry 1 of the list, ':0': `path` must not be empty. Received: ':0'.",
+    ),
     "h.toml": ("a = = 1", "h.toml is not TOML: Invalid value"),
     "i.toml": ("a = 1", f"i.toml {LISTED}{{'a': 1}}."),
     "j.safetensors": ("x", "j.safetensors is not a safetensors file: "),

@@ -76,11 +76,68 @@ def test_expressions_that_are_refused(expression: str, problem: str) -> None:
     assert str(caught.value).startswith(problem)
 
 
+def test_many_characters_and_positions() -> None:
+    """Each character is compared with each class once, however often the class occurs."""
+    text = "".join(map(chr, range(300, 20_300)))
+    assert seconds(lambda: Regex("[^a]{0,240}.{0,240}.*").matches(text)) < 0.5
+
+
 def test_expressions_are_copied() -> None:
     """By copying and by pickling."""
     for each in (copy.deepcopy(Regex("a+b")), pickle.loads(pickle.dumps(Regex("a+b")))):
         assert each.matches("aab")
         assert not each.matches("b")
+
+
+# Characters that classes, cases and counts of other alphabets treat in their own ways.
+odd = st.text("aAkKſßİı٣é_9 .\n-]{}", max_size=6)
+odd_atoms = st.sampled_from(
+    [
+        *"aAkßİ٣ ",
+        r"\d",
+        r"\W",
+        r"\s",
+        ".",
+        "[a-z]",
+        "[^k]",
+        "[]a]",
+        "[^]a]",
+        r"[\d\]]",
+        "[{}]",
+        "{",
+        "a{٣}",
+        "a{",
+        "a{,x}",
+    ]
+)
+odd_expressions = st.recursive(
+    odd_atoms,
+    lambda inner: (
+        st.builds("{}{}".format, inner, inner)
+        | st.builds("({}|{}|)".format, inner, inner)
+        | st.builds(
+            "({}){}".format, inner, st.sampled_from(["*", "+", "??", "{2}", "{0}", "{,}", "{,2}?", "{٣}", "{}"])
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@hypothesis.given(st.sampled_from(["", "(?i)", "(?a)", "(?ai)", "(?s)", "^"]), odd_expressions, odd)
+@hypothesis.example("", "a{٣}", "aaa")
+@hypothesis.example("", "(){٣}", "")
+@examples(500)
+def test_odd_expressions_match_as_in_python(flags: str, expression: str, text: str) -> None:
+    """Flags, braces that count nothing, digits of other alphabets, and empty alternatives."""
+    assert Regex(flags + expression).matches(text) == bool(re.fullmatch(flags + expression, text))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("expression", ["[[a]", "[a--b]", "[a&&b]", "[a||b]", "[a~~b]"])
+def test_classes_that_will_mean_something_else(expression: str) -> None:
+    """What Python warns of is refused, in place of a warning at a line of fanin's."""
+    with pytest.raises(ValueError, match=r"^Possible (nested set|set .*) at position .: write a backslash before "):
+        Regex(expression)
 
 
 @hypothesis.given(st.text("ab.*", min_size=1, max_size=6), st.text("xy*", max_size=5), st.text("ab.", max_size=8))

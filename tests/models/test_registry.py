@@ -74,6 +74,9 @@ def test_layers(framework: list[str]) -> None:
     """`layers` is for trees of flax.linen alone."""
     with pytest.raises(TypeError, match=r"^`layers` is only for flax\.linen trees\. Received: a madeup model\.$"):
         describe(Derived(), layers={"a": 1})
+    for model in ([{"path": "a", "shape": [2]}], describe([{"path": "a", "shape": [2]}])):
+        with pytest.raises(TypeError, match=r"^`layers` is only for flax\.linen trees\. Received: a list of shapes\.$"):
+            describe(model, layers="nonsense")
 
 
 def test_described_models() -> None:

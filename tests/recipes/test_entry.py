@@ -100,6 +100,18 @@ def test_make() -> None:
         entry.fill(np.zeros((5, 4)))
 
 
+def test_make_needs_every_block() -> None:
+    """A block that a rule keeps has no values in a new array; `over` takes them from the present ones."""
+    rules = [{"path": "*", "block": "a", "initializer": "keep"}, {"path": "*", "initializer": "ones"}]
+    (entry,) = planned(rules, {"path": "w", "shape": [2, 4], "blocks": ["a", "b"]}).entries
+    for make in (entry.make, lambda: entry.make(0), lambda: entry.pieces([0])):
+        with pytest.raises(
+            ValueError, match=r"^`make` must make a whole parameter, but rules keep all or a part of w\."
+        ):
+            make()
+    assert entry.over(np.full((2, 4), 7, FLOAT32)).tolist() == [[7, 7, 1, 1]] * 2
+
+
 def test_pieces() -> None:
     """An array for each region, in their order; equal regions share one."""
     fused = {"path": "w", "shape": [4, 12], "blocks": GATES, "dtype": "bfloat16", **KERNEL}

@@ -1,6 +1,7 @@
 """Carrying out plans: what is chosen, the way through the entries, and reports of it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,8 +27,8 @@ ALL = {"path": "*", "initializer": "zeros"}
 
 def execution(*rules: dict[str, Any], there: tuple[str, ...] = (), complete: bool = True, **options: Any) -> Execution:
     """The execution of some rules for the model."""
-    model = described_list(MODEL, "a <model>")
-    return Execution(model, Recipe(rules, seed=7), Options(**options), there=there, complete=complete)
+    model = replace(described_list(MODEL, "a <model>"), complete=complete)
+    return Execution(model, Recipe(rules, seed=7), Options(**options), there=there)
 
 
 def run(each: Execution) -> Report:
@@ -151,3 +152,13 @@ def test_public_names() -> None:
     assert isinstance(report.plan, Plan)
     assert json.loads(report.plan.to_json())["seed"] == 7
     assert Options() == Options(None, None, None, "error", None)
+
+
+def test_reports_of_one() -> None:
+    """A single parameter and a single rule are no plural."""
+    unmet = {"path": "no.*", "initializer": "random_normal"}
+    with pytest.warns(UserWarning, match="uses rule 1"):
+        begun = execution(unmet, ALL, only="odd")
+    report = run(begun)
+    assert str(report).startswith("a <model>: 1 parameter initialized (16 bytes) in ")
+    assert repr(report) == "<Report on a <model>: 1 parameter initialized, 1 unmet rule, 4 kept>"

@@ -11,7 +11,7 @@ import pytest
 import fanin
 from fanin.models.files import describe_text
 from fanin.models.lists import described_list
-from fanin.recipes import Recipe, RecipeError, Rule
+from fanin.recipes import Recipe, RecipeError, Report, Rule
 from recipe_kit import NORMAL, load, planned, refused
 
 HUGE = 10**5000
@@ -87,8 +87,14 @@ FILES = {
         f"{YAML}seed: !!python/object/apply:os.getcwd []\n",
         "2: a value must be a string, a number, true, ",
     ),
+    "list.yaml": (f"{YAML}sources: !!seq foo\n", "2: a text or a number cannot have the tag !!seq"),
+    "table.yaml": (f"{YAML}constants: !!map foo\n", "2: a text or a number cannot have the tag !!map"),
+    "number.yaml": (f"{YAML}seed: !!int [1]\n", "2: a list cannot have the tag !!int"),
+    "text.yaml": (f"{YAML}seed: !!str {{a: 1}}\n", "2: a table cannot have the tag !!str"),
+    "sixty.yaml": (f"{YAML}constants: {{a: {':'.join(['59'] * 900)}.5}}\n", "2: '59:59:"),
     "itself.yaml": (f"{YAML}seed: &a [*a]\n", "2: it contains itself"),
-    "deep.yaml": (f"{YAML}seed: {'[' * 9000}", "1: it is nested too deeply"),
+    "deep.yaml": (f"{YAML}seed: {'[' * 9000}", "2: it is nested too deeply"),
+    "deep_blocks.yaml": ("- " * 9000, "1: it is nested too deeply"),
     "merge.yaml": (f"{YAML}seed:\n  <<: 3\n", "3: << needs a table, or several. Received: 3"),
 }
 
@@ -117,6 +123,22 @@ def test_merged_rules(tmp_path: Path) -> None:
     pytest.importorskip("yaml")
     text = "rules:\n- &a {path: a, initializer: ones, name: n}\n- {<<: *a, path: b}\n"
     assert load(tmp_path, text, ".yaml").rules[1] == Rule(path="b", initializer="ones", name="n")
+
+
+@pytest.mark.parametrize("bracket", ["[", "{", "[a,", "{? "])
+def test_deep_brackets_take_no_time(bracket: str, tmp_path: Path) -> None:
+    """PyYAML would take a second for a thousand of them."""
+    pytest.importorskip("yaml")
+    begin = time.process_time()
+    assert "it is nested too deeply" in refused(load, tmp_path, bracket * 9000, ".yaml")
+    assert time.process_time() - begin < 0.2
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("text", ["1if 1else 2", "'\\d'", "1or 2", "1 is 1", "[0x1for x in y]"])
+def test_python_does_not_warn_of_expressions(text: str) -> None:
+    """They are refused, without a warning of Python's compiler at a line of fanin's."""
+    assert "is not allowed" in refused(lambda: Rule(path="*", initializer="constant", value=text))
 
 
 def test_many_constants(tmp_path: Path) -> None:
@@ -186,3 +208,11 @@ def test_control_characters_are_shown_escaped() -> None:
     assert r"x\ny\x1b" in plan.table()
     with pytest.raises(RecipeError, match=r"\\x1b"):
         Recipe([{"path": "a", "initializer": "zeros", "name": "\x1b", "qqq": 1}])
+
+
+def test_control_characters_in_names_of_models() -> None:
+    """A plan and a report print on one line, escaped, in an interactive session."""
+    plan = Recipe([NORMAL]).plan(described_list([{"path": "a", "shape": [2]}], "x\x1b]0;\n.json"))
+    for text in (repr(plan), repr(Report(plan))):
+        assert r"x\x1b]0;\n.json" in text
+        assert text.isprintable()

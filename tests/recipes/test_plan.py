@@ -7,7 +7,7 @@ import pytest
 
 import fanin
 from fanin.models.names import selector
-from fanin.recipes import PlanError
+from fanin.recipes import Comparison, Plan, PlanError
 from recipe_kit import GATES, KERNEL, NORMAL, planned
 
 
@@ -135,10 +135,51 @@ def test_compare() -> None:
     assert before.compare(planned([NORMAL], "a", "b")).removed == ("c",)
     assert before.compare(planned([NORMAL], "a", "b", "c", "d")).added == ("d",)
     for bad in ({}, [1], {"entries": [3]}):
-        with pytest.raises(
-            ValueError, match=r"^`other` must be a plan, or the data of a plan's JSON\. Received: (dict|list)\.$"
-        ):
+        with pytest.raises(ValueError, match=r"the JSON that `fanin plan --json` makes\. Received: (dict|list)\.$"):
             before.compare(bad)  # pyright: ignore[reportArgumentType]
+
+
+def blocks(stddev: float = 0.1, names: Any = None, count: int = 12) -> Plan:
+    """A plan of repeated blocks."""
+    return planned([{**NORMAL, "stddev": stddev}], *(f"h.{n}.w" for n in range(count)), "w", names=names)
+
+
+@pytest.mark.parametrize(
+    ("after", "lines"),
+    [
+        (blocks(count=14), ["+ h.[12-13].w"]),
+        (blocks(count=10), ["- h.[10-11].w"]),
+        (
+            blocks(1 / 3),
+            [
+                f"~ {path}: {change}"
+                for path in ("h.[0-11].w", "w")
+                for change in (
+                    "initializer RandomNormal(mean=0, stddev=0.1) → RandomNormal(mean=0, stddev=0.333333)",
+                    "stddev 0.1 → 0.333333",
+                )
+            ],
+        ),
+        (
+            blocks(names={"h.*": "x.*"}),
+            ["~ h.[0-11].w: name h.·.w → x.·.w", "~ h.[0-11].w: seeds 12 → 12 others"],
+        ),
+        (
+            planned([{**NORMAL, "stddev": 0.1}], *({"path": f"h.{n}.w", "shape": [4]} for n in range(12)), "w"),
+            ["~ h.[0-11].w: shape [3] → [4]"],
+        ),
+    ],
+    ids=["added", "removed", "numbers", "names", "shapes"],
+)
+def test_compare_folds(after: Plan, lines: list[str]) -> None:
+    """The lines of repeated blocks are one, and numbers have six digits."""
+    assert str(blocks().compare(after)).splitlines() == lines
+
+
+def test_compare_what_is_almost_equal() -> None:
+    """Numbers that are equal to six digits have all of theirs."""
+    first, second = ({"entries": [{"path": "w", "fans": [3.0, 4 / 3 + more]}]} for more in (0, 1e-9))
+    assert str(Comparison.of(first, second)) == "~ w: fans [3.0, 1.3333333333333333] → [3.0, 1.3333333343333333]"
 
 
 def test_entries_and_choices() -> None:
@@ -153,3 +194,13 @@ def test_entries_and_choices() -> None:
         ValueError, match=r"^`skip` must match parameters of the model\. Received: 'b\.wieght', which matches"
     ):
         selector("skip", ["a.*", "b.wieght"], paths)
+
+
+def test_one_of_each() -> None:
+    """A single parameter of a single byte is no plural, in any text."""
+    model = [{"path": "w", "shape": [1], "dtype": "int8"}]
+    plan = fanin.Recipe([{"path": "*", "initializer": "zeros"}]).plan(model)
+    assert repr(plan) == "<Plan of 1 parameter of a list of shapes, seed 0>"
+    assert plan.table().splitlines()[-1] == "a list of shapes: 1 parameter, 1 element, 1 byte, seed 0"
+    (complaint,) = fanin.Recipe([{"path": "v", "initializer": "zeros"}]).plan(model).complaints()
+    assert complaint.startswith("No rule matches 1 of 1 parameter:")

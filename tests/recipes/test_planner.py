@@ -1,12 +1,14 @@
 """The planner: which rule counts, which seed, fans and names, and what fused parameters and parts of them get."""
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fanin
-from fanin.recipes import Blocks, Model, Parameter, Part, Recipe, Traits
+from fanin.recipes import Blocks, Model, Options, Parameter, Part, Recipe, Traits
+from fanin.recipes.execution import Execution
 from recipe_kit import FLOAT32, GATES, HE, KERNEL, NORMAL, SEED, drawn, planned, spawned
 
 
@@ -140,7 +142,7 @@ def test_column_axes() -> None:
 def test_names() -> None:
     """Mappings with globs, names of blocks, and functions; wrappers' components go out of names, too."""
     model = ({"path": "enc.0.w", "shape": [4, 6], "blocks": ["q", "k"], **KERNEL}, "enc.0.b", "x")
-    mapping = {"enc.*.w[q]": "q/*", "enc.*.w": "encoder/*/w/kernel", "enc.*.b": "encoder/*/b/kernel", "y": "z"}
+    mapping = {"enc.*.w[q]": "q/*", "enc.*.w": "encoder/*/w/kernel", "enc.*.b": "encoder/*/b/kernel"}
     plan = planned([{"path": "*", "block": "*", "initializer": "normal"}, NORMAL], *model, names=mapping)
     assert [entry.name for entry in plan.entries] == ["encoder.0.w.kernel", "encoder.0.b.kernel", "x"]
     assert [each.name for each in plan.entries[0].placements] == ["q.0", "encoder.0.w.kernel[k]"]
@@ -229,3 +231,47 @@ def test_impossible_fans(value: Any) -> None:
     """A fan that is no positive number is a mistake or a problem, not a start that nobody has asked for."""
     with pytest.raises(ValueError, match=r"fan_in"):
         planned([{**HE, "fan_in": value}], {"path": "w", "shape": [4, 6], **KERNEL}).check()
+
+
+NO_MATCH = "`names` must match parameters of the model. Received: {!r}, which matches none."
+UNKNOWN_NAMES = (
+    ("enc.0.kernle", " Did you mean 'enc.0.kernel'?"),
+    ("q.*.enc/*", ""),
+    ("*.kernel[quary]", " Did you mean 'enc.0.kernel[query]'?"),
+    ("enc.0.kernel[quary]", " Did you mean 'enc.0.kernel[query]'?"),
+    ("enc.0.bias[query]", " Did you mean 'enc.0.kernel[query]'?"),
+    ("tied", ""),
+)
+
+
+@pytest.mark.parametrize(("key", "hint"), UNKNOWN_NAMES)
+def test_names_of_nothing(key: str, hint: str) -> None:
+    """A key that matches no parameter and no block is refused, wherever else it may be meant for."""
+    model = (
+        {"path": "enc.0.kernel", "shape": [4, 6], "blocks": ["query", "value"], "tied": ["tied"], **KERNEL},
+        "enc.0.bias",
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(NO_MATCH.format(key) + hint)}$"):
+        planned([NORMAL], *model, names={"enc.*": "*", key: "x"})
+
+
+def test_names_of_something() -> None:
+    """A key counts that names a block of a rule, or one that another key comes before."""
+    rule = {"path": "w", "initializer": "normal", "blocks": ["q", "k"], "layout": "keras"}
+    plan = planned([rule], {"path": "w", "shape": [4, 6]}, names={"w": "v", "*": "u.*", "w[q]": "q", "*[k]": "*.k"})
+    assert [each.name for each in plan.entries[0].placements] == ["q", "w.k"]
+
+
+def test_names_in_incomplete_models() -> None:
+    """Where layers are not built, a key may be meant for one of them."""
+    model = Model((Parameter("a", (3,), FLOAT32),), "a model", complete=False)
+    assert Recipe([NORMAL]).plan(model, names={"b.*": "c.*"}).entries[0].name == "a"
+
+
+def test_names_with_a_prefix() -> None:
+    """Keys are about the paths in the larger model."""
+    model = Model((Parameter("a", (3,), FLOAT32),), "a model")
+    options = Options(names={"enc.*": "x.*"}, prefix="enc")
+    assert Execution(model, Recipe([NORMAL]), options).plan.entries[0].name == "x.a"
+    with pytest.raises(ValueError, match=r"Received: 'a', which matches none\.$"):
+        Execution(model, Recipe([NORMAL]), Options(names={"a": "x"}, prefix="enc"))

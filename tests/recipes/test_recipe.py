@@ -164,3 +164,11 @@ def test_what_stands_for_none(given: Any, error: type[Exception], message: str) 
         recipe_of(given)
     assert str(caught.value).startswith("`recipe` must be a fanin.Recipe or the name of a preset")
     assert str(caught.value).endswith(message)
+
+
+@pytest.mark.parametrize("path", ["attn.out_proj.weight", "attn.out.weight", "attn.layout.kernel", "ffn.out.kernel"])
+@pytest.mark.parametrize("preset", ["gpt2", "llama"])
+def test_residual_projections_are_no_more_than_they_name(preset: str, path: str) -> None:
+    """What presets know of flax's attention is about nothing of PyTorch, and nothing beside attention."""
+    model = [{"path": f"h.{number}.{path}", "shape": [4, 4], "role": "kernel"} for number in range(2)]
+    assert {"residual" in each.rule for each in Recipe.preset(preset).plan(model).entries} == {False}

@@ -1,6 +1,7 @@
 """Rules that set a scale and that no parameter uses: `initialize` warns of them, and the report has them."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ def warned(rules: list[dict[str, Any]], *, complete: bool = True, **options: Any
     """What an execution for the model warns of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        execution = Execution(MODEL, Recipe(rules), Options(**options), complete=complete)
+        execution = Execution(replace(MODEL, complete=complete), Recipe(rules), Options(**options))
     unmet = execution.report().plan.unmet
     assert bool(caught) == (bool(unmet) and complete)
     for label in unmet:
@@ -86,6 +87,20 @@ def test_plans_say_it() -> None:
     assert (plan.unused, plan.unmet) == (("rule 1", "rule 2"), ("rule 1",))
     assert plan.as_dict()["unmet_rules"] == ["rule 1"]
     assert np.array_equal(plan.entries[0].make(), planned([NORMAL], "a").entries[0].make())
+
+
+def test_tables_say_it() -> None:
+    """In the words of the warning, and apart from rules that a model need not use."""
+    rules = [{**NORMAL, "path": "q"}, {"role": "scale", "initializer": "ones"}, REST]
+    (said,) = warned(rules)
+    remarks = Recipe(rules).plan(MODEL).table().split("\n\n")[1].splitlines()
+    assert remarks[1:] == [f"warning: {said}", "unused: rule 2"]
+
+
+def test_tables_of_models_that_are_not_built() -> None:
+    """Their rules are unused so far."""
+    plan = Recipe([{**NORMAL, "path": "q"}, REST]).plan(replace(MODEL, complete=False))
+    assert plan.table().endswith("\nunused: rule 1")
 
 
 def test_the_fans_that_count() -> None:

@@ -46,6 +46,17 @@ def test_texts_are_shortened_in_the_middle() -> None:
     assert "…" not in rows(400)[1]
 
 
+@pytest.mark.parametrize("width", [60, 80, 120, None])
+def test_characters_of_other_widths(width: int | None) -> None:
+    """Chinese characters take two columns of a terminal, and accents that combine none: columns stay in line."""
+    paths = ["層" * 30 + ".重み", "e\u0301" * 30 + ".w", "a" * 30 + ".w"]
+    table = planned([{**NORMAL, "name": "規則"}], *paths).table(width=width).partition("\n\n")[0]
+    lines = [line.replace("e\u0301", "e").replace("\u0301", "") for line in table.splitlines()[:4]]
+    ends = {sum(2 if each > "\u2e80" else 1 for each in line.partition("Random")[0]) for line in lines[1:]}
+    assert len(ends) == 1
+    assert width is None or max(sum(2 if each > "\u2e80" else 1 for each in line) for line in lines) <= width
+
+
 def test_folded_lists() -> None:
     """Paths of repeated blocks with the same text share a line."""
     texts = {f"h.{n}.w": "a" for n in range(3)} | {"h.3.w": "b", "x": "a"}

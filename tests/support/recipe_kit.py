@@ -1,6 +1,7 @@
 """What the tests of recipes and models share: plans of lists, what entries draw, recipes in files, and messages."""
 
-from collections.abc import Callable, Sequence
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 import fanin
+from fanin.models.registry import describe
 from fanin.recipes import ROLES, Entry, Model, Parameter, Plan, Recipe, RecipeError
 
 SEED = 7
@@ -25,6 +27,13 @@ def planned(rules: Sequence[dict[str, Any]], *model: Any, names: Any = None, **o
     if isinstance(model[0], Parameter):
         return recipe.plan(Model(model, "a model"), names=names)
     return recipe.plan([{"path": each, "shape": [3]} if isinstance(each, str) else each for each in model], names=names)
+
+
+def met(names: Mapping[str, str], model: Any) -> dict[str, str]:
+    """Those names, of a mapping for several models, that are about something in this one."""
+    parts = [(each, each.traits.part) for each in describe(model).parameters]
+    paths = {each.path if part is None else part.path for each, part in parts}
+    return {key: name for key, name in names.items() if fnmatch.filter(paths, key.partition("[")[0])}
 
 
 def drawn(entry: Entry) -> Any:

@@ -85,20 +85,24 @@ DEPENDENT: dict[str, tuple[dict[str, Any], str]] = {
     "DoRA": ({"use_dora": True, "target_modules": ["c_attn"]}, "the start of lora_magnitude_vector is not known"),
     "PiSSA": (
         {"init_lora_weights": "pissa", "target_modules": ["c_attn"]},
-        "Its adapter has init_lora_weights='pissa', which depends on the layer's weight",
+        "Its adapter has init_lora_weights='pissa', and only the starts of True, False and 'gaussian' are known",
+    ),
+    "orthogonal matrices": (
+        {"init_lora_weights": "orthogonal", "target_modules": ["c_attn"]},
+        "Its adapter has init_lora_weights='orthogonal', and only the starts of True, False and 'gaussian' are known",
     ),
 }
 
 
 @pytest.mark.parametrize("case", DEPENDENT)
-def test_adapters_that_depend_on_the_weight(case: str) -> None:
+def test_adapters_of_other_starts(case: str) -> None:
     """They are refused before anything is written, with what to do."""
     options, reason = DEPENDENT[case]
     model = adapted(**options)
     before = raw(model)
     with pytest.raises(PlanError, match=reason) as caught:
         initialize(model, ALL)
-    assert "Initialize the model before the adapter is added, or leave the adapter out with `skip=`." in str(
+    assert "Initialize the model before the adapter is added, or leave the adapter and its layer out" in str(
         caught.value
     )
     assert raw(model) == before
@@ -141,3 +145,18 @@ def test_adapters_of_other_packages(layer: Callable[[], Any]) -> None:
     assert 0 < drawn.abs().max() <= 1 / math.sqrt(6)
     assert (first.rule, second.rule) == ("its default initial value", "its default initial value")
     assert first.fans == (6, 2)
+
+
+def test_reports_are_short() -> None:
+    """What is frozen, and what `only` leaves out, is a line with a count."""
+    model = adapted(target_modules=["c_attn"])
+    report = initialize(model, "gpt2", seed=SEED)
+    said = [line for line in str(report).splitlines() if "frozen" in line]
+    assert said == ["initialized although frozen: 28 parameters, such as transformer.wte.weight"]
+    assert len(report.frozen) == 28
+    report = initialize(model, "gpt2", seed=SEED, only="*lora_*")
+    assert str(report).splitlines()[1:] == [
+        "kept: 28 parameters, such as transformer.wte.weight (not selected by `only`)"
+    ]
+    remarks = fanin.Recipe.preset("gpt2").plan(model).table().splitlines()
+    assert "frozen, but initialized as well: 28 parameters, such as transformer.wte.weight" in remarks

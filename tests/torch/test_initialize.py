@@ -350,6 +350,9 @@ def inference() -> Any:
 
 
 GLOROT = fanin.Recipe([{"path": "*", "initializer": "glorot_uniform", "name": "all"}])
+FORGETFUL = fanin.Recipe(
+    [{"path": "*", "block": "forget", "initializer": "keep"}, {"path": "*", "initializer": "ones"}]
+)
 KEPT = fanin.Recipe([{"path": "0.*", "initializer": "keep"}, {"path": "*", "initializer": "zeros"}])
 NAMES = "bert, flax, gpt2, keras, llama, mup, resnet, t5, torch, vit"
 Case = tuple[Callable[[], Any], Any, dict[str, Any], type[Exception], str]
@@ -398,7 +401,7 @@ REFUSED: dict[str, Case] = {
         ALL,
         {},
         PlanError,
-        "weight: Its elements must have separate memory; those of an expanded tensor do not.",
+        "weight: Its elements must have separate memory; those of an expanded tensor do not. Clone it first.",
     ),
     "inference": (inference, ALL, {}, PlanError, "weight: The tensor must be writable."),
     "sparse": (
@@ -487,6 +490,13 @@ REFUSED: dict[str, Case] = {
         PlanError,
         "0.weight: rule 1 keeps it as it is, but it is on the meta device and has no values.",
     ),
+    "keep a block": (
+        lambda: on_meta(lambda: nn.LSTM(2, 3)),
+        FORGETFUL,
+        {},
+        PlanError,
+        "weight_ih_l0: rule 2, rule 1 keeps some of its blocks, but it is on the meta device and has no values.",
+    ),
     "layers": (two_layers, ALL, {"layers": {}}, TypeError, "got an unexpected keyword argument 'layers'"),
 }
 
@@ -496,7 +506,7 @@ def test_refused(kind: str) -> None:
     """Each with its message, and before anything is written."""
     make, recipe, options, error, message = REFUSED[kind]
     module = make()
-    torch_module = isinstance(module, nn.Module) and kind not in ("lazy", "sparse", "keep")
+    torch_module = isinstance(module, nn.Module) and kind not in ("lazy", "sparse", "keep", "keep a block")
     before = raw(module) if torch_module else None
     with pytest.raises(error) as caught:
         initialize(module, recipe, **options)
@@ -532,3 +542,24 @@ def test_names_must_differ() -> None:
     with pytest.raises(PlanError, match=r"\[0,2\]\.weight would have the same values: names must differ\."):
         initialize(module, ALL, names={"*.weight": "w"})
     assert raw(module) == before
+
+
+SHARED = torch.zeros(12)
+UNWRITABLE = {
+    "overlapping": [torch.zeros(12).as_strided((2, 4), (0, 1))],
+    "sparse": [torch.zeros(2, 4).to_sparse()],
+    "sharing": [SHARED[:8], SHARED[4:]],
+    "lazy": [torch.nn.parameter.UninitializedParameter()],
+}
+
+
+@pytest.mark.parametrize("case", UNWRITABLE)
+def test_control_characters_in_refusals(case: str) -> None:
+    """Names of parameters that cannot be written are shown escaped."""
+    module = nn.Module()
+    for number, tensor in enumerate(UNWRITABLE[case]):
+        module.register_parameter(f"{number}\x1b]0;\n", nn.Parameter(tensor) if case != "lazy" else tensor)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is looked at below)
+        initialize(module, ALL)
+    assert r"0\x1b]0;\n" in str(caught.value)
+    assert "\x1b" not in str(caught.value)

@@ -169,6 +169,46 @@ def test_fake_tensors() -> None:
         assert f"{path}: It is a FakeTensor, which has no values. Build the model outside of FakeTensorMode" in message
 
 
+def test_within_fake_tensor_mode() -> None:
+    """Tensors have no memory there, whatever their class."""
+    module = two_layers()
+    before = raw(module)
+    with FakeTensorMode(allow_non_fake_inputs=True), pytest.raises(PlanError, match="a call within FakeTensorMode"):
+        initialize(module, ALL)
+    assert raw(module) == before
+
+
+def test_fake_buffers_are_empty() -> None:
+    """A buffer of FakeTensorMode has no values, and the report says so."""
+    module = two_layers()
+    with FakeTensorMode():
+        module.register_buffer("table", torch.ones(3))
+    with pytest.warns(UserWarning, match="Not every tensor of the model has values: table"):
+        report = initialize(module, ALL)
+    assert "FakeTensor" in report.empty["table"]
+
+
+FOREIGN: dict[str, tuple[Callable[[], torch.Tensor], str]] = {
+    "nested": (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "a nested tensor"),
+    "a dtype of four bits": (
+        lambda: torch.zeros(2, 2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2),
+        "Its dtype is torch.float4_e2m1fn_x2",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_tensors_that_numpy_has_not(kind: str) -> None:
+    """They are refused by their paths, and can be skipped."""
+    make, message = FOREIGN[kind]
+    module = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Module()})
+    module["b"].register_parameter("odd", nn.Parameter(make(), requires_grad=False))
+    with pytest.raises(PlanError, match=f"b.odd: .*{message}"):
+        initialize(module, ALL)
+    assert initialize(module, ALL, skip="b.odd").kept == {"b.odd": "selected by `skip`"}
+
+
 class Dispatching(torch.Tensor):
     """A tensor with operations of its own."""
 

@@ -74,7 +74,7 @@ def test_weight_norm_has_the_paths_of_the_weight() -> None:
     entry = report.plan.entry("a.weight_v")
     assert (entry.path, entry.name, entry.rule, entry.fans) == ("a.weight", "a.weight", "rule 1", (3, 4))
     assert report.filled == ("a.weight",)
-    assert report.buffers == {"a.weight_g": "The norm of the weight, computed from a.weight"}
+    assert report.buffers == {"a.weight_g": "The norm of the weight, computed from its drawn values"}
     assert report.plan.model.left["a.weight_g"] == "computed from a.weight"
     assert "a.weight_g" not in report.kept
 
@@ -250,3 +250,68 @@ def test_wav2vec2() -> None:
     assert abs(weight.std().item() / expected - 1) < 0.05
     with torch.no_grad():
         assert meta.eval()(torch.linspace(-1, 1, 16000)[None])[0].isfinite().all()
+
+
+ZEROS = fanin.Recipe([{"path": "*", "initializer": "zeros"}])
+IDENTITY = fanin.Recipe([{"path": "weight", "initializer": "identity"}, *ZEROS.rules])
+NORMS: dict[str, Callable[[Any], Any]] = {
+    "weight_norm": HOOK,
+    "weight_norm, parametrization": PARAMETRIZATION,
+    "spectral_norm": torch.nn.utils.spectral_norm,
+    "spectral_norm, parametrization": parametrizations.spectral_norm,
+}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_weights_without_a_norm(norm: str) -> None:
+    """A weight of zeros would be divided by its norm, so it is refused before anything is written."""
+    module = without_warnings(lambda: NORMS[norm](nn.Linear(3, 4)))
+    before = raw(module)
+    with pytest.raises(PlanError, match=r"weight: The .* of the weight would be zero, and the layer would d"):
+        initialize(module, ZEROS)
+    assert raw(module) == before
+
+
+def test_a_row_without_a_norm() -> None:
+    """weight_norm divides each row by its own norm."""
+    module = PARAMETRIZATION(nn.Linear(2, 3))
+    with pytest.raises(PlanError, match="The norm of the weight would be zero"):
+        initialize(module, IDENTITY)
+    initialize(PARAMETRIZATION(nn.Linear(3, 2)), IDENTITY)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_within_the_meta_device(norm: str) -> None:
+    """The device that PyTorch makes tensors on makes no difference."""
+    make = lambda: without_warnings(lambda: NORMS[norm](nn.Linear(3, 4)))  # noqa: E731
+    expected = make()
+    initialize(expected, ALL)
+    with torch.device("meta"):
+        module = make()
+        initialize(module, ALL, prefix="")
+    assert raw(module) == raw(expected)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("lacking", [False, True], ids=["the weight", "the rest"])
+def test_half_of_a_weight(norm: str, lacking: bool) -> None:
+    """A weight that was loaded in part would be changed, or not fit the rest: it is refused."""
+    module = without_warnings(lambda: NORMS[norm](nn.Linear(3, 4)))
+    before = raw(module)
+    drawn = ("weight_v", "weight_orig", "original1", "original")
+    if norm == "spectral_norm":
+        drawn = drawn[1:]  # its weight_v is a singular vector
+    keys = [key for key in module.state_dict() if key.endswith(drawn) != lacking]
+    assert initialize(module, ALL, only_missing=module.state_dict()).filled == ()
+    with pytest.raises(PlanError, match=r"must be loaded as a whole, or not at all; nothing has been written"):
+        initialize(module, ALL, only_missing=keys)
+    assert raw(module) == before
+
+
+def test_what_stays_without_values() -> None:
+    """A weight that is left on the meta device leaves all of its parts there."""
+    module = on_meta(lambda: parametrizations.spectral_norm(nn.Linear(3, 4)))
+    with pytest.warns(UserWarning, match="Not every tensor of the model has values"):
+        report = initialize(module, ALL, skip="weight")
+    inside = "parametrizations.weight"
+    assert set(report.empty) == {"weight", f"{inside}.0._u", f"{inside}.0._v"}

@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 import torch
 from torch import nn
 
+import fanin
 from fanin.torch import initialize
 from torch_kit import PRESETS, on_meta, two_layers
 
@@ -96,3 +97,41 @@ def test_constants_are_no_twins() -> None:
     with no_warning():
         for norm in norms:
             initialize(norm, RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("rule", "dtype"),
+    [
+        ({"initializer": "random_normal", "stddev": 0.02}, torch.float32),
+        ({"initializer": "random_uniform", "minval": -1, "maxval": 1}, torch.float32),
+        ({"initializer": "random_uniform"}, torch.bfloat16),
+        ({"initializer": "random_uniform"}, torch.float64),
+    ],
+)
+def test_other_values_from_the_same_seed(rule: dict[str, Any], dtype: torch.dtype) -> None:
+    """Another law, or another dtype, draws other values."""
+    first, second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False, dtype=dtype)
+    initialize(first, fanin.Recipe([{"path": "*", "initializer": "random_uniform"}]), seed=94_000)
+    with no_warning():
+        initialize(second, fanin.Recipe([{"path": "*", **rule}]), seed=94_000)
+    assert not torch.equal(first.weight, second.weight.float())
+
+
+def test_other_values_in_between() -> None:
+    """What was drawn first still counts after another recipe has drawn from the same seed."""
+    first, other, second = (nn.Linear(3, 3) for _ in range(3))
+    initialize(first, RECIPE, seed=95_000)
+    initialize(other, "keras", seed=95_000)
+    with pytest.warns(UserWarning, match="gets? the same values as those of another module, of type Linear"):
+        initialize(second, RECIPE, seed=95_000)
+    assert torch.equal(first.weight, second.weight)
+
+
+def test_smaller_twins() -> None:
+    """Values do not depend on the shape: the smaller tensor repeats the beginning of the larger one."""
+    normal: Any = fanin.Recipe([{"path": "*", "initializer": "random_normal"}], seed=96_000)
+    first, second = nn.Embedding(3, 3), nn.Embedding(5, 3)
+    initialize(first, normal)
+    with pytest.warns(UserWarning, match="gets? the same values"):
+        initialize(second, normal)
+    assert torch.equal(first.weight, second.weight[:3])

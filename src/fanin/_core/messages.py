@@ -23,10 +23,15 @@ def suggestion(name: object, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def plural(count: int, noun: str) -> str:
+    """A noun as it stands after a number: `parameter` after 1, else `parameters`."""
+    return noun if count == 1 else f"{noun}s"
+
+
 def readable(size: int) -> str:
     """A number of bytes in a readable unit."""
     exponent = min(max(size.bit_length() - 1, 0) // 10, 8)
-    unit = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")[exponent]
+    unit = (plural(size, "byte"), "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")[exponent]
     return f"{size / 1024**exponent:.4g} {unit}"
 
 
@@ -92,6 +97,7 @@ def warn(message: str) -> None:
     """Warns at the line that called fanin, however deep inside fanin the warning arises.
 
     It is not a line of TensorFlow either, whose decorator stands around the initializers that fanin makes for Keras.
+    Control characters in the message, such as those of a parameter's path, are escaped.
     """
     import sys
     import warnings
@@ -99,7 +105,7 @@ def warn(message: str) -> None:
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and _package(frame) in ("fanin", "tensorflow"):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(visible(message), stacklevel=level)
 
 
 def _package(frame: FrameType) -> str:

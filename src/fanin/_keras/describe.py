@@ -101,12 +101,14 @@ class Framework:
         own: a function that returns a layer's own variables, without those of its sublayers.
         assign: a function that gives a variable an array's values.
         tensor: a function that converts an array to a tensor, for an initializer to return.
+        value: a function that returns a variable's values as an array.
     """
 
     layer_class: Any
     own: Callable[[Any], list[Any]]
     assign: Callable[[Any, np.ndarray], None]
     tensor: Callable[[np.ndarray], Any]
+    value: Callable[[Any], np.ndarray]
 
 
 def leaf_of(name: str | None) -> str:
@@ -152,8 +154,9 @@ class Scan:
     def model(self) -> Model:
         """The description of the model, for a plan."""
         layers = tuple(f"{path}." for path in self.layers if path)
-        notes = (f"{len(self.unbuilt)} layers are not built yet",) if self.unbuilt else ()
-        return Model(tuple(self.parameters), self.root.name, layers=layers, notes=notes)
+        count = len(self.unbuilt)
+        notes = (f"{count} {'layer is' if count == 1 else 'layers are'} not built yet",) if count else ()
+        return Model(tuple(self.parameters), self.root.name, layers=layers, notes=notes, complete=not self.unbuilt)
 
 
 def parameter_of(visit: Visit, leaf: str, shape: Any, dtype: Any, *, trainable: bool = True) -> Parameter:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from fanin._keras.describe import Framework, Scan, Visit, leaf_of, numbered, parameter_of, visits
 from fanin.models.parameters import Model
+from fanin.models.registry import tensors_hint
 from fanin.recipes.execution import Execution, Options, Report
 from fanin.recipes.plan import PlanError
 from fanin.recipes.recipe import Recipe, recipe_of
@@ -22,12 +23,14 @@ def initialize(framework: Framework, model: Any, recipe: Recipe | str, seed: int
         package = framework.layer_class.__module__.partition(".")[0]
         raise TypeError(
             f"`model` must be a model or layer of {package}. Received: model of type {type(model).__name__}."
+            f"{tensors_hint(model)}"
         )
     scan = Scan(model, framework)
-    execution = Execution(scan.model(), recipe, options, complete=not scan.unbuilt)
+    execution = Execution(scan.model(), recipe, options)
     variables = {options.placed(path): variable for path, variable in scan.variables.items()}
     for entry in execution.entries():
-        framework.assign(variables[entry.path], entry.make())
+        variable = variables[entry.path]
+        framework.assign(variable, entry.make() if entry.covers else entry.over(framework.value(variable)))
     if scan.unbuilt:
         _Waiting(framework, model, recipe, options)
     return execution.report(tuple(scan.unbuilt))
@@ -70,9 +73,8 @@ class _Waiting:
         parameter = replace(parameter, tied=tuple(each.path for each in others))
         layers = tuple(f"{each.path}." for each in visits(model) if each.path)
         try:
-            execution = Execution(
-                Model((parameter,), model.name, layers=layers), self.recipe, self.options, complete=False
-            )
+            part = Model((parameter,), model.name, layers=layers, complete=False)
+            execution = Execution(part, self.recipe, self.options)
         except PlanError as error:
             text = str(error).replace("nothing has been written", "the layers that were built before have their values")
             raise PlanError(text) from None
@@ -80,6 +82,11 @@ class _Waiting:
         if not entries or not entries[0].placements:
             return None
         entry, tensor = entries[0], self.framework.tensor
+        if not entry.covers:
+            raise PlanError(
+                f"{entry.path}: {entry.rule} keeps some of its blocks, which have no values before the model is built; "
+                "the layers that were built before have their values. Build the model, and call `initialize` then."
+            )
 
         def planned(shape: Any, dtype: Any = None) -> Any:
             del shape, dtype  # the same as in the plan

@@ -12,7 +12,7 @@ from typing import Any
 
 from fanin._core.shapes import fans
 from fanin._core.types import Shape
-from fanin._keras.norms import is_foreign_norm, scales_by
+from fanin._keras.norms import may_be_norm, scales_by
 from fanin.models.traits import (
     GRU,
     LSTM,
@@ -137,7 +137,7 @@ def traits_of(layer: Any, leaf: str, shape: Shape) -> Traits:
     if adapter is not None:
         return replace(kernel(shape), role=f"lora_{adapter[1]}", start=_STARTS[adapter[1]])
     of_norm = norm(leaf)
-    if of_norm is not None and of_norm.role == "scale" and is_foreign_norm(layer):
+    if of_norm is not None and of_norm.role == "scale" and may_be_norm(layer, shape):
         return of_norm if scales_by(layer, leaf, shape) else UNKNOWN
     return _by_table(layer, leaf, shape) or _by_name(leaf, shape)
 

@@ -17,10 +17,14 @@ from fanin.models.norms import is_shifted
 _known: dict[tuple[type, str, Shape, str], bool] = {}
 
 
-def is_foreign_norm(layer: Any) -> bool:
-    """Whether a layer is a norm by its class's name, and not one of the framework's own."""
-    cls = type(layer)
-    return not cls.__module__.startswith(("keras.", "tf_keras.")) and re.search("norm", cls.__name__, re.I) is not None
+def may_be_norm(layer: Any, shape: Shape) -> bool:
+    """Whether a layer is not one of the framework's own, and is a norm by its class's name or its variable's shape."""
+    foreign = not type(layer).__module__.startswith(("keras.", "tf_keras."))
+    return foreign and (_is_named(layer) or len(shape) == 1)
+
+
+def _is_named(layer: Any) -> bool:
+    return re.search("norm", type(layer).__name__, re.I) is not None
 
 
 def scales_by(layer: Any, leaf: str, shape: Shape) -> bool:
@@ -32,24 +36,26 @@ def scales_by(layer: Any, leaf: str, shape: Shape) -> bool:
         shape: the variable's shape.
 
     Returns:
-        False if the norm adds one to the variable first, as Gemma's does, and also if it cannot be made or run on
-        inputs of a usual shape: then the variable's part is unknown.
+        False if the norm adds one to the variable first, as Gemma's does. If the layer cannot be made, or run on
+        inputs of a usual shape, the variable's part is unknown: False if the class is a norm by its name, and True if
+        the variable's name alone says that it is a scale.
     """
+    unknown = not _is_named(layer)
     try:
         config = {name: value for name, value in layer.get_config().items() if name != "name"}
         key = type(layer), leaf, shape, repr(config)
     except Exception:  # foreign code can raise anything
-        return False
+        return unknown
     if key not in _known:
         # A thread of its own has none of the scopes, graphs and devices that the layer may be built in at present.
         state = random.getstate()  # from which Keras draws seeds
         with ThreadPoolExecutor(1) as pool:
-            _known[key] = pool.submit(_scales, type(layer), config, leaf, shape).result()
+            _known[key] = pool.submit(_scales, type(layer), config, leaf, shape, unknown).result()
         random.setstate(state)
     return _known[key]
 
 
-def _scales(cls: Any, config: dict[str, Any], leaf: str, shape: Shape) -> bool:
+def _scales(cls: Any, config: dict[str, Any], leaf: str, shape: Shape, unknown: bool) -> bool:
     for inputs in _inputs(shape):
         try:
             copy = cls.from_config({**config, "dtype": "float32"})
@@ -57,7 +63,7 @@ def _scales(cls: Any, config: dict[str, Any], leaf: str, shape: Shape) -> bool:
             return not is_shifted(lambda weight, copy=copy, inputs=inputs: _run(copy, leaf, weight, inputs))
         except Exception:  # it may want inputs of another shape
             continue
-    return False
+    return unknown
 
 
 def _inputs(shape: Shape) -> Iterator[np.ndarray]:

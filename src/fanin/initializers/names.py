@@ -22,6 +22,11 @@ _DIFFERENT = {
     "trunc_normal": "'random_normal', nearly, since it truncates at -2 and 2 whatever the standard deviation. "
     "'truncated_normal' truncates at two standard deviations.",
 }
+# PyTorch's functions whose names Keras has for the same distributions with other default arguments.
+_OTHER_DEFAULTS = {
+    "normal_": "'random_normal' with stddev=1",
+    "uniform_": "'random_uniform' with minval=0, maxval=1",
+}
 
 
 def name_hint(name: object, known: Iterable[str]) -> str:
@@ -39,6 +44,8 @@ def name_hint(name: object, known: Iterable[str]) -> str:
     known = [each for each in known if each not in _OLD]
     # PyTorch's functions in place end in an underscore; some packages have classes with names such as XavierNormal.
     snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip("_")).lower()
+    if name in _OTHER_DEFAULTS:
+        return f" PyTorch's {name} is {_OTHER_DEFAULTS[name]}, by its defaults."
     if snake_case == "eye":
         return " Did you mean 'identity'?"
     near = snake_case if snake_case in (*known, *_DIFFERENT) else name

@@ -10,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import PartitionSpec, Sharding
 
+from fanin._core.messages import visible
 from fanin._core.types import Globs, RegionLike, Unmatched
 from fanin.jax.annotations import own_sharding
 from fanin.jax.layers import Layer
@@ -102,8 +103,7 @@ class _Overlaid:
     """An array with the blocks that a rule keeps, and new values for the others."""
 
     def __init__(self, entry: Entry, value: Any) -> None:
-        self._values = np.array(value)
-        entry.fill(self._values)
+        self._values = entry.over(np.asarray(value))
 
     def make(self) -> np.ndarray:
         """The whole array."""
@@ -123,7 +123,7 @@ def _refuse_abstract(held: Tree, plan: Plan, own_path: Mapping[str, str], passed
         raise PlanError(
             "Rules that keep some blocks of an array need its values, which a function that JAX compiles does not "
             "have while it is traced; nothing has been made.\n"
-            + "".join(f"  {path}\n" for path in traced)
+            + "".join(f"  {visible(path)}\n" for path in traced)
             + "  Call `initialize` outside of the function."
         )
     shapes = [
@@ -135,8 +135,9 @@ def _refuse_abstract(held: Tree, plan: Plan, own_path: Mapping[str, str], passed
     ]
     if shapes:
         raise PlanError(
-            f"Leaves of {held.model} that no rule draws must be arrays, not shapes; nothing has been made.\n"
-            + "".join(f"  {path}\n" for path in shapes)
+            f"Leaves of {visible(held.model)} that rules keep, or draw in part, must be arrays, not shapes; nothing "
+            "has been made.\n"
+            + "".join(f"  {visible(path)}\n" for path in shapes)
             + "  Give them values, or leave them out of the tree."
         )
 

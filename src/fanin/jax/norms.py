@@ -49,6 +49,23 @@ def scale_traits(run: Callable[[float], Any], leaf: str) -> Traits:
         return UNKNOWN
 
 
+def is_shifted_nnx(module: Any, leaf: str) -> bool:
+    """Whether a module of flax.nnx turns out to be a norm that scales by one more than an array, whatever its name.
+
+    A module that has more than a norm's arrays, or cannot be run with an input alone, is none.
+    """
+    from flax import nnx
+
+    weight = getattr(module, leaf)
+    if any(np.prod(each.shape) > np.prod(weight.shape) for each in jax.tree.leaves(nnx.state(module))):
+        return False
+    try:
+        with jax.ensure_compile_time_eval():
+            return is_shifted(nnx_norm(module, leaf))
+    except Exception:  # as above
+        return False
+
+
 def inputs_like(shape: Shape, dtype: Any = np.float32) -> Any:
     """An input of this shape that is neither zero nor constant along any axis."""
     return jnp.asarray(np.sin(1 + 1.7 * np.arange(np.prod(shape, dtype=int))).reshape(shape), dtype)

@@ -17,7 +17,7 @@ from fanin._core.types import Shape
 from fanin.jax.annotations import Annotation, annotation_of_box, annotation_of_variable, not_annotated
 from fanin.jax.haiku import haiku_traits, is_haiku
 from fanin.jax.layers import LAYERS, Layer, cell_of_names, cell_traits, equinox_traits, flax_by_name, flax_traits
-from fanin.jax.norms import equinox_norm, is_own_norm, is_scale, nnx_norm, scale_traits
+from fanin.jax.norms import equinox_norm, is_own_norm, is_scale, is_shifted_nnx, nnx_norm, scale_traits
 from fanin.models.names import stripped
 from fanin.models.parameters import Model, Parameter
 from fanin.models.registry import no_model
@@ -135,6 +135,8 @@ class NnxTree(Tree):
             traits = cell_traits(type(parent).__name__, path[-2], path[-1], ".".join(path[:-2]), traits)
         if traits == UNKNOWN and (owner is None or not type(owner).__module__.startswith("flax.")):
             traits = flax_by_name(path[-1], tuple(value.shape))
+            if owner is not None and traits.role == "scale" and is_shifted_nnx(owner, path[-1]):
+                traits = UNKNOWN
         return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits), annotation=annotation)
 
     def rebuilt(self, values: list[Any]) -> Any:
@@ -330,13 +332,15 @@ def tree_of(tree: Any, layers: Mapping[str, Layer] | None = None) -> Tree:
     """The arrays of a module or tree, or of the variables and layers that `layers_of` returns.
 
     Raises:
-        TypeError: it has no arrays, or is a tuple of a model and of something else.
+        TypeError: it has no arrays, has tensors of PyTorch, or is a tuple of a model and of something else.
     """
     if layers is None and _is_pair(tree):
         tree, layers = tree
     elif type(tree) is tuple:
         _refuse_others(tree)
-    flax = sys.modules.get("flax.nnx")
+    torch, flax = sys.modules.get("torch"), sys.modules.get("flax.nnx")
+    if torch is not None and any(isinstance(leaf, torch.Tensor) for leaf in jax.tree_util.tree_leaves(tree)):
+        raise no_model(tree)
     of_nnx = flax is not None and isinstance(tree, (flax.Module, flax.Pytree))
     held = NnxTree(tree) if of_nnx else PytreeTree(tree, layers)
     if not any(is_array(leaf.value) for leaf in held.leaves):

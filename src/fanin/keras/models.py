@@ -36,6 +36,7 @@ FRAMEWORK = Framework(
     own=_own,
     assign=lambda variable, array: variable.assign(to_backend(array)),
     tensor=to_backend,
+    value=lambda variable: np.asarray(keras.ops.convert_to_numpy(variable)),
 )
 
 

@@ -6,6 +6,7 @@ import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fanin._core.environment import undisturbed
 from fanin._core.messages import missing, shown, visible
@@ -48,12 +49,13 @@ def describe_file(path: Path) -> Model:
     if suffix == ".safetensors":
         return _safetensors(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{visible(path.name)} must be UTF-8: {error}.") from None
     return describe_text(text, path.name, suffix)
 
 
+@undisturbed
 def describe_text(text: str, name: str, suffix: str = ".json") -> Model:
     """The model that a text describes: a list of parameters.
 
@@ -66,7 +68,9 @@ def describe_text(text: str, name: str, suffix: str = ".json") -> Model:
         ValueError: it is not, or is not a list of parameters.
     """
     try:
-        data = json.loads(text) if suffix == ".json" else tomllib.loads(text)
+        data = json.loads(text, object_pairs_hook=_once_each) if suffix == ".json" else tomllib.loads(text)
+    except _RepeatedKeyError as error:
+        raise ValueError(f"{visible(name)} must have each key of a parameter once. Received: {error} twice.") from None
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{visible(name)} is not {suffix[1:].upper()}: {error}.") from None
     except ValueError:  # of Python's int
@@ -80,6 +84,19 @@ def describe_text(text: str, name: str, suffix: str = ".json") -> Model:
             f"Received: {shown(data)}."
         )
     return described_list(entries, name)
+
+
+class _RepeatedKeyError(ValueError):
+    """The error for a key that occurs twice in an object of JSON, of which `json` would use the last."""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The dict of an object of JSON."""
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _RepeatedKeyError(shown(next(key for key in data if keys.count(key) > 1)))
+    return data
 
 
 def _safetensors(path: Path) -> Model:

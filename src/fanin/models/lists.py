@@ -44,9 +44,9 @@ def _described(entry: Mapping[str, Any]) -> Parameter:
     for key, value in entry.items():
         _check(key, value)
     shape, dtype = checked_shape(entry["shape"]), dtypes.resolve(entry.get("dtype"))
-    if not entry["path"]:
-        raise ValueError("`path` must not be empty.")
     path = stripped(entry["path"])
+    if not path:
+        raise ValueError(f"`path` must not be empty. Received: {shown(entry['path'])}.")
     leaf = path.rpartition(".")[2]
     role = entry.get("role", role_of_name(leaf, shape))
     if role not in ROLES:

@@ -86,6 +86,7 @@ class NameMap:
     """
 
     def __init__(self, names: Names) -> None:
+        self._keys: dict[str, str] = {}  # as they were given, by the path or glob that they are
         self._function = names if callable(names) else None
         self._exact: dict[str, tuple[int, str]] = {}
         self._globs: list[tuple[int, bool, Substitution]] = []  # with whether it names a block
@@ -103,6 +104,7 @@ class NameMap:
                     f"Received: {shown(key)}: {shown(value)}."
                 )
             path, name = key.replace("/", "."), value.replace("/", ".")
+            self._keys[path] = key
             if "*" in path:
                 self._globs.append((position, "[" in path, Substitution(path, name)))
             else:
@@ -128,6 +130,32 @@ class NameMap:
                 return found
         return name
 
+    def check(self, paths: Iterable[str], blocks: Callable[[], Iterable[str]]) -> None:
+        """Raises an exception unless each key of the mapping matches a parameter or a block.
+
+        Args:
+            paths: the paths of the parameters.
+            blocks: the blocks, as `path[block]`, which are only needed for keys that name one.
+        """
+        if not self._keys:
+            return
+        parts = blocks() if any("[" in key for key in self._keys) else ()
+        known = {False: dict[str, None](), True: dict[str, None]()}  # by whether they name a block
+        for path in (*paths, *parts):
+            known["[" in path][path] = None
+        for key, given in self._keys.items():
+            same, glob = known["[" in key], Substitution(key, "")
+            if key not in same and not ("*" in key and any(glob.of(each) is not None for each in same)):
+                raise _matches_none("names", given, same)
+
+
+def _matches_none(option: str, pattern: str, known: Iterable[str]) -> ValueError:
+    """The error to raise for a glob of an option that matches none of the known paths."""
+    return ValueError(
+        f"`{option}` must match parameters of the model. Received: {shown(pattern)}, which matches none."
+        f"{suggestion(pattern, known)}"
+    )
+
 
 def selector(option: str, patterns: Globs, paths: Iterable[str] | None) -> Callable[[Parameter], bool]:
     """A predicate of parameters for the globs of `only=` or `skip=`. If paths are given, each glob must match one."""
@@ -138,9 +166,6 @@ def selector(option: str, patterns: Globs, paths: Iterable[str] | None) -> Calla
     known = None if paths is None else dict.fromkeys(paths).keys()
     for pattern in patterns:
         if known is not None and not AnyGlob([pattern]).matches_any(known):
-            raise ValueError(
-                f"`{option}` must match parameters of the model. Received: {shown(pattern)}, which matches none."
-                f"{suggestion(pattern, known)}"
-            )
+            raise _matches_none(option, pattern, known)
     chosen = AnyGlob(patterns)
     return lambda each: any(map(chosen.matches, (each.path, *each.tied)))

@@ -93,6 +93,7 @@ class Model:
         left: the tensors that recipes leave alone, by path, with the reason.
         notes: what a reader of a plan should know.
         layers: further paths that show which blocks there are, besides those of the parameters.
+        complete: whether it has all of its parameters, so that each glob must match one; False if layers are not built.
     """
 
     parameters: tuple[Parameter, ...]
@@ -101,6 +102,7 @@ class Model:
     left: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+    complete: bool = True
 
     def parts_of(self, path: str) -> tuple[str, ...]:
         """The paths of the parts with a configuration that a parameter is in, the outermost first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ class AnyGlob:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         patterns = list(patterns)
-        self.is_everything = "*" in patterns
+        self.is_everything: bool = "*" in patterns
         self._texts = {each.replace("/", ".") for each in patterns if not re.search(r"[*?[]", each)}
         expressions = [glob(each).pattern for each in patterns if re.search(r"[*?[]", each)]
         self._expression = re.compile("|".join(expressions)) if expressions else None
@@ -86,7 +87,8 @@ _TOKENS = re.compile(
       (?P<open> \( (?: \?: | \?P<\w+> )? )
     | (?P<close> \) )
     | (?P<bar> \| )
-    | (?P<repeat> (?: [*+?] | \{ (?: (?P<low>\d+) (?P<comma>,(?P<high>\d*))? | ,(?P<most>\d*) ) \} ) (?P<lazy>[?+]?) )
+    | (?P<repeat>
+          (?: [*+?] | \{ (?: (?P<low>[0-9]+) (?P<comma>,(?P<high>[0-9]*))? | ,(?P<most>[0-9]*) ) \} ) (?P<lazy>[?+]?) )
     | (?P<atom> \[ \^? \]? (?: \\. | [^\]\\] )* \]
               | \\ (?: x[\da-fA-F]{2} | u[\da-fA-F]{4} | U[\da-fA-F]{8} | N\{[^}]*\} | 0[0-7]{0,2} | [0-7]{3} | . )
               | . )
@@ -122,8 +124,12 @@ class Regex:
     def __init__(self, text: str) -> None:
         self._text = text
         try:
-            re.compile(text)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", FutureWarning)  # of syntax that will mean something else
+                re.compile(text)
             self._automaton = _Automaton(text)
+        except FutureWarning as warning:
+            raise ValueError(f"{warning}: write a backslash before [, &&, ||, ~~ or -- in a class") from None
         except (re.error, OverflowError) as error:
             raise ValueError(str(error)) from None
         except RecursionError:
@@ -149,8 +155,7 @@ class Regex:
         """Whether the text may end after a character, and which positions may match the next one."""
         automaton = self._automaton
         if character not in self._masks:
-            matching = (1 << number for number, matches in enumerate(automaton.atoms) if matches(character))
-            self._masks[character] = sum(matching)
+            self._masks[character] = sum(mask for matches, mask in automaton.atoms if matches(character))
         hit, after = expected & self._masks[character], 0
         for position in _positions(hit):
             after |= automaton.follow[position]
@@ -164,8 +169,8 @@ class _Automaton:
     """Glushkov's automaton of a regular expression, which has a state for each atom.
 
     Attributes:
-        atoms: for each atom, whether it matches a character.
-        follow: for each atom, which may come after it, as a bit mask.
+        atoms: for equal atoms, whether they match a character, and their positions as a bit mask.
+        follow: for each position, which may come after it, as a bit mask.
         whole: the whole expression.
     """
 
@@ -177,9 +182,12 @@ class _Automaton:
         tokens = tokens[1:] if tokens and tokens[0][0] in ("^", r"\A") else tokens
         self._tokens = tokens[:-1] if tokens and tokens[-1][0] in ("$", r"\Z") else tokens
         self._at = 0
-        self.atoms: list[Callable[[str], object]] = []
         self.follow: list[int] = []
+        self._positions: dict[str, int] = {}
         self.whole = self._choice()
+        self.atoms: list[tuple[Callable[[str], object], int]] = [
+            (re.compile(self._flags + atom).fullmatch, mask) for atom, mask in self._positions.items()
+        ]
 
     def _next(self, *kinds: str) -> re.Match[str] | None:
         """The next token, if it is of one of these kinds."""
@@ -198,12 +206,12 @@ class _Automaton:
     def _sequence(self) -> _Part:
         part = _Part(True, 0, 0)
         while token := self._next("open", "atom"):
-            begin, count = self._at - 1, len(self.atoms)
+            begin, count = self._at - 1, len(self.follow)
             item = self._item(token)
             repeat = self._next("repeat")
             if repeat is not None:
                 after = self._at
-                item = self._repeated(repeat, item, begin, len(self.atoms) - count)
+                item = self._repeated(repeat, item, begin, len(self.follow) - count)
                 self._at = after
             part = self._joined(part, item)
         if self._at < len(self._tokens) and self._tokens[self._at].lastgroup == "repeat":
@@ -219,10 +227,10 @@ class _Automaton:
             return part
         if _REFUSED.fullmatch(token[0]):
             self._refuse(token)
-        position = len(self.atoms)
+        position = len(self.follow)
         if position == _LARGEST:
             raise ValueError(f"it has more than {_LARGEST} characters and classes, counting repetitions")
-        self.atoms.append(re.compile(self._flags + token[0]).fullmatch)
+        self._positions[token[0]] = self._positions.get(token[0], 0) | 1 << position
         self.follow.append(0)
         return _Part(False, 1 << position, 1 << position)
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from fanin._core.messages import shown
+from fanin._core.messages import shown, visible
 from fanin.models.lists import described_list
 from fanin.models.parameters import Model
 
@@ -55,12 +55,14 @@ def describe(model: Any, layers: Any = None) -> Model:
         layers: for flax.linen trees, the layers from `fanin.jax.layers_of`.
 
     Raises:
-        TypeError: the argument is not a model.
+        TypeError: the argument is not a model, or not one that `layers` is for.
     """
-    if isinstance(model, Model):
-        return model
     if isinstance(model, (list, tuple)) and any(isinstance(each, Mapping) and "path" in each for each in model):
-        return described_list(model)
+        model = described_list(model)
+    if isinstance(model, Model):
+        if layers is not None:
+            raise TypeError(f"`layers` is only for flax.linen trees. Received: {visible(model.name)}.")
+        return model
     for home in HOMES:
         if sys.modules.get(home.package) is not None and _is_of(model, home):
             if home.package not in _describers:
@@ -86,4 +88,24 @@ def no_model(model: Any) -> TypeError:
     return TypeError(
         "A plan needs a model: a PyTorch, Keras, flax.nnx or equinox module, a tree of JAX arrays or shapes, or "
         f"a list of dicts with `path` and `shape`. Received: {shown(model)[:200]} (of type {type(model).__name__})."
+        f"{tensors_hint(model)}"
     )
+
+
+def tensors_hint(model: Any) -> str:
+    """What to do with an argument that is no model but tensors, such as a state dict; "" for any other."""
+    if not model or not isinstance(model, (Mapping, list, tuple)):
+        return ""
+    items = dict(model.items() if isinstance(model, Mapping) else enumerate(model))
+    if not all(map(_is_tensor, items.values())):
+        return ""
+    return (
+        f" Tensors, such as its {shown(next(iter(items)))}, do not say which layers they belong to: pass the model "
+        "itself, or, for a plan, a list of dicts with `path`, `shape` and, if known, `layer`."
+    )
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether this is a tensor or variable of a framework whose models are modules, and not trees of arrays."""
+    root = type(value).__module__.partition(".")[0]
+    return hasattr(value, "shape") and hasattr(value, "dtype") and root not in ("numpy", "jax", "jaxlib", "flax")

@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from fanin._core.environment import undisturbed
 from fanin._core.layouts import permuted
 from fanin._core.memory import allocate
+from fanin._core.messages import visible
 from fanin._core.shapes import parse_region
 from fanin._core.types import Array, RegionLike, Shape
 from fanin.initializers import Initializer
@@ -217,10 +220,29 @@ class Entry:
                 each.fill(part, tuple(begins))
 
     def make(self, region: RegionLike | None = None) -> Array:
-        """The parameter's values, or those of a region of it, as a new array."""
+        """The parameter's values, or those of a region of it, as a new array.
+
+        Raises:
+            ValueError: a rule keeps some of its blocks, whose values are not known here. Use `over` or `fill`.
+        """
+        if not self.covers:
+            raise ValueError(
+                f"`make` must make a whole parameter, but rules keep all or a part of {visible(self.path)}. Pass its "
+                "present values to `over`, or an array that has them to `fill`."
+            )
         lengths = self.shape if region is None else parse_region(region, self.shape).shape
         out = allocate(lengths, self.parameter.dtype)
         self.fill(out, region)
+        return out
+
+    def over(self, values: Array) -> Array:
+        """A copy of the parameter's present values, with new ones in their place except in blocks that a rule keeps.
+
+        Args:
+            values: an array of the parameter's shape.
+        """
+        out = np.array(values, self.parameter.dtype)
+        self.fill(out)
         return out
 
     def pieces(self, regions: Iterable[RegionLike]) -> list[Array]:

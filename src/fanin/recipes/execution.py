@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
 
-from fanin._core.messages import readable, visible, warn
+from fanin._core.messages import plural, readable, visible, warn
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, selector, stripped
 from fanin.models.parameters import Model, Parameter
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
 from fanin.recipes.recipe import Recipe
-from fanin.recipes.tables import folded_lines, folded_paths
+from fanin.recipes.tables import folded_lines, folded_paths, short_lines
 
 _LONG = 2**28  # bytes; less is done before a progress bar is noticed
 
@@ -91,18 +91,22 @@ class Report:
         return sum(entry.parameter.nbytes for entry in self.plan.entries if entry.path in filled)
 
     @property
+    def _count(self) -> str:
+        return f"{len(self.filled)} {plural(len(self.filled), 'parameter')}"
+
+    @property
     def _summary(self) -> str:
         return (
-            f"{visible(self.plan.model.name)}: {len(self.filled)} parameters initialized ({readable(self.nbytes)}) in "
+            f"{visible(self.plan.model.name)}: {self._count} initialized ({readable(self.nbytes)}) in "
             f"{self.seconds:.3g} s, seed {self.plan.seed}"
         )
 
     def _details(self) -> Iterator[str]:
         yield from (f"used by no parameter: {rule}" for rule in map(visible, self.plan.unmet))
-        yield from (f"kept: {path} ({reason})" for path, reason in folded_lines(self.kept))
+        yield from (f"kept: {path} ({reason})" for path, reason in short_lines(self.kept))
         yield from (f"restored: {path} ({how})" for path, how in folded_lines(self.buffers))
         yield from (f"waiting to be built: {layer}" for layer, _ in folded_paths(dict.fromkeys(self.waiting)))
-        yield from (f"initialized although frozen: {path}" for path, _ in folded_paths(dict.fromkeys(self.frozen)))
+        yield from (f"initialized although frozen: {path}" for path, _ in short_lines(dict.fromkeys(self.frozen, "")))
         yield from (f"without values: {path} ({reason})" for path, reason in folded_lines(self.empty))
 
     def __str__(self) -> str:
@@ -110,14 +114,14 @@ class Report:
 
     def __repr__(self) -> str:
         counts = {
-            "unmet rules": self.plan.unmet,
+            plural(len(self.plan.unmet), "unmet rule"): self.plan.unmet,
             "kept": self.kept,
             "restored": self.buffers,
             "waiting": self.waiting,
             "without values": self.empty,
         }
         more = "".join(f", {len(each)} {word}" for word, each in counts.items() if each)
-        return f"<Report on {self.plan.model.name}: {len(self.filled)} parameters initialized{more}>"
+        return f"<Report on {visible(self.plan.model.name)}: {self._count} initialized{more}>"
 
     def _repr_html_(self) -> str:
         """The report for notebooks, with collapsed details."""
@@ -126,9 +130,10 @@ class Report:
         return f"<div>{escape(self._summary)}{folded}</div>"
 
 
-def _chosen(plan: Plan, options: Options, there: Collection[str], *, complete: bool) -> tuple[Plan, dict[str, str]]:
+def _chosen(plan: Plan, options: Options, there: Collection[str]) -> tuple[Plan, dict[str, str]]:
     """The plan of the chosen parameters, and why each of the others was not chosen, by path."""
-    paths = [path for entry in plan.entries for path in (entry.path, *entry.parameter.tied)] if complete else None
+    every = [path for entry in plan.entries for path in (entry.path, *entry.parameter.tied)]
+    paths = every if plan.model.complete else None
     only, skip = options.only, options.skip
     wanted: Callable[[Parameter], bool] = (lambda _: True) if only is None else selector("only", only, paths)
     unwanted: Callable[[Parameter], bool] = (lambda _: False) if skip is None else selector("skip", skip, paths)
@@ -166,7 +171,6 @@ class Execution:
         options: Options,
         *,
         there: Collection[str] = (),
-        complete: bool = True,
     ) -> None:
         """Plans the chosen parameters and checks the plan.
 
@@ -175,24 +179,19 @@ class Execution:
             recipe: the recipe.
             options: the options of `initialize`.
             there: the paths of parameters that already have their values.
-            complete: whether the model has all of its parameters already, so that each glob and rule must match one.
 
         Warns:
             UserWarning: a rule that sets a scale for certain names is used by no parameter of the model.
 
         Raises:
             PlanError: the recipe does not fit the model.
+            ValueError: a glob matches nothing in a complete model.
         """
         plan = recipe.plan(model.placed(options.placed("")), names=options.names)
-        self.plan, self.passed = _chosen(plan, options, there, complete=complete)
+        self.plan, self.passed = _chosen(plan, options, there)
         self.plan.check(options.unmatched)
-        if complete and plan.unmet:
-            warn(
-                f"No parameter of {visible(model.name)} uses {visible(', '.join(plan.unmet))}. What it is meant for "
-                "may have another name in this model, and get the values of another rule: compare the rule with the "
-                "paths and layers that recipe.plan(model) shows. A rule that a model need not use says "
-                "`optional = true`."
-            )
+        if plan.warning:
+            warn(plan.warning)
         self.progress = options.progress
         self.kept: dict[str, str] = dict(self.passed)
         self.buffers: dict[str, str] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -86,7 +87,8 @@ class Expression:
                 f"An expression must have at most {_LONGEST} characters. Received: {len(text)} characters."
             )
         try:
-            self._tree = ast.parse(text.strip(), mode="eval").body
+            with warnings.catch_warnings(action="ignore"):  # of Python's compiler, about texts that are refused below
+                self._tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: null characters
             raise ValueError(f"It must be an expression. Received: {shown(text)}. {_ALLOWED}") from None
         self.names: set[str] = set()

@@ -14,7 +14,13 @@ from fanin._core.environment import undisturbed
 from fanin._core.messages import missing, shown
 
 SUFFIXES = (".toml", ".yaml", ".yml")
-_KINDS = ("str", "int", "float", "bool", "null", "seq", "map")  # of values in YAML
+# The tags that each kind of YAML's nodes may have, after what the kind is called.
+_TAGS = {
+    "ScalarNode": ("a text or a number", "str", "int", "float", "bool", "null"),
+    "SequenceNode": ("a list", "seq"),
+    "MappingNode": ("a table", "map"),
+}
+_DEEPEST = 100  # brackets within brackets in YAML, since PyYAML takes a time for each that grows with their number
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,6 @@ class UnreadableError(ValueError):
         self.line = line
 
 
-@undisturbed  # numbers in texts are read otherwise when a thread rounds otherwise
 def read(path: Path) -> tuple[Any, Source]:
     """The data of a recipe file, and where its parts come from.
 
@@ -70,6 +75,7 @@ def read(path: Path) -> tuple[Any, Source]:
     return parsed(text, path.name, suffix)
 
 
+@undisturbed  # numbers in texts are read otherwise when a thread rounds otherwise
 def parsed(text: str, name: str | None, suffix: str) -> tuple[Any, Source]:
     """The data of a recipe's text, and where its parts come from.
 
@@ -160,7 +166,7 @@ def _yaml(text: str, name: str | None) -> tuple[Any, Source]:
     except ModuleNotFoundError as error:
         raise missing(error, "yaml", "PyYAML", extra="yaml") from error
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _shallow(yaml.SafeLoader)(text)
         node = loader.get_single_node()
         data = _Builder(loader).value(node)
     except yaml.MarkedYAMLError as error:
@@ -189,6 +195,18 @@ def _yaml(text: str, name: str | None) -> tuple[Any, Source]:
     return data, Source(name, top, tuple(rules))
 
 
+def _shallow(base: Any) -> Any:
+    """A loader of PyYAML that refuses deeply nested brackets."""
+
+    class Loader(base):
+        def fetch_flow_collection_start(self, token: Any) -> None:
+            if self.flow_level == _DEEPEST:
+                raise UnreadableError(self.line + 1, "it is nested too deeply")
+            super().fetch_flow_collection_start(token)
+
+    return Loader
+
+
 def _number(value: Any) -> Any:
     """A constant; 2e-2, which YAML 1.1 takes for a string, is a number, as it is in the expressions of rules."""
     is_number = isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value)
@@ -213,15 +231,23 @@ class _Builder:
         if key in self._open:
             raise UnreadableError(_line(node), "it contains itself")
         if node is not None and key not in self._built:
-            if (kind := _kind(node)) not in _KINDS:
-                raise UnreadableError(
-                    _line(node), f"a value must be a string, a number, true, false, a list or a table, not a {kind}"
-                )
+            self._check_tag(node)
             self._open.add(key)
             build = {"SequenceNode": self._list, "MappingNode": self._dict}.get(type(node).__name__, self._scalar)
             self._built[key] = build(node)
             self._open.remove(key)
         return self._built.get(key)
+
+    @staticmethod
+    def _check_tag(node: Any) -> None:
+        """Raises an exception unless a node is plain data, and is what its tag says."""
+        tag, (words, *tags) = _kind(node), _TAGS[type(node).__name__]
+        if tag in tags:
+            return
+        if any(tag in each[1:] for each in _TAGS.values()):
+            raise UnreadableError(_line(node), f"{words} cannot have the tag !!{tag}")
+        rule = "a value must be a string, a number, true, false, a list or a table"
+        raise UnreadableError(_line(node), f"{rule}, not a {tag}")
 
     def _list(self, node: Any) -> list[Any]:
         return [self.value(each) for each in node.value]
@@ -255,7 +281,7 @@ class _Builder:
     def _scalar(self, node: Any) -> Any:
         try:
             return self._loader.construct_object(node)
-        except (ValueError, LookupError, AttributeError):
+        except (ValueError, LookupError, AttributeError, OverflowError):
             raise UnreadableError(
                 _line(node), f"{shown(node.value)} is not a value of the type {_kind(node)}"
             ) from None

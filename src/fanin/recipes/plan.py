@@ -9,11 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fanin._core.messages import readable, shown, suggestion, visible
+from fanin._core.messages import plural, readable, shown, suggestion, visible
 from fanin._core.types import Unmatched
 from fanin.models.parameters import Model, Parameter
+from fanin.recipes.advice import advice_on
 from fanin.recipes.entry import Entry
-from fanin.recipes.tables import COLUMNS, Row, cells_of, folded, folded_lines, folded_paths, lines_of
+from fanin.recipes.tables import (
+    COLUMNS,
+    Row,
+    cells_of,
+    folded,
+    folded_lines,
+    folded_paths,
+    lines_of,
+    short_lines,
+    unnumbered,
+)
 
 
 class PlanError(ValueError):
@@ -50,6 +61,17 @@ class Plan:
     def problems(self) -> tuple[str, ...]:
         """The other reasons why the plan cannot be executed."""
         return tuple(entry.problem for entry in self.entries if entry.problem)
+
+    @property
+    def warning(self) -> str:
+        """What `initialize` warns of: the rules in `unmet`; "" for none, or while layers are not built."""
+        if not self.unmet or not self.model.complete:
+            return ""
+        return (
+            f"No parameter of {visible(self.model.name)} uses {visible(', '.join(self.unmet))}. What it is meant for "
+            "may have another name in this model, and get the values of another rule: compare the rule with the paths "
+            "and layers that recipe.plan(model) shows. A rule that a model need not use says `optional = true`."
+        )
 
     @property
     def tied(self) -> dict[str, tuple[str, ...]]:
@@ -109,12 +131,13 @@ class Plan:
         complaints = self._folded_problems()
         complaints += [f"{each} would have the same values: names must differ." for each in self._folded_equals()]
         if unmatched == "error" and self.unmatched:
-            rows = folded(self.unmatched)
+            rows, count = folded(self.unmatched), len(self.entries)
             listed = [f"{row.path} {row.cells['shape']}, {row.cells['layer'] or 'no known layer'}" for row in rows]
             complaints.append(
-                f"No rule matches {len(self.unmatched)} of {len(self.entries)} parameters:"
+                f"No rule matches {len(self.unmatched)} of {count} {plural(count, 'parameter')}:"
                 + "".join(f"\n    {each}" for each in listed[:20])
                 + (f"\n    and {len(listed) - 20} more" if len(listed) > 20 else "")
+                + "".join(f"\n    {each}" for each in advice_on(entry.parameter for entry in self.unmatched))
                 + '\n    Add rules for them (the last one may be path = "*"), or leave them as they are with '
                 'unmatched="keep".'
             )
@@ -190,20 +213,24 @@ class Plan:
 
     def _remarks(self) -> list[str]:
         """The totals, and the remarks on the plan."""
+        count = len(self.entries)
         remarks = [
-            f"{self.model.name}: {len(self.entries)} parameters, {self.size:,} elements, {readable(self.nbytes)}, "
-            f"seed {self.seed}"
+            f"{self.model.name}: {count} {plural(count, 'parameter')}, {self.size:,} {plural(self.size, 'element')}, "
+            f"{readable(self.nbytes)}, seed {self.seed}"
         ]
         remarks += [f"tied: {path} is also {', '.join(others)}" for path, others in self.tied.items()]
         remarks += [f"equal seeds: {paths}" for paths in self._folded_equals()]
-        frozen = [entry for entry in self.entries if not entry.parameter.trainable and not entry.kept]
-        remarks += (
-            [f"frozen, but initialized as well: {', '.join(row.path for row in folded(frozen))}"] if frozen else []
-        )
-        remarks += [f"unused: {', '.join(self.unused)}"] if self.unused else []
+        frozen = [entry.path for entry in self.entries if not entry.parameter.trainable and not entry.kept]
+        listed = ", ".join(path for path, _ in short_lines(dict.fromkeys(frozen, "")))
+        remarks += [f"frozen, but initialized as well: {listed}"] if frozen else []
+        warning = self.warning
+        unused = [rule for rule in self.unused if not warning or rule not in self.unmet]
+        remarks += [f"warning: {warning}"] if warning else []
+        remarks += [f"unused: {', '.join(unused)}"] if unused else []
         remarks += [f"left alone: {path} ({reason})" for path, reason in folded_lines(self.model.left)]
         remarks += [f"note: {note}" for note in self.model.notes]
         remarks += [f"unmatched: {row.path}" for row in folded(self.unmatched)]
+        remarks += [f"advice: {each}" for each in advice_on(entry.parameter for entry in self.unmatched)]
         remarks += [f"problem: {problem}" for problem in self._folded_problems()]
         return [visible(remark) for remark in remarks]
 
@@ -211,7 +238,8 @@ class Plan:
         return self.table()
 
     def __repr__(self) -> str:
-        return f"<Plan of {len(self.entries)} parameters of {self.model.name}, seed {self.seed}>"
+        count = len(self.entries)
+        return f"<Plan of {count} {plural(count, 'parameter')} of {visible(self.model.name)}, seed {self.seed}>"
 
     def _repr_html_(self) -> str:
         """The table for notebooks."""
@@ -279,10 +307,44 @@ class Comparison:
         return bool(self.added or self.removed or self.changed)
 
     def __str__(self) -> str:
-        lines = [f"- {path}" for path in self.removed] + [f"+ {path}" for path in self.added]
-        for path, fields in self.changed.items():
-            lines += [f"~ {path}: {key} {before} → {after}" for key, (before, after) in fields.items()]
+        lines = [f"- {path}" for path, _ in folded_paths(dict.fromkeys(self.removed))]
+        lines += [f"+ {path}" for path, _ in folded_paths(dict.fromkeys(self.added))]
+        alike = {path: json.dumps(_without_numbers(fields)) for path, fields in self.changed.items()}
+        for path, paths in folded_paths(alike):
+            fields = self.changed[paths[0]] if len(paths) == 1 else self._shared(paths)
+            lines += [f"~ {path}: {key} {_change(before, after)}" for key, (before, after) in fields.items()]
         return "\n".join(map(visible, lines)) or "The plans are the same."
+
+    def _shared(self, paths: list[str]) -> dict[str, tuple[Any, Any]]:
+        """The changes of parameters of repeated blocks that changed alike; of their seeds, how many there are."""
+        shared = _without_numbers(self.changed[paths[0]])
+        if "seeds" in shared:
+            sides = ([seed for path in paths for seed in self.changed[path]["seeds"][side] or ()] for side in (0, 1))
+            before, after = (len(set(each)) for each in sides)
+            shared["seeds"] = f"{before}", f"{after} others"
+        return shared
+
+
+def _without_numbers(fields: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+    """The changes of a parameter as they are in all of its repeated blocks: without their numbers and their seeds."""
+    plain = {key: (_plain(before), _plain(after)) for key, (before, after) in fields.items() if key in ("name", "tied")}
+    return {**fields, **plain, **({"seeds": (None, None)} if "seeds" in fields else {})}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(each) for each in value] if isinstance(value, list) else unnumbered(str(value))
+
+
+def _change(before: Any, after: Any) -> str:
+    """Both values of a field, with as many digits as tell them apart, of which six are shown at least."""
+    first, second = _rounded(before), _rounded(after)
+    return f"{before} → {after}" if first == second else f"{first} → {second}"
+
+
+def _rounded(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_rounded, value))}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _by_path(plan: Plan | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -292,5 +354,6 @@ def _by_path(plan: Plan | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         return {entry["path"]: dict(entry) for entry in data["entries"]}
     except (KeyError, TypeError, ValueError):
         raise ValueError(
-            f"`other` must be a plan, or the data of a plan's JSON. Received: {type(data).__name__}."
+            "`other` must be a plan, or the data of the JSON that `fanin plan --json` makes. "
+            f"Received: {type(data).__name__}."
         ) from None

@@ -22,6 +22,7 @@ from fanin.initializers import Initializer, SeededInitializer
 from fanin.models.names import NameMap, depths
 from fanin.models.parameters import Model, Parameter
 from fanin.models.traits import STATISTICS, Traits
+from fanin.recipes.advice import lacking_fans
 from fanin.recipes.entry import Entry, Fans, Placement
 from fanin.recipes.plan import Plan
 from fanin.recipes.rules import Rule
@@ -43,6 +44,8 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
     depth_of = depths([*paths, *model.layers])
     configs: dict[tuple[str, ...], dict[str, float]] = {}
     recipe = _Recipe(rules, seed, names)
+    if model.complete:
+        recipe.check_names(model.parameters)
     entries = []
     for parameter in model.parameters:
         parts = model.parts_of(parameter.path)
@@ -78,6 +81,18 @@ class _Recipe:
         """The numbers of the rules that match a parameter, up to one that leaves nothing to those after it."""
         matching = (number for number, rule in enumerate(self.rules) if rule.matches(parameter, name))
         return list(matching if self.has_blocks else islice(matching, 1))
+
+    def check_names(self, parameters: Sequence[Parameter]) -> None:
+        """Raises an exception if a key of the names matches no parameter, and no block of one."""
+        declared = tuple(block for rule in self.rules for block in rule.blocks)
+
+        def blocks() -> Iterator[str]:
+            for each in parameters:
+                part, stored = each.traits.part, each.traits.blocks.stored
+                for block in (part.block,) if part else stored or declared:
+                    yield f"{_home(each)}[{block}]"
+
+        self.names.check(map(_home, parameters), blocks)
 
     def made(
         self, rule: Rule, parameter: Parameter, numbers: Mapping[str, float], shape: Shape, fans: Fans
@@ -119,8 +134,7 @@ class _Planner:
         """
         self.recipe, self.rules, self.names = recipe, recipe.rules, recipe.names
         self.parameter, self.numbers, self.layer = parameter, numbers, layer
-        part = parameter.traits.part
-        self.home = parameter.path if part is None else part.path
+        self.home = _home(parameter)
         self.name = self._numbered(self.names.of(parameter, self.home))
 
     def _numbered(self, name: str) -> str:
@@ -323,6 +337,12 @@ class _Planner:
             yield Placement(self.name, zeros, weight, target, (0,) * len(shape), "padding")
 
 
+def _home(parameter: Parameter) -> str:
+    """The path that a parameter is named by: its own, or that of the fused tensor that it is a block of."""
+    part = parameter.traits.part
+    return parameter.path if part is None else part.path
+
+
 def _known(fans: Fans) -> dict[str, float]:
     return {key: value for key, value in zip(("fan_in", "fan_out"), fans, strict=True) if value is not None}
 
@@ -333,7 +353,7 @@ def _distribution(rule: Rule, initializer: Initializer, parameter: Parameter, sh
         needed = {"fan_in": fan_in, "fan_out": fan_out}
         lacking = [key for key, value in needed.items() if value is None and initializer.mode in (key, "fan_avg")]
         if lacking:
-            raise ValueError(_lacking_fans(rule, initializer, parameter.layer, lacking))
+            raise ValueError(lacking_fans(type(initializer).__name__, rule.label, parameter.layer, lacking))
         return initializer.distribution_of_fans(
             shape, dtype, 1 if fan_in is None else fan_in, 1 if fan_out is None else fan_out
         )
@@ -346,15 +366,6 @@ def _distribution(rule: Rule, initializer: Initializer, parameter: Parameter, sh
     if isinstance(distribution, Matrix) and traits.column_axes > 1:
         distribution = distribution.reshaped(shape, traits.column_axes)
     return distribution if fan_in is None or fan_out is None else distribution.with_fans(fan_in, fan_out)
-
-
-def _lacking_fans(rule: Rule, initializer: Initializer, layer: str, lacking: Sequence[str]) -> str:
-    owner = f"a layer of type {layer}" if layer else "no known layer"
-    return (
-        f"{type(initializer).__name__} needs the fans of a parameter of {owner}, and they are not known. Write "
-        f"{' and '.join(f'`{key} = …`' for key in lacking)} into {rule.label}, or, if it is a kernel, "
-        '`layout = "torch"` or `layout = "keras"`, with `stacked = 1` if its first axis is a stack of kernels'
-    )
 
 
 def _numbers_of_layer(numbers: Mapping[str, float], layer: int, count: int) -> dict[str, float]:

@@ -236,6 +236,18 @@ class Recipe:
             cls.from_dict({**recipe.as_dict(), "constants": {**recipe.constants, **constants}}) if constants else recipe
         )
 
+    @property
+    def unused_constants(self) -> tuple[str, ...]:
+        """The names of constants that no rule uses, which may be misspelled.
+
+        >>> import fanin
+        >>> rules = [{"path": "*", "initializer": "random_normal", "stddev": "1 / width"}]
+        >>> fanin.Recipe(rules, constants={"width": 64, "depth_of_all": 3}).unused_constants
+        ('depth_of_all',)
+        """
+        used = {name for rule in self.rules for name in rule.variables}
+        return tuple(name for name in self.constants if name not in used)
+
     def with_seed(self, seed: int) -> Recipe:
         """The same rules with another seed."""
         checker = Checker(Source(), {})
@@ -315,6 +327,10 @@ class Recipe:
 
         Returns:
             A `Plan`. `plan.problems` and `plan.unmatched` say what prevents its execution.
+
+        Raises:
+            ValueError: a key of `names` matches no parameter, of a model whose layers are all built.
+            TypeError: the argument is not a model, or `names` is of no use.
 
         >>> import fanin
         >>> recipe = fanin.Recipe([{"path": "*", "initializer": "random_normal"}])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import combining, east_asian_width
 
 from fanin._core.messages import visible
 from fanin.initializers import VarianceScaling
@@ -16,6 +18,7 @@ COLUMNS = ("shape", "dtype", "layout", "layer", "role", "rule", "initializer", "
 # The columns that a narrow table leaves out, in this order, before it shortens the texts of others.
 _SPARED = ("layout", "dtype", "layer", "seed", "role", "name", "fans", "shape")
 _LEAST = 8  # characters that a text is shortened to
+_MOST_LINES = 5  # paths with equal texts that have an item each
 _MOST_NUMBERS = 8  # numbers of a path that may become ranges
 
 
@@ -32,7 +35,7 @@ def cells_of(entry: Entry) -> dict[str, str]:
     parameter = entry.parameter
     stddev = entry.stddev
     cells = {
-        "name": _unnumbered(entry.name) if entry.name != entry.path else "",
+        "name": unnumbered(entry.name) if entry.name != entry.path else "",
         "shape": "×".join(map(str, parameter.shape)) or "()",
         "dtype": parameter.dtype.name,
         "layout": parameter.layout,
@@ -99,6 +102,18 @@ def folded_lines(texts: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(path, visible(texts[paths[0]])) for path, paths in folded_paths(texts)]
 
 
+def short_lines(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The same of parameters, of which those with equal texts share one item, with their number, if they are many."""
+    by_text: dict[str, list[str]] = {}
+    for path, text in folded_lines(texts):
+        by_text.setdefault(text, []).append(path)
+    counts = Counter(map(visible, texts.values()))
+    for text, paths in by_text.items():
+        if len(paths) > _MOST_LINES:
+            paths = [f"{counts[text]} parameters, such as {paths[0]}"]
+        yield from ((path, text) for path in paths)
+
+
 def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
     """The lines of a table.
 
@@ -108,7 +123,7 @@ def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
         width: the width to fit: columns are left out first, then texts shortened. A last line says which columns.
     """
     kept, spared = list(range(len(heads))), [heads.index(each) for each in _SPARED if each in heads]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(heads, *rows, strict=True)]
     left_out: list[int] = []
     while width is not None and spared and sum(widths[each] + 2 for each in kept) - 2 > width:
         left_out.append(spared.pop(0))
@@ -119,21 +134,40 @@ def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
             break
         widths[widest] -= 1
     lines = [
-        "  ".join(_shortened(row[each], widths[each]).ljust(widths[each]) for each in kept).rstrip()
+        "  ".join(_filled(_shortened(row[each], widths[each]), widths[each]) for each in kept).rstrip()
         for row in (heads, *rows)
     ]
     return [*lines, f"left out: {', '.join(heads[each] for each in sorted(left_out))}"] if left_out else lines
 
 
+def _width(text: str) -> int:
+    """The columns of a terminal that a text takes: none for an accent that combines, two for a Chinese character."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
+
+
+def _filled(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
 def _shortened(text: str, width: int) -> str:
     """A text in at most this width: an ellipsis replaces its middle, since paths often differ at both ends."""
-    if len(text) <= width:
+    if _width(text) <= width:
         return text
     tail = (width - 1) // 2
-    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+    return f"{_beginning(text, width - 1 - tail)}…{_beginning(text[::-1], tail)[::-1]}"
 
 
-def _unnumbered(name: str) -> str:
+def _beginning(text: str, width: int) -> str:
+    """As much of a text as fits."""
+    taken = text[:width]  # a character takes a column at least, unless it combines with another one
+    while _width(taken) > width:
+        taken = taken[:-1]
+    return taken
+
+
+def unnumbered(name: str) -> str:
     """A name with a dot in place of each block's number."""
     template, numbers = _template(name)
     return template.format(*"·" * len(numbers))

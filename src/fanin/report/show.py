@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from fanin._core import dtypes
+from fanin._core.environment import undisturbed
 from fanin._core.messages import readable
 from fanin._core.types import DTypeLike, ShapeLike
 from fanin.distributions import Affine, Distribution, Identity, Orthogonal, Uniform, UniformInteger
@@ -52,6 +53,7 @@ class Statistic:
     beyond: bool = False
 
     @property
+    @undisturbed
     def difference(self) -> float | None:
         """Measured minus theory, in standard errors."""
         if self.measured is None or self.standard_error is None:
@@ -169,6 +171,7 @@ def _distance(statistic: Statistic) -> str:
     return "beyond the bound" if statistic.beyond else f"{statistic.difference:+.1f} standard errors from"
 
 
+@undisturbed
 def inspect(initializer: Initializer, shape: ShapeLike, dtype: DTypeLike = None) -> Inspection:
     """Draws the array of an initializer's first call, whether or not that call has been made, and measures it.
 
@@ -187,6 +190,7 @@ def inspect(initializer: Initializer, shape: ShapeLike, dtype: DTypeLike = None)
     return measure(array, initializer, drawn, arguments)
 
 
+@undisturbed
 @np.errstate(all="ignore")  # infinities and NaNs are shown, not warned about
 def measure(array: np.ndarray, initializer: Initializer, drawn: Distribution, arguments: dict[str, Any]) -> Inspection:
     """Measures any array against the distribution that it should have. Only the real part of complex numbers counts."""

@@ -27,7 +27,12 @@ def _assign(variable: Any, array: np.ndarray) -> None:
         variable.assign(to_tensorflow(array))
 
 
-FRAMEWORK = Framework(layer_class=tf_keras.layers.Layer, own=_own, assign=_assign, tensor=to_tensorflow)
+def _value(variable: Any) -> np.ndarray:
+    with tf.init_scope():
+        return variable.numpy()
+
+
+FRAMEWORK = Framework(tf_keras.layers.Layer, own=_own, assign=_assign, tensor=to_tensorflow, value=_value)
 
 
 def describe(model: Any) -> Model:

@@ -22,7 +22,10 @@ _ROLES = {
 _ZERO = {"initializer": "zeros"}
 # kaiming_uniform_(a=sqrt(5)), as in loralib, torchtune and PEFT.
 _DRAWN = {"initializer": "variance_scaling", "scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"}
-_REMEDY = "Initialize the model before the adapter is added, or leave the adapter out with `skip=`."
+_REMEDY = (
+    "Initialize the model before the adapter is added, or leave the adapter and its layer out with `skip=` "
+    "(some adapters fit the layer's present values)."
+)
 
 
 def wraps_base(module: nn.Module, name: str) -> bool:
@@ -65,7 +68,8 @@ class Adapters:
         scheme = self.starts.get(adapter, True)
         if isinstance(scheme, str) and scheme.lower() != "gaussian":
             return (
-                f"Its adapter has init_lora_weights={scheme!r}, which depends on the layer's weight. {_REMEDY}",
+                f"Its adapter has init_lora_weights={scheme!r}, and only the starts of True, False and 'gaussian' are "
+                f"known. {_REMEDY}",
                 traits,
             )
         if traits is UNKNOWN and len(shape) > 1:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fanin._core.messages import visible
 from fanin.models.patterns import glob
 from fanin.recipes.plan import PlanError
 from fanin.torch.describe import Scan, Visit, joined, put
@@ -88,6 +89,8 @@ def restoration(scan: Scan, given: Mapping[str, torch.Tensor], *, everything: bo
             restored.append(Restored(path, (place,), tensor, values[path], "given"))
             continue
         if not _is_wanted(visit.module, leaf, tensor, remake):
+            if type(tensor).__name__ == "FakeTensor":
+                empty[path] = tensor_problem(tensor)
             continue
         if id(visit.module) not in made:
             made[id(visit.module)] = _made_again(visit, scan, code, remake)
@@ -101,7 +104,7 @@ def restoration(scan: Scan, given: Mapping[str, torch.Tensor], *, everything: bo
     if lost and everything:
         raise PlanError(
             "Buffers on the meta device have no values, and these could not be rebuilt; nothing has been written.\n"
-            + "".join(f"  {each}\n" for each in lost)
+            + "".join(f"  {visible(each)}\n" for each in lost)
             + "  Pass them as buffers={path: tensor}, or build these modules outside of the meta device."
         )
     return Restoration(tuple(_once(restored)), empty)
@@ -147,7 +150,8 @@ def _given_buffer(path: str, value: Any, tensor: torch.Tensor) -> torch.Tensor:
         if isinstance(value, torch.Tensor):
             received += f" of shape {tuple(value.shape)}{' on the meta device' if value.is_meta else ''}"
         raise ValueError(
-            f"The buffer {path} must be a tensor of shape {tuple(tensor.shape)} with values. Received: {received}."
+            f"The buffer {visible(path)} must be a tensor of shape {tuple(tensor.shape)} with values. "
+            f"Received: {received}."
         )
     return value.detach().to(tensor.dtype, copy=True)
 

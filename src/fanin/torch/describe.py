@@ -12,15 +12,15 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-from fanin._core import dtypes
 from fanin._core.memory import as_numpy
+from fanin._core.messages import class_name, visible
 from fanin.models.names import WRAPPERS, class_names
 from fanin.models.parameters import Model, Parameter
 from fanin.models.traits import STATISTICS, UNKNOWN
 from fanin.torch.adapters import adapter_part, adapter_starts, wraps_base
 from fanin.torch.layers import traits_of
 from fanin.torch.own_code import OwnCode
-from fanin.torch.refusals import partitioned_by_fsdp, shape_problem, tensor_problem
+from fanin.torch.refusals import outline, partitioned_by_fsdp, shape_problem, tensor_problem
 from fanin.torch.reparametrized import UNKNOWN_PARAMETRIZATION, Place, Reparametrized, reparametrized
 from fanin.torch.shapes import declared_shape
 
@@ -62,6 +62,11 @@ class Held:
     paths: list[str] = field(default_factory=list)
     weight: Reparametrized | None = None
     layer_path: str = ""
+
+    @property
+    def derived_paths(self) -> list[str]:
+        """The paths of the tensors that are computed from it."""
+        return [] if self.weight is None else [joined(self.layer_path, raw) for raw in self.weight.derived]
 
 
 @dataclass
@@ -154,20 +159,21 @@ class Scan:
         raw, path = joined(visit.raw, inner), joined(visit.path, source.name)
         if nn.parameter.is_lazy(tensor):
             raise ValueError(
-                f"Every parameter must have a shape. Received: {raw} of the lazy module {type(module).__name__}. "
-                "Call the module on an input first."
+                f"Every parameter must have a shape. Received: {visible(raw)} of the lazy module "
+                f"{class_name(type(module))}. Call the module on an input first."
             )
         problem, traits = self._problem(visit, source), UNKNOWN
         if not problem:
             traits = traits_of(module, source.name, tensor, visit.parent, visit.name)
             problem, traits = self._adapters.applied(visit.adapter, path, tuple(tensor.shape), traits)
+        shape, dtype = outline(tensor)
         layer, *bases = class_names(type(module), "Module")
         held = self.held.get(id(tensor))
         if held is None:
             parameter = Parameter(
                 path,
-                tuple(tensor.shape),
-                dtypes.resolve(tensor.dtype),
+                shape,
+                dtype,
                 layer,
                 tuple(bases),
                 within,
@@ -226,7 +232,8 @@ class Scan:
                         continue
                     raise ValueError(
                         "Parameters must have separate memory, or share all of it. Received: "
-                        f"{first.parameter.path} and {second.parameter.path}, which share a part of theirs."
+                        f"{visible(first.parameter.path)} and {visible(second.parameter.path)}, which share a part of "
+                        "theirs."
                     )
                 self._merge(key, key2)
 

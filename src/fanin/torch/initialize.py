@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_itself, read_only
-from fanin._core.messages import warn
+from fanin._core.messages import visible, warn
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, stripped
+from fanin.models.registry import tensors_hint
 from fanin.recipes.entry import Entry
 from fanin.recipes.execution import Execution, Options, Report
 from fanin.recipes.plan import Plan, PlanError
 from fanin.recipes.recipe import Recipe, recipe_of
 from fanin.torch.buffers import restoration
 from fanin.torch.describe import Held, Scan, joined, put
+from fanin.torch.refusals import check_mode
 from fanin.torch.twins import note_drawn, warn_of_twins
 
 
@@ -50,7 +52,7 @@ def initialize(
         recipe: a recipe, or the name of a preset. `recipe.plan(model)` shows what each parameter gets.
         seed: a seed that replaces the recipe's.
         only, skip, names, unmatched, progress, prefix: see `fanin.recipes.Options`. Without `prefix`, a second call
-            that draws the same seeds for another module warns; `prefix=""` says that this is intended.
+            that draws the same values for another module warns; `prefix=""` says that this is intended.
         only_missing: a state dict, its keys, or the result of `load_state_dict(…, strict=False)`: parameters that were
             loaded stay as they are.
         device: the device for parameters that are on the meta device; by default the CPU.
@@ -78,9 +80,12 @@ def initialize(
     """
     recipe = recipe_of(recipe, seed)
     if not isinstance(model, nn.Module):
-        raise TypeError(f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.")
+        raise TypeError(
+            f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.{tensors_hint(model)}"
+        )
     place = _checked_device(device)
     options = Options(only, skip, names, unmatched, progress, prefix)
+    check_mode()
     scan = Scan(model)
     held = {options.placed(each.parameter.path): each for each in scan.all()}
     execution = Execution(scan.model(), recipe, options, there=_there(only_missing, held))
@@ -96,11 +101,10 @@ def initialize(
         _fill(entry, held[entry.path], place)
         execution.buffers |= _derive(entry, held[entry.path], place, execution.plan.seed, options)
     execution.empty |= {options.placed(path): reason for path, reason in made.empty.items()}
-    execution.empty |= {
-        path: f"it is on the meta device, and stays there: {reason}"
-        for path, reason in execution.kept.items()
-        if held[path].tensor.is_meta
-    }
+    for path, reason in execution.kept.items():
+        if held[path].tensor.is_meta:
+            stays = f"it is on the meta device, and stays there: {reason}"
+            execution.empty |= dict.fromkeys((path, *map(options.placed, held[path].derived_paths)), stays)
     note_drawn(execution.plan, held)
     _warn_of_empty(execution.empty)
     return execution.report()
@@ -132,18 +136,40 @@ def _there(only_missing: Any, held: Mapping[str, Held]) -> set[str]:
         return set()
     if hasattr(only_missing, "missing_keys"):  # the result of load_state_dict
         missing = {stripped(key) for key in only_missing.missing_keys}
-        return {path for path, each in held.items() if not missing & _names(each)}
+        return _wholly(held, lambda names: not missing & names)
     if isinstance(only_missing, (str, bytes)) or not isinstance(only_missing, Iterable):
         raise TypeError(
             "`only_missing` must be a state dict, its keys, or what `load_state_dict` returned. "
             f"Received: {type(only_missing).__name__}."
         )
     keys = {stripped(str(key)) for key in only_missing}
-    return {path for path, each in held.items() if keys & _names(each)}
+    return _wholly(held, lambda names: bool(keys & names))
+
+
+def _wholly(held: Mapping[str, Held], is_loaded: Callable[[set[str]], bool]) -> set[str]:
+    """The paths of parameters that were loaded, with all that their layers have in place of the weight.
+
+    Raises:
+        PlanError: only a part of that was loaded.
+    """
+    there = {path for path, each in held.items() if is_loaded(_wrapped(_names(each)))}
+    for path, each in held.items():
+        lacking = [name for name in each.derived_paths if is_loaded(_wrapped({name})) != (path in there)]
+        if lacking:
+            words = ("was", "were not") if path in there else ("was not", "were")
+            raise PlanError(
+                f"What a layer computes its weight from must be loaded as a whole, or not at all; nothing has been "
+                f"written. Received: {path} {words[0]} loaded, but {', '.join(lacking)} {words[1]}. Load both, or "
+                "leave both out of `only_missing`."
+            )
+    return there
 
 
 def _names(held: Held) -> set[str]:
-    names = {stripped(path) for path in held.paths} | {held.parameter.path, *held.parameter.tied}
+    return {stripped(path) for path in held.paths} | {held.parameter.path, *held.parameter.tied}
+
+
+def _wrapped(names: set[str]) -> set[str]:
     return names | {f"module.{name}" for name in names}
 
 
@@ -153,16 +179,17 @@ def _check_memory(plan: Plan, held: Mapping[str, Held]) -> None:
     borrowed: dict[str, Any] = {}
     for entry in plan.entries:
         tensor = held[entry.path].tensor
-        if entry.kept and tensor.is_meta:
-            wrong.append(
-                f"{entry.path}: {entry.rule} keeps it as it is, but it is on the meta device and has no values."
-            )
+        if tensor.is_meta and (entry.kept or (entry.placements and not entry.covers)):
+            what = "it as it is" if entry.kept else "some of its blocks"
+            wrong.append(f"{entry.path}: {entry.rule} keeps {what}, but it is on the meta device and has no values.")
         if not entry.placements or tensor.is_meta or not tensor.is_cpu:
             continue
         try:
             array = as_numpy(tensor)
             if overlaps_itself(array):
-                raise ValueError("Its elements must have separate memory; those of an expanded tensor do not.")
+                raise ValueError(
+                    "Its elements must have separate memory; those of an expanded tensor do not. Clone it first."
+                )
             if borrows_memory(tensor):
                 borrowed[entry.path] = array
         except ValueError as error:
@@ -170,9 +197,22 @@ def _check_memory(plan: Plan, held: Mapping[str, Held]) -> None:
     paths = list(borrowed)
     for number in read_only(list(borrowed.values())):
         wrong.append(f"{paths[number]}: Its memory is read-only, such as that of a memory-mapped file. Clone it first.")
+    if not wrong:
+        wrong = [text for entry in plan.entries if (text := _underived(entry, held[entry.path], plan.seed))]
     if wrong:
-        lines = "".join(f"\n  {each}" for each in wrong)
-        raise PlanError(f"Parameters of {plan.model.name} cannot be written; nothing has been written.{lines}")
+        lines = "".join(f"\n  {visible(each)}" for each in wrong)
+        raise PlanError(f"Parameters of {visible(plan.model.name)} cannot be written; nothing has been written.{lines}")
+
+
+def _underived(entry: Entry, held: Held, seed: int) -> str:
+    """Why the tensors that follow from a drawn one cannot be computed from its values; "" if they can."""
+    if not entry.placements or held.weight is None or not held.weight.derived:
+        return ""
+    try:
+        held.weight.values(_drawn(entry, held.tensor), seed, entry.name)
+    except ValueError as error:
+        return f"{entry.path}: {error}"
+    return ""
 
 
 def _fill(entry: Entry, held: Held, device: torch.device) -> None:
@@ -191,9 +231,12 @@ def _fill(entry: Entry, held: Held, device: torch.device) -> None:
 def _drawn(entry: Entry, tensor: torch.Tensor) -> torch.Tensor:
     """A new CPU tensor with the parameter's values and the strides of the given tensor, in memory of PyTorch's own.
 
+    Blocks that a rule keeps are those of the given tensor.
+
     FSDP and others free and resize such memory, which they cannot do with an array's.
     """
-    fresh = torch.empty_like(tensor.detach(), device="cpu")
+    old = tensor.detach()
+    fresh = torch.empty_like(old, device="cpu") if entry.covers else old.to("cpu", copy=True)
     entry.fill(as_numpy(fresh))
     return fresh
 
@@ -204,7 +247,7 @@ def _derive(entry: Entry, held: Held, device: torch.device, seed: int, options: 
     if weight is None:
         return {}
     how = {}
-    for raw, value in weight.values(seed, entry.name).items():
+    for raw, value in weight.values(weight.tensor, seed, entry.name).items():
         module, leaf = weight.derived[raw]
         old = getattr(module, leaf)
         if old.is_meta:
@@ -212,6 +255,6 @@ def _derive(entry: Entry, held: Held, device: torch.device, seed: int, options: 
         else:
             with torch.no_grad():
                 old.copy_(value)
-        how[options.placed(joined(held.layer_path, raw))] = f"{weight.description}, computed from {entry.path}"
+        how[options.placed(joined(held.layer_path, raw))] = f"{weight.description}, computed from its drawn values"
     weight.refresh()
     return how

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from fanin._core import dtypes
 from fanin._core.types import Shape
+from fanin.recipes.plan import PlanError
 
 _OR_SKIP = "or leave it out with `skip=`"
 # By the class's name, since importing the modules of most of them takes long. First what it is, then what to do.
@@ -19,10 +22,11 @@ _KNOWN_CLASSES = {
         f"Initialize the model before it is sharded (by fully_shard, parallelize_module, …), {_OR_SKIP}.",
     ),
 }
+_BEFORE = f"Initialize the model before its parameters are converted, {_OR_SKIP}."
 _PLAIN = (torch.Tensor, nn.Parameter)
 _OWN_RULES = (
     "defines its own operations, so that writing to its memory might not change its values",
-    f"Initialize the model before its parameters are converted, {_OR_SKIP}.",
+    _BEFORE,
 )
 
 
@@ -36,6 +40,12 @@ def tensor_problem(tensor: torch.Tensor) -> str:
     if _has_own_rules(cls):
         reason, remedy = _KNOWN_CLASSES.get(cls.__name__, _OWN_RULES)
         return f"It is a {cls.__name__}, which {reason}. {remedy}"
+    if tensor.is_nested:
+        return f"It is a nested tensor, which has no one shape. {_BEFORE}"
+    try:
+        dtypes.resolve(tensor.dtype)
+    except TypeError:
+        return f"Its dtype is {tensor.dtype}, which neither NumPy nor ml_dtypes has. {_BEFORE}"
     whole: Any = getattr(tensor, "ds_shape", None)
     is_deepspeed = hasattr(tensor, "ds_id") or whole is not None
     if is_deepspeed and (whole is None or tuple(whole) != tuple(tensor.shape)):
@@ -46,6 +56,29 @@ def tensor_problem(tensor: torch.Tensor) -> str:
     if getattr(tensor, "_is_flat_param", False):
         return f"It is a FlatParameter, which holds several parameters. {_of_fsdp()}"
     return ""
+
+
+def outline(tensor: torch.Tensor) -> tuple[Shape, np.dtype]:
+    """The shape and dtype that a tensor has in plans: () and bytes if it has no one shape, or no dtype of NumPy's."""
+    shape = () if tensor.is_nested else tuple(tensor.shape)
+    try:
+        return shape, dtypes.resolve(tensor.dtype)
+    except TypeError:
+        return shape, np.dtype((np.void, tensor.element_size()))
+
+
+def check_mode() -> None:
+    """Raises if tensors have no memory here, whatever class they have: in FakeTensorMode.
+
+    Raises:
+        PlanError: they have none.
+    """
+    made = type(torch.empty(0, device="cpu")).__name__
+    if made == "FakeTensor":
+        raise PlanError(
+            "`initialize` must be called where tensors have memory; nothing has been written. Received: a call within "
+            "FakeTensorMode. Call it outside of the mode."
+        )
 
 
 def shape_problem(tensor: torch.Tensor, module: nn.Module, declared: Shape | None) -> str:

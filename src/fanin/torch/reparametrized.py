@@ -59,22 +59,31 @@ class Reparametrized:
 
     @property
     def problem(self) -> str:
-        """Why the other tensors cannot be computed; "" if they can."""
+        """Why the other tensors cannot be computed, whatever is drawn; "" if they can."""
         if not self.derived or self.tensor.dtype in _DTYPES:
             return ""
         return f"{self.description} cannot be computed in {self.tensor.dtype}. Initialize the model in float32 first."
 
-    def values(self, seed: int, name: str) -> dict[str, torch.Tensor]:
+    def values(self, drawn: torch.Tensor, seed: int, name: str) -> dict[str, torch.Tensor]:
         """The values of the derived tensors on the CPU, by their paths from the layer.
 
         Args:
+            drawn: the values of the drawn tensor.
             seed: the recipe's seed.
             name: the name that the weight is drawn under.
+
+        Raises:
+            ValueError: the values have no direction: the layer would divide zero by zero.
         """
         start = RandomNormal(stddev=1.0, seed=seed).spawn(f"{name}[v]")
-        with torch.no_grad():
-            drawn = self.tensor.detach().cpu()
-            found = self.compute(drawn, lambda length: torch.tensor(start((length,))))
+        with torch.no_grad(), torch.device("cpu"):
+            found = self.compute(drawn.detach().cpu(), lambda length: torch.tensor(start((length,))))
+        norms = found if len(found) == 1 else [each.norm() for each in found]
+        if not all(bool(each.all()) for each in norms):
+            raise ValueError(
+                f"{self.description} would be zero, and the layer would divide by it. Give the weight another "
+                "initializer, or remove its normalization first."
+            )
         return dict(zip(self.derived, found, strict=True))
 
 
