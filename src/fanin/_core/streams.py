@@ -42,13 +42,25 @@ class Stream(NamedTuple):
     folded: int = 0
 
     def fold_in(self, number: int) -> Stream:
-        """The stream that this one and a number select, as in `tf.random.experimental.stateless_fold_in`."""
+        """The stream that this one and a number select, as in `tf.random.experimental.stateless_fold_in`.
+
+        Of a number that fits 32 bits, TensorFlow keeps 32 of the new stream's bits, so that streams of different seeds
+        can meet. This is for values that must be TensorFlow's; `fold_in_wide` is for all others.
+        """
         number = _signed(number, 64)
-        key, counter = key_and_counter(self)
-        words = _native.philox(0, counter, key)
+        low, high = self._first_words()
         if -(2**31) <= number < 2**31:
-            return Stream(_signed(words[0], 32), number)
-        return Stream(_signed(words[0] | words[1] << 32, 64), number)
+            return Stream(_signed(low, 32), number)
+        return Stream(_signed(low | high << 32, 64), number)
+
+    def fold_in_wide(self, number: int) -> Stream:
+        """The stream that this one and a number select, with all of its 64 bits."""
+        low, high = self._first_words()
+        return Stream(_signed(low | high << 32, 64), _signed(number, 64))
+
+    def _first_words(self) -> tuple[int, int]:
+        key, counter = key_and_counter(self)
+        return _native.philox(0, counter, key)[:2]
 
 
 @lru_cache(maxsize=1024)

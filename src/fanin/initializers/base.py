@@ -361,7 +361,7 @@ class SeededInitializer(Initializer):
             stream = Stream(self._settled_seed())
             number = self._calls
             self._calls = number + 1
-        return stream.fold_in(number) if number and not self._repeats_now() else stream, number
+        return stream.fold_in_wide(number) if number and not self._repeats_now() else stream, number
 
     def _repeats_now(self) -> bool:
         return self.repeats or settings.call_semantics == "released"
