@@ -6,7 +6,7 @@ Two 64-bit integers select a stream; an initializer's seed s selects `Stream(s, 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -18,7 +18,7 @@ from fanin import _native
 from fanin._core.memory import as_unsigned
 from fanin._core.messages import class_name, shown
 from fanin._core.settings import REFERENCE, config
-from fanin._core.shapes import Region, c_strides
+from fanin._core.shapes import Region, c_strides, chunks
 
 if TYPE_CHECKING:
     import random
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SCRAMBLE_KEY = 0x02461E293EC8F720  # TensorFlow's, which turns a stream's two integers into a key and a counter
 _UINT64 = 2**64 - 1
+_CHUNK = 2**16  # elements that the reference makes at once: it needs much memory for each
 _TIERS, _KERNELS, _Memory = _native.TIERS, _native.KERNELS, _native.Memory  # looked up at every call
 
 
@@ -172,9 +173,11 @@ def run_kernel(
     if tier == REFERENCE:
         from fanin._core import reference  # rarely used
 
-        indices = _flat_indices(*_geometry(shape, region), out.shape)
-        values = _native.undisturbed(reference.values, kernel, key, counter, indices, scale, origin, minval, span)
-        as_unsigned(out)[...] = as_unsigned(values)
+        first, strides = _geometry(shape, region)
+        for chunk in chunks(out.shape, _CHUNK):
+            indices = _flat_indices(first, strides, chunk)
+            values = _native.undisturbed(reference.values, kernel, key, counter, indices, scale, origin, minval, span)
+            as_unsigned(out)[(*(slice(*each) for each in chunk), ...)] = as_unsigned(values)
         return
     arguments = (key, counter, scale, origin, minval & _UINT64, span, config.threads)
     memory = out.base
@@ -190,8 +193,8 @@ def _geometry(shape: Shape, region: Region | None) -> tuple[int, Shape]:
     return (0, c_strides(shape)) if region is None else (region.first_index, region.index_strides)
 
 
-def _flat_indices(first: int, strides: Shape, shape: Shape) -> Array:
+def _flat_indices(first: int, strides: Shape, chunk: Iterable[tuple[int, int]]) -> Array:
     indices = np.full((), first, np.uint64)
-    for stride, length in zip(strides, shape, strict=True):
-        indices = indices[..., None] + np.arange(length, dtype=np.uint64) * np.uint64(stride)
+    for stride, (start, stop) in zip(strides, chunk, strict=True):
+        indices = indices[..., None] + np.arange(start, stop, dtype=np.uint64) * np.uint64(stride)
     return indices

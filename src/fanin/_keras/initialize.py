@@ -26,8 +26,7 @@ def initialize(framework: Framework, model: Any, recipe: Recipe | str, seed: int
     scan = Scan(model, framework)
     execution = Execution(scan.model(), recipe, options, complete=not scan.unbuilt)
     variables = {options.placed(path): variable for path, variable in scan.variables.items()}
-    for entry in execution.entries():
-        framework.assign(variables[entry.path], entry.make())
+    execution.run(lambda entry: framework.assign(variables[entry.path], entry.make()))
     if scan.unbuilt:
         _Waiting(framework, model, recipe, options)
     return execution.report(tuple(scan.unbuilt))
@@ -95,7 +94,6 @@ def _watch(layer_class: Any) -> None:
     """Makes `add_weight` of a framework's layers check whether a recipe waits for them."""
     if layer_class in _watched:
         return
-    _watched.add(layer_class)
     theirs = layer_class.add_weight
     signature = inspect.signature(theirs)
 
@@ -112,6 +110,7 @@ def _watch(layer_class: Any) -> None:
 
     add_weight.__doc__, add_weight.__wrapped__ = theirs.__doc__, theirs  # pyright: ignore[reportFunctionMemberAccess]
     layer_class.add_weight = add_weight
+    _watched.add(layer_class)  # last: an interrupt before it does no harm
 
 
 def _normalized(signature: inspect.Signature, layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:
