@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from types import CodeType, FunctionType, MethodType, TracebackType
+from typing import Any
 
 
 def is_interrupt(error: BaseException | None) -> bool:
@@ -37,7 +38,7 @@ def _handlers() -> Iterator[CodeType]:
     import signal  # only needed where something has been raised
 
     for number in signal.valid_signals():
-        handler = signal.getsignal(number)
+        handler: Any = signal.getsignal(number)
         while isinstance(handler, partial):
             handler = handler.func
         if not isinstance(handler, (FunctionType, MethodType)):  # an object's own method, none of a metaclass
