@@ -141,8 +141,8 @@ def test_a_weight_is_plain_data() -> None:
 def test_another_stream() -> None:
     """A weight of a stream of one's own does not look at the seed, and draws none."""
     initializer = fanin.HeNormal()
-    weight = initializer.weight((3, 4), stream=Stream(5).fold_in(2))
-    assert weight.stream == Stream(5).fold_in(2)
+    weight = initializer.weight((3, 4), stream=Stream(5).fold_in_wide(2))
+    assert weight.stream == Stream(5).fold_in_wide(2)
     assert not initializer.has_seed
     third = fanin.HeNormal(seed=5)
     values = [third((3, 4)) for _ in range(3)]
