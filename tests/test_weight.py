@@ -125,16 +125,6 @@ def test_fill() -> None:
             assert out.tobytes() == expected.tobytes()
 
 
-def test_what_is_filled_at_once() -> None:
-    """A native call fills what the kernels write; matrices, and what NumPy rounds, take several steps."""
-    float32 = fanin.HeNormal(seed=1).weight((5, 7))
-    for dtype, at_once in (("float32", True), ("float16", True), ("bfloat16", True), ("float8_e5m2", False)):
-        assert float32.fills_at_once(np.dtype(dtype)) == at_once
-    assert not fanin.HeNormal(seed=1).weight((5, 7), "float64").fills_at_once(np.dtype(np.float16))
-    for initializer in (fanin.Orthogonal(seed=1), fanin.Identity()):
-        assert not initializer.weight((5, 7)).fills_at_once(np.dtype(np.float32))
-
-
 def test_a_weight_is_plain_data() -> None:
     """Equal weights have equal values; they go through pickle, and into sets."""
     weight = fanin.HeNormal(seed=3).weight((4, 6), "float64")
@@ -151,8 +141,8 @@ def test_a_weight_is_plain_data() -> None:
 def test_another_stream() -> None:
     """A weight of a stream of one's own does not look at the seed, and draws none."""
     initializer = fanin.HeNormal()
-    weight = initializer.weight((3, 4), stream=Stream(5).fold_in(2))
-    assert weight.stream == Stream(5).fold_in(2)
+    weight = initializer.weight((3, 4), stream=Stream(5).fold_in_wide(2))
+    assert weight.stream == Stream(5).fold_in_wide(2)
     assert not initializer.has_seed
     third = fanin.HeNormal(seed=5)
     values = [third((3, 4)) for _ in range(3)]

@@ -29,7 +29,10 @@ def fill_buffer(
     first_index: int,
     index_strides: Sequence[int],
 ) -> None:
-    """Fills a buffer of any strides with the elements at the flat indices that the index strides describe."""
+    """Fills a buffer of any strides with the elements at the flat indices that the index strides describe.
+
+    In the main thread, an exception of a signal's handler ends the fill, here and in `fill_memory`.
+    """
 
 def fill_memory(
     memory: Any,
@@ -47,6 +50,15 @@ def fill_memory(
 
 def undisturbed(function: Callable[..., _Result], *arguments: Any) -> _Result:
     """Calls a function in the default floating-point environment, whatever rounding mode the caller has set."""
+
+def call_all(functions: Sequence[Callable[[], object]]) -> None:
+    """Calls each function. If all are built in, no signal's handler runs before the last of them has returned."""
+
+def noted(notes: list[str], function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Calls a function. An exception that comes out of it gets the notes that are in the list by then.
+
+    No signal's handler runs in between, so the exception has them, whatever comes.
+    """
 
 def philox(counter_low: int, counter_high: int, key: int, tier: int = -1) -> tuple[int, int, int, int]:
     """One block of Philox4x32-10, computed by a tier's vector code if a tier is given."""

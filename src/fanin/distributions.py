@@ -16,7 +16,7 @@ import numpy as np
 from fanin._core import dtypes
 from fanin._core.environment import quietly, undisturbed
 from fanin._core.linalg import copy_in_blocks, orthonormal_columns
-from fanin._core.memory import allocate
+from fanin._core.memory import allocate, fill_constant
 from fanin._core.shapes import Region, fans, parse_region
 from fanin._core.streams import Stream, has_kernel, run_kernel
 from fanin._core.types import Array, DType
@@ -400,7 +400,7 @@ class Constant(Distribution):
         return Moments(float(self.value.real), 0.0)
 
     def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
-        out[...] = self.value
+        fill_constant(out, self.value)
 
 
 @dataclass(frozen=True)
@@ -450,7 +450,7 @@ class Identity(Matrix):
         return Moments(self.gain * share, abs(self.gain) * math.sqrt(share * (1 - share)))
 
     def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
-        out[...] = self.gain * 0.0
+        fill_constant(out, self.gain * 0.0)
         if len(self.shape) != 2 or self.column_axes != 1:
             out[self._on_diagonal(region)] = self.gain
             return

@@ -9,8 +9,7 @@ True
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +17,10 @@ import numpy as np
 from fanin import _native
 from fanin._core.layouts import permuted
 from fanin._core.memory import allocate
-from fanin._core.shapes import Region, parse_region
+from fanin._core.shapes import Region, chunks, parse_region
 from fanin._core.streams import Stream
 from fanin._core.types import Array, DType, RegionLike, Shape
-from fanin.distributions import Distribution, Matrix
+from fanin.distributions import Distribution
 
 __all__ = [
     "Weight",
@@ -85,12 +84,6 @@ class Weight(NamedTuple):
         else:
             _native.undisturbed(distribution.fill, out, stream, region)
 
-    def fills_at_once(self, dtype: DType) -> bool:
-        """Whether a single native call fills an array of this dtype, so that no interrupt can come in between."""
-        distribution = self.distribution
-        at_once = dtype == distribution.dtype or distribution.rounds_to(dtype)
-        return at_once and not isinstance(distribution, Matrix)
-
     def make(self, region: RegionLike | None = None) -> Array:
         """The tensor, or a region of it, as a new array: 64-byte aligned, in C order.
 
@@ -120,25 +113,13 @@ def _fill_rounded(weight: Weight, out: Array, region: Region | None) -> None:
     if region is None:
         region = parse_region(..., distribution.shape)
     out, region = _with_all_axes(out, region)
-    for chunk in _chunks(region.lengths):
+    for chunk in chunks(region.lengths, _CHUNK):
         lengths = tuple(stop - start for start, stop in chunk)
         starts = tuple(begin + start for begin, (start, _) in zip(region.starts, chunk, strict=True))
         drawn = np.empty(lengths, distribution.dtype)
         distribution.fill(drawn, weight.stream, region._replace(starts=starts, lengths=lengths))
         with np.errstate(all="ignore"):  # an overflow becomes whatever the dtype has for it
             out[(*(slice(*each) for each in chunk), ...)] = drawn.astype(out.dtype)
-
-
-def _chunks(lengths: Shape) -> Iterator[tuple[tuple[int, int], ...]]:
-    """Regions of at most `_CHUNK` elements that tile a tensor, as (start, stop) along each axis."""
-    if math.prod(lengths) <= _CHUNK:
-        yield tuple((0, length) for length in lengths)
-        return
-    first, *rest = lengths
-    step = _CHUNK // math.prod(rest)
-    for start in range(0, first, max(1, step)):
-        for inner in _chunks(tuple(rest)) if step < 1 else [tuple((0, length) for length in rest)]:
-            yield ((start, min(start + max(1, step), first)), *inner)
 
 
 def pieces_of(shape: Shape, make: Callable[[RegionLike], Array], regions: Iterable[RegionLike]) -> list[Array]:

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "environment.h"
 #include "threads.h"
@@ -230,10 +231,10 @@ class Tiling {
 
 }  // namespace
 
-void fill(const Array& array, const Kernels& kernels, int kernel, const Draw& draw, int threads) {
+bool fill(const Array& array, const Kernels& kernels, int kernel, const Draw& draw, int threads, Interruption* interruption) {
     int64_t elements = 1;
     for (const Axis& axis : array.axes) elements *= axis.length;
-    if (elements == 0) return;
+    if (elements == 0) return true;
 
     const Tiling tiling(array, kernels, kernel, draw);
     const int64_t per_thread = elements_per_thread;
@@ -242,12 +243,18 @@ void fill(const Array& array, const Kernels& kernels, int kernel, const Draw& dr
     const int64_t portions = std::max<int64_t>(1, elements / std::max<int64_t>(1, per_thread / 4));
     const int64_t step = std::max<int64_t>(1, tiling.count() / portions);
     std::atomic<int64_t> next{0};
+    std::atomic<bool> stop{false};
+    const std::thread::id caller = std::this_thread::get_id();
     const auto work = [&] {
         const DefaultFloatEnvironment environment;
-        for (int64_t begin; (begin = next.fetch_add(step)) < tiling.count();)
+        Interruption* const asked = std::this_thread::get_id() == caller ? interruption : nullptr;
+        for (int64_t begin; !stop.load(std::memory_order_relaxed) && (begin = next.fetch_add(step)) < tiling.count();) {
             tiling.fill(begin, std::min(begin + step, tiling.count()));
+            if (asked && begin + step < tiling.count() && asked->wanted()) stop.store(true, std::memory_order_relaxed);
+        }
     };
     run_with_helpers(int(wanted) - 1, work);
+    return !stop;
 }
 
 int64_t set_elements_per_thread(int64_t elements) { return elements_per_thread.exchange(std::max<int64_t>(1, elements)); }

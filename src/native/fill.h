@@ -23,10 +23,19 @@ struct Array {
     std::vector<Axis> axes;  // slowest first; lengths may be 0
 };
 
+// Whether a fill is to be stopped, which is asked between its tiles, by the calling thread alone.
+class Interruption {
+  public:
+    virtual ~Interruption() = default;
+    virtual bool wanted() = 0;  // must not throw
+};
+
 // Gives every element of the array the value that a kernel draws for its flat index. Uses at most `threads` threads,
-// whose number does not change the values. Never throws once the fill has begun: if a thread cannot be started, the
-// others do its work.
-void fill(const Array& array, const Kernels& kernels, int kernel, const Draw& draw, int threads);
+// whose number does not change the values. Returns false if an interruption was wanted: each thread has then finished the
+// tiles that it was at, and left the rest of the array as it was. A fill of few tiles does not ask. Never throws once the
+// fill has begun: if a thread cannot be started, the others do its work.
+bool fill(const Array& array, const Kernels& kernels, int kernel, const Draw& draw, int threads,
+          Interruption* interruption = nullptr);
 
 // Sets how many elements justify another thread (which takes 0.1 to 0.2 ms to start), and returns the previous number.
 // Tests use it to run many threads on small arrays.

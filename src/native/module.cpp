@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #ifdef __linux__
@@ -73,6 +74,50 @@ Draw draw_of(uint64_t key, uint64_t counter, double scale, double origin, uint64
     return {{schedule(key), uint32_t(counter), uint32_t(counter >> 32)}, scale, origin, minval, span};
 }
 
+// Whether this is the thread in which Python calls the handlers of signals.
+bool in_main_thread() {
+    const nb::object main_thread = nb::module_::import_("threading").attr("main_thread")();
+    return nb::cast<unsigned long>(main_thread.attr("ident")) == PyThread_get_thread_ident();
+}
+
+// The time without the GIL, but for the moments in which Python calls the handlers of signals that have come.
+class WithoutGil : public Interruption {
+  public:
+    WithoutGil() : state(PyEval_SaveThread()) {}
+    ~WithoutGil() override { PyEval_RestoreThread(state); }
+
+    // Whether a handler has raised an exception, which is then Python's current one. Handlers are only called every
+    // `pause`, because another thread may hold the GIL for several milliseconds.
+    bool wanted() override {
+        using Clock = std::chrono::steady_clock;
+        if (next == Clock::time_point{}) next = Clock::now() + pause;
+        if (Clock::now() < next) return false;
+        PyEval_RestoreThread(state);
+        const bool raised = PyErr_CheckSignals() != 0;
+        state = PyEval_SaveThread();
+        next = Clock::now() + pause;
+        return raised;
+    }
+
+  private:
+    static constexpr std::chrono::milliseconds pause{30};
+    PyThreadState* state;
+    std::chrono::steady_clock::time_point next{};  // no time yet: short fills need no clock
+};
+
+// Fills an array without the GIL. An exception of a signal's handler ends the fill, and comes out of it.
+void fill_or_raise(const Array& array, const Kernels& kernels, int kernel, const Draw& draw, int threads, int64_t elements) {
+    constexpr int64_t few = 1 << 18;  // elements, which no kernel needs more than 50 ms for
+    const bool interruptible = elements > few && in_main_thread();
+    bool whole;
+    {
+        WithoutGil unlocked;
+        const DefaultFloatEnvironment environment;  // helpers inherit it
+        whole = fill(array, kernels, kernel, draw, threads, interruptible ? &unlocked : nullptr);
+    }
+    if (!whole) throw nb::python_error();
+}
+
 // Fills a buffer with elements of a stream. `index_strides` has the stride of the flat index along each axis.
 void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double origin,
                  uint64_t minval, uint64_t span, int threads, uint64_t first_index,
@@ -87,9 +132,7 @@ void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t co
     if (index_strides.size() > max_rank) throw nb::value_error("the buffer's rank is too high");
     Array array = {static_cast<char*>(view.buf), view.itemsize, first_index, {}};
     for (int i = 0; i < view.ndim; ++i) array.axes.push_back({view.shape[i], view.strides[i], index_strides[size_t(i)]});
-    nb::gil_scoped_release unlocked;
-    const DefaultFloatEnvironment environment;  // helpers inherit it
-    fill(array, kernels, kernel, draw, threads);
+    fill_or_raise(array, kernels, kernel, draw, threads, view.len / view.itemsize);
 }
 
 // Fills all of a fresh `Memory`, from the beginning of the stream.
@@ -99,15 +142,30 @@ void fill_memory(Memory& memory, int tier, int kernel, uint64_t key, uint64_t co
     const int64_t item_size = info_of(kernel).item_size;
     const Draw draw = draw_of(key, counter, scale, origin, minval, span);
     Array array = {static_cast<char*>(memory.data), item_size, 0, {{int64_t(memory.size) / item_size, item_size, 1}}};
-    nb::gil_scoped_release unlocked;
-    const DefaultFloatEnvironment environment;  // helpers inherit it
-    fill(array, kernels, kernel, draw, threads);
+    fill_or_raise(array, kernels, kernel, draw, threads, int64_t(memory.size) / item_size);
 }
 
 // Calls a function in the default floating-point environment, so that parameters computed in Python are the same, too.
 nb::object undisturbed(const nb::callable& function, const nb::args& arguments) {
     const DefaultFloatEnvironment environment;
     return function(*arguments);
+}
+
+// Calls each function. None of them is a Python function, so no signal's handler runs before all have been called.
+void call_all(const nb::sequence& functions) {
+    const nb::tuple all(functions);
+    for (nb::handle each : all) each();
+}
+
+// Calls a function; an exception that comes out of it gets the notes that are in the list then, and no signal's handler
+// runs in between.
+nb::object noted(const nb::list& notes, const nb::callable& function, const nb::args& arguments) {
+    try {
+        return function(*arguments);
+    } catch (nb::python_error& error) {
+        for (nb::handle note : notes) error.value().attr("add_note")(note);
+        throw;
+    }
 }
 
 // One block: in scalars, or by a tier's vectors (in their first lane).
@@ -152,6 +210,8 @@ NB_MODULE(_native, m) {
     m.def("fill_buffer", &fill_buffer);
     m.def("fill_memory", &fill_memory);
     m.def("undisturbed", &undisturbed);
+    m.def("call_all", &call_all);
+    m.def("noted", &noted);
     m.def("philox", &philox_block, nb::arg(), nb::arg(), nb::arg(), nb::arg("tier") = -1);
     m.def("set_elements_per_thread", &set_elements_per_thread);
     m.def("elementary", &elementary_values);

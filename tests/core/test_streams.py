@@ -64,6 +64,27 @@ def test_fold_in_is_a_function_of_stream_and_number() -> None:
     assert Stream(5).fold_in(2**64 - 1) == Stream(5).fold_in(-1)
 
 
+def test_fold_in_wide_keeps_64_bits() -> None:
+    """Whatever the number, the new stream has the two words that `fold_in` takes for numbers of 64 bits."""
+    for number in (0, 1, -1, 2**31, -(2**63)):
+        folded = Stream(5).fold_in_wide(number)
+        assert folded == (Stream(5).fold_in(2**40).seed, number)
+        assert folded.seed % 2**32 == Stream(5).fold_in(1).seed % 2**32
+    assert Stream(5).fold_in_wide(2**64 - 1) == Stream(5).fold_in_wide(-1)
+
+
+@pytest.mark.parametrize("name", [name for name in SEEDED if not fresh(name).repeats])
+def test_second_calls_of_different_seeds_differ(name: str) -> None:
+    """The seeds 25412 and 72937, whose first 32 bits are equal after a fold of 1, have second calls of their own."""
+    assert Stream(25412).fold_in(1) == Stream(72937).fold_in(1)
+    second = []
+    for seed in (25412, 72937):
+        initializer = fresh(name).with_seed(seed)
+        initializer((3, 4))
+        second.append(initializer((3, 4)).tobytes())
+    assert second[0] != second[1]
+
+
 def reference_values(drawn: Any, stream: Stream, indices: np.ndarray) -> np.ndarray:
     """Elements of a distribution's tensor by their flat indices."""
     key, counter = key_and_counter(stream)

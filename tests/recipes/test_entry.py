@@ -1,7 +1,6 @@
 """Entries: any region has the bytes of the whole, whatever is drawn, in any order of axes and any dtype."""
 
 import math
-import signal
 from typing import Any
 
 import hypothesis
@@ -139,32 +138,6 @@ def test_placements() -> None:
     assert sum(each.size for each in entry.placements) == 48
     assert entry.seeds == (he.seed,)
     assert entry.fans == (4, 12)
-
-
-INTERRUPTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "blocks": ({"initializer": "he_normal", "block": "*"}, {"blocks": ["a", "b"]}),
-    "a matrix": ({"initializer": "orthogonal"}, {}),
-    "8 bits": ({"initializer": "he_normal"}, {"dtype": "float8_e5m2"}),
-}
-
-
-@pytest.mark.parametrize("name", INTERRUPTED)
-def test_an_interrupt_waits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is filled in several steps is filled to the end, and the interrupt comes then."""
-    rule, more = INTERRUPTED[name]
-    (entry,) = planned([{"path": "*", **rule}], {"path": "w", "shape": [4, 6], **KERNEL, **more}).entries
-    expected, fill = entry.make(), fanin.Weight.fill
-
-    def interrupted(weight: fanin.Weight, out: Any, region: Any = None) -> None:
-        signal.raise_signal(signal.SIGINT)
-        fill(weight, out, region)
-
-    monkeypatch.setattr(fanin.Weight, "fill", interrupted)
-    before, array = signal.getsignal(signal.SIGINT), np.zeros_like(expected)
-    with pytest.raises(KeyboardInterrupt):
-        entry.fill(array)
-    assert signal.getsignal(signal.SIGINT) is before
-    assert array.tobytes() == expected.tobytes()
 
 
 # Models in fewer bits

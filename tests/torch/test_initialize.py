@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import re
-import signal
 import sys
 from collections.abc import Callable
 from html import unescape
@@ -19,7 +17,7 @@ import torch
 from torch import nn
 
 import fanin
-from fanin.recipes import Entry, Placement, PlanError
+from fanin.recipes import PlanError
 from fanin.torch import initialize
 from torch_kit import ALL, SEED, Odd, bits, on_meta, raw, two_layers
 
@@ -225,83 +223,6 @@ def test_names() -> None:
     report = initialize(second, ALL, names={"z.*": "a.*"})
     assert list(raw(first).values()) == list(raw(second).values())
     assert [entry.name for entry in report.plan.entries] == ["a.weight", "a.bias"]
-
-
-def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A parameter has its old values or its new ones then, and a second call completes the work."""
-    module, expected = on_meta(two_layers), two_layers()
-    initialize(expected, ALL)
-    fill, paths = Entry.fill, []
-
-    def interrupted(entry: Entry, *arguments: Any) -> None:
-        paths.append(entry.path)
-        if len(paths) == 3:
-            raise KeyboardInterrupt
-        fill(entry, *arguments)
-
-    monkeypatch.setattr(Entry, "fill", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        initialize(module, ALL)
-    assert [tensor.is_meta for tensor in module.parameters()] == [False, False, True, True, True, True]
-    assert {name: raw(expected)[name] for name in ("0.weight", "0.bias")} == {
-        name: value for name, value in raw(module[0:1]).items()
-    }
-    monkeypatch.undo()
-    initialize(module, ALL)
-    assert raw(module) == raw(expected)
-
-
-def test_an_interrupt_within_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is drawn in several parts is finished before it is noticed."""
-    module, expected = nn.Embedding(6, 3, padding_idx=1), nn.Embedding(6, 3, padding_idx=1)
-    initialize(expected, ALL)
-    fill = Placement.fill
-
-    def interrupted(placement: Placement, *arguments: Any) -> None:
-        fill(placement, *arguments)
-        if not placement.label:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Placement, "fill", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        initialize(module, ALL)
-    assert raw(module) == raw(expected)
-    assert not module.weight[1].any()
-
-
-# Modules whose weight is written step by step, the initializer, and what makes a step.
-STEPS: dict[str, tuple[Callable[[], Any], str, str]] = {
-    "float8, rounded in chunks": (
-        lambda: nn.Linear(300, 300, bias=False).to(torch.float8_e4m3fn),
-        "random_normal",
-        "fanin.weight._chunks",
-    ),
-    "orthogonal, copied in blocks": (
-        lambda: nn.Embedding(300, 300),
-        "orthogonal",
-        "fanin.distributions.copy_in_blocks",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", STEPS)
-def test_an_interrupt_within_a_weight(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One weight that is written in several steps is finished before an interrupt is noticed."""
-    make, initializer, step = STEPS[case]
-    module, expected = make(), make()
-    recipe = fanin.Recipe([{"path": "*", "initializer": initializer}], seed=SEED)
-    initialize(expected, recipe)
-    owner, _, name = step.rpartition(".")
-    function = getattr(importlib.import_module(owner), name)
-
-    def interrupted(*arguments: Any) -> Any:
-        signal.raise_signal(signal.SIGINT)
-        return function(*arguments)
-
-    monkeypatch.setattr(step, interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        initialize(module, recipe)
-    assert raw(module) == raw(expected)
 
 
 def test_progress(capfd: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from fanin import _native
 from fanin._core import dtypes
 from fanin._core.messages import class_name, readable, visible
+from fanin._core.shapes import chunks
 
 _IMMUTABLE = {
     "jax": "JAX arrays are immutable. Use fanin.jax, which returns new ones.",
@@ -27,6 +28,7 @@ _IMMUTABLE = {
 }
 _CPU_DEVICES = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost, which is pinned CPU memory
 _BITS = {1: "uint8", 2: "uint16"}
+_STEP = 2**22  # elements that are written at once
 _NOT_WRITABLE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) .-", re.MULTILINE)  # a line of Linux's /proc/self/maps
 _UNSIGNED = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
 
@@ -119,6 +121,12 @@ def _read_only_pages() -> list[tuple[int, int]]:
     except OSError:
         return []
     return [(int(start, 16), int(end, 16)) for start, end in _NOT_WRITABLE.findall(maps)]
+
+
+def fill_constant(out: np.ndarray, value: Any) -> None:
+    """Fills an array with one value, in steps between which it can be interrupted."""
+    for chunk in chunks(out.shape, _STEP):
+        out[(*(slice(*each) for each in chunk), ...)] = value  # the dots keep a 0-d array an array
 
 
 def as_unsigned(array: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
+from fanin._core.interrupts import is_interrupt
+
 _LONGEST, _DEEPEST = 200, 20  # characters of a value in a message, and levels of containers in it
 _BRACKETS = {list.__repr__: "[]", tuple.__repr__: "()", dict.__repr__: "{}"}
 
@@ -72,7 +74,9 @@ def _repr(value: Any) -> str:
         return repr(value[: _LONGEST + 1])
     try:
         return visible(" ".join(repr(value).split()))
-    except Exception:  # anyone's class may raise anything
+    except Exception as error:  # anyone's class may raise anything
+        if is_interrupt(error):
+            raise
         return f"one of type {class_name(type(value))}{', too long to be shown' if isinstance(value, int) else ''}"
 
 

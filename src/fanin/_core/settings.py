@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fanin import _native
+from fanin._core.cores import available_threads
 from fanin._core.messages import shown, suggestion
 
 REFERENCE = "reference"  # the tier in plain NumPy
@@ -50,13 +51,6 @@ def _check_threads(label: str, value: Any) -> int:
     return threads
 
 
-def _available_cores() -> int:
-    """The number of cores that this process may run on, which `taskset` or a cpuset may limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class _Setting(NamedTuple):
     variable: str  # the environment variable that sets it
     check: Callable[[str, Any], Any]
@@ -65,7 +59,7 @@ class _Setting(NamedTuple):
 
 _SETTINGS = {
     "floatx": _Setting("FANIN_FLOATX", _one_of(_FLOATX), lambda: "float32"),
-    "threads": _Setting("FANIN_NUM_THREADS", _check_threads, _available_cores),
+    "threads": _Setting("FANIN_NUM_THREADS", _check_threads, available_threads),
     "tier": _Setting("FANIN_TIER", _check_tier, lambda: TIERS[-1]),
     "call_semantics": _Setting("FANIN_CALL_SEMANTICS", _one_of(_CALL_SEMANTICS), lambda: "documented"),
 }
@@ -78,15 +72,17 @@ class Config:
     """The settings in force, as `fanin.config`.
 
     - `floatx`: the dtype of calls without one: "float32" (the default), "float16", "bfloat16" or "float64".
-    - `threads`: how many threads a large fill may use; by default as many as the process has cores. Values never
-      depend on it.
+    - `threads`: how many threads a large fill may use; values never depend on it. By default, the cores that the
+      process may use: those of its affinity (`taskset`), no more than the quota of its control group (of a container)
+      is worth, and no more than `OMP_NUM_THREADS`, which `torchrun` sets to 1. This is found out once, when it is first
+      needed: later changes of the affinity or the environment make no difference, and a forked process keeps it.
     - `tier`: the processor tier of the kernels, by default the best that this machine has: "baseline", "avx2",
       "avx512", or "reference", which is plain NumPy and slow. Values do not depend on it.
     - `call_semantics`: what a second call of a seeded Glorot, He or Lecun initializer returns: "documented" (new
       values, as the Keras 2 documentation says) or "released" (the same values, as tf_keras from 2.10 on does).
 
     Each can be set by assignment, for a block with `using`, and by the environment variables `FANIN_FLOATX`,
-    `FANIN_NUM_THREADS`, `FANIN_TIER` and `FANIN_CALL_SEMANTICS`, which are read when fanin is imported. An assignment
+    `FANIN_NUM_THREADS`, `FANIN_TIER` and `FANIN_CALL_SEMANTICS`, which are read when fanin is first used. An assignment
     holds until the next one: within a block of `using`, it replaces what the block set, and it lasts after the block.
     An invalid value raises ValueError.
 
@@ -105,12 +101,17 @@ class Config:
         self._origins: dict[str, str] = {}
         for name, setting in _SETTINGS.items():
             given = os.environ.get(setting.variable)
-            self._values[name] = setting.check(setting.variable, given) if given else setting.default()
             self._origins[name] = f"from {setting.variable}" if given else "default"
+            if given:
+                self._values[name] = setting.check(setting.variable, given)
 
     def _get(self, name: str) -> Any:
         overrides = _overrides.get()
-        return overrides[name] if name in overrides else self._values[name]
+        if name in overrides:
+            return overrides[name]
+        if name not in self._values:
+            self._values[name] = _SETTINGS[name].default()
+        return self._values[name]
 
     def _set(self, name: str, value: Any) -> None:
         self._values[name] = _SETTINGS[name].check(name, value)

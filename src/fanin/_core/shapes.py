@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterator
 from types import EllipsisType
 from typing import Any, NamedTuple, TypeGuard
 
@@ -180,3 +181,15 @@ def _integer_entry(entry: Any, region: RegionLike) -> int:
             "`region` must be made of integers, slices of step 1 and Ellipsis. "
             f"Received: region={shown(region)}, which contains {shown(entry)}."
         ) from None
+
+
+def chunks(lengths: tuple[int, ...], most: int) -> Iterator[tuple[tuple[int, int], ...]]:
+    """Regions of at most `most` elements that tile a tensor, as (start, stop) along each axis."""
+    if math.prod(lengths) <= most:
+        yield tuple((0, length) for length in lengths)
+        return
+    first, *rest = lengths
+    step = most // math.prod(rest)
+    for start in range(0, first, max(1, step)):
+        for inner in chunks(tuple(rest), most) if step < 1 else [tuple((0, length) for length in rest)]:
+            yield ((start, min(start + max(1, step), first)), *inner)

@@ -6,7 +6,7 @@ Two 64-bit integers select a stream; an initializer's seed s selects `Stream(s, 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -18,7 +18,7 @@ from fanin import _native
 from fanin._core.memory import as_unsigned
 from fanin._core.messages import class_name, shown
 from fanin._core.settings import REFERENCE, config
-from fanin._core.shapes import Region, c_strides
+from fanin._core.shapes import Region, c_strides, chunks
 
 if TYPE_CHECKING:
     import random
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SCRAMBLE_KEY = 0x02461E293EC8F720  # TensorFlow's, which turns a stream's two integers into a key and a counter
 _UINT64 = 2**64 - 1
+_CHUNK = 2**16  # elements that the reference makes at once: it needs much memory for each
 _TIERS, _KERNELS, _Memory = _native.TIERS, _native.KERNELS, _native.Memory  # looked up at every call
 
 
@@ -42,13 +43,25 @@ class Stream(NamedTuple):
     folded: int = 0
 
     def fold_in(self, number: int) -> Stream:
-        """The stream that this one and a number select, as in `tf.random.experimental.stateless_fold_in`."""
+        """The stream that this one and a number select, as in `tf.random.experimental.stateless_fold_in`.
+
+        Of a number that fits 32 bits, TensorFlow keeps 32 of the new stream's bits, so that streams of different seeds
+        can meet. This is for values that must be TensorFlow's; `fold_in_wide` is for all others.
+        """
         number = _signed(number, 64)
-        key, counter = key_and_counter(self)
-        words = _native.philox(0, counter, key)
+        low, high = self._first_words()
         if -(2**31) <= number < 2**31:
-            return Stream(_signed(words[0], 32), number)
-        return Stream(_signed(words[0] | words[1] << 32, 64), number)
+            return Stream(_signed(low, 32), number)
+        return Stream(_signed(low | high << 32, 64), number)
+
+    def fold_in_wide(self, number: int) -> Stream:
+        """The stream that this one and a number select, with all of its 64 bits."""
+        low, high = self._first_words()
+        return Stream(_signed(low | high << 32, 64), _signed(number, 64))
+
+    def _first_words(self) -> tuple[int, int]:
+        key, counter = key_and_counter(self)
+        return _native.philox(0, counter, key)[:2]
 
 
 @lru_cache(maxsize=1024)
@@ -160,9 +173,11 @@ def run_kernel(
     if tier == REFERENCE:
         from fanin._core import reference  # rarely used
 
-        indices = _flat_indices(*_geometry(shape, region), out.shape)
-        values = _native.undisturbed(reference.values, kernel, key, counter, indices, scale, origin, minval, span)
-        as_unsigned(out)[...] = as_unsigned(values)
+        first, strides = _geometry(shape, region)
+        for chunk in chunks(out.shape, _CHUNK):
+            indices = _flat_indices(first, strides, chunk)
+            values = _native.undisturbed(reference.values, kernel, key, counter, indices, scale, origin, minval, span)
+            as_unsigned(out)[(*(slice(*each) for each in chunk), ...)] = as_unsigned(values)
         return
     arguments = (key, counter, scale, origin, minval & _UINT64, span, config.threads)
     memory = out.base
@@ -178,8 +193,8 @@ def _geometry(shape: Shape, region: Region | None) -> tuple[int, Shape]:
     return (0, c_strides(shape)) if region is None else (region.first_index, region.index_strides)
 
 
-def _flat_indices(first: int, strides: Shape, shape: Shape) -> Array:
+def _flat_indices(first: int, strides: Shape, chunk: Iterable[tuple[int, int]]) -> Array:
     indices = np.full((), first, np.uint64)
-    for stride, length in zip(strides, shape, strict=True):
-        indices = indices[..., None] + np.arange(length, dtype=np.uint64) * np.uint64(stride)
+    for stride, (start, stop) in zip(strides, chunk, strict=True):
+        indices = indices[..., None] + np.arange(start, stop, dtype=np.uint64) * np.uint64(stride)
     return indices

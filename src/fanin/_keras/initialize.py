@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from fanin._keras.describe import Framework, Scan, Visit, leaf_of, numbered, parameter_of, visits
 from fanin.models.parameters import Model
 from fanin.models.registry import tensors_hint
+from fanin.recipes.entry import Entry
 from fanin.recipes.execution import Execution, Options, Report
 from fanin.recipes.plan import PlanError
 from fanin.recipes.recipe import Recipe, recipe_of
@@ -28,9 +29,12 @@ def initialize(framework: Framework, model: Any, recipe: Recipe | str, seed: int
     scan = Scan(model, framework)
     execution = Execution(scan.model(), recipe, options)
     variables = {options.placed(path): variable for path, variable in scan.variables.items()}
-    for entry in execution.entries():
+
+    def fill(entry: Entry) -> None:
         variable = variables[entry.path]
         framework.assign(variable, entry.make() if entry.covers else entry.over(framework.value(variable)))
+
+    execution.run(fill)
     if scan.unbuilt:
         _Waiting(framework, model, recipe, options)
     return execution.report(tuple(scan.unbuilt))
@@ -102,7 +106,6 @@ def _watch(layer_class: Any) -> None:
     """Makes `add_weight` of a framework's layers check whether a recipe waits for them."""
     if layer_class in _watched:
         return
-    _watched.add(layer_class)
     theirs = layer_class.add_weight
     signature = inspect.signature(theirs)
 
@@ -119,6 +122,7 @@ def _watch(layer_class: Any) -> None:
 
     add_weight.__doc__, add_weight.__wrapped__ = theirs.__doc__, theirs  # pyright: ignore[reportFunctionMemberAccess]
     layer_class.add_weight = add_weight
+    _watched.add(layer_class)  # last: an interrupt before it does no harm
 
 
 def _normalized(signature: inspect.Signature, layer: Any, args: Any, kwargs: Any) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fanin._core.interrupts import is_interrupt
 from fanin._core.types import Shape
 from fanin.models.norms import is_shifted
 
@@ -44,14 +45,18 @@ def scales_by(layer: Any, leaf: str, shape: Shape) -> bool:
     try:
         config = {name: value for name, value in layer.get_config().items() if name != "name"}
         key = type(layer), leaf, shape, repr(config)
-    except Exception:  # foreign code can raise anything
+    except Exception as error:  # foreign code can raise anything
+        if is_interrupt(error):
+            raise
         return unknown
     if key not in _known:
         # A thread of its own has none of the scopes, graphs and devices that the layer may be built in at present.
         state = random.getstate()  # from which Keras draws seeds
-        with ThreadPoolExecutor(1) as pool:
-            _known[key] = pool.submit(_scales, type(layer), config, leaf, shape, unknown).result()
-        random.setstate(state)
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                _known[key] = pool.submit(_scales, type(layer), config, leaf, shape, unknown).result()
+        finally:
+            random.setstate(state)
     return _known[key]
 
 

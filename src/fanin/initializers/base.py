@@ -123,10 +123,11 @@ class Initializer:
         distribution.reserve()  # before a seed is drawn, so that a call that raises draws none
         lengths = distribution.shape if wanted is None else wanted.shape
         target = allocate(lengths, distribution.dtype) if out is None else checked_out(out, lengths, distribution.dtype)
-        self._fill_call(distribution, target, wanted, offset, not is_region)
         if out is None:
+            self._fill_call(distribution, target, wanted, offset, not is_region)
             return target
-        note_write(out)
+        note_write(out)  # before it is written: an interrupt may leave it partly so
+        self._fill_call(distribution, target, wanted, offset, not is_region)
         return out
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
@@ -361,7 +362,7 @@ class SeededInitializer(Initializer):
             stream = Stream(self._settled_seed())
             number = self._calls
             self._calls = number + 1
-        return stream.fold_in(number) if number and not self._repeats_now() else stream, number
+        return stream.fold_in_wide(number) if number and not self._repeats_now() else stream, number
 
     def _repeats_now(self) -> bool:
         return self.repeats or settings.call_semantics == "released"

@@ -158,7 +158,7 @@ def _keyed(weight: Weight, source: Initializer, words: np.ndarray) -> Weight:
     seed = source.seed if isinstance(source, SeededInitializer) else None
     stream = Stream(seed or 0)
     for low, high in words.reshape(-1, 2).tolist():
-        stream = stream.fold_in(low | high << 32)
+        stream = stream.fold_in_wide(low | high << 32)
     return weight._replace(stream=stream)
 
 

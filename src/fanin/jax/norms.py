@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fanin._core.interrupts import is_interrupt
 from fanin._core.types import Shape
 from fanin.models.norms import is_shifted
 from fanin.models.traits import UNKNOWN, Traits, norm
@@ -45,7 +46,9 @@ def scale_traits(run: Callable[[float], Any], leaf: str) -> Traits:
     try:
         with jax.ensure_compile_time_eval():
             return UNKNOWN if is_shifted(run) else norm(leaf) or UNKNOWN
-    except Exception:  # the module's own code may raise anything, if it needs more than an input
+    except Exception as error:  # the module's own code may raise anything, if it needs more than an input
+        if is_interrupt(error):
+            raise
         return UNKNOWN
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -67,25 +64,6 @@ class Placement:
         begins = [start + more for start, more in zip(self.source, starts, strict=True)]
         wanted = tuple(slice(begin, begin + length) for begin, length in zip(begins, out.shape, strict=True))
         self.weight.fill(out, parse_region(wanted, self.weight.shape))
-
-
-@contextmanager
-def _uninterrupted(wanted: bool) -> Iterator[None]:
-    """Delays an interrupt until the end of the block, in the main thread, which is the only one that gets any."""
-    if not wanted or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before, held = signal.getsignal(signal.SIGINT), []
-    if not callable(before):
-        yield
-        return
-    signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if held:
-            before(*held[0])
 
 
 @dataclass(frozen=True)
@@ -191,6 +169,8 @@ class Entry:
     def fill(self, out: Array, region: RegionLike | None = None) -> None:
         """Fills an array with the parameter's values, or with those of a region of it.
 
+        If it is interrupted, the array is partly written.
+
         Args:
             out: a writable array with the parameter's dtype and shape (or the region's), in its own axis order.
             region: NumPy's basic indexing with step 1 of the parameter.
@@ -204,11 +184,6 @@ class Entry:
             )
         kernel = out[(*wanted.restored_axes, ...)].transpose(axes)  # the dots keep a 0-d array an array
         starts, lengths = permuted(wanted.starts, axes), permuted(wanted.lengths, axes)
-        in_steps = len(self.placements) > 1 or not all(each.weight.fills_at_once(out.dtype) for each in self.placements)
-        with _uninterrupted(in_steps):
-            self._fill(kernel, starts, lengths)
-
-    def _fill(self, kernel: Array, starts: Shape, lengths: Shape) -> None:
         for each in self.placements:
             view, begins = [], []
             for (low, high), start, length in zip(each.target, starts, lengths, strict=True):

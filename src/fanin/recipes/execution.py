@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from html import escape
 
+from fanin import _native
 from fanin._core.messages import plural, readable, visible, warn
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, selector, stripped
@@ -18,6 +19,11 @@ from fanin.recipes.plan import Plan
 from fanin.recipes.recipe import Recipe
 from fanin.recipes.tables import folded_lines, folded_paths, short_lines
 
+# What an exception says that ends the work.
+_NOTE = (
+    "fanin: `initialize` ended while it made {}, which may be partly written. Every other parameter has its old or its "
+    "new values, and a second call completes the work."
+)
 _LONG = 2**28  # bytes; less is done before a progress bar is noticed
 
 
@@ -199,7 +205,7 @@ class Execution:
         self._filled: list[str] = []
         self._begin = time.perf_counter()
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Generator[Entry, None, None]:
         """The entries that need values. An entry counts as filled when the next one is requested."""
         with _bar(self.plan.nbytes, self.progress) as advance:
             for entry in self.plan.entries:
@@ -209,6 +215,23 @@ class Execution:
                     yield entry
                     self._filled.append(entry.path)
                 advance(entry.parameter.nbytes)
+
+    def run(self, fill: Callable[[Entry], None]) -> None:
+        """Calls a function for each entry that needs values. If it raises, the exception has a note of the entry.
+
+        Args:
+            fill: a function that gives a parameter its values.
+        """
+        at_work: list[str] = []
+
+        def run() -> None:
+            with closing(self.entries()) as entries:  # so that the bar is gone before anyone sees the exception
+                for entry in entries:
+                    at_work[:] = [_NOTE.format(visible(entry.path))]
+                    fill(entry)
+                    at_work.clear()
+
+        _native.noted(at_work, run)
 
     def report(self, waiting: tuple[str, ...] = ()) -> Report:
         """The report of what has been done so far."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
+from fanin import _native
 from fanin._core.memory import as_numpy
 from fanin._core.messages import class_name, visible
 from fanin.models.names import WRAPPERS, class_names
@@ -265,6 +268,12 @@ class Scan:
         """Each parameter once, in the module's order."""
         return list({id(held): held for held in self.held.values()}.values())
 
+    @property
+    def recurrent(self) -> list[nn.RNNBase]:
+        """The recurrent layers, which keep their parameters in one piece of memory on some devices."""
+        modules = {id(visit.module): visit.module for visit in self._visits}
+        return [module for module in modules.values() if isinstance(module, nn.RNNBase)]
+
     def model(self) -> Model:
         """The description of the module, for a plan."""
         held = self.all()
@@ -311,14 +320,21 @@ def joined(path: str, name: str) -> str:
 
 
 def put(places: Iterable[Place], old: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
-    """Puts a new tensor, with the class and attributes of the old one, in all of its places, and returns it."""
+    """Puts a new tensor, with the class and attributes of the old one, in all of its places at once, and returns it."""
     new: torch.Tensor = data
     if isinstance(old, nn.Parameter):
         new = torch.Tensor._make_subclass(type(old), data, old.requires_grad)
     vars(new).update(vars(old))
-    for module, leaf in places:
-        (module._buffers if leaf in module._buffers else module._parameters)[leaf] = new  # pyright: ignore
+    # At once: an interrupt may come before or after it, and must not find a tied parameter in some of its places only.
+    _native.call_all([partial(operator.setitem, *each, new) for place in places for each in _entries(*place)])
     return new
+
+
+def _entries(module: nn.Module, leaf: str) -> Iterator[tuple[Any, Any]]:
+    """The containers that hold a tensor of a module, with its key in each: recurrent layers have a list, too."""
+    yield (module._buffers if leaf in module._buffers else module._parameters), leaf
+    if isinstance(module, nn.RNNBase):
+        yield from ((module._flat_weights, at) for at, name in enumerate(module._flat_weights_names) if name == leaf)
 
 
 def _share(first: torch.Tensor, second: torch.Tensor) -> bool:

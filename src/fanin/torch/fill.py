@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from fanin import initializers
+from fanin._core.interrupts import is_interrupt
 from fanin._core.layouts import keras_axes
 from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_itself, read_only
 from fanin._core.types import Layout, NumberLike, Seed
@@ -56,7 +57,12 @@ def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, la
     if borrows_memory(tensor) and read_only([array]):
         raise ValueError("The tensor must be writable. Received: a tensor over read-only memory. Clone it.")
     kernel = array.transpose(keras_axes(layout, array.ndim))
-    source(kernel.shape, kernel.dtype, out=kernel)
+    try:
+        source(kernel.shape, kernel.dtype, out=kernel)
+    except BaseException as error:
+        if is_interrupt(error):  # which may leave it partly written
+            note_write(tensor)
+        raise
     note_write(tensor)
     return tensor
 

@@ -61,9 +61,12 @@ def initialize(
             `model.to_empty(device=…)`, which leaves them without their values.
 
     Returns:
-        A report of what was filled, kept and restored, and of what has no values, which there is a warning for, too. If
-        the call is interrupted, each parameter has either its old or its new values, and a second call completes the
-        work.
+        A report of what was filled, kept and restored, and of what has no values, which there is a warning for, too.
+
+        If the call is interrupted, by Ctrl-C or by an exception of another signal's handler, each parameter and buffer
+        has its old or its new values, but for the parameter that it was at, which the exception's note names: that may
+        be partly written, unless it was on the meta device. Tied parameters are still tied, and a second call completes
+        the work.
 
     Raises:
         fanin.recipes.PlanError: the recipe does not fit the module, a parameter cannot be written (a shard, a tensor
@@ -97,9 +100,14 @@ def initialize(
     for each in made.restored:
         each.restore(place)
         execution.buffers[options.placed(each.path)] = each.how
-    for entry in execution.entries():
+
+    def fill(entry: Entry) -> None:
         _fill(entry, held[entry.path], place)
-        execution.buffers |= _derive(entry, held[entry.path], place, execution.plan.seed, options)
+        execution.buffers.update(_derive(entry, held[entry.path], place, execution.plan.seed, options))
+
+    execution.run(fill)
+    for module in scan.recurrent:
+        module.flatten_parameters()
     execution.empty |= {options.placed(path): reason for path, reason in made.empty.items()}
     for path, reason in execution.kept.items():
         if held[path].tensor.is_meta:
@@ -221,8 +229,8 @@ def _fill(entry: Entry, held: Held, device: torch.device) -> None:
     if tensor.is_meta:
         held.tensor = put(held.owners, tensor, _drawn(entry, tensor).to(device))
     elif tensor.is_cpu:
+        note_write(tensor)  # before it is written: an interrupt may leave it partly so
         entry.fill(as_numpy(tensor))
-        note_write(tensor)
     else:
         with torch.no_grad():
             tensor.copy_(_drawn(entry, tensor))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fanin._core.interrupts import is_interrupt
 from fanin.models.norms import is_shifted
 
 
@@ -53,8 +54,9 @@ def _found(module: nn.Module, leaf: str) -> bool:
     for inputs in _inputs(module._parameters[leaf]):
         try:
             return not is_shifted(lambda weight, inputs=inputs: _run(module, leaf, weight, inputs))
-        except Exception:  # foreign code can raise anything; it may want inputs of another shape
-            continue
+        except Exception as error:  # foreign code can raise anything; it may want inputs of another shape
+            if is_interrupt(error):
+                raise
     return False
 
 

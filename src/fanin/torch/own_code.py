@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fanin import _native
+from fanin._core.interrupts import is_interrupt
 from fanin.torch.reparametrized import Place
 
 # Methods that write into buffers what the constructor wrote.
@@ -24,6 +25,7 @@ _LARGEST_REBUILT = 2**24  # elements; a larger module is not constructed a secon
 
 Wanted = Mapping[Place, torch.Tensor]
 _Values = dict[Place, torch.Tensor]
+_Result = TypeVar("_Result")
 
 
 class Made(NamedTuple):
@@ -105,30 +107,27 @@ def _how(module: nn.Module) -> str:
     return f"as {type(module).__name__}'s constructor makes it"
 
 
-@contextmanager
-def _shielded(module: nn.Module) -> Iterator[None]:
-    """Replaces a module's tensors within the block, so that changes do not last, and leaves generators unchanged."""
-    kept = [(each, dict(vars(each)), dict(each._parameters), dict(each._buffers)) for each in module.modules()]
+def _shielded(module: nn.Module, code: Callable[[], _Result]) -> _Result:
+    """The result of code that may change a module: it gets stand-ins for the tensors, and no change of it lasts."""
+    tables: list[dict[str, Any]] = [
+        table for each in module.modules() for table in (vars(each), each._parameters, each._buffers)
+    ]
+    # A single call of built-in functions, so that no interrupt finds the module restored in part.
+    restore = [each for table in tables for each in (table.clear, partial(table.update, dict(table)))]
     try:
-        for each, _, parameters, buffers in kept:
+        for each in module.modules():
             vars(each).pop("_is_hf_initialized", None)  # Hugging Face's mark of a module that is not to be made again
-            for leaf, tensor in parameters.items():
+            for leaf, tensor in each._parameters.items():
                 abstract = (
                     None if tensor is None else nn.Parameter(_abstract(tensor), requires_grad=tensor.requires_grad)
                 )
                 each._parameters[leaf] = abstract
-            for leaf, tensor in buffers.items():
+            for leaf, tensor in each._buffers.items():
                 each._buffers[leaf] = None if tensor is None else tensor.clone()
         with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            yield
+            return code()
     finally:
-        for each, attributes, parameters, buffers in kept:
-            vars(each).clear()
-            vars(each).update(attributes)
-            pairs: list[tuple[Any, Any]] = [(each._parameters, parameters), (each._buffers, buffers)]
-            for own, before in pairs:
-                own.clear()
-                own.update(before)
+        _native.call_all(restore)
 
 
 def _abstract(tensor: torch.Tensor) -> torch.Tensor:
@@ -144,12 +143,10 @@ def _written_by(method: Callable[[], object], module: nn.Module, wanted: Wanted)
     results: list[_Values] = []
     for byte in (0x55, 0x2A):
         try:
-            with _shielded(module):
-                for place, tensor in wanted.items():
-                    _put(place, _of_bytes(tensor, byte))
-                method()
-                results.append({place: _taken(place) for place in wanted})
-        except Exception:  # foreign code can raise anything; the method is of no use then
+            results.append(_shielded(module, partial(_values_written, method, wanted, byte)))
+        except Exception as error:  # foreign code can raise anything; the method is of no use then
+            if is_interrupt(error):
+                raise
             return None
     first, second = results
     for place, tensor in wanted.items():
@@ -159,6 +156,13 @@ def _written_by(method: Callable[[], object], module: nn.Module, wanted: Wanted)
         if not torch.equal(values, others):
             return None
     return first
+
+
+def _values_written(method: Callable[[], object], wanted: Wanted, byte: int) -> _Values:
+    for place, tensor in wanted.items():
+        _put(place, _of_bytes(tensor, byte))
+    method()
+    return {place: _taken(place) for place in wanted}
 
 
 def _of_bytes(tensor: torch.Tensor, byte: int) -> torch.Tensor:
@@ -194,17 +198,24 @@ def _sure_writes(method: Callable[[], object], module: nn.Module) -> set[int]:
         if tensor is not None
     }
     writes = _Writes()
+
+    def watched() -> list[tuple[int, int]]:
+        """The storages of the stand-ins, each with the parameter that it stands for."""
+        stand_ins = [
+            (_storage(each._parameters[leaf]), id(originals[id(each), leaf]))
+            for each in module.modules()
+            for leaf in each._parameters
+            if (id(each), leaf) in originals
+        ]
+        with writes:
+            method()
+        return stand_ins
+
     try:
-        with _shielded(module):
-            stand_ins = [
-                (_storage(each._parameters[leaf]), id(originals[id(each), leaf]))
-                for each in module.modules()
-                for leaf in each._parameters
-                if (id(each), leaf) in originals
-            ]
-            with writes:
-                method()
-    except Exception:  # as above
+        stand_ins = _shielded(module, watched)
+    except Exception as error:  # as above
+        if is_interrupt(error):
+            raise
         return set()
     return {original for storage, original in stand_ins if writes.sure.get(storage, False)}
 
@@ -258,7 +269,9 @@ def _rebuilt(module: nn.Module, wanted: Wanted) -> _Values | None:
             with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
                 torch.manual_seed(seed)
                 made.append(type(module)(**arguments))
-    except Exception:  # as above
+    except Exception as error:  # as above
+        if is_interrupt(error):
+            raise
         return None
     if any(_plain(each) != _plain(module) for each in made):
         return None
