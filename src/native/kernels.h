@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "elementary.h"
+#include "elementary64.h"
 #include "philox.h"
 #include "rounding.h"
 #include "tiers.h"
@@ -47,25 +48,17 @@ struct Pairs {
     return {sine * radius, cosine * radius};
 }
 
-// The pair of doubles of one block, by libm's functions, as in TensorFlow.
-inline void box_muller(const uint32_t (&words)[4], double (&pair)[2]) {
-    const auto unit = [](uint32_t high, uint32_t low) {
-        const uint64_t bits = 0x3FF0000000000000ull | uint64_t(high & 0xFFFFF) << 32 | low;
-        double value;
-        __builtin_memcpy(&value, &bits, sizeof value);
-        return value - 1.0;
-    };
-    double u = unit(words[0], words[1]);
-    if (u < 1e-7) u = 1e-7;
-    const double angle = 2 * pi * unit(words[2], words[3]), radius = __builtin_sqrt(-2.0 * __builtin_log(u));
-#ifdef __GLIBC__
-    __builtin_sincos(angle, &pair[0], &pair[1]);
-#else
-    pair[0] = __builtin_sin(angle);
-    pair[1] = __builtin_cos(angle);
-#endif
-    pair[0] *= radius;
-    pair[1] *= radius;
+// The pair of doubles of every block.
+struct Pairs64 {
+    D sine, cosine;
+};
+
+[[gnu::always_inline]] inline Pairs64 box_muller_64(const U (&words)[4]) {
+    const D unit = V::maximum(unit_double<V>(words[0], words[1]), V::splat(1e-7));
+    const D radius = V::square_root(log_double<V>(unit) * -2.0);
+    D sine, cosine;
+    sine_cosine_double<V>(unit_double<V>(words[2], words[3]) * (2 * pi), sine, cosine);
+    return {sine * radius, cosine * radius};
 }
 
 // Every kernel fills whole batches of `batch_groups` groups of `group` elements; a group takes `stride` counters.
@@ -103,11 +96,6 @@ struct UniformFloat64 {
     explicit UniformFloat64(const Draw& draw)
         : keys(draw.stream.keys), scale(V::splat(draw.scale)), origin(V::splat(draw.origin)) {}
 
-    static D unit(U high, U low) {
-        const U upper = V::take_bits(high << 32, 0x000FFFFF00000000ull, 0x3FF0000000000000ull);
-        return (D)(upper | (low & 0xFFFFFFFFull)) - 1.0;
-    }
-
     void operator()(Counter counter, uint64_t batches, Element* out) const {
         for (; batches; --batches, counter.word[0] += batch_groups, out += batch_groups * group) {
             U lowest[interleaved], words[interleaved][4];
@@ -115,7 +103,7 @@ struct UniformFloat64 {
             philox<V, interleaved>(words, lowest, counter, keys);
             for (int n = 0; n < interleaved; ++n) {
                 D first, second;
-                V::interleave(unit(words[n][0], words[n][1]), unit(words[n][2], words[n][3]), first, second);
+                V::interleave(unit_double<V>(words[n][0], words[n][1]), unit_double<V>(words[n][2], words[n][3]), first, second);
                 V::store(out + n * lanes * group, first * scale + origin);
                 V::store(out + n * lanes * group + lanes, second * scale + origin);
             }
@@ -166,19 +154,22 @@ struct NormalFloat64 {
     using Element = double;
     static constexpr uint64_t group = 2, stride = 1, batch_groups = interleaved * lanes;
     const KeySchedule& keys;
-    const double scale, origin;
+    const D scale, origin;
 
-    explicit NormalFloat64(const Draw& draw) : keys(draw.stream.keys), scale(draw.scale), origin(draw.origin) {}
+    explicit NormalFloat64(const Draw& draw)
+        : keys(draw.stream.keys), scale(V::splat(draw.scale)), origin(V::splat(draw.origin)) {}
 
     void operator()(Counter counter, uint64_t batches, Element* out) const {
-        for (; batches; --batches, counter.word[0] += batch_groups) {
-            uint32_t blocks[batch_groups][4];
-            block_words(blocks, counter, stride, keys);
-            for (const auto& words : blocks) {
-                double pair[2];
-                box_muller(words, pair);
-                *out++ = pair[0] * scale + origin;
-                *out++ = pair[1] * scale + origin;
+        for (; batches; --batches, counter.word[0] += batch_groups, out += batch_groups * group) {
+            U lowest[interleaved], words[interleaved][4];
+            count_up(lowest, counter.word[0], stride);
+            philox<V, interleaved>(words, lowest, counter, keys);
+            for (int n = 0; n < interleaved; ++n) {
+                const Pairs64 pairs = box_muller_64(words[n]);
+                D first, second;
+                V::interleave(pairs.sine, pairs.cosine, first, second);
+                V::store(out + n * lanes * group, first * scale + origin);
+                V::store(out + n * lanes * group + lanes, second * scale + origin);
             }
         }
     }
@@ -266,33 +257,81 @@ struct TruncatedNormal {
     }
 };
 
+// The same for pairs: a group of two elements has 128 blocks, and ten groups in eleven need only one.
 struct TruncatedNormalFloat64 {
     using Element = double;
     static constexpr uint64_t group = 2, stride = 128, batch_groups = interleaved * lanes;
+    static constexpr uint64_t chunk_batches = 512 / batch_groups;  // 1024 elements: 8 KiB
     const KeySchedule& keys;
-    const double scale, origin;
+    const D scale, origin;
 
-    explicit TruncatedNormalFloat64(const Draw& draw) : keys(draw.stream.keys), scale(draw.scale), origin(draw.origin) {}
+    explicit TruncatedNormalFloat64(const Draw& draw)
+        : keys(draw.stream.keys), scale(V::splat(draw.scale)), origin(V::splat(draw.origin)) {}
 
     void operator()(Counter counter, uint64_t batches, Element* out) const {
-        for (; batches; --batches, counter.word[0] += uint32_t(batch_groups * stride)) {
-            uint32_t blocks[batch_groups][4];
-            block_words(blocks, counter, stride, keys);
-            for (uint64_t g = 0; g < batch_groups; ++g) {
-                double pair[2], kept[2];
-                box_muller(blocks[g], pair);
-                int count = 0;
-                for (uint32_t block = 1;; ++block) {
-                    for (double value : pair)
-                        if (count < 2 && __builtin_fabs(value) < 2.0) kept[count++] = value;
-                    if (count == 2) break;
-                    Counter next = counter;
-                    next.word[0] += uint32_t(g * stride + block);
-                    box_muller(philox(next, keys).word, pair);
-                }
-                *out++ = kept[0] * scale + origin;
-                *out++ = kept[1] * scale + origin;
+        while (batches) {
+            const uint64_t now = batches < chunk_batches ? batches : chunk_batches;
+            chunk(counter, now, out);
+            batches -= now;
+            counter.word[0] += uint32_t(now * batch_groups * stride);
+            out += now * batch_groups * group;
+        }
+    }
+
+  private:
+    static void store(double* values, const Pairs64& pairs) {
+        D first, second;
+        V::interleave(pairs.sine, pairs.cosine, first, second);
+        V::store(values, first);
+        V::store(values + lanes, second);
+    }
+
+    void chunk(const Counter& counter, uint64_t batches, Element* out) const {
+        alignas(64) double values[chunk_batches * batch_groups * group];
+        uint32_t lacking[chunk_batches * batch_groups + batch_groups];  // the list ends in up to a batch of padding
+        uint32_t* end = lacking;
+        for (uint32_t batch = 0; batch < batches; ++batch) {
+            const uint32_t first_group = batch * uint32_t(batch_groups);
+            U lowest[interleaved], words[interleaved][4];
+            count_up(lowest, counter.word[0] + uint32_t(first_group * stride), stride);
+            philox<V, interleaved>(words, lowest, counter, keys);
+            for (int n = 0; n < interleaved; ++n) {
+                const Pairs64 pairs = box_muller_64(words[n]);
+                end = V::append_indices(end, V::rejected_blocks(pairs.sine, pairs.cosine), first_group + uint32_t(n * lanes));
+                store(values + (first_group + uint32_t(n * lanes)) * group, pairs);
             }
+        }
+        for (uint32_t i = 0; i < batch_groups; ++i) end[i] = 0;
+        for (const uint32_t* listed = lacking; listed < end; listed += batch_groups)
+            complete(counter, listed, end - listed < ptrdiff_t(batch_groups) ? uint32_t(end - listed) : uint32_t(batch_groups), values);
+        for (uint64_t i = 0; i < batches * batch_groups * group; i += lanes)
+            V::store(out + i, V::load<D>(values + i) * scale + origin);
+    }
+
+    // Completes `count` listed groups from their second blocks.
+    void complete(const Counter& counter, const uint32_t* listed, uint32_t count, double* values) const {
+        alignas(64) double more[batch_groups * group];
+        U lowest[interleaved], words[interleaved][4];
+        uint64_t second[batch_groups];
+        for (uint64_t i = 0; i < batch_groups; ++i) second[i] = counter.word[0] + listed[i] * stride + 1;
+        for (int n = 0; n < interleaved; ++n) lowest[n] = V::load<U>(second + n * lanes);
+        philox<V, interleaved>(words, lowest, counter, keys);
+        for (int n = 0; n < interleaved; ++n) store(more + n * lanes * group, box_muller_64(words[n]));
+        for (uint32_t i = 0; i < count; ++i)
+            if (!V::keep_accepted(values + listed[i] * group, more + i * group)) from_scratch(counter, listed[i], values);
+    }
+
+    // Fills a group that two blocks did not complete.
+    void from_scratch(const Counter& counter, uint32_t index, double* values) const {
+        double* const kept = values + index * group;
+        uint64_t count = 0;
+        for (uint64_t block = index * stride; count < group; block += lanes) {
+            alignas(64) double made[lanes * group];
+            U lowest[1] = {V::lane_numbers() + (counter.word[0] + block)}, words[1][4];
+            philox<V, 1>(words, lowest, counter, keys);
+            store(made, box_muller_64(words[0]));
+            for (double value : made)
+                if (count < group && __builtin_fabs(value) < 2.0) kept[count++] = value;
         }
     }
 };
@@ -371,6 +410,22 @@ void elementary(Elementary function, uint32_t first, uint32_t count, float* out)
     }
 }
 
+// log, sin or cos of doubles.
+void elementary_64(Elementary function, const double* in, uint64_t count, double* out) {
+    for (uint64_t i = 0; i < count; i += lanes) {
+        const uint64_t now = count - i < lanes ? count - i : lanes;
+        D x = V::splat(0.5), sine, cosine;
+        __builtin_memcpy(&x, in + i, now * sizeof(double));
+        if (function == Elementary::log) {
+            sine = log_double<V>(x);
+        } else {
+            sine_cosine_double<V>(x, sine, cosine);
+            if (function == Elementary::cos) sine = cosine;
+        }
+        __builtin_memcpy(out + i, &sine, now * sizeof(double));
+    }
+}
+
 constexpr Kernels kernels = {
     {fill<Uniform<Float16<V>>>, fill<Uniform<Bfloat16<V>>>, fill<Uniform<Float32<V>>>, fill<UniformFloat64>,
      fill<Normal<Float16<V>>>, fill<Normal<Bfloat16<V>>>, fill<Normal<Float32<V>>>, fill<NormalFloat64>,
@@ -380,7 +435,8 @@ constexpr Kernels kernels = {
      fill<Normal<Float32AsBfloat16<V>>>, fill<TruncatedNormal<Float32AsFloat16<V>>>,
      fill<TruncatedNormal<Float32AsBfloat16<V>>>},
     block,
-    elementary};
+    elementary,
+    elementary_64};
 
 }  // namespace
 }  // namespace fanin

@@ -135,6 +135,25 @@ void elementary_values(nb::handle out, int function, int tier) {
     }
 }
 
+// log, sin or cos (function 0, 1, 2) of doubles, for arguments in [2**-63, 1) and [0, 2 pi]; tier -1 asks the machine's
+// libm.
+void elementary_doubles(nb::handle in, nb::handle out, int function, int tier) {
+    if (function < 0 || function > 2) throw nb::value_error("no such function");
+    const Buffer source(in), target(out);
+    if (source.view.len != target.view.len || source.view.itemsize != sizeof(double) || target.view.itemsize != sizeof(double) ||
+        !PyBuffer_IsContiguous(&source.view, 'C') || !PyBuffer_IsContiguous(&target.view, 'C'))
+        throw nb::value_error("the buffers must hold as many doubles, side by side");
+    const double* arguments = static_cast<const double*>(source.view.buf);
+    double* values = static_cast<double*>(target.view.buf);
+    const uint64_t count = uint64_t(source.view.len) / sizeof(double);
+    if (tier >= 0) {
+        kernels_of(tier).elementary_64(Elementary(function), arguments, count, values);
+        return;
+    }
+    for (uint64_t i = 0; i < count; ++i)
+        values[i] = function == 0 ? std::log(arguments[i]) : function == 1 ? std::sin(arguments[i]) : std::cos(arguments[i]);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -154,4 +173,5 @@ NB_MODULE(_native, m) {
     m.def("philox", &philox_block, nb::arg(), nb::arg(), nb::arg(), nb::arg("tier") = -1);
     m.def("set_elements_per_thread", &set_elements_per_thread);
     m.def("elementary", &elementary_values);
+    m.def("elementary_64", &elementary_doubles);
 }

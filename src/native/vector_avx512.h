@@ -108,6 +108,7 @@ struct Avx512 : VectorCommon {
         _mm256_storeu_si256((__m256i*)list, _mm256_maskz_compress_epi32(__mmask8(mask), indices));
         return list + __builtin_popcount(mask);
     }
+    using VectorCommon::keep_accepted;
     // Puts the first four values of [kept, more] under two standard deviations into `kept`; false if there are fewer.
     static bool keep_accepted(float* kept, const float* more) {
         const __m256 values = _mm256_set_m128(_mm_loadu_ps(more), _mm_loadu_ps(kept));
@@ -115,6 +116,42 @@ struct Avx512 : VectorCommon {
         const __mmask8 accepted = _mm256_cmp_ps_mask(size, _mm256_set1_ps(2.0f), _CMP_LT_OQ);
         _mm_storeu_ps(kept, _mm256_castps256_ps128(_mm256_maskz_compress_ps(accepted, values)));
         return __builtin_popcount(accepted) >= 4;
+    }
+
+    // Doubles.
+    // a * b + c with one rounding.
+    static D fma_exact(D a, D b, D c) { return fma(a, b, c); }
+    static D square_root(D a) { return (D)_mm512_sqrt_pd((__m512d)a); }
+    // The columns of the table's rows index[0], index[1], …
+    static void lookup(const double (*table)[2], U index, D& column_0, D& column_1) {
+        const __m512d even = quarters(table, index, 0, 0), odd = quarters(table, index, 1, 0);
+        column_0 = (D)_mm512_unpacklo_pd(even, odd);
+        column_1 = (D)_mm512_unpackhi_pd(even, odd);
+    }
+    static void lookup(const double (*table)[4], U index, D& column_0, D& column_1, D& column_2, D& column_3) {
+        const __m512d even_01 = quarters(table, index, 0, 0), odd_01 = quarters(table, index, 1, 0);
+        const __m512d even_23 = quarters(table, index, 0, 2), odd_23 = quarters(table, index, 1, 2);
+        column_0 = (D)_mm512_unpacklo_pd(even_01, odd_01);
+        column_1 = (D)_mm512_unpackhi_pd(even_01, odd_01);
+        column_2 = (D)_mm512_unpacklo_pd(even_23, odd_23);
+        column_3 = (D)_mm512_unpackhi_pd(even_23, odd_23);
+    }
+    // Bit l is set if block l has a value of at least two standard deviations.
+    static uint32_t rejected_blocks(D sine, D cosine) {
+        const __m512d two = _mm512_set1_pd(2.0);
+        return _cvtmask8_u32(_mm512_cmp_pd_mask(_mm512_abs_pd((__m512d)sine), two, _CMP_NLT_UQ) |
+                             _mm512_cmp_pd_mask(_mm512_abs_pd((__m512d)cosine), two, _CMP_NLT_UQ));
+    }
+
+  private:
+    // Two columns of the rows of every other lane.
+    template <int columns>
+    static __m512d quarters(const double (*table)[columns], U index, int lane, int column) {
+        const auto pair = [&](int low, int high) {
+            return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_load_pd(table[index[low]] + column)),
+                                        _mm_load_pd(table[index[high]] + column), 1);
+        };
+        return _mm512_insertf64x4(_mm512_castpd256_pd512(pair(lane, lane + 2)), pair(lane + 4, lane + 6), 1);
     }
 };
 

@@ -38,6 +38,19 @@ struct VectorCommon {
         __builtin_memcpy(kept, accepted, 4 * sizeof(float));
         return count >= 4;
     }
+
+    // The same with the first two values of two pairs.
+    static bool keep_accepted(double* kept, const double* more) {
+        double accepted[5];
+        int count = 0;
+        for (int i = 0; i < 4; ++i) {
+            const double value = i < 2 ? kept[i] : more[i - 2];
+            accepted[count] = value;
+            count += __builtin_fabs(value) < 2.0;
+        }
+        __builtin_memcpy(kept, accepted, 2 * sizeof(double));
+        return count >= 2;
+    }
 };
 
 }  // namespace
