@@ -135,6 +135,18 @@ void elementary_values(nb::handle out, int function, int tier) {
     }
 }
 
+// glibc's sincos, which TensorFlow calls: about pi/2, its sine is not always that of `sin`. Called through a pointer,
+// since the compiler makes `sin` of a call whose cosine is not used.
+void sine_cosine_of_libm(double angle, double* sine, double* cosine) {
+#ifdef __GLIBC__
+    static void (*volatile const function)(double, double*, double*) = sincos;
+    function(angle, sine, cosine);
+#else
+    *sine = std::sin(angle);
+    *cosine = std::cos(angle);
+#endif
+}
+
 // log, sin or cos (function 0, 1, 2) of doubles, for arguments in [2**-63, 1) and [0, 2 pi]; tier -1 asks the machine's
 // libm.
 void elementary_doubles(nb::handle in, nb::handle out, int function, int tier) {
@@ -150,8 +162,15 @@ void elementary_doubles(nb::handle in, nb::handle out, int function, int tier) {
         kernels_of(tier).elementary_64(Elementary(function), arguments, count, values);
         return;
     }
-    for (uint64_t i = 0; i < count; ++i)
-        values[i] = function == 0 ? std::log(arguments[i]) : function == 1 ? std::sin(arguments[i]) : std::cos(arguments[i]);
+    for (uint64_t i = 0; i < count; ++i) {
+        double sine, cosine;
+        if (function == 0) {
+            values[i] = std::log(arguments[i]);
+            continue;
+        }
+        sine_cosine_of_libm(arguments[i], &sine, &cosine);
+        values[i] = function == 1 ? sine : cosine;
+    }
 }
 
 }  // namespace
