@@ -118,7 +118,7 @@ template <class V>
     const D magic = V::splat(0x1.8p45), shifted = a + magic, t = a - (shifted - magic);
     D sine_k, sine_k_rest, cosine_k, cosine_k_rest;
     V::lookup(sine_cosine_table, (U)shifted & 127, sine_k, sine_k_rest, cosine_k, cosine_k_rest);
-    // Minus a third and a fifth of t's sine, and 1 - cosine, divided by t**2. The decimals are glibc's.
+    // (sin(t) - t) / t**3 and (1 - cos(t)) / t**2, with the decimals of glibc's source.
     const auto sine_terms = [](D t2) {
         return polynomial<V>(t2, -1.66666666666664880952546298448555E-01, 8.33333214285722277379541354343671E-03);
     };

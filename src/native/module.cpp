@@ -135,8 +135,8 @@ void elementary_values(nb::handle out, int function, int tier) {
     }
 }
 
-// glibc's sincos, which TensorFlow calls: about pi/2, its sine is not always that of `sin`. Called through a pointer,
-// since the compiler makes `sin` of a call whose cosine is not used.
+// glibc's sincos, which TensorFlow calls. Its sine is not always that of `sin`: they differ at 0x1.ad1fb54442d18p+0, for
+// one. Called through a pointer, since the compiler makes `sin` of a call whose cosine is not used.
 void sine_cosine_of_libm(double angle, double* sine, double* cosine) {
 #ifdef __GLIBC__
     static void (*volatile const function)(double, double*, double*) = sincos;
