@@ -68,3 +68,6 @@ def set_elements_per_thread(elements: int) -> int:
 
 def elementary(out: Any, function: int, tier: int) -> None:
     """logf, sinf or cosf (0, 1, 2) of all 2**23 unit floats, by a tier or, for tier -1, by the machine's libm."""
+
+def elementary_64(arguments: Any, out: Any, function: int, tier: int) -> None:
+    """log, sin or cos of doubles in (0, 1) or [0, 2 pi], by a tier or, for tier -1, by libm (its log and sincos)."""

@@ -66,7 +66,7 @@ template <class V>
         y0 = V::fma(V::exponent(difference), V::splat(-2 * ln2), V::table(minus_two_log_centre, interval));
     } else {
         D reciprocal;
-        V::load_pairs(logarithm_pairs.of, ((U)scaled - lowest) >> 48, reciprocal, y0);
+        V::lookup(logarithm_pairs.of, ((U)scaled - lowest) >> 48, reciprocal, y0);
         r = V::fma(scaled, reciprocal, V::splat(-1.0));
     }
     const D a1 = V::splat(2 * 0x1.ffffef20a4123p-2), a2 = V::splat(-2 * 0x1.5575b0be00b6ap-2), a3 = V::splat(2 * 0x1.00ea348b88334p-2);

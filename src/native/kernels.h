@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "elementary.h"
+#include "elementary64.h"
 #include "philox.h"
 #include "rounding.h"
 #include "tiers.h"
@@ -221,12 +222,6 @@ struct Integers64 {
     }
 };
 
-// A double in [0, 1) of 52 random bits, from two words.
-[[gnu::always_inline]] inline D unit_double(U high, U low) {
-    const U upper = V::take_bits(high << 32, 0x000FFFFF00000000ull, 0x3FF0000000000000ull);
-    return (D)(upper | (low & 0xFFFFFFFFull)) - 1.0;
-}
-
 struct Doubles {
     using Element = double;
     using Values = Twos<D>;
@@ -254,44 +249,23 @@ struct UniformFloat64 : Doubles {
     [[gnu::always_inline]] void make(const Words& words, Values& values) const {
         for (int n = 0; n < interleaved; ++n)
             for (int element = 0; element < 2; ++element)
-                values.of[n][element] = unit_double(words[n][2 * element], words[n][2 * element + 1]);
+                values.of[n][element] = unit_double<V>(words[n][2 * element], words[n][2 * element + 1]);
     }
 };
-
-// The pair of doubles of one block, by libm's functions, as in TensorFlow.
-inline void box_muller(const uint32_t (&words)[4], double (&pair)[2]) {
-    const auto unit = [](uint32_t high, uint32_t low) {
-        const uint64_t bits = 0x3FF0000000000000ull | uint64_t(high & 0xFFFFF) << 32 | low;
-        double value;
-        __builtin_memcpy(&value, &bits, sizeof value);
-        return value - 1.0;
-    };
-    double u = unit(words[0], words[1]);
-    if (u < 1e-7) u = 1e-7;
-    const double angle = 2 * pi * unit(words[2], words[3]), radius = __builtin_sqrt(-2.0 * __builtin_log(u));
-#ifdef __GLIBC__
-    __builtin_sincos(angle, &pair[0], &pair[1]);
-#else
-    pair[0] = __builtin_sin(angle);
-    pair[1] = __builtin_cos(angle);
-#endif
-    pair[0] *= radius;
-    pair[1] *= radius;
-}
 
 struct NormalFloat64 : Doubles {
     using Doubles::Doubles;
 
-    void make(const Words& words, Values& values) const {
-        for (int n = 0; n < interleaved; ++n)
-            for (int lane = 0; lane < lanes; ++lane) {
-                double pair[2];
-                box_muller({uint32_t(words[n][0][lane]), uint32_t(words[n][1][lane]), uint32_t(words[n][2][lane]),
-                            uint32_t(words[n][3][lane])},
-                           pair);
-                values.of[n][0][lane] = pair[0];
-                values.of[n][1][lane] = pair[1];
-            }
+    // The Box-Muller pair of every block, sine before cosine.
+    [[gnu::always_inline]] void make(const Words& words, Values& values) const {
+        for (int n = 0; n < interleaved; ++n) {
+            const D unit = V::maximum(unit_double<V>(words[n][0], words[n][1]), V::splat(1e-7));
+            const D radius = V::square_root(log_double<V>(unit) * -2.0);
+            D sine, cosine;
+            sine_cosine_double<V>(unit_double<V>(words[n][2], words[n][3]) * (2 * pi), sine, cosine);
+            values.of[n][0] = sine * radius;
+            values.of[n][1] = cosine * radius;
+        }
     }
 };
 
@@ -594,6 +568,22 @@ void elementary(Elementary function, uint32_t first, uint32_t count, float* out)
     }
 }
 
+// log, sin or cos of doubles.
+void elementary_64(Elementary function, const double* in, uint64_t count, double* out) {
+    for (uint64_t i = 0; i < count; i += lanes) {
+        const uint64_t now = count - i < lanes ? count - i : lanes;
+        D x = V::splat(0.5), sine, cosine;
+        __builtin_memcpy(&x, in + i, now * sizeof(double));
+        if (function == Elementary::log) {
+            sine = log_double<V>(x);
+        } else {
+            sine_cosine_double<V>(x, sine, cosine);
+            if (function == Elementary::cos) sine = cosine;
+        }
+        __builtin_memcpy(out + i, &sine, now * sizeof(double));
+    }
+}
+
 template <class Law>
 constexpr Kernel kernel = {fill_run<Law>, fill_rows<Law>};
 
@@ -606,7 +596,8 @@ constexpr Kernels kernels = {
      kernel<Normal<Float32AsBfloat16<V>>>, kernel<TruncatedNormal<Float32AsFloat16<V>>>,
      kernel<TruncatedNormal<Float32AsBfloat16<V>>>},
     block,
-    elementary};
+    elementary,
+    elementary_64};
 
 }  // namespace
 }  // namespace fanin

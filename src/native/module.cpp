@@ -194,6 +194,44 @@ void elementary_values(nb::handle out, int function, int tier) {
     }
 }
 
+// glibc's sincos, which TensorFlow calls. Its sine is not always that of `sin`: they differ at 0x1.ad1fb54442d18p+0, for
+// one. Called through a pointer, since the compiler makes `sin` of a call whose cosine is not used.
+void sine_cosine_of_libm(double angle, double* sine, double* cosine) {
+#ifdef __GLIBC__
+    static void (*volatile const function)(double, double*, double*) = sincos;
+    function(angle, sine, cosine);
+#else
+    *sine = std::sin(angle);
+    *cosine = std::cos(angle);
+#endif
+}
+
+// log, sin or cos (function 0, 1, 2) of doubles, for arguments in [2**-63, 1) and [0, 2 pi]; tier -1 asks the machine's
+// libm.
+void elementary_doubles(nb::handle in, nb::handle out, int function, int tier) {
+    if (function < 0 || function > 2) throw nb::value_error("no such function");
+    const Buffer source(in), target(out);
+    if (source.view.len != target.view.len || source.view.itemsize != sizeof(double) || target.view.itemsize != sizeof(double) ||
+        !PyBuffer_IsContiguous(&source.view, 'C') || !PyBuffer_IsContiguous(&target.view, 'C'))
+        throw nb::value_error("the buffers must hold as many doubles, side by side");
+    const double* arguments = static_cast<const double*>(source.view.buf);
+    double* values = static_cast<double*>(target.view.buf);
+    const uint64_t count = uint64_t(source.view.len) / sizeof(double);
+    if (tier >= 0) {
+        kernels_of(tier).elementary_64(Elementary(function), arguments, count, values);
+        return;
+    }
+    for (uint64_t i = 0; i < count; ++i) {
+        double sine, cosine;
+        if (function == 0) {
+            values[i] = std::log(arguments[i]);
+            continue;
+        }
+        sine_cosine_of_libm(arguments[i], &sine, &cosine);
+        values[i] = function == 1 ? sine : cosine;
+    }
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -215,4 +253,5 @@ NB_MODULE(_native, m) {
     m.def("philox", &philox_block, nb::arg(), nb::arg(), nb::arg(), nb::arg("tier") = -1);
     m.def("set_elements_per_thread", &set_elements_per_thread);
     m.def("elementary", &elementary_values);
+    m.def("elementary_64", &elementary_doubles);
 }

@@ -62,6 +62,7 @@ struct Kernels {
     // For the tests: the functions that the kernels are built from.
     Counter (*block)(Counter counter, const KeySchedule& keys);
     void (*elementary)(Elementary function, uint32_t first, uint32_t count, float* out);
+    void (*elementary_64)(Elementary function, const double* in, uint64_t count, double* out);
 };
 
 struct Tier {

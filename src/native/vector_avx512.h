@@ -141,6 +141,36 @@ struct Avx512 : VectorCommon {
     }
     template <int group, int width>
     static bool keep_accepted(double* kept, const double* more) { return VectorCommon::keep_accepted<group, width>(kept, more); }
+
+    // Doubles.
+    // a * b + c with one rounding.
+    static D fma_exact(D a, D b, D c) { return fma(a, b, c); }
+    static D square_root(D a) { return (D)_mm512_sqrt_pd((__m512d)a); }
+    // The columns of the table's rows index[0], index[1], …
+    static void lookup(const double (*table)[2], U index, D& column_0, D& column_1) {
+        const __m512d even = quarters(table, index, 0, 0), odd = quarters(table, index, 1, 0);
+        column_0 = (D)_mm512_unpacklo_pd(even, odd);
+        column_1 = (D)_mm512_unpackhi_pd(even, odd);
+    }
+    static void lookup(const double (*table)[4], U index, D& column_0, D& column_1, D& column_2, D& column_3) {
+        const __m512d even_01 = quarters(table, index, 0, 0), odd_01 = quarters(table, index, 1, 0);
+        const __m512d even_23 = quarters(table, index, 0, 2), odd_23 = quarters(table, index, 1, 2);
+        column_0 = (D)_mm512_unpacklo_pd(even_01, odd_01);
+        column_1 = (D)_mm512_unpackhi_pd(even_01, odd_01);
+        column_2 = (D)_mm512_unpacklo_pd(even_23, odd_23);
+        column_3 = (D)_mm512_unpackhi_pd(even_23, odd_23);
+    }
+
+  private:
+    // Two columns of the rows of every other lane.
+    template <int columns>
+    static __m512d quarters(const double (*table)[columns], U index, int lane, int column) {
+        const auto pair = [&](int low, int high) {
+            return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_load_pd(table[index[low]] + column)),
+                                        _mm_load_pd(table[index[high]] + column), 1);
+        };
+        return _mm512_insertf64x4(_mm512_castpd256_pd512(pair(lane, lane + 2)), pair(lane + 4, lane + 6), 1);
+    }
 };
 
 using Vector = Avx512;

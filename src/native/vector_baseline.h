@@ -62,12 +62,6 @@ struct Baseline : VectorCommon {
         return F{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
 #endif
     }
-    static void load_pairs(const double (*table)[2], U place, D& first, D& second) {
-        const D a = load<D>(table[place[0]]), b = load<D>(table[place[1]]);
-        first = D{a[0], b[0]};
-        second = D{a[1], b[1]};
-    }
-
     static F join(D a, D b) {
 #ifdef FANIN_SSE2
         return (F)_mm_movelh_ps(_mm_cvtpd_ps((__m128d)a), _mm_cvtpd_ps((__m128d)b));
@@ -157,6 +151,52 @@ struct Baseline : VectorCommon {
         W accepted = splat(~0u);
         for (const F& value : values) accepted &= (W)((F)((W)value & 0x7FFFFFFFu) < 2.0f);
         return (~accepted[0] & 1) | (~accepted[1] & 2) | (~accepted[2] & 4) | (~accepted[3] & 8);
+    }
+
+    // Doubles.
+#ifdef __FP_FAST_FMA
+    static D fma_exact(D a, D b, D c) { return D{__builtin_fma(a[0], b[0], c[0]), __builtin_fma(a[1], b[1], c[1])}; }
+#else
+    // After Boldo and Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd"
+    // (IEEE Transactions on Computers 57(4), 2008). Nothing may overflow or underflow. Where sum.value is less than half of
+    // the product, the sum is exact, and so is `small`; elsewhere `small` has 50 bits more than the result has.
+    static D fma_exact(D a, D b, D c) {
+        const Sum product = exact_product(a, b), sum = exact_sum(product.value, c), small = exact_sum(sum.rest, product.rest);
+        // Rounds `small` to odd: an inexact even mantissa goes one up or down, to the other side of the exact value.
+        const U bits = (U)small.value, inexact = (U)(small.rest != 0.0), opposite = (bits ^ (U)small.rest) >> 63;
+        return sum.value + (D)(bits + (inexact & ~bits & 1) - ((inexact & ~bits & opposite) << 1));
+    }
+#endif
+    static D square_root(D a) {
+#ifdef FANIN_SSE2
+        return (D)_mm_sqrt_pd((__m128d)a);
+#else
+        return D{__builtin_sqrt(a[0]), __builtin_sqrt(a[1])};
+#endif
+    }
+    static void lookup(const double (*table)[2], U index, D& column_0, D& column_1) {
+        interleave(load<D>(table[index[0]]), load<D>(table[index[1]]), column_0, column_1);
+    }
+    static void lookup(const double (*table)[4], U index, D& column_0, D& column_1, D& column_2, D& column_3) {
+        interleave(load<D>(table[index[0]]), load<D>(table[index[1]]), column_0, column_1);
+        interleave(load<D>(table[index[0]] + 2), load<D>(table[index[1]] + 2), column_2, column_3);
+    }
+
+  private:
+    struct Sum {
+        D value, rest;  // the rounded sum or product, and what it lacks
+    };
+    static Sum exact_sum(D a, D b) {  // Knuth
+        const D sum = a + b, of_b = sum - a, of_a = sum - of_b;
+        return {sum, (a - of_a) + (b - of_b)};
+    }
+    static Sum exact_product(D a, D b) {  // Veltkamp and Dekker
+        const auto upper = [](D x) {
+            const D scaled = x * 0x8000001p0;
+            return scaled - (scaled - x);
+        };
+        const D product = a * b, a_high = upper(a), a_low = a - a_high, b_high = upper(b), b_low = b - b_high;
+        return {product, a_low * b_low - (((product - a_high * b_high) - a_low * b_high) - a_high * b_low)};
     }
 };
 

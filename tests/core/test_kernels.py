@@ -1,26 +1,34 @@
 """The kernels of every tier against the machine's libm, the reference in NumPy, and one another."""
 
+import hashlib
 import math
 import platform
+from fractions import Fraction
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
 
+import doubles
 import fanin
 from fanin import _native
-from fanin._core import reference
+from fanin._core import reference, reference64
+from fanin._core.reference_tables import SINE_COSINE
 from fanin._core.settings import TIERS
 from fanin._core.shapes import parse_region
 from fanin._core.streams import Stream, key_and_counter, run_kernel
 from strategies import assert_same_bits
 
 NATIVE_TIERS = [tier for tier in TIERS if tier != "reference"]
+HAS_GLIBC = platform.libc_ver()[0] == "glibc"
+# Where there is no fused multiply-add, glibc has other last bits; fanin has not.
+SAME_IN_GLIBC = HAS_GLIBC and "avx2" in TIERS
+FUNCTIONS_64 = pytest.mark.parametrize("function", [doubles.LOG, doubles.SIN, doubles.COS], ids=["log", "sin", "cos"])
 
 
 @pytest.mark.parametrize("function", [0, 1, 2], ids=["logf", "sinf", "cosf"])
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the functions are glibc's")
+@pytest.mark.skipif(not HAS_GLIBC, reason="the functions are glibc's")
 def test_every_input_of_the_elementary_functions(function: int) -> None:
     """On all 2**23 inputs every tier has the machine's libm's bits, and so has the reference."""
     libm = np.empty(2**23, np.float32)
@@ -36,6 +44,69 @@ def test_every_input_of_the_elementary_functions(function: int) -> None:
     else:
         expected = reference.sincosf(mantissa)[function - 1]
     assert expected.tobytes() == libm.tobytes()
+
+
+RECORDED_64 = [  # of glibc 2.36, log and sincos
+    "1604986f9ae03447ac86f23532b60ce2dae454b1761030d9e68120ac0b865513",
+    "d4ae740c14fcaa3d728fc5e1b6404d045d07eb2d3e4f6bbd03087b5c8878e828",
+    "ea7f9f4b21b8966676f46d597741d2def8dd9c94582c459f27b2dbd0b539f7ea",
+]
+
+
+def _values_64(tier: str, function: int, arguments: np.ndarray) -> np.ndarray:
+    """log, sin or cos of doubles, by a native tier or, as "libm", by the machine."""
+    made = np.empty_like(arguments)
+    _native.elementary_64(arguments, made, function, _native.TIERS.get(tier, -1))
+    return made
+
+
+@FUNCTIONS_64
+@pytest.mark.parametrize("tier", NATIVE_TIERS)
+@pytest.mark.skipif(not SAME_IN_GLIBC, reason="the functions are glibc's with fused multiply-add")
+def test_the_elementary_functions_of_doubles_are_glibcs(tier: str, function: int) -> None:
+    """On a million arguments, random and beside every border, a tier has glibc's bits (see also scripts/prove64)."""
+    arguments = doubles.arguments(function, 1, 2**20)
+    assert_same_bits(_values_64(tier, function, arguments), _values_64("libm", function, arguments))
+
+
+@FUNCTIONS_64
+@pytest.mark.parametrize("tier", NATIVE_TIERS)
+def test_the_elementary_functions_of_doubles_equal_the_reference(tier: str, function: int) -> None:
+    """Every tier has the reference's bits, with or without an instruction for fused multiply-add."""
+    arguments = doubles.arguments(function, 2, 100_000)
+    expected = reference64.log(arguments) if function == doubles.LOG else reference64.sincos(arguments)[function - 1]
+    assert_same_bits(_values_64(tier, function, arguments), expected)
+
+
+@FUNCTIONS_64
+def test_the_elementary_functions_of_doubles_have_recorded_bits(function: int) -> None:
+    """Also where no glibc can be asked: the digests of glibc 2.36's values."""
+    arguments = np.sqrt(np.arange(1, 20_001)) / 142 * (1.0 if function == doubles.LOG else doubles.TWO_PI)
+    made = [_values_64(tier, function, arguments) for tier in NATIVE_TIERS]
+    digests = {hashlib.sha256(values.tobytes()).hexdigest() for values in made}
+    assert digests == {RECORDED_64[function]}
+
+
+def test_the_fused_multiply_add_of_the_reference_is_exact() -> None:
+    """Against rational arithmetic, with every kind of cancellation."""
+    rng = np.random.default_rng(5)
+    a, b, c = (rng.choice([-1, 1], 3000) * (1 + rng.random(3000)) for _ in range(3))
+    c *= 2.0 ** rng.integers(-110, 60, 3000)
+    c[:1000] = -(a * b)[:1000] * (1 + rng.integers(-2, 3, 1000) * 2.0**-52)
+    # Sums that lie a hair beside the middle of two doubles.
+    c[1000:2000] = 2.0 ** rng.integers(40, 60, 1000) * np.copysign(1, c[1000:2000])
+    b[1000:1500] = 1 + 2.0**-52
+    exact = [float(Fraction(x) * Fraction(y) + Fraction(z)) for x, y, z in zip(a, b, c, strict=True)]
+    assert_same_bits(reference64.fma(a, b, c), np.array(exact))
+
+
+def test_the_table_of_sines_is_one() -> None:
+    """Its pairs are the sines and cosines of k/128 to 2**-100, computed here by rational series."""
+    for k, row in enumerate(SINE_COSINE.tolist()):
+        terms = [Fraction(k, 128) ** n / math.factorial(n) * (-1) ** (n // 2) for n in range(40)]
+        for value, (high, low) in zip((sum(terms[1::2]), sum(terms[::2])), (row[:2], row[2:]), strict=True):
+            assert abs(value - Fraction(high) - Fraction(low)) <= Fraction(1, 2**100)
+            assert high == float(value)
 
 
 @pytest.mark.parametrize("tier", NATIVE_TIERS)
@@ -224,3 +295,5 @@ def test_buffers_that_do_not_fit_are_refused() -> None:
         _native.fill_buffer(read_only, tier, kernel, *arguments, [1])
     with pytest.raises(ValueError, match=r"2\*\*23 floats"):
         _native.elementary(np.zeros(4, np.float32), 0, tier)
+    with pytest.raises(ValueError, match="as many doubles"):
+        _native.elementary_64(np.zeros(4), np.zeros(5), 0, tier)

@@ -1,4 +1,4 @@
-"""Fills whose neighbors in memory are far apart in the stream: PyTorch's layout, convolutions, shards, single columns."""
+"""Fills whose neighbors in memory are far apart in the stream: PyTorch's layout, convolutions, shards, columns."""
 
 from itertools import permutations
 from typing import Any

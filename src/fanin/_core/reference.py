@@ -12,6 +12,8 @@ from collections.abc import Callable
 import ml_dtypes
 import numpy as np
 
+from fanin._core import reference64
+
 _MASK = np.uint64(0xFFFFFFFF)
 _FLOAT_TYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float64": np.float64}
 _UNIT_BITS = {"float16": 10, "bfloat16": 7, "float32": 23}
@@ -101,13 +103,10 @@ def _pairs32(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _pairs64(words: list[np.ndarray]) -> np.ndarray:
-    """Box-Muller pairs in float64, from a block each, by libm's functions through `math`; NumPy's own differ."""
-    u = np.maximum(_unit_double(words[0], words[1]), _EPSILON)
-    angle = 2 * math.pi * _unit_double(words[2], words[3])
-    radius = np.sqrt(-2 * np.array([math.log(value) for value in u.tolist()], np.float64))
-    return np.stack(
-        [np.array([f(value) for value in angle.tolist()], np.float64) * radius for f in (math.sin, math.cos)]
-    )
+    """Box-Muller pairs in float64, from a block each: shape `(2, n)`."""
+    radius = np.sqrt(-2 * reference64.log(np.maximum(_unit_double(words[0], words[1]), _EPSILON)))
+    sine, cosine = reference64.sincos(2 * math.pi * _unit_double(words[2], words[3]))
+    return np.stack([sine * radius, cosine * radius])
 
 
 def _block_normals(words: list[np.ndarray], double: bool) -> np.ndarray:
