@@ -31,11 +31,20 @@ ELEMENTS = 2**25
 FLOATS = ("float32", "bfloat16", "float16", "float64")
 SMALL_SHAPES = ((64, 64), (3, 3, 64, 64), (4096, 4096))
 FRESH_SHAPE = (8192, 4096)
+# Weights in PyTorch's layout: matrices (out, in), convolutions (out, in, height, width).
+LAYOUT_SHAPES = (
+    (4096, 4096),
+    (11008, 4096),
+    (32000, 2048),
+    (50257, 768),
+    (512, 512, 3, 3),
+    (64, 3, 7, 7),
+)
 ORTHOGONAL_SIZES = (512, 1024, 2048)
 FRAMEWORK_SHAPE = (4096, 4096)  # of the tensors that each framework's own initializers fill
 # These groups run only on all cores: on fewer, a BLAS with a thread for each core mostly waits for its threads.
 ALL_CORES = ("orthogonal", "frameworks", "models", "import")
-GROUPS = ("fill", "fresh", "small", "orthogonal", "frameworks", "models", "import")
+GROUPS = ("layouts", "fill", "fresh", "small", "orthogonal", "frameworks", "models", "import")
 
 
 class Effort(NamedTuple):
@@ -211,6 +220,55 @@ def _fill(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[list
         for dtype in FLOATS:
             candidates = _fill_candidates(law, dtype, elements, threads, frameworks)
             yield measure("fill", f"{law} {dtype}", candidates, effort, threads=threads, elements=elements)
+
+
+def _layout_candidates(
+    law: str, dtype: str, shape: tuple[int, ...], threads: int, frameworks: Frameworks, part: int = 1
+) -> Candidates:
+    """Fills of touched memory in PyTorch's layout and in Keras's, on each tier, and PyTorch's own of as many elements.
+
+    Args:
+        law: the distribution.
+        dtype: the dtype.
+        shape: the shape in PyTorch's order of axes.
+        threads: the number of threads.
+        frameworks: the other libraries.
+        part: how many shards the outputs have; the first is filled.
+    """
+    initializer: Any = {
+        "uniform": initializers.RandomUniform(-0.02, 0.02, seed=1),
+        "normal": initializers.RandomNormal(0.0, 0.02, seed=1),
+        "truncated normal": initializers.TruncatedNormal(0.0, 0.02, seed=1),
+    }[law]
+    keras = (*shape[2:], shape[1], shape[0])
+    shard = shape[0] // part, *shape[1:]
+    region = (..., slice(shard[0]))
+    theirs = np.ones(shard, dtypes.resolve(dtype))
+    view = theirs.transpose(*range(2, len(shape)), 1, 0)
+    ours = np.ones(view.shape, theirs.dtype)
+    tiers = tuple(tier for tier in ("avx512", "avx2") if tier in TIERS) or TIERS[-1:]
+    candidates = _tiers(threads, lambda: initializer(keras, dtype, region=region, out=view), tiers)
+    contiguous = _tiers(threads, lambda: initializer(keras, dtype, region=region, out=ours), tiers)
+    candidates |= {f"{name}, contiguous": call for name, call in contiguous.items()}
+    if torch := frameworks.torch:
+        tensor = torch.ones(shard, dtype=getattr(torch, dtype))
+        candidates["PyTorch"] = {
+            "uniform": lambda: tensor.uniform_(-0.02, 0.02),
+            "normal": lambda: tensor.normal_(0.0, 0.02),
+            "truncated normal": lambda: torch.nn.init.trunc_normal_(tensor, std=0.02, a=-0.04, b=0.04),
+        }[law]
+    return candidates
+
+
+def _layouts(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[list[Result]]:
+    shapes = ((256, 128), (64, 3, 7, 7)) if effort.quick else LAYOUT_SHAPES
+    for dtype in ("float32", "bfloat16"):
+        for shape, part in (*((shape, 1) for shape in shapes), (shapes[0], 8)):
+            for law in ("uniform", "normal", "truncated normal"):
+                candidates = _layout_candidates(law, dtype, shape, threads, frameworks, part)
+                case = f"{law} {dtype} {shape}" + (f", 1/{part} of the outputs" if part > 1 else "")
+                elements = int(np.prod(shape)) // part
+                yield measure("layouts", case, candidates, effort, threads=threads, elements=elements)
 
 
 def _maker_candidates(name: str, shape: tuple[int, ...], frameworks: Frameworks) -> Candidates:
@@ -412,6 +470,7 @@ def _import(frameworks: Frameworks, effort: Effort, threads: int) -> Iterator[li
 
 
 _RUNNERS = {
+    "layouts": _layouts,
     "fill": _fill,
     "fresh": _fresh,
     "small": _small,
