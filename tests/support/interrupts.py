@@ -28,15 +28,20 @@ SIGNALS = {"INT": KeyboardInterrupt, "ALRM": Stopped, "TERM": Stopped}
 
 @contextmanager
 def handlers() -> Iterator[None]:
-    """Handlers that raise, for all of `SIGNALS`; those before are in force again afterwards."""
+    """Handlers that raise, for all of `SIGNALS`; those before are in force again afterwards.
+
+    What a handler raises within a finalizer is lost, as Python has it, and pytest is not to report it.
+    """
     own = {signal.SIGINT: signal.default_int_handler, signal.SIGALRM: stop, signal.SIGTERM: stop}
     before = {number: signal.signal(number, handler) for number, handler in own.items()}
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         yield
         assert {number: signal.getsignal(number) for number in own} == own
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
 
 
 def interrupted(work: Callable[[], object], name: str, *delays: float) -> tuple[BaseException | None, float]:
@@ -80,9 +85,12 @@ def interrupted(work: Callable[[], object], name: str, *delays: float) -> tuple[
             time.sleep(max(0.0, sent[0] - time.perf_counter()) + 0.05)
     except (KeyboardInterrupt, Stopped):
         pass
-    while thread.is_alive():
+    finished = False
+    while not finished:
         with suppress(KeyboardInterrupt, Stopped):
-            thread.join()
+            while thread.is_alive():
+                thread.join()
+            finished = True
     return error, ended - sent[0] if error is not None else 0.0
 
 
