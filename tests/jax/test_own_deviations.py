@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
 pytest.importorskip("flax")
 
+import jax
 from flax import linen as nn
 from flax import nnx
 
