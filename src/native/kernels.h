@@ -478,18 +478,24 @@ class Rows {
         const uint64_t early = rows.first % group;  // row 0 may begin within a group
         uint64_t number = rows.first / group;
         if (staggered) make(number++, [&](uint64_t at, const Values& values) { kept[at / batch] = values; });
-        for (int64_t row = -int64_t(early); row < rows.rows; row += group)
+        for (int64_t row = -int64_t(early); row < rows.rows; row += group) {
+            Element* to[group];
+            for (int64_t i = 0; i < int64_t(group); ++i) {
+                const bool wanted = row + i >= 0 && row + i < rows.rows;
+                to[i] = wanted ? reinterpret_cast<Element*>(rows.to + (row + i) * rows.row_stride) : nullptr;
+            }
             make(number++, [&](uint64_t at, const Values& values) {
                 if constexpr (staggered) {
                     Values& before = kept[at / batch];
                     U phases[interleaved];
                     for (int n = 0; n < interleaved; ++n) phases[n] = V::load<U>(rows.starts + at + uint64_t(n) * lanes);
-                    store(before.from_phase(values, phases), at, row);
+                    store(before.from_phase(values, phases), at, to);
                     before = values;
                 } else {
-                    store(values, at, row);
+                    store(values, at, to);
                 }
             });
+        }
     }
 
   private:
@@ -503,16 +509,16 @@ class Rows {
         else make_groups<Law, true>(law, origin, groups, rows.count, store);
     }
 
-    [[gnu::always_inline]] void store(const Values& values, uint64_t at, int64_t row) const {
+    [[gnu::always_inline]] void store(const Values& values, uint64_t at, Element* const (&to)[group]) const {
+        const uint64_t count = rows.count - at;
         for (int i = 0; i < int(group); ++i) {
-            if (row + i < 0 || row + i >= rows.rows) continue;
-            Element* const to = reinterpret_cast<Element*>(rows.to + (row + i) * rows.row_stride) + at;
-            if (rows.count - at >= batch) {
-                law.store_row(values, i, to);
+            if (!to[i]) continue;
+            if (count >= batch) {
+                law.store_row(values, i, to[i] + at);
             } else {
                 alignas(64) Element spare[batch];
                 law.store_row(values, i, spare);
-                __builtin_memcpy(to, spare, (rows.count - at) * sizeof(Element));
+                __builtin_memcpy(to[i] + at, spare, count * sizeof(Element));
             }
         }
     }

@@ -125,8 +125,11 @@ struct Avx2 : VectorCommon {
     static D fma_exact(D a, D b, D c) { return fma(a, b, c); }
     static D square_root(D a) { return (D)_mm256_sqrt_pd((__m256d)a); }
     static void lookup(const double (*table)[2], U index, D& column_0, D& column_1) {
-        const Rows<2> rows(table, index);
-        const __m256d even = rows.pairs(0, 0), odd = rows.pairs(1, 0);
+        const U bytes = index << 4;
+        const auto row = [table](int64_t i) { return _mm_load_pd((const double*)((const char*)table + i)); };
+        const __m128i low = _mm256_castsi256_si128((__m256i)bytes), high = _mm256_extracti128_si256((__m256i)bytes, 1);
+        const __m256d even = _mm256_set_m128d(row(_mm_cvtsi128_si64(high)), row(_mm_cvtsi128_si64(low)));
+        const __m256d odd = _mm256_set_m128d(row(_mm_extract_epi64(high, 1)), row(_mm_extract_epi64(low, 1)));
         column_0 = (D)_mm256_unpacklo_pd(even, odd);
         column_1 = (D)_mm256_unpackhi_pd(even, odd);
     }
