@@ -242,7 +242,7 @@ def _layout_candidates(
     }[law]
     keras = (*shape[2:], shape[1], shape[0])
     shard = shape[0] // part, *shape[1:]
-    region = (..., slice(shard[0]))
+    region = (..., slice(shard[0])) if part > 1 else None
     theirs = np.ones(shard, dtypes.resolve(dtype))
     view = theirs.transpose(*range(2, len(shape)), 1, 0)
     ours = np.ones(view.shape, theirs.dtype)
