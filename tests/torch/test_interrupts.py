@@ -151,9 +151,10 @@ def test_signals(make: str, name: str) -> None:
 
 def test_the_note() -> None:
     """It names the parameter in words, under its path with the prefix."""
-    model = nn.Sequential(nn.Linear(2**13, 2**13), nn.Linear(3, 4))
-    with handlers(), fanin.config.using(threads=1, tier="baseline"):
-        error, _ = interrupted(lambda: initialize(model, "torch", prefix="part", seed=1), "INT", 0.1)
+    model = nn.Sequential(nn.Linear(2**12, 2**11), nn.Linear(3, 4)).double()
+    recipe = fanin.Recipe([{"path": "*", "initializer": "random_normal"}])
+    with handlers(), fanin.config.using(threads=1, tier="baseline"):  # the slowest there is: most of a second
+        error, _ = interrupted(lambda: initialize(model, recipe, prefix="part", seed=1), "INT", 0.1)
     assert isinstance(error, KeyboardInterrupt)
     assert error.__notes__ == [
         "fanin: `initialize` ended while it made part.0.weight, which may be partly written. Every other parameter has "
