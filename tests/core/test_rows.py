@@ -101,6 +101,10 @@ def test_counters_of_lanes(kernel: str, tier: str) -> None:
         carry = group * 2**64 // stride
         for step in (100, 101):
             check(kernel, tier, (40, 5), carry - 20 * step, [step, 1])
+        # Two axes of lanes, whose last tile has one lane alone: the only one beyond the carry.
+        for step in (100, 101):
+            check(kernel, tier, (5, 205, 5), carry - 1024 * step, [205 * step, step, 1], (2, 0, 1))
+            check(kernel, tier, (205, 5, 5), carry - 1024 * step, [step, 205 * step, 1], (2, 1, 0))
 
 
 @pytest.mark.parametrize("tier", NATIVE_TIERS)

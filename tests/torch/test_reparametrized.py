@@ -283,7 +283,10 @@ def test_a_row_without_a_norm() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_within_the_meta_device(norm: str) -> None:
     """The device that PyTorch makes tensors on makes no difference."""
-    make = lambda: without_warnings(lambda: NORMS[norm](nn.Linear(3, 4)))  # noqa: E731
+
+    def make() -> Any:
+        return without_warnings(lambda: NORMS[norm](nn.Linear(3, 4)))
+
     expected = make()
     initialize(expected, ALL)
     with torch.device("meta"):

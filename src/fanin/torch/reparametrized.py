@@ -126,7 +126,10 @@ def _of_hook(module: nn.Module, hook: Any) -> Reparametrized | None:
         )
     if isinstance(hook, prune.BasePruningMethod):
         name: Any = hook._tensor_name
-        refresh = lambda: setattr(module, name, hook.apply_mask(module))  # noqa: E731
+
+        def refresh() -> None:
+            setattr(module, name, hook.apply_mask(module))
+
         return Reparametrized(name, f"{name}_orig", (module, f"{name}_orig"), refresh=refresh)
     return None
 
