@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from functools import partial
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("jax")
+pytest.importorskip("flax")
 
 import jax
+from flax import nnx
 
 import fanin
 from fanin.jax import initialize
-from interrupts import SIGNALS, handlers, interrupted
+from interrupts import SIGNALS, Stopped, handlers, interrupted
 
 RECIPE = fanin.Recipe([{"path": "*", "initializer": "random_normal"}], seed=3)
 
@@ -45,3 +47,20 @@ def test_signals(name: str) -> None:
             again, _ = initialize(given, RECIPE)
             assert {path: np.asarray(value).tobytes() for path, value in again.items()} == expected
     assert ended
+
+
+@pytest.mark.parametrize("called", ["RescalingNorm", "Rescaling"])
+def test_a_signal_in_foreign_code(called: str) -> None:
+    """An error of a layer's own code says that it is no norm; that of a handler meanwhile comes out."""
+
+    class Rescaling(nnx.Module):
+        def __init__(self) -> None:
+            self.scale = nnx.Param(jax.numpy.zeros(4))
+
+        def __call__(self, inputs: Any) -> Any:
+            signal.raise_signal(signal.SIGALRM)
+            return inputs * self.scale[...]
+
+    Rescaling.__name__ = called
+    with handlers(), pytest.raises(Stopped):
+        initialize(Rescaling(), "flax", seed=1)

@@ -66,7 +66,7 @@ def _scales(cls: Any, config: dict[str, Any], leaf: str, shape: Shape, unknown: 
             copy = cls.from_config({**config, "dtype": "float32"})
             copy(inputs)
             return not is_shifted(lambda weight, copy=copy, inputs=inputs: _run(copy, leaf, weight, inputs))
-        except Exception:  # it may want inputs of another shape
+        except Exception:  # it may want inputs of another shape; no handler runs in this thread
             continue
     return unknown
 

@@ -65,7 +65,9 @@ def is_shifted_nnx(module: Any, leaf: str) -> bool:
     try:
         with jax.ensure_compile_time_eval():
             return is_shifted(nnx_norm(module, leaf))
-    except Exception:  # as above
+    except Exception as error:  # as above
+        if is_interrupt(error):
+            raise
         return False
 
 
