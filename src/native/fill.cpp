@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "environment.h"
+#include "pages.h"
 #include "threads.h"
 
 namespace fanin {
@@ -15,6 +16,7 @@ namespace {
 
 std::atomic<int64_t> elements_per_thread{1 << 18};
 constexpr int64_t pieces_per_thread = 16;   // at least, so that a late thread takes fewer of them
+constexpr int64_t largest_portion = 1 << 20;  // elements
 constexpr int64_t longest_piece = 1 << 14;  // elements of a run
 constexpr int64_t longest_table = 1 << 16;  // lanes of several axes, which are tabled all at once
 constexpr int64_t elements_of_a_tile = 1 << 15, elements_of_a_copy = 1 << 10;
@@ -46,6 +48,34 @@ void scatter_words(const char* from, int64_t count, char* to, int64_t stride) {
 void scatter(const char* from, int64_t count, int64_t item_size, char* to, int64_t stride) {
     (item_size == 2 ? scatter_words<uint16_t> : item_size == 4 ? scatter_words<uint32_t> : scatter_words<uint64_t>)(from, count, to, stride);
 }
+
+// The memory of an array that takes all that it spans. It may be fresh.
+class FreshMemory {
+  public:
+    explicit FreshMemory(const Array& array) : begin(array.data) {
+        int64_t last = 0;
+        bytes = array.item_size;
+        for (const Axis& axis : array.axes) {
+            bytes *= axis.length;
+            const int64_t reach = axis.byte_stride * (axis.length - 1);
+            if (reach < 0) begin += reach;
+            else last += reach;
+        }
+        if (array.data + last + array.item_size - begin != bytes) bytes = 0;
+    }
+
+    // Takes the pages of the tiles [from, to) of `count`. Tiles mostly follow each other in memory, too; where they do not,
+    // these pages are those of other tiles, which are written before long.
+    void prepare(int64_t from, int64_t to, int64_t count) const {
+        const auto place = [&](int64_t tile) { return int64_t((__int128)bytes * std::min(tile, count) / count); };
+        if (bytes >= least) take_pages(begin + place(from), size_t(place(to) - place(from)));
+    }
+
+  private:
+    static constexpr int64_t least = 4 << 20;
+    char* begin;
+    int64_t bytes;  // 0 if parts of it are not the array's
+};
 
 int64_t divided_up(int64_t number, int64_t by) { return (number + by - 1) / by; }
 
@@ -236,11 +266,14 @@ bool fill(const Array& array, const Kernels& kernels, int kernel, const Draw& dr
     for (const Axis& axis : array.axes) elements *= axis.length;
     if (elements == 0) return true;
 
+    const FreshMemory memory(array);
     const Tiling tiling(array, kernels, kernel, draw);
     const int64_t per_thread = elements_per_thread;
     const int64_t wanted = std::min({int64_t(threads), elements / per_thread, tiling.count()});
-    // Threads take as many tiles at a time as make a quarter of `per_thread` elements, whatever the size of the tiles.
-    const int64_t portions = std::max<int64_t>(1, elements / std::max<int64_t>(1, per_thread / 4));
+    // Threads take several tiles at a time, whatever their size: so many that two seldom write to the same large page, few
+    // enough that a late thread takes fewer of them, and that a fill can be stopped soon.
+    const int64_t portion = std::clamp(elements / (pieces_per_thread * threads), per_thread / 4, std::max(largest_portion, per_thread / 4));
+    const int64_t portions = std::max<int64_t>(1, elements / std::max<int64_t>(1, portion));
     const int64_t step = std::max<int64_t>(1, tiling.count() / portions);
     std::atomic<int64_t> next{0};
     std::atomic<bool> stop{false};
@@ -249,6 +282,7 @@ bool fill(const Array& array, const Kernels& kernels, int kernel, const Draw& dr
         const DefaultFloatEnvironment environment;
         Interruption* const asked = std::this_thread::get_id() == caller ? interruption : nullptr;
         for (int64_t begin; !stop.load(std::memory_order_relaxed) && (begin = next.fetch_add(step)) < tiling.count();) {
+            memory.prepare(begin, begin + step, tiling.count());
             tiling.fill(begin, std::min(begin + step, tiling.count()));
             if (asked && begin + step < tiling.count() && asked->wanted()) stop.store(true, std::memory_order_relaxed);
         }
