@@ -44,10 +44,12 @@ try:
         zeros_,
     )
     from fanin.torch.initialize import initialize
+    from fanin.torch.shards import Shard
 except ModuleNotFoundError as _error:
     raise missing(_error, "torch", "PyTorch", extra="torch") from _error
 
 __all__ = [
+    "Shard",
     "constant_",
     "fill_",
     "glorot_normal_",

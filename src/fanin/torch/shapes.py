@@ -5,10 +5,12 @@ A parameter with another shape is not what its layer says: a shard, a packed wei
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from fanin._core.types import Shape
@@ -96,6 +98,31 @@ def declared_shape(module: nn.Module, leaf: str) -> Shape | None:
         layer: Any = module
         return {"weight": (layer.nx, layer.nf), "bias": (layer.nf,)}.get(leaf)
     return None
+
+
+# The attributes that have the lengths of a weight's axes.
+_SIZES: tuple[tuple[tuple[type, ...], tuple[str, ...]], ...] = (
+    ((nn.Linear,), ("out_features", "in_features")),
+    ((nn.Embedding, nn.EmbeddingBag), ("num_embeddings", "embedding_dim")),
+)
+
+
+def resized(module: nn.Module, whole: Mapping[str, torch.Tensor]) -> nn.Module:
+    """A copy of a layer that holds shards, with whole parameters in their place and the sizes that follow from them.
+
+    Args:
+        module: the layer, such as a Linear of a part of the outputs.
+        whole: tensors of the shapes of whole parameters, by name.
+    """
+    twin = copy.copy(module)
+    twin._parameters = {**module._parameters, **whole}  # pyright: ignore[reportAttributeAccessIssue]
+    weight = whole.get("weight")
+    for classes, names in _SIZES:
+        if isinstance(module, classes) and weight is not None:
+            vars(twin).update(zip(names, weight.shape, strict=True))
+        elif isinstance(module, nn.Linear) and "bias" in whole:
+            vars(twin)["out_features"] = whole["bias"].shape[0]
+    return twin
 
 
 def is_transformers_conv1d(module: nn.Module) -> bool:
