@@ -461,6 +461,7 @@ def stacks_of_nnx() -> None:
 def linen_cases() -> dict[str, Callable[[Any], Any]]:
     """How people have the shardings of flax.linen's variables; each case makes them on a mesh."""
     from flax import linen as nn
+    from flax.linen import spmd
 
     def dense(wrap: Any, names: Any) -> Any:
         return layers_of(nn.Dense(32, kernel_init=wrap(nn.initializers.lecun_normal(), names)), shape(1, 16))
@@ -475,7 +476,7 @@ def linen_cases() -> dict[str, Callable[[Any], Any]]:
 
     def translated(mesh: Any) -> Any:
         specs = nn.get_partition_spec(logical[0])
-        return initialize(logical, RECIPE, shardings=nn.logical_to_mesh_sharding(specs, mesh, rules))[0]
+        return initialize(logical, RECIPE, shardings=spmd.logical_to_mesh_sharding(specs, mesh, rules))[0]
 
     def unboxed(mesh: Any) -> Any:
         variables, layers = boxed

@@ -38,7 +38,7 @@ def initialize(
     program, which has run only when its results are there.
 
     Args:
-        model: a flax.nnx module (`nnx.eval_shape(lambda: Model(rngs=nnx.Rngs(0)))`), an equinox module
+        model: a flax.nnx module (`nnx.eval_shape(lambda: Model(rngs=nnx.Rngs(0)))`) or its state, an equinox module
             (`eqx.filter_eval_shape(Model, key)`), the variables of a flax.linen module or what `layers_of` returns for
             it, or any tree of arrays or shapes. Random states of flax.nnx are made, too, from the seed and their paths.
         recipe: a recipe, or the name of a preset. `recipe.plan(model)` shows what each array gets.
@@ -48,9 +48,10 @@ def initialize(
             kernel's fans are unknown if the names do not determine its axes.
         shardings: a sharding; a `PartitionSpec` for the mesh in force (`jax.set_mesh`); a function of a `Parameter`
             that returns one of these or None; or a tree with the model's structure and one of these for each array.
-            Each device's shard is then made separately. Arrays and shapes that have a sharding need none here, nor do
-            those that flax's metadata have one for (`nnx.with_partitioning`, `nn.with_partitioning`), if a mesh is in
-            force.
+            Each process makes the shards of its own devices, each distinct one once. Arrays and shapes that have a
+            sharding need none here, nor do those that flax's metadata have one for (`nnx.with_partitioning`,
+            `nn.with_partitioning`), if a mesh is in force; all other arrays then lie on each of its devices, as JAX's
+            own do.
 
     Returns:
         The tree, and a report of what was made and kept.

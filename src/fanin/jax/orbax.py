@@ -1,6 +1,6 @@
 """Plans written as Orbax checkpoints: arrays are made while they are written, a few at a time.
 
->>> import tempfile, jax, orbax.checkpoint as ocp
+>>> import tempfile, fanin.jax, jax, orbax.checkpoint as ocp
 >>> from fanin.jax.orbax import save
 >>> folder = tempfile.mkdtemp() + "/checkpoint"
 >>> shapes = {"fc": {"kernel": jax.ShapeDtypeStruct((784, 256), "float32")}}

@@ -62,7 +62,7 @@ class PlannedArray:
         """The size of what this process makes of it: each of its devices' distinct shards once, in bytes."""
         if self.sharding is None:
             return self.nbytes
-        indices = self.sharding.addressable_devices_indices_map(self.shape).values()
+        indices: Any = self.sharding.addressable_devices_indices_map(self.shape).values()
         regions = {parse_region(each, self.shape) for each in indices}
         return sum(math.prod(region.lengths) for region in regions) * self.dtype.itemsize
 
