@@ -209,26 +209,37 @@ def test_a_call_that_fails(tmp_path: Path) -> None:
 MEMORY = """
 import json, resource, sys
 import jax
+from jax.sharding import NamedSharding, PartitionSpec
 from fanin.jax.orbax import save
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
+folder, spec = sys.argv[1:]
+specs = {"replicated": PartitionSpec(), "in four": PartitionSpec("x"), "in eight": PartitionSpec("x", "y")}
+mesh = jax.make_mesh((4, 2), ("x", "y"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+shardings = NamedSharding(mesh, specs[spec]) if spec in specs else None
 tree = lambda count: {f"fc{n}": {"kernel": jax.ShapeDtypeStruct((2048, 2048), "float32")} for n in range(count)}
-save(sys.argv[1] + "/warm", tree(1), "flax", seed=1)
+save(folder + "/warm", tree(1), "flax", seed=1, shardings=shardings)
 before = peak()
-report = save(sys.argv[1] + "/many", tree(24), "flax", seed=1)
+report = save(folder + "/many", tree(24), "flax", seed=1, shardings=shardings)
 print(json.dumps([peak() - before, report.nbytes]))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss")
-def test_memory_is_bounded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spec", ["on one device", "replicated", "in four", "in eight"])
+def test_memory_is_bounded(spec: str, tmp_path: Path) -> None:
     """A model of 384 MiB, in arrays of 16 MiB, takes little more than the 64 MiB that are written at once."""
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-c", MEMORY, str(tmp_path)]
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    command = [sys.executable, "-c", MEMORY, str(tmp_path), spec]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     more, nbytes = json.loads(run.stdout.splitlines()[-1])
     assert nbytes == 24 * 2**24
-    assert more < 150 * 2**20
+    assert more < 100 * 2**20

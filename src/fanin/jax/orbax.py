@@ -56,9 +56,9 @@ def save(
 ) -> Report:
     """Writes what `initialize` would make as an Orbax checkpoint, without having all of it in memory.
 
-    Each process makes and writes the shards of its own devices, about 64 MiB at a time, or one larger array, of which
-    Orbax has one copy while it writes it. In several processes, each of them calls this with the same arguments. The
-    checkpoint has its name only when it is complete: a call that fails leaves a folder of Orbax's with a temporary one.
+    Each process makes and writes the shards of its own devices, arrays of up to 64 MiB at a time, or one larger array.
+    In several processes, each of them calls this with the same arguments. The folder gets its name when it is complete:
+    a call that fails leaves one with a temporary name, which the next call replaces.
 
     Args:
         path: the folder of the checkpoint, or an address that Orbax writes to. It must not exist.
@@ -134,7 +134,8 @@ class _Writer(ocp.type_handlers.TypeHandler):
     def __init__(self, tree: PlannedTree) -> None:
         self._tree = tree
         self._present = ocp.type_handlers.get_type_handler(jax.Array)  # it notes the kinds of random keys
-        self._planned = ocp.type_handlers.ArrayHandler()
+        # Replicas that share the writing of an array would each have a copy of their part.
+        self._planned = ocp.type_handlers.ArrayHandler(use_replica_parallel=False)
 
     def typestr(self) -> str:
         """The name of the type: planned arrays are restored as JAX's."""
