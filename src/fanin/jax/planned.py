@@ -17,7 +17,7 @@ from fanin._core.shapes import parse_region
 from fanin._core.types import DType, RegionLike, Shape
 from fanin.jax.annotations import own_sharding
 from fanin.jax.layers import Layer
-from fanin.jax.shards import array_of, checked_sharding, or_replicated
+from fanin.jax.shards import array_of, checked_sharding, compiling, or_replicated
 from fanin.jax.trees import Leaf, Tree, tree_of
 from fanin.recipes.entry import Entry
 from fanin.recipes.execution import Execution, Options, Report
@@ -145,7 +145,7 @@ class PlannedTree:
 
     def values(self) -> dict[str, Any]:
         """The leaves by path, as they are but for random states, which are made."""
-        return {leaf.path: leaf.value if leaf.make is None else self._random_state(leaf) for leaf in self._held.leaves}
+        return {**{leaf.path: leaf.value for leaf in self._held.leaves}, **self._random_states()}
 
     def planned(self) -> dict[str, PlannedArray]:
         """The arrays that get values, by path."""
@@ -160,14 +160,22 @@ class PlannedTree:
         path = self._own_path[entry.path]
         return PlannedArray(path, entry, self._leaves[path].value, self._placed[path])
 
-    def _random_state(self, leaf: Leaf) -> Any:
-        """A random state from the seed and its path; with a sharding, in each process for its own devices."""
-        assert leaf.make is not None
-        path, sharding, make = self._options.placed(leaf.path), self._placed[leaf.path], leaf.make
-        self._execution.buffers[path] = "a random state, from the seed and its path"
-        if sharding is None:
-            return make(self._seed, path)
-        return jax.jit(lambda: make(self._seed, path), out_shardings=sharding)()
+    def _random_states(self) -> dict[str, Any]:
+        """The random states by path, from the seed and their paths; what must lie elsewhere, by one program for all."""
+        makers = {leaf.path: leaf.make for leaf in self._held.leaves if leaf.make is not None}
+
+        def made(paths: Iterable[str]) -> dict[str, Any]:
+            return {path: makers[path](self._seed, self._options.placed(path)) for path in paths}
+
+        states = made(makers)
+        for path in makers:
+            self._execution.buffers[self._options.placed(path)] = "a random state, from the seed and its path"
+        if compiling():
+            return states
+        elsewhere = {path: self._placed[path] for path in makers if not _lies(states[path], self._placed[path])}
+        if elsewhere:
+            states |= jax.jit(made, static_argnums=0, out_shardings=elsewhere)(tuple(elsewhere))
+        return states
 
     def rebuilt(self, values: Mapping[str, Any]) -> Any:
         """The tree with these values, by path."""
@@ -180,6 +188,11 @@ class PlannedTree:
     def report(self) -> Report:
         """The report of what has been made so far."""
         return self._execution.report()
+
+
+def _lies(array: jax.Array, sharding: Sharding | None) -> bool:
+    """Whether an array lies as a sharding says; without one, it does wherever it is."""
+    return sharding is None or array.sharding.is_equivalent_to(sharding, array.ndim)
 
 
 def _refuse_abstract(held: Tree, plan: Plan, own_path: Mapping[str, str], passed: Collection[str]) -> None:
