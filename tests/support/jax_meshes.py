@@ -574,10 +574,23 @@ def blocks_that_a_rule_keeps() -> None:
     """Of each shard, the kept part is the present one, though no process has the whole array; the rest is drawn."""
     whole = {"kernel": jnp.arange(512.0).reshape(KERNEL)}
     expected = np.asarray(initialize(whole, PARTIAL)[0]["kernel"])
-    for spec in (P("fsdp", "tensor"), P(None, ("data", "fsdp", "tensor")), P()):
-        sharding = NamedSharding(mesh_of(), spec)
+    specs = (P("fsdp", "tensor"), P(None, ("data", "fsdp", "tensor")), P())
+    for sharding in (
+        NamedSharding(mesh_of(types), spec) for types in (AxisType.Auto, AxisType.Explicit) for spec in specs
+    ):
         present = jax.make_array_from_callback(KERNEL, sharding, lambda index: np.asarray(whole["kernel"])[index])
         assert_is_whole(initialize({"kernel": present}, PARTIAL)[0]["kernel"], expected, sharding)
+
+
+@check("devices")
+def kept_blocks_move() -> None:
+    """Where one process has all present values, another sharding is given to them."""
+    whole = jnp.arange(512.0).reshape(KERNEL)
+    expected = np.asarray(initialize({"kernel": whole}, PARTIAL)[0]["kernel"])
+    for types in (AxisType.Auto, AxisType.Explicit):
+        rows, both = (NamedSharding(mesh_of(types), spec) for spec in (P("fsdp"), P("data", ("fsdp", "tensor"))))
+        made, _ = initialize({"kernel": jax.device_put(whole, rows)}, PARTIAL, shardings=both)
+        assert_is_whole(made["kernel"], expected, both)
 
 
 @check("pair")

@@ -12,6 +12,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
+from fanin._core.memory import allocate
 from fanin._core.messages import visible
 from fanin._core.shapes import parse_region
 from fanin._core.types import DType, RegionLike, Shape
@@ -87,17 +88,21 @@ class _Overlaid:
         return pieces_of(self._entry.shape, self._region, regions)
 
     def _region(self, region: RegionLike) -> np.ndarray:
-        out = np.array(_present(self._value, region), self._entry.parameter.dtype)
+        present = _present(self._value, region)
+        out = allocate(present.shape, self._entry.parameter.dtype)
+        out[...] = present
         self._entry.fill(out, region)
         return out
 
 
 def _present(value: Any, region: RegionLike) -> Any:
-    """The present values of a region, of which a process that lacks other shards has one itself."""
-    if not isinstance(value, jax.Array) or value.is_fully_addressable:
-        return value[region]
-    wanted = parse_region(region, value.shape)
-    return next(each.data for each in value.addressable_shards if parse_region(each.index, value.shape) == wanted)
+    """The present values of a region, which are a shard if the array is sharded in the same way."""
+    if isinstance(value, jax.Array):
+        wanted = parse_region(region, value.shape)
+        for each in value.addressable_shards:
+            if parse_region(each.index, value.shape) == wanted:
+                return np.asarray(each.data)
+    return np.asarray(value)[region]  # pyright: ignore[reportArgumentType]
 
 
 class PlannedTree:
