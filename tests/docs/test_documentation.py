@@ -55,15 +55,20 @@ def test_pages(path: Path) -> None:
     needed = {
         "frameworks.md": ("tf_keras", "keras", "torch", "jax", "flax"),
         "models.md": ("torch", "tensorflow", "keras"),
+        "sharding.md": ("jax", "flax", "optax", "orbax.checkpoint"),
     }
     for framework in needed.get(path.name, ()):
         pytest.importorskip(framework)
     page = doctest.DocTestParser().get_doctest(path.read_text(encoding="utf-8"), {}, path.name, str(path), 0)
     if importlib.util.find_spec("tf_keras") is None:
         page.examples = [each for each in page.examples if "tf_keras" not in each.source]
-    assert len(page.examples) >= {"README.md": 7, "promise.md": 5, "frameworks.md": 25, "models.md": 18}.get(
-        path.name, 0
-    )
+    assert len(page.examples) >= {
+        "README.md": 7,
+        "promise.md": 5,
+        "frameworks.md": 25,
+        "models.md": 18,
+        "sharding.md": 19,
+    }.get(path.name, 0)
     assert doctest.DocTestRunner(optionflags=OPTIONS).run(page).failed == 0
 
 
