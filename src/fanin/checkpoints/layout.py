@@ -264,7 +264,8 @@ def check_plan(plan: Plan, check: Callable[[Parameter], None] | None = None) -> 
     wrong = {}
     for each in plan.entries:
         if not each.covers and each.parameter.size:
-            wrong[each.path] = f" has no values: {each.rule} keeps {'it' if each.kept else 'a part of it'} as it is"
+            is_kept = f" has no values: {each.rule} keeps it as it is"
+            wrong[each.path] = is_kept if each.kept else f" has values for a part of it only ({each.rule})"
             continue
         try:
             if check is not None:
