@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from fanin.recipes import Plan
 def saved(plan: Plan) -> bytes:
     """The file that NumPy writes."""
     file = io.BytesIO()
-    np.savez(file, **{entry.path: entry.make() for entry in plan.entries})
+    arrays: dict[str, Any] = {entry.path: entry.make() for entry in plan.entries}
+    np.savez(file, **arrays)
     return file.getvalue()
 
 
@@ -48,9 +50,9 @@ def test_arrays_of_more_than_a_buffer(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_sizes_are_known_before(tmp_path: Path) -> None:
-    """The layout has the size that the file will have."""
+    """The arrangement has the size that the file will have."""
     plan = kit.mixed(kit.NUMPY_DTYPES)
-    (file,) = checkpoints.layout(plan, format="npz").files
+    (file,) = checkpoints.arrange(plan, format="npz").files
     assert file.size == len(saved(plan))
 
 
@@ -58,7 +60,7 @@ def test_sizes_of_large_files_are_known_before(monkeypatch: pytest.MonkeyPatch) 
     """Those with the further fields of files of more than 2 GiB, which begin earlier here."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 20_000)
     plan = kit.plan_of([{"path": f"w.{n}", "shape": [n, 64]} for n in (20, 100, 3, 1)])
-    (file,) = checkpoints.layout(plan, format="npz").files
+    (file,) = checkpoints.arrange(plan, format="npz").files
     assert file.size == len(saved(plan))
 
 

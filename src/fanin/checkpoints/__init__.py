@@ -7,27 +7,27 @@
 ('model.safetensors',)
 """
 
-from fanin.checkpoints.digests import TensorDigest, digest, digest_of_arrays, digests
+from fanin.checkpoints.arrangement import Arrangement, PlannedFile, arrange
 from fanin.checkpoints.files import CheckpointError
-from fanin.checkpoints.layout import Layout, PlannedFile, layout
+from fanin.checkpoints.hashing import TensorDigest, digest, digest_of_arrays, digests
 from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, digest_of, read_manifest
 from fanin.checkpoints.writer import Written, finish, write
 
 __all__ = [
+    "Arrangement",
     "CheckpointError",
-    "Layout",
     "Manifest",
     "PlannedFile",
     "StoredFile",
     "StoredTensor",
     "TensorDigest",
     "Written",
+    "arrange",
     "digest",
     "digest_of",
     "digest_of_arrays",
     "digests",
     "finish",
-    "layout",
     "read_manifest",
     "write",
 ]

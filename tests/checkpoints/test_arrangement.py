@@ -12,7 +12,7 @@ import pytest
 import checkpoint_kit as kit
 import fanin
 from fanin import checkpoints
-from fanin.checkpoints.layout import size_of
+from fanin.checkpoints.arrangement import size_of
 
 
 @pytest.mark.parametrize("most", [1, 500, 2_000, 10_000, "10KB", "1MB", "5GB"])
@@ -26,7 +26,7 @@ def test_files_are_those_of_huggingface(most: int | str, rows: list[int]) -> Non
     split = library.split_torch_state_dict_into_shards(
         tensors, max_shard_size=most, filename_pattern="model{suffix}.safetensors"
     )
-    files = checkpoints.layout(plan, max_shard_size=most).files
+    files = checkpoints.arrange(plan, max_shard_size=most).files
     assert {file.name: sorted(each.path for each in file.entries) for file in files} == {
         name: sorted(names) for name, names in split.filename_to_tensors.items()
     }
@@ -37,11 +37,11 @@ def test_ranks_share_all_files(world: int) -> None:
     """Each file has one rank, and the ranks' bytes differ by no more than the largest file."""
     sizes = [7, 1, 1, 9, 3, 3, 20, 2, 5, 5, 5, 11]
     plan = kit.plan_of([{"path": f"w.{number}", "shape": [size, 64]} for number, size in enumerate(sizes)])
-    layout = checkpoints.layout(plan, max_shard_size=1)
-    shares = [layout.share(rank, world) for rank in range(world)]
+    arrangement = checkpoints.arrange(plan, max_shard_size=1)
+    shares = [arrangement.share(rank, world) for rank in range(world)]
     assert sorted(file.number for share in shares for file in share) == list(range(12))
     loads = [sum(file.size for file in share) for share in shares]
-    assert max(loads) - min(loads) <= max(file.size for file in layout.files)
+    assert max(loads) - min(loads) <= max(file.size for file in arrangement.files)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_wrong_sizes(text: Any) -> None:
 def test_an_unknown_format() -> None:
     """The message has the known ones, and the one that may be meant."""
     with pytest.raises(ValueError, match=r"Received: format='safetensor'\. Did you mean 'safetensors'\?"):
-        checkpoints.layout(kit.normal(), format="safetensor")  # pyright: ignore[reportArgumentType]
+        checkpoints.arrange(kit.normal(), format="safetensor")  # pyright: ignore[reportArgumentType]
 
 
 def test_tensors_without_values(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_no_parameters(tmp_path: Path) -> None:
 
 
 def test_two_terabytes() -> None:
-    """The layout of 1,000 layers, a far rank's files and one far region take seconds and no memory for values."""
+    """The arrangement of 1,000 layers, a far rank's files and one far region take seconds and no memory for values."""
     code = """
 import resource, time
 import fanin
@@ -135,11 +135,11 @@ begin = time.perf_counter()
 model = [{"path": f"h.{layer}.{name}", "shape": [8192, 15625], "layout": "torch", "dtype": "bfloat16", "role": "kernel"}
          for layer in range(1000) for name in "abcdefgh"]
 recipe = fanin.Recipe([{"role": "kernel", "initializer": "truncated_normal", "stddev": "1 / n_layers"}], seed=1)
-layout = checkpoints.layout(recipe.plan(model))
-mine = layout.share(19, 20)
+arrangement = checkpoints.arrange(recipe.plan(model))
+mine = arrangement.share(19, 20)
 entry = mine[-1].entries[-1]
 entry.make((slice(8000, 8192), slice(15000, None)))
-print(layout.size, len(layout.files), len(mine))
+print(arrangement.size, len(arrangement.files), len(mine))
 print(time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
