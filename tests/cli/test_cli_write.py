@@ -97,7 +97,7 @@ def test_a_dry_run(folder: Path) -> None:
     assert outcome.exit_code == 0
     *files, total = outcome.stdout.splitlines()
     assert files == [f"{name}  32.2 KiB  2 tensors" for name in NAMES]
-    assert total.startswith("out: 3 files, 96.6 KiB; ")
+    assert total.startswith("out: 3 files, 96.59 KiB; ")
     assert total.endswith(" are free. Nothing has been written.")
     assert not (folder / "out").exists()
 
@@ -107,7 +107,7 @@ def test_a_dry_run_of_a_rank() -> None:
     outcome = write("--dry-run", "--rank", "1", "--world", "2", *THREE)
     *files, total = outcome.stdout.splitlines()
     assert files[1] == f"{NAMES[1]}  32.2 KiB  2 tensors  by this rank"
-    assert "96.6 KiB, of which rank 1 of 2 writes 32.2 KiB; " in total
+    assert "96.59 KiB, of which rank 1 of 2 writes 32.2 KiB; " in total
 
 
 def test_a_dry_run_as_json() -> None:
