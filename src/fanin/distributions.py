@@ -74,6 +74,8 @@ class Distribution:
     random: ClassVar[bool] = False  # whether values depend on the seed
     # Whether `fill` leaves all arithmetic to the kernels, which shut out the caller's floating-point environment.
     in_kernels: ClassVar[bool] = False
+    # Whether a region takes the time and memory of the whole tensor, so that a tensor is better not made in pieces.
+    indivisible: ClassVar[bool] = False
 
     @undisturbed
     def __post_init__(self) -> None:
@@ -481,6 +483,7 @@ class Orthogonal(Matrix):
 
     kind: ClassVar[str] = "orthogonal"
     random: ClassVar[bool] = True
+    indivisible: ClassVar[bool] = True
 
     def _round_parameters(self) -> None:
         self._round(self._matrix_dtype, "gain")
