@@ -267,7 +267,7 @@ def _check(plan: Plan, drawn: Mapping[str, Entry], others: Mapping[str, Any]) ->
     plan.chosen(lambda parameter: parameter.path not in given).check()
     wrong = []
     for name, entry in drawn.items():
-        if entry.path in given or (name != entry.path and any(tied in others for tied in entry.parameter.tied)):
+        if any(each in others for each in (entry.path, *entry.parameter.tied)):
             wrong.append(f"{name}: it is tied to a parameter that `others` has. Add it there, too.")
         elif not entry.covers:
             kept = "it" if entry.kept else "some of its blocks"
@@ -310,7 +310,8 @@ def _first_error() -> Iterator[None]:
         yield
     except CheckpointException as error:
         rank, (first, _) = min(error.failures.items(), key=lambda failure: failure[0])
-        first.add_note(f"fanin: `save_plan` ended on every rank, because rank {rank} raised this.")
+        if dist.is_initialized():
+            first.add_note(f"fanin: `save_plan` ended on every rank, because rank {rank} raised this.")
         raise first from error
 
 
