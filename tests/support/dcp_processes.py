@@ -13,6 +13,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from unittest import mock
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
+import torch.distributed.checkpoint
 from torch import nn
 from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
@@ -32,6 +33,7 @@ import fanin.torch
 from fanin.recipes import Entry, Plan, PlanError
 from torch_kit import bits, on_meta
 
+dcp: Any = torch.distributed.checkpoint  # its names are not exported for type checkers
 CHECKS: dict[str, Callable[[Path], None]] = {}
 SMALL = 200  # bytes of a region, so that all tensors are cut
 RECIPE = fanin.Recipe(
@@ -198,16 +200,21 @@ def others(folder: Path) -> None:
     assert all(bits(tensor) == wanted[name] for name, tensor in state.items())
 
 
+def raised(error: type[Exception], *arguments: Any, **options: Any) -> Any:
+    """The error of this type that a call of `save_plan` raises."""
+    try:
+        fanin.torch.save_plan(*arguments, **options)
+    except error as caught:
+        return caught
+    raise AssertionError("nothing was raised")
+
+
 @check
 def different_plans(folder: Path) -> None:
     """Ranks with different seeds are refused, on all ranks, before anything is written."""
-    try:
-        fanin.torch.save_plan(plan_of(seed=11 + dist.get_rank()), folder)
-    except PlanError as error:
-        ranks = ", ".join(str(rank) for rank in range(1, dist.get_world_size()))
-        assert f"one on rank 0, and others on the ranks {ranks}. Use the same recipe" in str(error), str(error)
-    else:
-        raise AssertionError("nothing was raised")
+    error = raised(PlanError, plan_of(seed=11 + dist.get_rank()), folder)
+    ranks = ", ".join(str(rank) for rank in range(1, dist.get_world_size()))
+    assert f"one on rank 0, and others on the ranks {ranks}. Use the same recipe" in str(error), str(error)
     dist.barrier()
     assert not list(folder.glob("*"))
 
@@ -216,17 +223,10 @@ def different_plans(folder: Path) -> None:
 def an_error_on_one_rank(folder: Path) -> None:
     """An error while a rank writes is raised on every rank, and the folder is no checkpoint."""
     broken = mock.patch.object(Entry, "fill", side_effect=OSError(28, "No space left on device"))
-    try:
-        if dist.get_rank() == 1:
-            with broken:
-                fanin.torch.save_plan(plan_of(), folder)
-        else:
-            fanin.torch.save_plan(plan_of(), folder)
-    except OSError as error:
-        assert error.errno == 28
-        assert any("because rank 1 raised this" in note for note in error.__notes__)
-    else:
-        raise AssertionError("nothing was raised")
+    with broken if dist.get_rank() == 1 else nullcontext():
+        error = raised(OSError, plan_of(), folder)
+    assert error.errno == 28
+    assert any("because rank 1 raised this" in note for note in error.__notes__)
     assert not (folder / ".metadata").exists()
 
 
@@ -238,12 +238,7 @@ def a_folder_in_use(folder: Path) -> None:
     fanin.torch.save_plan(plan_of(), folder, most=SMALL)
     dist.barrier()
     before = digests(folder)
-    try:
-        fanin.torch.save_plan(plan_of(seed=12), folder)
-    except FileExistsError as error:
-        assert "which has .metadata" in str(error)
-    else:
-        raise AssertionError("nothing was raised")
+    assert "which has .metadata" in str(raised(FileExistsError, plan_of(seed=12), folder))
     dist.barrier()
     assert digests(folder) == before
     state = empty_state()

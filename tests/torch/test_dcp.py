@@ -14,21 +14,21 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-import dcp_processes as processes
 import numpy as np
-import torch.distributed.checkpoint as dcp
-from dcp_processes import RECIPE, SMALL, Mixed, assert_as_initialized, empty_state, plan_of
+import torch
 from torch import nn
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
-from torch_kit import ALL, bits, on_meta, raw, two_layers
 
+import dcp_processes as processes
 import fanin
 import fanin.torch
+from dcp_processes import SMALL, assert_as_initialized, dcp, empty_state, plan_of
 from fanin.models.traits import Traits
 from fanin.recipes import Model, Parameter, PlanError
 from fanin.torch.dcp import WeightSavePlanner
+from torch_kit import ALL, bits, on_meta, raw, two_layers
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 
@@ -124,7 +124,7 @@ def test_gpt2(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "float8_e4m3fn", "float8_e5m2"])
 @pytest.mark.parametrize("form", ["dcp", "safetensors"])
-def test_dtypes(tmp_path: Path, dtype: str, form: str) -> None:
+def test_dtypes(tmp_path: Path, dtype: str, form: Any) -> None:
     """Every floating dtype arrives with its bits."""
     kind = getattr(torch, dtype)
     plan = ALL.plan([{"path": "w", "shape": [7, 5], "dtype": dtype}])
@@ -139,7 +139,7 @@ def test_integers_and_scalars(tmp_path: Path) -> None:
     """The counter of a batch norm, which has no axes, and its statistics are saved with their usual start."""
     model = on_meta(lambda: nn.BatchNorm1d(3))
     fanin.torch.save_plan(fanin.Recipe.preset("torch").plan(model), tmp_path)
-    other = nn.BatchNorm1d(3)
+    other: Any = nn.BatchNorm1d(3)
     with torch.no_grad():
         other.num_batches_tracked.fill_(7)
         other.running_var.zero_()
@@ -273,7 +273,7 @@ def test_dtypes_that_pytorch_lacks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["dcp", "safetensors"])
-def test_a_folder_with_a_checkpoint(tmp_path: Path, form: str) -> None:
+def test_a_folder_with_a_checkpoint(tmp_path: Path, form: Any) -> None:
     """It is refused, and stays as it is."""
     folder = saved(tmp_path, format=form)
     before = processes.digests(folder)
