@@ -1,0 +1,47 @@
+"""Files that appear under their names only when they are complete and on the disk.
+
+A file is written under a temporary name in the same folder, flushed to the disk, and renamed; then the folder is
+flushed, too. Whoever ends a run, and whenever, leaves whole files and files of temporary names.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+TEMPORARY = ".fanin-tmp"  # the end of the name of a file that is not complete
+
+
+class CheckpointError(ValueError):
+    """The error for a checkpoint that cannot be written, continued or read; the message says why and what to do."""
+
+    __module__ = "fanin.checkpoints"  # where it is public
+
+
+def temporary(path: Path) -> Path:
+    """The name that a file has until it is complete, in the same folder, so that renaming it moves no bytes."""
+    return path.with_name(f".{path.name}{TEMPORARY}")
+
+
+def publish(path: Path) -> None:
+    """Gives a file, which is complete and flushed under its temporary name, its own name."""
+    os.replace(temporary(path), path)
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flushes the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a small file, which appears at once and whole, in place of an older one of its name."""
+    with open(temporary(path), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    publish(path)

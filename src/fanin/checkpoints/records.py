@@ -1,0 +1,156 @@
+"""Records: how a tensor's values are made, as plain data that makes them again without the recipe and the model.
+
+The record of a plan's entry has the distribution, the stream and the place of each weight that the tensor consists of.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from fanin import distributions, initializers
+from fanin._core import dtypes
+from fanin._core.messages import shown
+from fanin._core.streams import Stream
+from fanin._core.types import DType, Shape
+from fanin.checkpoints.files import CheckpointError
+from fanin.distributions import Distribution
+from fanin.initializers import Initializer
+from fanin.models.parameters import Parameter
+from fanin.models.traits import Traits
+from fanin.recipes.entry import Entry, Placement
+from fanin.weight import Weight
+
+_CLASSES: dict[str, type[Distribution]] = {
+    cls.__name__: cls
+    for cls in (
+        distributions.Constant,
+        distributions.Identity,
+        distributions.Normal,
+        distributions.Orthogonal,
+        distributions.TruncatedNormal,
+        distributions.Uniform,
+        distributions.UniformInteger,
+    )
+}
+_COMMON = ("shape", "dtype", "own_fans")  # the fields of all distributions; the others are arguments of one
+
+
+def record_of(entry: Entry) -> dict[str, Any] | None:
+    """The record of an entry, for JSON; None if it draws from a distribution of someone's own, which no data describes.
+
+    >>> import fanin
+    >>> from fanin.checkpoints.records import entry_of, record_of
+    >>> recipe = fanin.Recipe([{"path": "*", "initializer": "he_normal"}], seed=1)
+    >>> entry = recipe.plan([{"path": "w", "shape": [2, 3], "layout": "torch"}]).entries[0]
+    >>> again = entry_of("w", entry.parameter.dtype, (2, 3), record_of(entry))
+    >>> bool((again.make() == entry.make()).all())
+    True
+    """
+    drawn = [each.weight.distribution for each in entry.placements]
+    if any(_CLASSES.get(type(each).__name__) is not type(each) for each in drawn):
+        return None
+    return {
+        "name": entry.name,
+        "rule": entry.rule,
+        "axes": list(entry.parameter.kernel_axes),
+        "placements": [_of_placement(each) for each in entry.placements],
+    }
+
+
+def entry_of(path: str, dtype: DType, shape: Shape, record: Mapping[str, Any]) -> Entry:
+    """The entry of a record, which fills any region of the tensor. Its initializers are the plain ones of their kinds.
+
+    Args:
+        path: the tensor's name.
+        dtype: its dtype.
+        shape: its shape.
+        record: what `record_of` returned, also after a way through JSON.
+
+    Raises:
+        CheckpointError: the record is none, or is not one of such a tensor.
+    """
+    try:
+        axes = tuple(record["axes"])
+        parameter = Parameter(path, shape, dtype, traits=Traits(axes=axes))
+        if sorted(axes) != list(range(len(shape))):
+            raise ValueError(f"its axes are {axes}")
+        placements = tuple(_placement(each, parameter) for each in record["placements"])
+        entry = Entry(parameter, record["name"], record["rule"], placements=placements)
+        if not entry.covers:
+            raise ValueError("its placements do not fill the tensor")
+        return entry
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"The record of {shown(path)} is damaged: {reason}.") from None
+
+
+def _of_placement(placement: Placement) -> dict[str, Any]:
+    distribution, stream, *_ = placement.weight
+    own = {each.name: getattr(distribution, each.name) for each in fields(distribution) if each.name not in _COMMON}
+    return {
+        "class": type(distribution).__name__,
+        "shape": list(distribution.shape),
+        "dtype": distribution.dtype.name,
+        "fans": None if distribution.own_fans is None else list(distribution.own_fans),
+        "arguments": {name: _plain(value) for name, value in own.items()},
+        "stream": list(stream),
+        "target": [list(each) for each in placement.target],
+        "source": list(placement.source),
+        "label": placement.label,
+        "name": placement.name,
+    }
+
+
+def _placement(record: Mapping[str, Any], parameter: Parameter) -> Placement:
+    cls, dtype = _CLASSES[record["class"]], dtypes.resolve(record["dtype"])
+    arguments = {name: _value(value) for name, value in record["arguments"].items()}
+    if cls is distributions.Constant:
+        arguments["value"] = dtype.type(arguments["value"])
+    fans = None if record["fans"] is None else tuple(record["fans"])
+    distribution = cls(shape=tuple(record["shape"]), dtype=dtype, own_fans=fans, **arguments)
+    weight = Weight(distribution, Stream(*record["stream"]), parameter.dtype)
+    target = tuple((low, high) for low, high in record["target"])
+    source = tuple(record["source"])
+    above = len(target) - len(distribution.shape)  # axes of stacks
+    inside = all(0 <= low <= high <= length for (low, high), length in zip(target, parameter.kernel_shape, strict=True))
+    lengths = [high - low for low, high in target[above:]]
+    drawn = zip(source[above:] if len(source) == len(target) else source, lengths, distribution.shape, strict=True)
+    if not inside or not all(0 <= start <= start + length <= whole for start, length, whole in drawn):
+        raise ValueError("a placement lies outside of the tensor")
+    return Placement(record["name"], _initializer(weight), weight, target, source, record["label"])
+
+
+def _initializer(weight: Weight) -> Initializer:
+    """The plain initializer that draws from a weight's distribution."""
+    distribution, seed = weight.distribution, weight.stream.seed
+    arguments = distribution.parameters()
+    if isinstance(distribution, distributions.Constant):
+        return initializers.Constant(distribution.value)
+    if isinstance(distribution, distributions.Identity):
+        return initializers.Identity(**arguments)
+    if isinstance(distribution, distributions.Orthogonal):
+        return initializers.Orthogonal(**arguments, seed=seed)
+    if isinstance(distribution, distributions.TruncatedNormal):
+        return initializers.TruncatedNormal(**arguments, seed=seed)
+    if isinstance(distribution, distributions.Normal):
+        return initializers.RandomNormal(**arguments, seed=seed)
+    return initializers.RandomUniform(**arguments, seed=seed)
+
+
+def _plain(value: Any) -> Any:
+    """A parameter of a distribution for JSON, which has no infinities and no complex numbers."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, complex):
+        return [_plain(value.real), _plain(value.imag)]
+    return value if not isinstance(value, float) or math.isfinite(value) else str(value)
+
+
+def _value(value: Any) -> Any:
+    """A parameter of a distribution from JSON."""
+    if isinstance(value, list):
+        real, imaginary = value
+        return complex(float(real), float(imaginary))
+    return float(value) if isinstance(value, str) else value
