@@ -74,8 +74,7 @@ class Distribution:
     random: ClassVar[bool] = False  # whether values depend on the seed
     # Whether `fill` leaves all arithmetic to the kernels, which shut out the caller's floating-point environment.
     in_kernels: ClassVar[bool] = False
-    # Whether a region takes the time and memory of the whole tensor, so that a tensor is better not made in pieces.
-    indivisible: ClassVar[bool] = False
+    is_made_whole: ClassVar[bool] = False  # whether `fill` makes the whole tensor, whatever the region
 
     @undisturbed
     def __post_init__(self) -> None:
@@ -483,7 +482,7 @@ class Orthogonal(Matrix):
 
     kind: ClassVar[str] = "orthogonal"
     random: ClassVar[bool] = True
-    indivisible: ClassVar[bool] = True
+    is_made_whole: ClassVar[bool] = True
 
     def _round_parameters(self) -> None:
         self._round(self._matrix_dtype, "gain")

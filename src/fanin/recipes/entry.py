@@ -227,14 +227,14 @@ class Entry:
     def _boxes(self) -> list[tuple[Box, bool]]:
         """Boxes that tile the parameter, in its own axis order, and whether each can be made in pieces."""
         whole = tuple((0, length) for length in self.shape)
-        if not any(each.weight.distribution.indivisible for each in self.placements):
+        if not any(each.weight.distribution.is_made_whole for each in self.placements):
             return [(whole, True)]
         if not self.covers or sum(each.size for each in self.placements) > self.parameter.size:  # padding lies above
             return [(whole, False)]
         axes = self.parameter.kernel_axes
         targets = [(dict(zip(axes, each.target, strict=True)), each.weight) for each in self.placements]
         boxes = [(tuple(box[axis] for axis in range(len(axes))), weight) for box, weight in targets]
-        return sorted((box, not weight.distribution.indivisible) for box, weight in boxes)
+        return sorted((box, not weight.distribution.is_made_whole) for box, weight in boxes)
 
     def over(self, values: Array) -> Array:
         """A copy of the parameter's present values, with new ones in their place except in blocks that a rule keeps.
