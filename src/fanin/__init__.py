@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fanin import distributions, initializers, recipes, utils
+    from fanin import checkpoints, distributions, initializers, recipes, utils
     from fanin._core.settings import config
     from fanin.distributions import Distribution
     from fanin.initializers import (
@@ -73,6 +73,7 @@ __all__ = [
     "Weight",
     "Zeros",
     "__version__",
+    "checkpoints",
     "config",
     "constant",
     "deserialize",
@@ -142,7 +143,7 @@ _HOMES = {
     "variance_scaling": "fanin.initializers",
     "zeros": "fanin.initializers",
 }
-_MODULES = ("distributions", "initializers", "recipes", "utils")
+_MODULES = ("checkpoints", "distributions", "initializers", "recipes", "utils")
 _FRAMEWORKS = ("jax", "keras", "tf_keras", "torch")
 
 

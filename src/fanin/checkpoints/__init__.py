@@ -1,13 +1,33 @@
-"""Checkpoints: plans written to disk in bounded memory, from any number of processes."""
+"""Checkpoints: plans written to disk in bounded memory, from any number of processes.
 
+>>> import fanin, tempfile
+>>> recipe = fanin.Recipe([{"path": "*", "initializer": "he_normal"}], seed=1)
+>>> plan = recipe.plan([{"path": "w", "shape": [784, 256], "layout": "keras"}])
+>>> print(fanin.checkpoints.write(plan, tempfile.mkdtemp()).files)
+('model.safetensors',)
+"""
+
+from fanin.checkpoints.digests import TensorDigest, digest, digest_of_arrays, digests
 from fanin.checkpoints.files import CheckpointError
+from fanin.checkpoints.layout import Layout, PlannedFile, layout
 from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, digest_of, read_manifest
+from fanin.checkpoints.writer import Written, finish, write
 
 __all__ = [
     "CheckpointError",
+    "Layout",
     "Manifest",
+    "PlannedFile",
     "StoredFile",
     "StoredTensor",
+    "TensorDigest",
+    "Written",
+    "digest",
     "digest_of",
+    "digest_of_arrays",
+    "digests",
+    "finish",
+    "layout",
     "read_manifest",
+    "write",
 ]

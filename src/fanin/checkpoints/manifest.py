@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
@@ -90,6 +91,7 @@ class Manifest:
         max_shard_size: the largest size of a file's tensors, in bytes.
         plan: the digest of the plan: of the names, shapes and records of all tensors, and of the files that hold them.
         file_count: the number of files of the whole checkpoint.
+        parameters: the number of elements of all its parameters; running statistics and counters are none.
         files: the files that are complete.
         tensors: the tensors in them, in the order of the files, and of the bytes in them.
     """
@@ -102,6 +104,7 @@ class Manifest:
     max_shard_size: int
     plan: str
     file_count: int
+    parameters: int
     files: tuple[StoredFile, ...] = ()
     tensors: tuple[StoredTensor, ...] = field(default=(), repr=False)
 
@@ -116,18 +119,29 @@ class Manifest:
         return digest_of((each.name, each.dtype, each.shape, each.digest) for each in self.tensors)
 
     def tensors_of(self, file: str) -> tuple[StoredTensor, ...]:
-        """The tensors in a file, in the order of their bytes."""
-        return tuple(each for each in self.tensors if each.file == file)
+        """The tensors in a file, in the order of their bytes; none if there is no such file."""
+        return tuple(self._by_file.get(file, ()))
 
-    def with_file(self, file: StoredFile, tensors: Iterable[StoredTensor]) -> Manifest:
-        """The same manifest with another file, in its place among the others; it replaces one of the same name."""
-        files = {**{each.name: each for each in self.files}, file.name: file}
-        by_file = {name: self.tensors_of(name) for name in files} | {file.name: tuple(tensors)}
-        names = sorted(files)
+    @cached_property
+    def _by_file(self) -> dict[str, list[StoredTensor]]:
+        by_file: dict[str, list[StoredTensor]] = {}
+        for each in self.tensors:
+            by_file.setdefault(each.file, []).append(each)
+        return by_file
+
+    def with_files(self, files: Iterable[tuple[StoredFile, Iterable[StoredTensor]]]) -> Manifest:
+        """The same manifest with more files, in their places among the others, or instead of those of the same names.
+
+        Args:
+            files: each file, with its tensors in the order of their bytes.
+        """
+        every = {each.name: (each, self.tensors_of(each.name)) for each in self.files}
+        every |= {file.name: (file, tuple(tensors)) for file, tensors in files}
+        ordered = [every[name] for name in sorted(every)]
         return replace(
             self,
-            files=tuple(files[name] for name in names),
-            tensors=tuple(each for name in names for each in by_file[name]),
+            files=tuple(file for file, _ in ordered),
+            tensors=tuple(each for _, tensors in ordered for each in tensors),
         )
 
     def difference(self, other: Manifest) -> str:

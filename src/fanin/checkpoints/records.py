@@ -54,7 +54,6 @@ def record_of(entry: Entry) -> dict[str, Any] | None:
         return None
     return {
         "name": entry.name,
-        "rule": entry.rule,
         "axes": list(entry.parameter.kernel_axes),
         "placements": [_of_placement(each) for each in entry.placements],
     }
@@ -78,7 +77,7 @@ def entry_of(path: str, dtype: DType, shape: Shape, record: Mapping[str, Any]) -
         if sorted(axes) != list(range(len(shape))):
             raise ValueError(f"its axes are {axes}")
         placements = tuple(_placement(each, parameter) for each in record["placements"])
-        entry = Entry(parameter, record["name"], record["rule"], placements=placements)
+        entry = Entry(parameter, record["name"], "its record", placements=placements)
         if not entry.covers:
             raise ValueError("its placements do not fill the tensor")
         return entry

@@ -195,11 +195,13 @@ def laid_out(tensors: Iterable[tuple[str, DType, Shape]], metadata: Mapping[str,
     >>> [(each.name, each.start, each.stop) for each in header.tensors]
     [('b', 0, 24), ('a', 24, 26)]
     """
-    named = [(name, name_of(dtype), dtype.itemsize, shape) for name, dtype, shape in tensors]
+    named = []
+    for name, dtype, shape in tensors:
+        check_tensor(name, dtype)
+        named.append((name, name_of(dtype), dtype.itemsize, shape))
     named.sort(key=lambda each: (-_RANKS[each[1]], each[0]))
     start, placed = 0, []
     for name, dtype, itemsize, shape in named:
-        _check_name(name)
         stop = start + math.prod(shape) * itemsize
         placed.append(Tensor(name, dtype, shape, start, stop))
         start = stop
@@ -207,7 +209,13 @@ def laid_out(tensors: Iterable[tuple[str, DType, Shape]], metadata: Mapping[str,
     return replace(header, data_start=len(header.to_bytes()))
 
 
-def _check_name(name: str) -> None:
+def check_tensor(name: str, dtype: DType) -> None:
+    """Raises an error if a file cannot hold a tensor of this name and dtype.
+
+    Raises:
+        CheckpointError: it cannot.
+    """
+    name_of(dtype)
     if name == "__metadata__":
         raise CheckpointError("A safetensors file cannot hold a tensor that is called __metadata__. Rename it.")
     try:

@@ -44,6 +44,7 @@ class Plan:
         unused: the rules that no parameter uses, in words.
         unmet: those of them that name paths or layers, draw at random and are not optional: the parameters that they
             are meant for may be called otherwise in this model, and have got the values of another rule.
+        recipe: the recipe as plain data, as in its `as_dict`; None if no data can hold it, or for a plan without one.
     """
 
     entries: tuple[Entry, ...]
@@ -51,6 +52,7 @@ class Plan:
     model: Model
     unused: tuple[str, ...] = ()
     unmet: tuple[str, ...] = ()
+    recipe: Mapping[str, Any] | None = None
 
     @property
     def unmatched(self) -> tuple[Entry, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,13 @@ class Recipe:
         data["rules"] = [rule.as_dict() for rule in self.rules]
         return data
 
+    def _as_data(self) -> dict[str, Any] | None:
+        """The recipe as plain data; None if no data can hold it."""
+        try:
+            return self.as_dict()
+        except TypeError:
+            return None
+
     def to_toml(self, path: str | os.PathLike[str] | None = None) -> str:
         """The recipe as TOML, which `load` reads; also written to a file if a path is given."""
         text = written(self.as_dict())
@@ -338,7 +346,8 @@ class Recipe:
         'w'
         """
         described = registry.describe(model, layers)
-        return planner.plan(described, self.rules, self.constants, self.seed, NameMap(names))
+        planned = planner.plan(described, self.rules, self.constants, self.seed, NameMap(names))
+        return replace(planned, recipe=self._as_data())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Recipe):

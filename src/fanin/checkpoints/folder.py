@@ -1,0 +1,169 @@
+"""The folder of a checkpoint: what earlier runs have left in it, and what may be written to it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from fanin._core.messages import readable, visible
+from fanin.checkpoints import manifest as manifests
+from fanin.checkpoints.files import TEMPORARY, CheckpointError, flush_folder, write_whole
+from fanin.checkpoints.layout import INDEX, Layout, PlannedFile, index_of
+from fanin.checkpoints.manifest import Manifest, read_manifest
+
+_PARTS = re.compile(r"fanin-(\d{5})-of-(\d{5})\.json")
+# Files that programs take for the weights of a model, so that a checkpoint beside them would not be what is loaded.
+_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.(safetensors|npz)|model\.safetensors\.index\.json")
+
+
+def part_name(rank: int, world: int) -> str:
+    """The name of the manifest of one rank's part."""
+    return f"fanin-{rank + 1:05d}-of-{world:05d}.json"
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turns the operating system's errors into ones that say what happened to a folder, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        place, reason = visible(str(folder)), error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            text = f"{place} has no room left ({reason}). Make some, and write again: what is complete is kept"
+        elif error.errno == errno.EFBIG:
+            text = (
+                f"A file in {place} may not be so large ({reason}): see `ulimit -f`, or make files smaller by "
+                "`max_shard_size`. What is complete is kept"
+            )
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            text = f"{place} cannot be written ({reason}). Choose another folder, or change its permissions"
+        elif error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL):
+            text = (
+                f"{place} is on a file system without locks, or that does not do what is needed ({reason}). Write to "
+                "another one, and copy the files"
+            )
+        else:
+            text = f"{place} cannot be used ({reason})"
+        raise CheckpointError(f"{text}.") from error
+
+
+class Folder:
+    """The folder of a checkpoint.
+
+    Args:
+        path: the folder, which exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def manifests(self) -> dict[str, Manifest]:
+        """The manifests of the whole checkpoint and of the parts, by the names of their files.
+
+        Raises:
+            CheckpointError: one of them is damaged.
+        """
+        names = sorted(each for each in os.listdir(self.path) if each == manifests.NAME or _PARTS.fullmatch(each))
+        return {name: read_manifest(self.path / name) for name in names}
+
+    def recorded(self, wanted: Manifest) -> Manifest:
+        """The same manifest, with every file that one in the folder has and that is there in the right size.
+
+        Raises:
+            CheckpointError: the folder has another checkpoint, or files that no manifest has.
+        """
+        known = self.manifests()
+        for name, each in known.items():
+            if difference := each.difference(wanted):
+                raise CheckpointError(
+                    f"{visible(str(self.path))} holds another checkpoint, or a part of one: {difference} differs, as "
+                    f"{name} says. Nothing has been changed. Choose another folder, or empty this one."
+                )
+        listed = {file.name for each in known.values() for file in each.files} | ({INDEX} if known else set())
+        strange = sorted(each for each in os.listdir(self.path) if _WEIGHTS.fullmatch(each) and each not in listed)
+        if strange:
+            raise CheckpointError(
+                f"{visible(str(self.path))} holds weights that are not of this checkpoint: {', '.join(strange)}. "
+                "Nothing has been changed. Choose another folder, or move them away."
+            )
+        return wanted.with_files(
+            (file, each.tensors_of(file.name))
+            for each in known.values()
+            for file in each.files
+            if self._size_of(file.name) == file.size
+        )
+
+    def _size_of(self, name: str) -> int:
+        """The size of a file; -1 if there is none."""
+        try:
+            return (self.path / name).stat().st_size
+        except FileNotFoundError:
+            return -1
+
+    def sweep(self, names: Iterable[str] | None = None) -> None:
+        """Removes what runs that have died left under temporary names.
+
+        Args:
+            names: the names of the files whose temporary ones to remove; None for all.
+        """
+        wanted = None if names is None else {f".{each}{TEMPORARY}" for each in names}
+        for each in os.listdir(self.path):
+            if each.endswith(TEMPORARY) and each.startswith(".") and (wanted is None or each in wanted):
+                (self.path / each).unlink(missing_ok=True)
+
+    def check_room(self, layout: Layout, files: Iterable[PlannedFile]) -> None:
+        """Raises an error if there is too little room for these files.
+
+        Raises:
+            CheckpointError: there is.
+        """
+        needed = sum(each.size for each in files)
+        needed += 2 * len(layout.manifest.to_json()) + sum(400 + 400 * len(each.entries) for each in files)
+        state = os.statvfs(self.path)
+        free = state.f_bavail * state.f_frsize
+        if needed > free:
+            raise CheckpointError(
+                f"{visible(str(self.path))} has {readable(free)} free, and {readable(needed)} are needed. Nothing has "
+                "been written. Make room, or choose another folder."
+            )
+
+    def set_aside(self, name: str) -> str:
+        """Renames a file that is not as a manifest says, if it is there. Returns its new name; "" if there was none."""
+        if not (self.path / name).exists():
+            return ""
+        number = 1
+        while (self.path / f"{name}.replaced-{number}").exists():
+            number += 1
+        os.rename(self.path / name, self.path / f"{name}.replaced-{number}")
+        return f"{name}.replaced-{number}"
+
+    def merge(self, wanted: Manifest | None = None) -> Manifest:
+        """Makes the manifest and the index of the checkpoint if all of its files are there, and removes those of parts.
+
+        Args:
+            wanted: a manifest of the checkpoint; None for one that the folder has.
+
+        Returns:
+            The manifest of all files that are there.
+
+        Raises:
+            CheckpointError: the folder has another checkpoint, several, or none.
+        """
+        known = self.manifests()
+        if not known and wanted is None:
+            raise CheckpointError(f"{visible(str(self.path))} holds no checkpoint that fanin has begun.")
+        whole = self.recorded(replace(wanted or next(iter(known.values())), files=(), tensors=()))
+        if not whole.is_complete:
+            return whole
+        if (index := index_of(whole)) is not None:
+            write_whole(self.path / INDEX, index.encode())
+        whole.write(self.path / manifests.NAME)
+        for name in known.keys() - {manifests.NAME}:
+            (self.path / name).unlink()
+        flush_folder(self.path)
+        return whole

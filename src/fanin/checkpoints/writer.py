@@ -1,0 +1,304 @@
+"""Writing checkpoints: a plan becomes files, in bounded memory, from any number of processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fanin._core.messages import plural, readable, visible
+from fanin.checkpoints.contents import Writer, digests_in, writer_of
+from fanin.checkpoints.drawing import Segment
+from fanin.checkpoints.files import CheckpointError, publish, temporary
+from fanin.checkpoints.folder import Folder, explained, part_name
+from fanin.checkpoints.layout import Format, Layout, PlannedFile, check_rank, file_names, layout
+from fanin.checkpoints.locks import FolderLock
+from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, digest_of
+from fanin.checkpoints.pipeline import Digests, Pipeline
+from fanin.checkpoints.progress import Progress, watched
+from fanin.checkpoints.records import record_of
+from fanin.recipes.plan import Plan
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a call of `write` has done.
+
+    Attributes:
+        folder: the folder.
+        rank: the rank.
+        world: the number of ranks.
+        files: the names of the files that it has written.
+        kept: the names of those that were there, with the bytes that the manifest says.
+        replaced: the files that were there with other bytes, by name, with the names that they have now.
+        missing: the names of the checkpoint's files that other ranks have not written yet.
+        nbytes: the size of the files that it has written, in bytes.
+        seconds: the time that it took.
+        digest: the digest of the whole checkpoint, as `digest` makes it; "" while files are missing.
+        left: the tensors of the model that recipes leave alone, which no file holds, by path, with the reason.
+    """
+
+    folder: Path
+    rank: int
+    world: int
+    files: tuple[str, ...]
+    kept: tuple[str, ...]
+    replaced: dict[str, str]
+    missing: tuple[str, ...]
+    nbytes: int
+    seconds: float
+    digest: str
+    left: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain data, for JSON."""
+        return {**vars(self), "folder": str(self.folder)}
+
+    def __str__(self) -> str:
+        ranks = f", rank {self.rank} of {self.world}" if self.world > 1 else ""
+        rate = f", {readable(int(self.nbytes / max(self.seconds, 1e-9)))}/s" if self.files else ""
+        lines = [
+            f"{visible(str(self.folder))}{ranks}: {len(self.files)} {plural(len(self.files), 'file')} written "
+            f"({readable(self.nbytes)}) in {self.seconds:.3g} s{rate}"
+        ]
+        lines += [f"kept, with the right bytes: {', '.join(self.kept)}"] if self.kept else []
+        lines += [f"had other bytes: {old}, which is now {new}" for old, new in self.replaced.items()]
+        if not self.files and not self.kept:
+            lines.append(
+                "This rank has no file: there are fewer files than ranks. A smaller max_shard_size makes more."
+            )
+        if self.missing:
+            count = len(self.missing)
+            lines.append(f"{count} {plural(count, 'file')} not there yet, which other ranks write")
+        if self.left:
+            lines.append(f"not in the files, since recipes leave them alone: {', '.join(self.left)}")
+        lines += [f"complete: digest {self.digest}"] if self.digest else []
+        return "\n".join(map(visible, lines))
+
+
+def write(
+    plan: Plan,
+    folder: str | os.PathLike[str],
+    *,
+    format: Format = "safetensors",
+    max_shard_size: int | str = "5GB",
+    rank: int = 0,
+    world: int = 1,
+    progress: Progress = None,
+) -> Written:
+    """Writes the values of a plan to files in a folder, with a manifest, `fanin.json`.
+
+    Values are drawn into three buffers of 64 MiB by the threads of `fanin.config.threads`, while one thread writes and
+    one digests what is drawn; a matrix that is decomposed as a whole (Orthogonal) is held as a whole besides. Files
+    appear under their names when they are complete and on the disk. A call that was ended, however it was, is continued
+    by the same call: complete files are verified by their digests and kept.
+
+    Args:
+        plan: the plan, from `recipe.plan(model)`.
+        folder: the folder. It is made if it is not there.
+        format: "safetensors", for `model.safetensors`, or several files with an index, as transformers has them; or
+            "npz", for `model.npz` (in NumPy's own dtypes only), or several such files.
+        max_shard_size: the largest size of a file's tensors: bytes, or a text such as "5GB" or "2GiB". A larger tensor
+            has a file of its own.
+        rank: the number of this process among those that write the checkpoint. Each writes whole files, so that all
+            write about as many bytes. They need not know of one another, nor run at the same time, and the files do
+            not depend on how many there are.
+        world: the number of these processes.
+        progress: whether to show a progress bar; None shows one for long work on a terminal, if rich is installed. Or a
+            function, which is given events: dicts for JSON, with "event" and numbers.
+
+    Returns:
+        A report. The rank that is the last to end makes the index and the manifest of the whole checkpoint.
+
+    Raises:
+        fanin.recipes.PlanError: the recipe does not fit the model. (A ValueError.)
+        CheckpointError: the checkpoint cannot be written: a parameter has no values, the folder holds something else,
+            another run is writing it, there is no room, no permission, or the disk fails. The message says what is
+            the case. (A ValueError.)
+        ValueError, TypeError: an argument is wrong.
+
+    >>> import fanin, tempfile
+    >>> from fanin import checkpoints
+    >>> recipe = fanin.Recipe([{"path": "*", "initializer": "random_normal"}], seed=1)
+    >>> plan = recipe.plan([{"path": "w", "shape": [512, 512]}, {"path": "v", "shape": [10]}])
+    >>> written = checkpoints.write(plan, tempfile.mkdtemp())
+    >>> written.files, written.digest == checkpoints.digest(plan)
+    (('model.safetensors',), True)
+    """
+    planned = layout(plan, format=format, max_shard_size=max_shard_size)
+    check_rank(rank, world)
+    path = Path(folder)
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+        with FolderLock(path) as lock:
+            return _Run(planned, Folder(path), lock, rank, world).run(progress)
+
+
+class _Run:
+    """One call of `write`."""
+
+    def __init__(self, planned: Layout, folder: Folder, lock: FolderLock, rank: int, world: int) -> None:
+        self.layout, self.folder, self.lock = planned, folder, lock
+        self.rank, self.world = rank, world
+        self.mine = planned.share(rank, world)
+        self.part: Manifest = planned.manifest  # of what this rank has written
+        self.replaced: dict[str, str] = {}
+        self.nbytes = 0
+
+    def run(self, progress: Progress) -> Written:
+        begin = time.perf_counter()
+        recorded = self._begin()
+        total = sum(each.nbytes for each in self.mine)
+        with watched(total, progress, "write") as advance:
+            kept = self._verified(recorded, advance)
+            wanted = [each for each in self.mine if each.name not in kept]
+            self.folder.check_room(self.layout, wanted)
+            self._write(wanted, advance)
+        with self.lock.manifests():
+            whole = self.folder.merge(self.layout.manifest)
+        done = {each.name for each in whole.files}
+        return Written(
+            folder=self.folder.path,
+            rank=self.rank,
+            world=self.world,
+            files=tuple(each.name for each in wanted),
+            kept=tuple(kept),
+            replaced=self.replaced,
+            missing=tuple(each.name for each in self.layout.files if each.name not in done),
+            nbytes=self.nbytes,
+            seconds=time.perf_counter() - begin,
+            digest=whole.digest if whole.is_complete else "",
+            left=dict(self.layout.plan.model.left),
+        )
+
+    def _begin(self) -> Manifest:
+        """Takes this rank's files and says so in the folder. Returns what earlier runs have recorded."""
+        with self.lock.manifests():
+            recorded = self.folder.recorded(self.layout.manifest)
+            taken = self.lock.take(each.number for each in self.mine)
+            if taken is not None:
+                raise CheckpointError(
+                    f"Another run is writing {self.layout.files[taken].name} in {visible(str(self.folder.path))}. "
+                    "Nothing has been changed. Wait until it is done, or end it."
+                )
+            alone = self.lock.is_alone()
+            self.folder.sweep(None if alone else [*(each.name for each in self.mine), self._part_name])
+            there = {each.name for each in recorded.files}
+            self.folder.check_room(self.layout, [each for each in self.mine if each.name not in there])
+            self._record(recorded, [each for each in self.mine if each.name in there])
+        return recorded
+
+    @property
+    def _part_name(self) -> str:
+        return part_name(self.rank, self.world)
+
+    def _record(self, recorded: Manifest, files: Sequence[PlannedFile]) -> None:
+        """Makes the manifest of this rank's part one of these files, as they are recorded."""
+        names = {each.name for each in files}
+        stored = [(each, recorded.tensors_of(each.name)) for each in recorded.files if each.name in names]
+        self.part = self.layout.manifest.with_files(stored)
+        self.part.write(self.folder.path / self._part_name)
+
+    def _verified(self, recorded: Manifest, advance: Callable[[int], None]) -> list[str]:
+        """The names of this rank's files that have the bytes that are recorded."""
+        kept = []
+        for file in self.mine:
+            tensors = recorded.tensors_of(file.name)
+            if not tensors:
+                continue
+            try:
+                same = digests_in(self.folder.path / file.name, file, advance) == [each.digest for each in tensors]
+            except CheckpointError:
+                same = False
+            if same:
+                kept.append(file.name)
+        return kept
+
+    def _write(self, files: Sequence[PlannedFile], advance: Callable[[int], None]) -> None:
+        with ExitStack() as opened, Pipeline(2) as pipeline:
+            for file in files:
+                path = temporary(self.folder.path / file.name)
+                opened.callback(path.unlink, missing_ok=True)
+                stream = opened.enter_context(open(path, "wb"))
+                contents, digests = writer_of(stream, file), Digests()
+                pipeline.run(file.entries, partial(_write_segments, contents, advance), digests.update)
+                pipeline.then(partial(self._complete, file, stream, contents, digests))
+
+    def _complete(self, file: PlannedFile, stream: BinaryIO, contents: Writer, digests: Digests) -> None:
+        """Flushes a file, records it, and gives it its name: what has the name is always recorded."""
+        contents.close()
+        stream.flush()
+        os.fsync(stream.fileno())
+        size = os.fstat(stream.fileno()).st_size
+        stream.close()
+        tensors = [
+            StoredTensor(
+                name=entry.path,
+                file=file.name,
+                dtype=entry.parameter.dtype.name,
+                shape=entry.shape,
+                digest=digest,
+                tied=entry.parameter.tied,
+                record=record_of(entry),
+            )
+            for entry, digest in zip(file.entries, digests.done, strict=True)
+        ]
+        total = digest_of((each.name, each.dtype, each.shape, each.digest) for each in tensors)
+        with self.lock.manifests():
+            self.part = self.part.with_files([(StoredFile(file.name, size, total), tensors)])
+            self.part.write(self.folder.path / self._part_name)
+            if aside := self.folder.set_aside(file.name):
+                self.replaced[file.name] = aside
+            publish(self.folder.path / file.name)
+        self.nbytes += size
+
+
+def _write_segments(contents: Writer, advance: Callable[[int], None], segments: Sequence[Segment]) -> None:
+    contents.write(segments)
+    advance(sum(each.data.nbytes for each in segments))
+
+
+def finish(folder: str | os.PathLike[str]) -> Manifest:
+    """Makes the manifest and the index of a checkpoint whose ranks have all written their files.
+
+    The last rank to end does so by itself. This is for when none of them can know that it is the last: if a file system
+    shows the machines each other's files too late.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        CheckpointError: files are missing, or the folder holds no checkpoint of fanin's, or those of several.
+
+    >>> import fanin, tempfile
+    >>> from fanin import checkpoints
+    >>> recipe = fanin.Recipe([{"path": "*", "initializer": "random_normal"}], seed=1)
+    >>> plan, folder = recipe.plan([{"path": "w", "shape": [2, 2]}]), tempfile.mkdtemp()
+    >>> _ = checkpoints.write(plan, folder)
+    >>> checkpoints.finish(folder).files[0].name
+    'model.safetensors'
+    """
+    path = Path(folder)
+    with explained(path):
+        if not path.is_dir():
+            raise CheckpointError(f"The folder of a checkpoint must be there. Received: {visible(str(path))}.")
+        with FolderLock(path) as lock, lock.manifests():
+            whole = Folder(path).merge()
+            alone = lock.is_alone()
+    if not whole.is_complete:
+        there = {each.name for each in whole.files}
+        missing = [each for each in file_names(whole.format, whole.file_count) if each not in there]
+        hint = "Run the ranks that write them" if alone else "Other runs are writing: wait until they are done"
+        raise CheckpointError(
+            f"{visible(str(path))} lacks {len(missing)} of {whole.file_count} files: {', '.join(missing[:10])}"
+            f"{', …' if len(missing) > 10 else ''}. {hint}."
+        )
+    return whole
