@@ -7,6 +7,8 @@
 ('model.safetensors',)
 """
 
+from fanin.checkpoints.check import Checked, Finding, check
+from fanin.checkpoints.contained import model_of
 from fanin.checkpoints.digests import TensorDigest, digest, digest_of_arrays, digests
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.layout import Layout, PlannedFile, layout
@@ -14,7 +16,9 @@ from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, diges
 from fanin.checkpoints.writer import Written, finish, write
 
 __all__ = [
+    "Checked",
     "CheckpointError",
+    "Finding",
     "Layout",
     "Manifest",
     "PlannedFile",
@@ -22,12 +26,14 @@ __all__ = [
     "StoredTensor",
     "TensorDigest",
     "Written",
+    "check",
     "digest",
     "digest_of",
     "digest_of_arrays",
     "digests",
     "finish",
     "layout",
+    "model_of",
     "read_manifest",
     "write",
 ]

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from fanin._core.messages import plural, readable, shown, visible
-from fanin._core.shapes import c_strides
-from fanin._core.types import Array, DType, Shape
-from fanin.checkpoints import dcp, safetensors
+from fanin._core.shapes import c_strides, chunks
+from fanin._core.types import Array, Shape
+from fanin.checkpoints.contained import contents_of
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.manifest import NAME, Manifest, read_manifest
-from fanin.checkpoints.stored import Contents, Slices, Stored, read_npz, read_safetensors
+from fanin.checkpoints.progress import Progress, watched
+from fanin.checkpoints.stored import Contents, Stored
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
 
-INDEX = "model.safetensors.index.json"
 _REGION = 2**25  # bytes that are made and compared at once
-_Box: TypeAlias = tuple[int, ...]
+_OF_TENSORS = ("values", "dtype", "shape", "missing", "unreadable")  # problems of tensors that should be there
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Finding:
 
     Attributes:
         name: the tensor's name, or the file's.
-        problem: "values", "dtype", "shape", "missing", "unexpected" or "unreadable".
+        problem: of a tensor, "values", "dtype", "shape", "missing", "unexpected" or "unreadable"; of a file, "file".
         message: what is wrong, in words.
         differing: how many elements have other bits; 0 for other problems.
         index: where the first of them is, in C order, counted over the whole tensor; None for other problems.
@@ -89,7 +88,7 @@ class Checked:
     @property
     def tensors(self) -> int:
         """The number of tensors that should be there."""
-        return len(self.exact) + len({each.name for each in self.findings if each.problem in _OF_TENSORS})
+        return len(self.exact) + sum(each.problem in _OF_TENSORS for each in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON."""
@@ -124,9 +123,6 @@ class Checked:
         return "\n".join(lines)
 
 
-_OF_TENSORS = ("values", "dtype", "shape", "missing")
-
-
 @dataclass(frozen=True)
 class _Wanted:
     """A parameter that a checkpoint should have.
@@ -146,7 +142,24 @@ class _Wanted:
     digest: str = ""
 
 
-def check(path: str | os.PathLike[str], plan: Plan | None = None, *, under: str | None = None) -> Checked:
+@dataclass(frozen=True)
+class _Expected:
+    """What a checkpoint should have.
+
+    Attributes:
+        source: what says so: "fanin.json" or "plan".
+        wanted: the parameters.
+        unchecked: the names of what may be there as well, with the reason why it is not checked.
+    """
+
+    source: str
+    wanted: tuple[_Wanted, ...]
+    unchecked: Mapping[str, str]
+
+
+def check(
+    path: str | os.PathLike[str], plan: Plan | None = None, *, under: str | None = None, progress: Progress = None
+) -> Checked:
     """Makes every value of a checkpoint again, and compares the bits with those in the files, in bounded memory.
 
     Args:
@@ -156,6 +169,7 @@ def check(path: str | os.PathLike[str], plan: Plan | None = None, *, under: str 
             file.
         under: the key that a state dict is under, if names begin with it: "model" for `model.layers.0.weight`, which
             the plan calls `layers.0.weight`.
+        progress: whether to show a progress bar, or a function of events, as for `write`.
 
     Returns:
         A report, which is true if everything is bit-exact.
@@ -168,7 +182,8 @@ def check(path: str | os.PathLike[str], plan: Plan | None = None, *, under: str 
 
     >>> import fanin, numpy as np, pathlib, tempfile
     >>> from fanin.checkpoints import check
-    >>> plan = fanin.Recipe.preset("keras", seed=1).plan([{"path": "w", "shape": [3, 4], "layout": "keras"}])
+    >>> recipe = fanin.Recipe([{"path": "*", "initializer": "random_normal"}], seed=1)
+    >>> plan = recipe.plan([{"path": "w", "shape": [3, 4]}])
     >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
     >>> values = plan.entries[0].make()
     >>> np.savez(path, w=values)
@@ -181,47 +196,36 @@ def check(path: str | os.PathLike[str], plan: Plan | None = None, *, under: str 
     """
     begin = time.perf_counter()
     path = Path(path)
-    manifest = None if plan is not None else _manifest_of(path)
-    if plan is not None:
-        plan.check()
-    wanted, unchecked = _of_plan(plan, under) if plan is not None else _of_manifest(manifest)
-    contents, findings = _contents(path, manifest)
-    exact, by_digest, size = [], [], 0
-    known: set[str] = set(unchecked)
-    for each in wanted:
-        known |= set(each.names)
-        there = [contents.tensors[name] for name in each.names if name in contents.tensors]
-        if not there:
-            findings.append(_missing(each, contents))
-        for stored in there:
-            finding = _compared(each, stored)
-            if finding is not None:
-                findings.append(finding)
-                continue
-            exact.append(stored.name)
-            by_digest += [stored.name] if each.entry is None else []
-            size += stored.size * np.dtype(stored.dtype).itemsize
-    findings += [
-        Finding(name, "unexpected", f"it is in {visible(stored.file)}, and {_SAYS[manifest is None]} does not have it.")
+    manifest = _manifest_of(path) if plan is None else None
+    expected = _of_plan(plan, under) if manifest is None else _of_manifest(manifest)
+    contents = contents_of(path, () if manifest is None else [each.name for each in manifest.files])
+    comparison = _Comparison(contents)
+    total = sum(each.size for each in contents.tensors.values())
+    with watched(total, progress, "check") as advance:
+        for each in expected.wanted:
+            comparison.examine(each, advance)
+    known = {name for each in expected.wanted for name in each.names} | set(expected.unchecked)
+    strange = [
+        Finding(name, "unexpected", f"it is in {visible(stored.file)}, but not in the {_WORDS[expected.source]}.")
         for name, stored in contents.tensors.items()
         if name not in known
     ]
-    unchecked |= dict.fromkeys(contents.other, "no tensor")
-    present = {name: why for name, why in unchecked.items() if name in contents.tensors or name in contents.other}
+    there = contents.tensors.keys() | set(contents.other)
+    unchecked = {name: why for name, why in expected.unchecked.items() if name in there}
     return Checked(
         path=str(path),
         format=contents.format,
-        source="plan" if manifest is None else NAME,
-        exact=tuple(exact),
-        findings=tuple(findings),
-        unchecked=present,
-        by_digest=tuple(by_digest),
-        nbytes=size,
+        source=expected.source,
+        exact=tuple(comparison.exact),
+        findings=(*comparison.findings, *strange),
+        unchecked=unchecked | {name: "no tensor" for name in contents.other if name not in known},
+        by_digest=tuple(comparison.by_digest),
+        nbytes=comparison.nbytes,
         seconds=time.perf_counter() - begin,
     )
 
 
-_SAYS = {True: "the plan", False: NAME}
+_WORDS = {NAME: f"manifest {NAME}", "plan": "plan"}
 
 
 # ---------------------------------------------------------------- what should be there
@@ -238,19 +242,21 @@ def _manifest_of(path: Path) -> Manifest:
     return read_manifest(place)
 
 
-def _of_manifest(manifest: Manifest | None) -> tuple[list[_Wanted], dict[str, str]]:
-    assert manifest is not None
+def _of_manifest(manifest: Manifest) -> _Expected:
     wanted, unchecked = [], {}
     for each in manifest.tensors:
         if each.record is None and not each.digest:
             unchecked[each.name] = "not made by fanin"
-            continue
-        entry = None if each.record is None else each.entry()
-        wanted.append(_Wanted((each.name, *each.tied), each.dtype, each.shape, entry, each.digest))
-    return wanted, unchecked
+        else:
+            entry = None if each.record is None else each.entry()
+            wanted.append(_Wanted((each.name, *each.tied), each.dtype, each.shape, entry, each.digest))
+    return _Expected(NAME, tuple(wanted), unchecked)
 
 
-def _of_plan(plan: Plan, under: str | None) -> tuple[list[_Wanted], dict[str, str]]:
+def _of_plan(plan: Plan | None, under: str | None) -> _Expected:
+    assert plan is not None
+    plan.check()
+
     def placed(name: str) -> str:
         return name if under is None else f"{under}.{name}"
 
@@ -261,106 +267,84 @@ def _of_plan(plan: Plan, under: str | None) -> tuple[list[_Wanted], dict[str, st
         if entry.covers:
             wanted.append(_Wanted(names, entry.parameter.dtype.name, entry.shape, entry))
         else:
-            kept = "it" if entry.kept else "some of its blocks"
-            unchecked |= dict.fromkeys(names, f"{entry.rule} keeps {kept}")
-    return wanted, unchecked
-
-
-# ---------------------------------------------------------------- what is there
-
-
-def _contents(path: Path, manifest: Manifest | None) -> tuple[Contents, list[Finding]]:
-    """The contents of a checkpoint, and what is wrong with its files."""
-    if not path.is_dir():
-        read = {".safetensors": read_safetensors, ".npz": read_npz}.get(path.suffix.lower())
-        if read is None or not path.exists():
-            rule = "A checkpoint must be a .safetensors or .npz file, or a folder of such files or of DCP"
-            raise CheckpointError(f"{rule}. Received: {shown(str(path))}{'' if path.exists() else ', which is not there'}.")
-        contents = read([path])
-    elif (path / dcp.METADATA).exists():
-        contents = dcp.read_dcp(path)
-    else:
-        contents = _in_folder(path, manifest)
-    return contents, [Finding(name, "unreadable", why) for name, why in contents.broken.items()]
-
-
-def _in_folder(folder: Path, manifest: Manifest | None) -> Contents:
-    """The contents of a folder of files: those of the index, of the manifest, or all."""
-    there = sorted(os.listdir(folder))
-    index = _index(folder) if INDEX in there else {}
-    names = {*index.values()} | ({each.name for each in manifest.files} if manifest is not None else set())
-    for suffix, read in ((safetensors.SUFFIX, read_safetensors), (".npz", read_npz)):
-        files = sorted(each for each in names or there if each.endswith(suffix))
-        if files:
-            contents = read([folder / each for each in files])
-            for name, file in index.items():
-                if file not in contents.broken and getattr(contents.tensors.get(name), "file", file) != file:
-                    contents.broken[name] = f"{INDEX} says that it is in {visible(file)}, and it is in another file."
-            return contents
-    raise CheckpointError(
-        f"A folder must have .safetensors or .npz files in it, or DCP's {dcp.METADATA}. Received: {shown(str(folder))}."
-    )
-
-
-def _index(folder: Path) -> dict[str, str]:
-    """The file of each tensor, as the index says."""
-    try:
-        found = json.loads((folder / INDEX).read_bytes())["weight_map"]
-        if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
-            raise TypeError("weight_map is no object of names")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{INDEX} is damaged: {visible(str(error))}.") from None
-    if any(os.path.basename(each) != each for each in found.values()):
-        raise CheckpointError(f"{INDEX} names a file that is not in the folder.")
-    return found
+            unchecked |= dict.fromkeys(names, f"{entry.rule} keeps {'it' if entry.kept else 'a part of it'}")
+    return _Expected("plan", tuple(wanted), unchecked)
 
 
 # ---------------------------------------------------------------- comparisons
 
 
-def _missing(wanted: _Wanted, contents: Contents) -> Finding:
-    name = wanted.names[0]
-    why = "; it may be in one of those that cannot be read" if contents.broken else ""
-    return Finding(name, "missing", f"no file has it{why}.")
+class _Comparison:
+    """The comparison of what should be there with the contents of the files.
+
+    Attributes:
+        findings: what is wrong.
+        exact: the names of tensors whose every bit is right.
+        by_digest: those of them of which only the digest is known.
+        nbytes: the size of these tensors in bytes.
+    """
+
+    def __init__(self, contents: Contents) -> None:
+        self.findings = [Finding(name, "file", why) for name, why in contents.broken.items()]
+        self.exact: list[str] = []
+        self.by_digest: list[str] = []
+        self.nbytes = 0
+        self._contents = contents
+
+    def examine(self, wanted: _Wanted, advance: Callable[[int], None]) -> None:
+        """Compares a parameter, under each of its names that the files have."""
+        tensors = self._contents.tensors
+        there = [tensors[name] for name in wanted.names if name in tensors]
+        if not there:
+            why = ", unless it is in one of those that cannot be read" if self._contents.broken else ""
+            self.findings.append(Finding(wanted.names[0], "missing", f"no file has it{why}."))
+        for stored in there:
+            finding = _compared(wanted, stored, advance)
+            if finding is not None:
+                self.findings.append(finding)
+                continue
+            self.exact.append(stored.name)
+            self.by_digest += [stored.name] if wanted.entry is None else []
+            self.nbytes += stored.size * np.dtype(stored.dtype).itemsize
 
 
-def _compared(wanted: _Wanted, stored: Stored) -> Finding | None:
+def _compared(wanted: _Wanted, stored: Stored, advance: Callable[[int], None]) -> Finding | None:
     """What is wrong with a tensor; None if it is bit-exact."""
     name = stored.name
     if stored.shape != wanted.shape:
         return Finding(name, "shape", f"its shape is {stored.shape}, and should be {wanted.shape}.")
     if stored.dtype is None or stored.dtype.name != wanted.dtype:
-        return Finding(name, "dtype", f"its dtype is {stored.dtype_name}, and should be {wanted.dtype}.")
+        return Finding(name, "dtype", f"its dtype is {visible(stored.dtype_name)}, and should be {wanted.dtype}.")
     try:
         if wanted.entry is None:
-            return _by_digest(wanted, stored)
-        return _difference(wanted.entry, stored)
+            return _by_digest(wanted.digest, stored, advance)
+        return _difference(wanted.entry, stored, advance)
     except CheckpointError as error:
         return Finding(name, "unreadable", str(error))
     except OSError as error:
         return Finding(name, "unreadable", f"{visible(stored.file)} cannot be read: {error.strerror or error}.")
 
 
-def _by_digest(wanted: _Wanted, stored: Stored) -> Finding | None:
-    """Whether a tensor's bytes have the digest of the manifest."""
+def _by_digest(wanted: str, stored: Stored, advance: Callable[[int], None]) -> Finding | None:
+    """Whether a tensor's bytes, in C order, have another digest than the manifest says."""
+    most = _REGION // np.dtype(stored.dtype).itemsize if stored.in_c_order else stored.size
+    regions = (tuple(slice(*each) for each in chunk) for chunk in chunks(stored.shape, max(1, most)))
     digest = hashlib.sha256()
-    for part in _in_order(stored):
-        digest.update(np.ascontiguousarray(part).view(np.uint8).data)
-    if digest.hexdigest() == wanted.digest:
+    for _, part in stored.parts(regions):
+        digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+        advance(part.size)
+    if digest.hexdigest() == wanted:
         return None
-    return Finding(stored.name, "values", f"its digest is not the one that {NAME} has.")
+    return Finding(stored.name, "values", f"its bytes have another digest than {NAME} says.")
 
 
-def _in_order(stored: Stored) -> Iterator[Array]:
-    raise NotImplementedError
-
-
-def _difference(entry: Entry, stored: Stored) -> Finding | None:
+def _difference(entry: Entry, stored: Stored, advance: Callable[[int], None]) -> Finding | None:
     """The first of a tensor's elements whose bits differ from the entry's, and how many do."""
     count, first = 0, None
     for region, part in stored.parts(entry.regions(_REGION)):
         expected = entry.make(region)
         differing = _differing(expected, part)
+        advance(part.size)
         if differing is None:
             continue
         count += int(np.count_nonzero(differing))
@@ -373,9 +357,10 @@ def _difference(entry: Entry, stored: Stored) -> Finding | None:
         return None
     index, position, right, wrong = first
     verb = "differs" if count == 1 else "differ"
+    elements = plural(stored.size, "element")
     message = (
-        f"{count} of {stored.size} {plural(stored.size, 'element')} {verb}. The first is number {index}, at {position}: "
-        f"it is {wrong}, and should be {right}."
+        f"{count} of {stored.size} {elements} {verb}. The first is number {index}, at {position}: it is {wrong}, and "
+        f"should be {right}."
     )
     return Finding(stored.name, "values", message, count, index, position, right, wrong)
 
@@ -398,8 +383,9 @@ def _bits(array: Array) -> Array:
 
 def _values(expected: Any, stored: Any) -> tuple[str, str]:
     """Two values in words that differ: with their bits, where the values look the same."""
-    words = str(expected), str(stored)
-    if words[0] != words[1]:
-        return words
-    right, wrong = (f"{word} (0x{bytes(each.tobytes())[::-1].hex()})" for word, each in zip(words, (expected, stored), strict=True))
-    return right, wrong
+    words = [str(expected), str(stored)]
+    if words[0] == words[1]:
+        words = [
+            f"{word} (0x{each.tobytes()[::-1].hex()})" for word, each in zip(words, (expected, stored), strict=True)
+        ]
+    return words[0], words[1]

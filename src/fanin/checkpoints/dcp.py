@@ -23,6 +23,8 @@ METADATA = ".metadata"
 class _InDcp(Stored):
     """A tensor of a DCP folder, which has it in chunks."""
 
+    in_c_order = False
+
     def __init__(self, folder: Path, name: str, tensor: Any, places: dict[tuple[int, ...], Any]) -> None:
         self.name, self.shape, self.file = name, tuple(tensor.size), METADATA
         self.dtype_name = str(tensor.properties.dtype).removeprefix("torch.")

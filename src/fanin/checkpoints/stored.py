@@ -31,6 +31,7 @@ class Stored(ABC):
         dtype_name: what the file calls its dtype.
         shape: its shape.
         file: the name of the file that it is in.
+        in_c_order: whether `parts` keeps to regions that are in C order.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Stored(ABC):
     dtype_name: str
     shape: Shape
     file: str
+    in_c_order: bool
 
     @property
     def size(self) -> int:
@@ -77,14 +79,14 @@ class Contents:
 class _Flat(Stored):
     """A tensor whose elements follow one another in a stream, in C order or, with the axes reversed, in Fortran's."""
 
-    is_fortran = False
+    in_c_order = True
 
     def parts(self, regions: Iterable[Slices]) -> Iterator[tuple[Slices, Array]]:
         """The regions with their elements, and for Fortran's order other regions of the same size."""
-        order = slice(None, None, -1 if self.is_fortran else 1)
+        order = slice(None, None, 1 if self.in_c_order else -1)
         strides = c_strides(self.shape[order])[order]
         with self._opened() as (stream, begin):
-            for region in self._along(regions) if self.is_fortran else regions:
+            for region in regions if self.in_c_order else self._along(regions):
                 part = self._read(stream, begin, region, strides)
                 if part.size:
                     yield region, part
@@ -142,7 +144,8 @@ class _InNpz(_Flat):
     def __init__(self, path: Path, member: str, stream: IO[bytes]) -> None:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        self.shape, self.is_fortran, dtype = read_header(stream)
+        self.shape, is_fortran, dtype = read_header(stream)
+        self.in_c_order = not is_fortran
         self.name, self.file, self.dtype_name = member.removesuffix(".npy"), path.name, dtype.name
         self.dtype = dtype if dtype.isnative and not dtype.hasobject else None
         self._path, self._member, self._begin = path, member, stream.tell()
