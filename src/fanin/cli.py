@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fanin import __version__
-from fanin._core.messages import shown, suggestion, visible
+from fanin._core.messages import plural, shown, suggestion, visible
 
 try:
     import click
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"  # in place of a file
 _TOML_INPUT = "standard input (TOML)"  # a recipe on standard input, in messages
-# Files of weights that fanin does not read.
-_OF_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".h5", ".hdf5", ".keras", ".npz", ".msgpack", ".onnx", ".gguf")
 
 
 def _visible_lines(text: str) -> str:
@@ -279,6 +277,92 @@ def _input() -> str:
         raise Refusal(f"Standard input must be UTF-8 ({error}).") from None
 
 
+@main.command(
+    short_help="Write the values of a recipe for a model to disk.",
+    epilog="""\b
+Exit codes: 0 this rank's files are written, 1 they cannot be (the recipe does not fit, no room, another checkpoint is
+  there, …), 2 wrong usage.
+
+\b
+Examples:
+  fanin write llama --model package.module:factory -o out/ --dry-run
+  fanin write recipe.toml --model model.json -o out/ --max-shard-size 2GB
+  torchrun --nproc-per-node 4 --no-python fanin write recipe.toml --model model.json -o out/
+  fanin write --finish -o out/
+""",
+)
+@click.argument("recipe", required=False)
+@click.option("--model", metavar="MODEL", help="As for `fanin plan`.")
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="The folder to write to.")
+@click.option("--seed", type=int, help="A seed that replaces the recipe's.")
+@click.option("--format", "kind", default="safetensors", show_default=True, metavar="FORMAT", help="Or npz.")
+@click.option("--max-shard-size", "most", default="5GB", show_default=True, metavar="SIZE", help="Of a file's tensors.")
+@click.option("--rank", type=int, help="Of this process.  [default: from torchrun or Slurm, else 0]")
+@click.option("--world", type=int, help="The number of processes.  [default: from torchrun or Slurm, else 1]")
+@click.option("--dry-run", is_flag=True, help="Only show which files there would be.")
+@click.option("--finish", is_flag=True, help="Only make the index and manifest of what all ranks have written.")
+@click.option("--json", "as_json", is_flag=True, help="Print an event on each line, as JSON.")
+def write(output: str, finish: bool, as_json: bool, **options: Any) -> None:
+    """Write the values that RECIPE gives MODEL to files, in bounded memory. The same command continues an ended run.
+
+    RECIPE is a .toml or .yaml file, the name of a preset, or - for TOML from standard input.
+    """
+    import json
+
+    def tell(event: dict[str, Any]) -> None:
+        click.echo(json.dumps(event))
+
+    with refusing():
+        from fanin import checkpoints
+        from fanin.recipes import PlanError
+
+        try:
+            if finish:
+                made = checkpoints.finish(output)
+                done = {"files": len(made.files), "digest": made.digest}
+                text = f"complete: {len(made.files)} {plural(len(made.files), 'file')}, digest {made.digest}"
+            else:
+                done, text = _written(output, tell if as_json else None, **options)
+        except (checkpoints.CheckpointError, PlanError) as error:
+            if as_json:
+                tell({"event": "error", "message": str(error)})
+            click.echo(_visible_lines(str(error)), err=True)
+            sys.exit(1)
+    if as_json:
+        tell({"event": "done", **done})
+    else:
+        click.echo(text)
+
+
+def _written(output: str, tell: Any, **options: Any) -> tuple[dict[str, Any], str]:
+    """Writes, or shows what would be written: the report as data and as text."""
+    import os
+    from pathlib import Path
+
+    from fanin import checkpoints
+    from fanin.checkpoints.command import DryRun, Place
+
+    recipe, model = options["recipe"], options["model"]
+    if recipe is None or model is None:
+        raise click.UsageError("Give a RECIPE and a --model, or --finish.")
+    if recipe == model == STANDARD_INPUT:
+        raise Refusal("Only one of RECIPE and --model can be -, the standard input.")
+    place = Place.of(options["rank"], options["world"], os.environ)
+    made = _recipe(recipe, options["seed"]).plan(_model(model))
+    kind, most = options["kind"], options["most"]
+    if options["dry_run"]:
+        run = DryRun(checkpoints.layout(made, format=kind, max_shard_size=most), place, Path(output))
+        return run.as_dict(), str(run)
+    if made.warning:
+        click.echo(made.warning, err=True)
+    if place.origin and tell is None:
+        click.echo(str(place), err=True)
+    report = checkpoints.write(
+        made, output, format=kind, max_shard_size=most, rank=place.rank, world=place.world, progress=tell
+    )
+    return report.as_dict(), str(report)
+
+
 @main.group(short_help="Make and check recipes.")
 def recipe() -> None:
     """Make and check recipes: which initializer each parameter of a model gets."""
@@ -341,65 +425,11 @@ def schema_of_recipes() -> None:
 
 
 def _model(text: str) -> Any:
-    """The description of a model that is given as a file or as a factory."""
-    from pathlib import Path
+    """The description of a model that is given as a file, a factory or the standard input."""
+    from fanin.models.arguments import described_argument
+    from fanin.models.files import describe_text
 
-    from fanin.models.files import SUFFIXES, describe_file, describe_text
-    from fanin.models.registry import describe
-
-    if text == STANDARD_INPUT:
-        return describe_text(_input(), "standard input")
-    if text.lower().endswith(SUFFIXES):
-        return describe_file(Path(text))
-    suffix = Path(text).suffix.lower()
-    if suffix in _OF_WEIGHTS:
-        raise Refusal(
-            f"--model must be a file that ends in {', '.join(SUFFIXES)}, - or package.module:factory. Received: "
-            f"{shown(text)}. fanin does not read {suffix} files, which say nothing of the layers of their tensors. "
-            "Give a factory, which makes the model, or save the weights as .safetensors for a plan of names and shapes."
-        )
-    module, colon, name = text.partition(":")
-    if not colon or not name or not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
-        raise Refusal(
-            f"--model must be a file that ends in {', '.join(SUFFIXES)}, - or package.module:factory. "
-            f"Received: {shown(text)}."
-        )
-    return describe(_built(module, name))
-
-
-def _built(module: str, name: str) -> Any:
-    """The result of a factory, which is called on PyTorch's meta device if PyTorch is loaded."""
-    import importlib
-    import traceback
-
-    sys.path.insert(0, "")  # as with `python -m`
-    try:
-        factory = _found(importlib.import_module(module), module, name)
-        torch = sys.modules.get("torch")
-        with contextlib.nullcontext() if torch is None else torch.device("meta"):
-            return factory()
-    except Refusal:
-        raise
-    except (Exception, SystemExit) as error:  # the user's code may raise anything, which the user should see
-        own = error.__traceback__ and error.__traceback__.tb_next
-        click.echo(_visible_lines("".join(traceback.format_exception(type(error), error, own))), err=True, nl=False)
-        raise Refusal(
-            f"--model must be a factory that can be called without arguments. Received: {module}:{name}, which raised "
-            f"{traceback.format_exception_only(error)[-1].strip()}"
-        ) from error
-    finally:
-        sys.path.remove("")
-
-
-def _found(module: Any, path: str, name: str) -> Any:
-    """What a module has under a dotted name."""
-    found, place = module, path
-    for part in name.split("."):
-        if not hasattr(found, part):
-            rule = f"--model must be a factory. Received: {path}:{name}, but {place} has no {shown(part)}"
-            raise Refusal(f"{rule}.{suggestion(part, dir(found))}")
-        found, place = getattr(found, part), f"{place}.{part}" if found is not module else f"{place}:{part}"
-    return found
+    return describe_text(_input(), "standard input") if text == STANDARD_INPUT else described_argument(text)
 
 
 def _list(name: str | None, as_json: bool) -> None:

@@ -17,7 +17,7 @@ FOLDER = Path(fanin.__file__).parent
 Sources = Mapping[str, str]
 
 # A module may import modules of earlier lines, and not the others of its own line. fanin/__init__.py may name anything,
-# because it loads what it names at its first use. `checkpoints` and `audit` are places kept for later.
+# because it loads what it names at its first use. `audit` is a place kept for later.
 ORDER = (
     ("_native",),
     ("_core",),
@@ -39,7 +39,7 @@ LAYERS = {name: layer for layer, names in enumerate(ORDER) for name in names}
 DYNAMIC = {
     "fanin": "the homes of the public names",
     "fanin.models.registry": "the folder of a framework that is loaded already",
-    "fanin.cli": "the user's factory",
+    "fanin.models.arguments": "the user's factory",
     "fanin.report.bench": "frameworks, to measure them",
 }
 # They may be imported in spite of the underscore; the private names within them may not.

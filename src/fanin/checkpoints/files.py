@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fanin._core.messages import shown
+
 TEMPORARY = ".fanin-tmp"  # the end of the name of a file that is not complete
 
 
@@ -16,6 +18,14 @@ class CheckpointError(ValueError):
     """The error for a checkpoint that cannot be written, continued or read; the message says why and what to do."""
 
     __module__ = "fanin.checkpoints"  # where it is public
+
+
+def check_unicode(name: str) -> None:
+    """Raises an error if a tensor's name is not one that UTF-8 can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise CheckpointError(f"A tensor's name must be valid Unicode. Received: {shown(name)}.") from None
 
 
 def temporary(path: Path) -> Path:

@@ -36,7 +36,7 @@ FORMATS: tuple[str, ...] = get_args(Format)
 INDEX = "model.safetensors.index.json"
 # As transformers has it: what loads a file with it knows that its tensors are in PyTorch's order of axes.
 METADATA = {"format": "pt"}
-_CHECKS = {"safetensors": safetensors.check_tensor, "npz": npz.check_dtype}
+_CHECKS = {"safetensors": safetensors.check_tensor, "npz": npz.check_array}
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]I?B)\s*", re.IGNORECASE | re.ASCII)
 

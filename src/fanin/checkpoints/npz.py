@@ -13,22 +13,25 @@ import numpy as np
 from fanin._core import dtypes
 from fanin._core.messages import shown, visible
 from fanin._core.types import DType, Shape
-from fanin.checkpoints.files import CheckpointError
+from fanin.checkpoints.files import CheckpointError, check_unicode
 
 SUFFIX = ".npz"
 
 
-def check_dtype(name: str, dtype: DType) -> None:
-    """Raises an error if an array of this dtype would not come back from a file as it was.
+def check_array(name: str, dtype: DType) -> None:
+    """Raises an error if an array of this name and dtype would not come back from a file as it was.
 
     Raises:
-        CheckpointError: NumPy itself does not have the dtype.
+        CheckpointError: NumPy itself does not have the dtype, or the name is not one of a zip file's.
     """
     if dtype.name in dtypes.ML_DTYPES:
         raise CheckpointError(
-            f"A .npz file holds the dtypes that NumPy itself has. Received: {shown(name)} of dtype {dtype.name}. "
+            f"A .npz file holds the dtypes that NumPy itself has. Received: {dtype.name}. "
             "Write safetensors, or plan the model in float32."
         )
+    if "\0" in name or len(name.encode(errors="replace")) > 60_000:
+        raise CheckpointError(f"A .npz file cannot hold the name {shown(name)}. Rename the array.")
+    check_unicode(name)
 
 
 def array_header(dtype: DType, shape: Shape) -> bytes:

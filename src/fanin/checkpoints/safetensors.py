@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from fanin._core import dtypes
 from fanin._core.messages import readable, shown, visible
 from fanin._core.types import DType, Shape
-from fanin.checkpoints.files import CheckpointError
+from fanin.checkpoints.files import CheckpointError, check_unicode
 
 SUFFIX = ".safetensors"
 MOST_HEADER_BYTES = 100_000_000  # the library reads no longer headers
@@ -218,10 +218,7 @@ def check_tensor(name: str, dtype: DType) -> None:
     name_of(dtype)
     if name == "__metadata__":
         raise CheckpointError("A safetensors file cannot hold a tensor that is called __metadata__. Rename it.")
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise CheckpointError(f"A tensor's name must be valid Unicode. Received: {shown(name)}.") from None
+    check_unicode(name)
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:

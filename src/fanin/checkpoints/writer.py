@@ -149,11 +149,15 @@ class _Run:
         self.part: Manifest = planned.manifest  # of what this rank has written
         self.replaced: dict[str, str] = {}
         self.nbytes = 0
+        self.tell: Callable[[dict[str, Any]], None] = lambda _: None
 
     def run(self, progress: Progress) -> Written:
         begin = time.perf_counter()
         recorded = self._begin()
         total = sum(each.nbytes for each in self.mine)
+        if callable(progress):
+            self.tell = progress
+        self.tell({"event": "begin", "rank": self.rank, "world": self.world, "files": len(self.mine), "bytes": total})
         with watched(total, progress, "write") as advance:
             kept = self._verified(recorded, advance)
             wanted = [each for each in self.mine if each.name not in kept]
@@ -217,6 +221,7 @@ class _Run:
                 same = False
             if same:
                 kept.append(file.name)
+                self.tell({"event": "kept", "file": file.name})
         return kept
 
     def _write(self, files: Sequence[PlannedFile], advance: Callable[[int], None]) -> None:
@@ -256,6 +261,7 @@ class _Run:
                 self.replaced[file.name] = aside
             publish(self.folder.path / file.name)
         self.nbytes += size
+        self.tell({"event": "file", "file": file.name, "size": size})
 
 
 def _write_segments(contents: Writer, advance: Callable[[int], None], segments: Sequence[Segment]) -> None:
