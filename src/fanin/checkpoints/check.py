@@ -71,7 +71,7 @@ class Checked:
         findings: what is wrong.
         unchecked: the names of tensors and other values that no recipe says anything about, with the reason.
         by_digest: those of the exact ones that were not made again, but have the digest that the manifest says.
-        nbytes: the size in bytes of the tensors that were compared.
+        nbytes: the number of bytes that were compared.
         seconds: the time that it took.
     """
 
@@ -176,9 +176,10 @@ def check(
 
     Raises:
         fanin.recipes.PlanError: the plan cannot be executed.
-        CheckpointError: there is no checkpoint, or neither a manifest nor a plan says what its values should be. (A
-            ValueError.) Damaged files are findings of the report.
-        OSError: the folder cannot be read.
+        CheckpointError: what lists the tensors is damaged: the manifest, an index, or DCP's `.metadata`. Files of
+            tensors that are damaged are findings of the report.
+        ValueError: there is no checkpoint, or neither a manifest nor a plan says what its values should be.
+        OSError: there is nothing, or it cannot be read.
 
     >>> import fanin, numpy as np, pathlib, tempfile
     >>> from fanin.checkpoints import check
@@ -192,15 +193,15 @@ def check(
     >>> values[1, 2] = 0
     >>> np.savez(path, w=values)
     >>> print(check(path, plan).findings[0])
-    w: 1 of 12 elements differs. The first is number 6, at (1, 2): it is 0.0, and should be -0.29155737.
+    w: 1 of 12 elements differs. The first is number 6, at (1, 2): it is 0.0, and should be 0.073384576.
     """
     begin = time.perf_counter()
     path = Path(path)
     manifest = _manifest_of(path) if plan is None else None
-    expected = _of_plan(plan, under) if manifest is None else _of_manifest(manifest)
+    expected = _of_plan(plan, under) if manifest is None else _of_manifest(manifest, path)
     contents = contents_of(path, () if manifest is None else [each.name for each in manifest.files])
     comparison = _Comparison(contents)
-    total = sum(each.size for each in contents.tensors.values())
+    total = sum(each.nbytes for each in contents.tensors.values())
     with watched(total, progress, "check") as advance:
         for each in expected.wanted:
             comparison.examine(each, advance)
@@ -235,16 +236,22 @@ def _manifest_of(path: Path) -> Manifest:
     """The manifest of a folder, or beside a file."""
     place = (path if path.is_dir() else path.parent) / NAME
     if path.exists() and not place.exists():
-        raise CheckpointError(
+        raise ValueError(
             f"A checkpoint without {NAME} needs a plan, of a recipe and a model, to be checked against. "
             f"Received: {shown(str(path))} alone."
         )
     return read_manifest(place)
 
 
-def _of_manifest(manifest: Manifest) -> _Expected:
+def _of_manifest(manifest: Manifest, path: Path) -> _Expected:
+    """What a manifest says of a folder, or of one of its files."""
+    if not path.is_dir() and path.name not in {each.name for each in manifest.files}:
+        raise ValueError(
+            f"{NAME}, which is beside {visible(path.name)}, does not have that file. Check the folder, or give the "
+            "recipe and the model."
+        )
     wanted, unchecked = [], {}
-    for each in manifest.tensors:
+    for each in manifest.tensors if path.is_dir() else manifest.tensors_of(path.name):
         if each.record is None and not each.digest:
             unchecked[each.name] = "not made by fanin"
         else:
@@ -281,7 +288,7 @@ class _Comparison:
         findings: what is wrong.
         exact: the names of tensors whose every bit is right.
         by_digest: those of them of which only the digest is known.
-        nbytes: the size of these tensors in bytes.
+        nbytes: the number of bytes that were compared.
     """
 
     def __init__(self, contents: Contents) -> None:
@@ -293,19 +300,23 @@ class _Comparison:
 
     def examine(self, wanted: _Wanted, advance: Callable[[int], None]) -> None:
         """Compares a parameter, under each of its names that the files have."""
+
+        def count(nbytes: int) -> None:
+            self.nbytes += nbytes
+            advance(nbytes)
+
         tensors = self._contents.tensors
         there = [tensors[name] for name in wanted.names if name in tensors]
         if not there:
             why = ", unless it is in one of those that cannot be read" if self._contents.broken else ""
             self.findings.append(Finding(wanted.names[0], "missing", f"no file has it{why}."))
         for stored in there:
-            finding = _compared(wanted, stored, advance)
+            finding = _compared(wanted, stored, count)
             if finding is not None:
                 self.findings.append(finding)
                 continue
             self.exact.append(stored.name)
             self.by_digest += [stored.name] if wanted.entry is None else []
-            self.nbytes += stored.size * np.dtype(stored.dtype).itemsize
 
 
 def _compared(wanted: _Wanted, stored: Stored, advance: Callable[[int], None]) -> Finding | None:
@@ -332,7 +343,7 @@ def _by_digest(wanted: str, stored: Stored, advance: Callable[[int], None]) -> F
     digest = hashlib.sha256()
     for _, part in stored.parts(regions):
         digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
-        advance(part.size)
+        advance(part.nbytes)
     if digest.hexdigest() == wanted:
         return None
     return Finding(stored.name, "values", f"its bytes have another digest than {NAME} says.")
@@ -344,7 +355,7 @@ def _difference(entry: Entry, stored: Stored, advance: Callable[[int], None]) ->
     for region, part in stored.parts(entry.regions(_REGION)):
         expected = entry.make(region)
         differing = _differing(expected, part)
-        advance(part.size)
+        advance(part.nbytes)
         if differing is None:
             continue
         count += int(np.count_nonzero(differing))

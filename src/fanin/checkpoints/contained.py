@@ -27,7 +27,8 @@ def contents_of(path: Path, listed: Sequence[str] = ()) -> Contents:
         listed: the names of the files that the manifest has, if there is one.
 
     Raises:
-        CheckpointError: it is no checkpoint, or what lists its tensors is damaged. Files that are damaged are noted.
+        CheckpointError: what lists its tensors is damaged. Files that are damaged are noted.
+        ValueError: it is no checkpoint.
         OSError: there is nothing, or it cannot be read.
     """
     if not path.exists():
@@ -37,7 +38,7 @@ def contents_of(path: Path, listed: Sequence[str] = ()) -> Contents:
     for suffix, read in _READERS.items():
         if path.name.lower().endswith(suffix):
             return read([path])
-    raise CheckpointError(
+    raise ValueError(
         f"A checkpoint must be a {safetensors.SUFFIX} or {npz.SUFFIX} file, or a folder of them or of DCP. "
         f"Received: {shown(str(path))}."
     )
@@ -53,7 +54,7 @@ def _in_folder(folder: Path, listed: Sequence[str]) -> Contents:
             contents = read([folder / each for each in files])
             _check_index(index, contents)
             return contents
-    raise CheckpointError(
+    raise ValueError(
         f"A folder must have {safetensors.SUFFIX} or {npz.SUFFIX} files in it, or DCP's {dcp.METADATA}. "
         f"Received: {shown(str(folder))}."
     )
@@ -92,7 +93,8 @@ def model_of(path: str | os.PathLike[str]) -> Model:
     It lacks the types of layers, and so their layouts and fans, and it lacks whatever the checkpoint lacks.
 
     Raises:
-        CheckpointError: there is no checkpoint, or it has a file that cannot be read, or a dtype that fanin lacks.
+        CheckpointError: a file is damaged.
+        ValueError, TypeError: it is no checkpoint, or has a dtype that fanin lacks.
     """
     contents = contents_of(Path(path))
     for why in contents.broken.values():

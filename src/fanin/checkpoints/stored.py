@@ -46,6 +46,11 @@ class Stored(ABC):
         """The number of elements."""
         return math.prod(self.shape)
 
+    @property
+    def nbytes(self) -> int:
+        """The number of their bytes; 0 if the dtype is not known."""
+        return 0 if self.dtype is None else self.size * self.dtype.itemsize
+
     @abstractmethod
     def parts(self, regions: Iterable[Slices]) -> Iterator[tuple[Slices, Array]]:
         """Regions that tile the tensor, with their elements.

@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, chain
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -19,7 +20,13 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.filesystem import DEFAULT_SUFFIX, FileSystem, FileSystemWriter
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
-from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata, MetadataIndex, TensorProperties
+from torch.distributed.checkpoint.metadata import (
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    TensorProperties,
+    TensorStorageMetadata,
+)
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, TensorWriteData, WriteItem, WriteItemType
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.checkpoint.storage import WriteResult
@@ -27,6 +34,9 @@ from torch.futures import Future
 
 from fanin._core.memory import as_numpy
 from fanin._core.messages import shown, visible
+from fanin.checkpoints.layout import manifest_of
+from fanin.checkpoints.manifest import NAME, Manifest, StoredFile, StoredTensor
+from fanin.checkpoints.records import record_of
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan, PlanError
 
@@ -54,7 +64,8 @@ def save_plan(
     All ranks of the process group call it with the same plan. Each makes its own part of the values, a piece at a time,
     and writes it; without a process group, this process makes everything. The values are those of
     `fanin.torch.initialize` for any number of ranks, and `torch.distributed.checkpoint.load` reads them into plain,
-    FSDP2 and tensor-parallel models. Tied parameters have each of their names, as in a state dict.
+    FSDP2 and tensor-parallel models. Tied parameters have each of their names, as in a state dict. A manifest,
+    `fanin.json`, is written as well: `fanin check` makes every value again and compares it.
 
     Args:
         plan: the plan, such as `recipe.plan(model)` for a model on the meta device.
@@ -99,10 +110,10 @@ def save_plan(
     state = dict(others or {})
     if format == "dcp":
         planner = WeightSavePlanner(plan, under=under, most=most or _REGION, process_group=process_group)
-        writer: FileSystemWriter = _PieceWriter(folder)
+        writer: _NewFolder = _PieceWriter(folder, planner)
     else:
         planner = WeightSavePlanner(plan, most=None, process_group=process_group)
-        writer = _TensorWriter(str(folder), planner.files(state, most or _FILE))
+        writer = _TensorWriter(folder, planner, planner.files(state, most or _FILE))
     with _first_error(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
         return save(
@@ -202,6 +213,25 @@ class WeightSavePlanner(DefaultSavePlanner):
         entry.fill(as_numpy(tensor), region)
         return tensor
 
+    def manifest(self, metadata: Metadata, format: str, files: Mapping[str, str]) -> Manifest:
+        """The manifest of what `save` has saved.
+
+        Args:
+            metadata: DCP's description of it.
+            format: "dcp" or "safetensors".
+            files: the name of the file that each tensor is in, if there is one file for each.
+        """
+        tensors = []
+        for name, each in metadata.state_dict_metadata.items():
+            if isinstance(each, TensorStorageMetadata):
+                dtype, entry = str(each.properties.dtype).removeprefix("torch."), self._entries.get(name)
+                record = None if entry is None else record_of(entry)
+                tensors.append(StoredTensor(name, files.get(name, ""), dtype, tuple(each.size), "", record=record))
+        whole = manifest_of(
+            self._plan, format=format, max_shard_size=0, fingerprint=_fingerprint(self._plan), file_count=0
+        )
+        return replace(whole, tensors=tuple(tensors))
+
     def _drawn(self, others: Iterable[str]) -> dict[str, Entry]:
         """The entries by every name that their parameters have in the state dict, without the names of others."""
         given = set(others)
@@ -274,6 +304,9 @@ def _check(plan: Plan, drawn: Mapping[str, Entry], others: Mapping[str, Any]) ->
             wrong.append(f"{name}: {entry.rule} keeps {kept}, whose values the plan does not have. Add it to `others`.")
         elif (dtype := entry.parameter.dtype) != _written_dtype(entry):
             wrong.append(f"{name}: PyTorch has no dtype {dtype.name}. Choose another one.")
+    for name, reason in plan.model.left.items():
+        if reason.startswith("computed from ") and name not in others:
+            wrong.append(f"{name}: it is {reason} by its layer, and the plan does not have it. Add it to `others`.")
     if wrong:
         lines = "".join(f"\n  {visible(each)}" for each in wrong)
         raise PlanError(f"The plan of {visible(plan.model.name)} cannot be saved; nothing has been written.{lines}")
@@ -316,7 +349,9 @@ def _first_error() -> Iterator[None]:
 
 
 class _NewFolder(FileSystemWriter):
-    """A writer that refuses a folder with a checkpoint in it."""
+    """A writer that refuses a folder with a checkpoint in it, and adds a manifest, `fanin.json`."""
+
+    planner: WeightSavePlanner
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Raises FileExistsError for a folder with a checkpoint in it."""
@@ -328,9 +363,31 @@ class _NewFolder(FileSystemWriter):
                 )
         return super().prepare_local_plan(plan)
 
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+        """Writes the manifest, and then what makes the folder a checkpoint."""
+        self.manifest(metadata, results).write(Path(self.path) / NAME)
+        super().finish(metadata, results)
 
-class _TensorWriter(HuggingFaceStorageWriter, _NewFolder):
+    def manifest(self, metadata: Metadata, results: list[list[WriteResult]]) -> Manifest:
+        """The manifest of what all ranks have written."""
+        raise NotImplementedError
+
+
+class _TensorWriter(_NewFolder, HuggingFaceStorageWriter):
     """DCP's Hugging Face writer for a new folder."""
+
+    def __init__(self, path: str | os.PathLike[str], planner: WeightSavePlanner, files: dict[str, int]) -> None:
+        HuggingFaceStorageWriter.__init__(self, str(path), files)
+        self.planner = planner
+
+    def manifest(self, metadata: Metadata, results: list[list[WriteResult]]) -> Manifest:
+        """The manifest, with the file of each tensor."""
+        files = {each.index.fqn: each.storage_data.relative_path for each in chain.from_iterable(results)}
+        folder = Path(self.path)
+        stored = [StoredFile(name, (folder / name).stat().st_size, "") for name in sorted(set(files.values()))]
+        return replace(
+            self.planner.manifest(metadata, "safetensors", files), files=tuple(stored), file_count=len(stored)
+        )
 
 
 class _PieceWriter(_NewFolder):
@@ -340,9 +397,14 @@ class _PieceWriter(_NewFolder):
     whose bytes go to the end of the rank's file.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], planner: WeightSavePlanner) -> None:
         super().__init__(path)
         self.fs = _GrowingFiles()
+        self.planner = planner
+
+    def manifest(self, metadata: Metadata, results: list[list[WriteResult]]) -> Manifest:
+        """The manifest, without files: a tensor may be in several."""
+        return self.planner.manifest(metadata, "dcp", {})
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         """Writes the items, a few at a time."""
