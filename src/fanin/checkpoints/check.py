@@ -333,7 +333,8 @@ def _compared(wanted: _Wanted, stored: Stored, advance: Callable[[int], None]) -
     except CheckpointError as error:
         return Finding(name, "unreadable", str(error))
     except OSError as error:
-        return Finding(name, "unreadable", f"{visible(stored.file)} cannot be read: {error.strerror or error}.")
+        file = os.path.basename(error.filename or stored.file)
+        return Finding(name, "unreadable", f"{visible(file)} cannot be read: {error.strerror or error}.")
 
 
 def _by_digest(wanted: str, stored: Stored, advance: Callable[[int], None]) -> Finding | None:

@@ -151,7 +151,8 @@ class _InNpz(_Flat):
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         self.shape, is_fortran, dtype = read_header(stream)
         self.in_c_order = not is_fortran
-        self.name, self.file, self.dtype_name = member.removesuffix(".npy"), path.name, dtype.name
+        self.name, self.file = member.removesuffix(".npy"), path.name
+        self.dtype_name = dtype.name if dtype.isnative else dtype.str
         self.dtype = dtype if dtype.isnative and not dtype.hasobject else None
         self._path, self._member, self._begin = path, member, stream.tell()
 
