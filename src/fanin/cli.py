@@ -351,7 +351,7 @@ def _written(output: str, tell: Any, **options: Any) -> tuple[dict[str, Any], st
     made = _recipe(recipe, options["seed"]).plan(_model(model))
     kind, most = options["kind"], options["most"]
     if options["dry_run"]:
-        run = DryRun(checkpoints.layout(made, format=kind, max_shard_size=most), place, Path(output))
+        run = DryRun(checkpoints.arrange(made, format=kind, max_shard_size=most), place, Path(output))
         return run.as_dict(), str(run)
     if made.warning:
         click.echo(made.warning, err=True)

@@ -79,7 +79,7 @@ def save(request: pytest.FixtureRequest) -> Saved:
 def region(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Regions of any size."""
     if request.param is not None:
-        monkeypatch.setattr(sys.modules["fanin.checkpoints.check"], "_REGION", request.param)
+        monkeypatch.setattr("fanin.checkpoints.checking._REGION", request.param)
 
 
 def only(report: Any) -> Finding:
@@ -222,7 +222,7 @@ def test_fortran_order(tmp_path: Path) -> None:
 
 def test_fortran_order_in_regions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In regions, the first difference is still the first in C order."""
-    monkeypatch.setattr(sys.modules["fanin.checkpoints.check"], "_REGION", 64)
+    monkeypatch.setattr("fanin.checkpoints.checking._REGION", 64)
     arrays = {name: np.array(each, order="F") for name, each in values().items()}
     arrays["w.kernel"][20, 1] = arrays["w.kernel"][3, 7] = 9
     finding = only(check(as_npz(tmp_path, arrays), PLAN))

@@ -7,32 +7,32 @@
 ('model.safetensors',)
 """
 
-from fanin.checkpoints.check import Checked, Finding, check
+from fanin.checkpoints.arrangement import Arrangement, PlannedFile, arrange
+from fanin.checkpoints.checking import Checked, Finding, check
 from fanin.checkpoints.contained import model_of
-from fanin.checkpoints.digests import TensorDigest, digest, digest_of_arrays, digests
 from fanin.checkpoints.files import CheckpointError
-from fanin.checkpoints.layout import Layout, PlannedFile, layout
+from fanin.checkpoints.hashing import TensorDigest, digest, digest_of_arrays, digests
 from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, digest_of, read_manifest
 from fanin.checkpoints.writer import Written, finish, write
 
 __all__ = [
+    "Arrangement",
     "Checked",
     "CheckpointError",
     "Finding",
-    "Layout",
     "Manifest",
     "PlannedFile",
     "StoredFile",
     "StoredTensor",
     "TensorDigest",
     "Written",
+    "arrange",
     "check",
     "digest",
     "digest_of",
     "digest_of_arrays",
     "digests",
     "finish",
-    "layout",
     "model_of",
     "read_manifest",
     "write",

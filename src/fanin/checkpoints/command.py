@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fanin._core.messages import plural, readable, shown, visible
-from fanin.checkpoints.layout import Layout, check_rank
+from fanin.checkpoints.arrangement import Arrangement, check_rank
 
 
 @dataclass(frozen=True)
@@ -96,28 +96,28 @@ class DryRun:
     """What `fanin write` would write.
 
     Attributes:
-        layout: the files.
+        arrangement: the files.
         place: the process that would write its share of them.
         folder: where to.
     """
 
-    layout: Layout
+    arrangement: Arrangement
     place: Place
     folder: Path
 
     def as_dict(self) -> dict[str, Any]:
         """It as plain data, for JSON."""
-        mine = {each.number for each in self.layout.share(self.place.rank, self.place.world)}
+        mine = {each.number for each in self.arrangement.share(self.place.rank, self.place.world)}
         return {
             "folder": str(self.folder),
-            "format": self.layout.format,
+            "format": self.arrangement.format,
             "rank": self.place.rank,
             "world": self.place.world,
-            "size": self.layout.size,
+            "size": self.arrangement.size,
             "free": self._free(),
             "files": [
                 {"name": each.name, "size": each.size, "tensors": len(each.entries), "mine": each.number in mine}
-                for each in self.layout.files
+                for each in self.arrangement.files
             ],
         }
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from fanin._core.messages import shown, visible
 from fanin.checkpoints import dcp, npz, safetensors
+from fanin.checkpoints.arrangement import INDEX
 from fanin.checkpoints.files import CheckpointError
-from fanin.checkpoints.layout import INDEX
 from fanin.checkpoints.stored import Contents, read_npz, read_safetensors
 from fanin.models.lists import described_list
 from fanin.models.parameters import Model

@@ -10,9 +10,9 @@ from typing import BinaryIO, Protocol
 
 from fanin._core.messages import visible
 from fanin.checkpoints import npz
+from fanin.checkpoints.arrangement import PlannedFile
 from fanin.checkpoints.drawing import Segment
 from fanin.checkpoints.files import CheckpointError
-from fanin.checkpoints.layout import PlannedFile
 
 _READ = 2**22  # bytes read at once
 _MOST_PARTS = 512  # that one call writes; the system's limit is 1024

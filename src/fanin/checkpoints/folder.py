@@ -12,8 +12,8 @@ from pathlib import Path
 
 from fanin._core.messages import readable, visible
 from fanin.checkpoints import manifest as manifests
+from fanin.checkpoints.arrangement import INDEX, Arrangement, PlannedFile, index_of
 from fanin.checkpoints.files import TEMPORARY, CheckpointError, flush_folder, write_whole
-from fanin.checkpoints.layout import INDEX, Layout, PlannedFile, index_of
 from fanin.checkpoints.manifest import Manifest, read_manifest
 
 _PARTS = re.compile(r"fanin-(\d{5})-of-(\d{5})\.json")
@@ -116,14 +116,14 @@ class Folder:
             if each.endswith(TEMPORARY) and each.startswith(".") and (wanted is None or each in wanted):
                 (self.path / each).unlink(missing_ok=True)
 
-    def check_room(self, layout: Layout, files: Iterable[PlannedFile]) -> None:
+    def check_room(self, arrangement: Arrangement, files: Iterable[PlannedFile]) -> None:
         """Raises an error if there is too little room for these files.
 
         Raises:
             CheckpointError: there is.
         """
         needed = sum(each.size for each in files)
-        needed += 2 * len(layout.manifest.to_json()) + sum(400 + 400 * len(each.entries) for each in files)
+        needed += 2 * len(arrangement.manifest.to_json()) + sum(400 + 400 * len(each.entries) for each in files)
         state = os.statvfs(self.path)
         free = state.f_bavail * state.f_frsize
         if needed > free:

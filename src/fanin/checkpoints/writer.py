@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fanin._core.messages import plural, readable, visible
+from fanin.checkpoints.arrangement import Arrangement, Format, PlannedFile, arrange, check_rank, file_names
 from fanin.checkpoints.contents import Writer, digests_in, writer_of
 from fanin.checkpoints.drawing import Segment
 from fanin.checkpoints.files import CheckpointError, publish, temporary
 from fanin.checkpoints.folder import Folder, explained, part_name
-from fanin.checkpoints.layout import Format, Layout, PlannedFile, check_rank, file_names, layout
 from fanin.checkpoints.locks import FolderLock
 from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, digest_of
 from fanin.checkpoints.pipeline import Digests, Pipeline
@@ -130,7 +130,7 @@ def write(
     >>> written.files, written.digest == checkpoints.digest(plan)
     (('model.safetensors',), True)
     """
-    planned = layout(plan, format=format, max_shard_size=max_shard_size)
+    planned = arrange(plan, format=format, max_shard_size=max_shard_size)
     check_rank(rank, world)
     path = Path(folder)
     with explained(path):
@@ -142,8 +142,8 @@ def write(
 class _Run:
     """One call of `write`."""
 
-    def __init__(self, planned: Layout, folder: Folder, lock: FolderLock, rank: int, world: int) -> None:
-        self.layout, self.folder, self.lock = planned, folder, lock
+    def __init__(self, planned: Arrangement, folder: Folder, lock: FolderLock, rank: int, world: int) -> None:
+        self.arrangement, self.folder, self.lock = planned, folder, lock
         self.rank, self.world = rank, world
         self.mine = planned.share(rank, world)
         self.part: Manifest = planned.manifest  # of what this rank has written
@@ -161,10 +161,10 @@ class _Run:
         with watched(total, progress, "write") as advance:
             kept = self._verified(recorded, advance)
             wanted = [each for each in self.mine if each.name not in kept]
-            self.folder.check_room(self.layout, wanted)
+            self.folder.check_room(self.arrangement, wanted)
             self._write(wanted, advance)
         with self.lock.manifests():
-            whole = self.folder.merge(self.layout.manifest)
+            whole = self.folder.merge(self.arrangement.manifest)
         done = {each.name for each in whole.files}
         return Written(
             folder=self.folder.path,
@@ -173,27 +173,27 @@ class _Run:
             files=tuple(each.name for each in wanted),
             kept=tuple(kept),
             replaced=self.replaced,
-            missing=tuple(each.name for each in self.layout.files if each.name not in done),
+            missing=tuple(each.name for each in self.arrangement.files if each.name not in done),
             nbytes=self.nbytes,
             seconds=time.perf_counter() - begin,
             digest=whole.digest if whole.is_complete else "",
-            left=dict(self.layout.plan.model.left),
+            left=dict(self.arrangement.plan.model.left),
         )
 
     def _begin(self) -> Manifest:
         """Takes this rank's files and says so in the folder. Returns what earlier runs have recorded."""
         with self.lock.manifests():
-            recorded = self.folder.recorded(self.layout.manifest)
+            recorded = self.folder.recorded(self.arrangement.manifest)
             taken = self.lock.take(each.number for each in self.mine)
             if taken is not None:
                 raise CheckpointError(
-                    f"Another run is writing {self.layout.files[taken].name} in {visible(str(self.folder.path))}. "
+                    f"Another run is writing {self.arrangement.files[taken].name} in {visible(str(self.folder.path))}. "
                     "Nothing has been changed. Wait until it is done, or end it."
                 )
             alone = self.lock.is_alone()
             self.folder.sweep(None if alone else [*(each.name for each in self.mine), self._part_name])
             there = {each.name for each in recorded.files}
-            self.folder.check_room(self.layout, [each for each in self.mine if each.name not in there])
+            self.folder.check_room(self.arrangement, [each for each in self.mine if each.name not in there])
             self._record(recorded, [each for each in self.mine if each.name in there])
         return recorded
 
@@ -205,7 +205,7 @@ class _Run:
         """Makes the manifest of this rank's part one of these files, as they are recorded."""
         names = {each.name for each in files}
         stored = [(each, recorded.tensors_of(each.name)) for each in recorded.files if each.name in names]
-        self.part = self.layout.manifest.with_files(stored)
+        self.part = self.arrangement.manifest.with_files(stored)
         self.part.write(self.folder.path / self._part_name)
 
     def _verified(self, recorded: Manifest, advance: Callable[[int], None]) -> list[str]:

@@ -34,7 +34,7 @@ from torch.futures import Future
 
 from fanin._core.memory import as_numpy
 from fanin._core.messages import shown, visible
-from fanin.checkpoints.layout import manifest_of
+from fanin.checkpoints.arrangement import manifest_of
 from fanin.checkpoints.manifest import NAME, Manifest, StoredFile, StoredTensor
 from fanin.checkpoints.records import record_of
 from fanin.recipes.entry import Entry

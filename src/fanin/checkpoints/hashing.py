@@ -10,8 +10,8 @@ import numpy as np
 
 from fanin._core.memory import as_numpy
 from fanin._core.types import Shape
+from fanin.checkpoints.arrangement import check_plan, shared
 from fanin.checkpoints.drawing import Segment
-from fanin.checkpoints.layout import check_plan, shared
 from fanin.checkpoints.manifest import digest_of
 from fanin.checkpoints.pipeline import Digests, Pipeline
 from fanin.checkpoints.progress import Progress, watched

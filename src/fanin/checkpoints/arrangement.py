@@ -1,4 +1,4 @@
-"""The layout of a checkpoint: which file holds which tensors, and which rank writes which files.
+"""The arrangement of a checkpoint: which file holds which tensors, and which rank writes which files.
 
 It follows from the plan, the format and the largest size of a file alone, so that any number of ranks write the same
 files.
@@ -76,7 +76,7 @@ class PlannedFile:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Arrangement:
     """The files of a checkpoint.
 
     Attributes:
@@ -130,8 +130,8 @@ class Layout:
         return total.hexdigest()
 
 
-def layout(plan: Plan, *, format: Format = "safetensors", max_shard_size: int | str = "5GB") -> Layout:
-    """The layout of a checkpoint, in which nothing is drawn yet.
+def arrange(plan: Plan, *, format: Format = "safetensors", max_shard_size: int | str = "5GB") -> Arrangement:
+    """The arrangement of a checkpoint, in which nothing is drawn yet.
 
     Tensors fill files in the plan's order, as in transformers and huggingface_hub; a tensor that is larger than a file
     may be has a file of its own. A tied parameter is stored once, under its first path in the model's order, as
@@ -151,7 +151,7 @@ def layout(plan: Plan, *, format: Format = "safetensors", max_shard_size: int | 
     >>> from fanin import checkpoints
     >>> recipe = fanin.Recipe([{"path": "*", "initializer": "random_normal"}], seed=1)
     >>> plan = recipe.plan([{"path": name, "shape": [1000, 100]} for name in "abc"])
-    >>> [(each.name, each.size) for each in checkpoints.layout(plan, max_shard_size="1MB").files]
+    >>> [(each.name, each.size) for each in checkpoints.arrange(plan, max_shard_size="1MB").files]
     [('model-00001-of-00002.safetensors', 800176), ('model-00002-of-00002.safetensors', 400112)]
     """
     if format not in FORMATS:
@@ -162,7 +162,7 @@ def layout(plan: Plan, *, format: Format = "safetensors", max_shard_size: int | 
     shards = _shards(plan.entries, most)
     names = file_names(format, len(shards))
     files = (_file(number, name, format, shards[number]) for number, name in enumerate(names))
-    return Layout(plan, format, most, tuple(files))
+    return Arrangement(plan, format, most, tuple(files))
 
 
 def manifest_of(plan: Plan, *, format: str, max_shard_size: int, fingerprint: str, file_count: int) -> Manifest:
@@ -240,7 +240,7 @@ def size_of(text: int | str) -> int:
     Raises:
         ValueError: it is none, or not at least 1.
 
-    >>> from fanin.checkpoints.layout import size_of
+    >>> from fanin.checkpoints.arrangement import size_of
     >>> size_of("5GB"), size_of("1.5 KiB"), size_of(7)
     (5000000000, 1536, 7)
     """
@@ -283,7 +283,8 @@ def check_plan(plan: Plan, check: Callable[[Parameter], None] | None = None) -> 
     wrong = {}
     for each in plan.entries:
         if not each.covers and each.parameter.size:
-            wrong[each.path] = f" has no values: {each.rule} keeps {'it' if each.kept else 'a part of it'} as it is"
+            is_kept = f" has no values: {each.rule} keeps it as it is"
+            wrong[each.path] = is_kept if each.kept else f" has values for a part of it only ({each.rule})"
             continue
         try:
             if check is not None:

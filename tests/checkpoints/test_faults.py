@@ -1,0 +1,331 @@
+"""Runs that are killed, disks that are full or closed, and folders that hold something else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import checkpoint_kit as kit
+import fanin
+import kills
+from fanin import checkpoints
+from fanin.checkpoints import files
+from fanin.checkpoints.folder import Folder, part_name
+
+THREE = 40_000  # the size that makes three files of six tensors of 16 KiB
+
+
+def written(folder: Path, **options: object) -> checkpoints.Written:
+    """Six tensors in three files."""
+    return checkpoints.write(kit.normal(), folder, max_shard_size=THREE, **options)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("form", ["safetensors", "npz"])
+def test_killed_runs(form: str, tmp_path: Path) -> None:
+    """Runs that are killed at random moments leave whole files alone, and are completed by the same call."""
+    left = kills.rehearse(tmp_path, form, 6, seed=len(form))
+    assert len(left) >= 6
+
+
+@pytest.mark.parametrize("call", range(30))
+def test_a_stop_at_every_step(call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ends before any flush or renaming leaves nothing half, and is completed by the same call."""
+    reference = tmp_path / "reference"
+    written(reference)
+    whole, out, count = kit.contents(reference), tmp_path / "out", 0
+
+    def stopping(name: str) -> None:
+        original = getattr(os, name)
+
+        def stop(*arguments: object, **keywords: object) -> object:
+            nonlocal count
+            count += 1
+            if count > call:
+                raise KeyboardInterrupt
+            return original(*arguments, **keywords)
+
+        monkeypatch.setattr(os, name, stop)
+
+    for name in ("fsync", "replace"):
+        stopping(name)
+    try:
+        written(out)
+        assert call > 20
+    except KeyboardInterrupt:
+        pass
+    monkeypatch.undo()
+    final = {name: data for name, data in kit.contents(out).items() if name.startswith("model")}
+    assert final.items() <= whole.items()
+    written(out)
+    assert kit.contents(out) == whole
+
+
+def test_complete_files_are_kept(tmp_path: Path) -> None:
+    """A second call verifies every file, and writes none."""
+    written(tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("model*")}
+    report = written(tmp_path)
+    assert (report.files, len(report.kept), report.nbytes) == ((), 3, 0)
+    del before["model.safetensors.index.json"]
+    assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("model-*")}
+    assert "kept, with the right bytes: model-00001-of-00003.safetensors, model-00002" in str(report)
+
+
+@pytest.mark.parametrize("place", [9, 200, -1])
+def test_corrupted_files_are_made_again(place: int, tmp_path: Path) -> None:
+    """A file with another byte in its header or a tensor is set aside and made again; the others are kept."""
+    written(tmp_path)
+    whole = kit.contents(tmp_path)
+    name = "model-00002-of-00003.safetensors"
+    data = bytearray(whole[name])
+    data[place] ^= 1
+    (tmp_path / name).write_bytes(data)
+    report = written(tmp_path)
+    assert (report.files, report.replaced) == ((name,), {name: f"{name}.replaced-1"})
+    assert f"had other bytes: {name}, which is now {name}.replaced-1" in str(report)
+    assert kit.contents(tmp_path) == {**whole, f"{name}.replaced-1": bytes(data)}
+
+
+def test_what_was_trained_since_is_not_lost(tmp_path: Path) -> None:
+    """A file of the same size, saved over the written one, stays, each time under another name."""
+    checkpoints.write(kit.normal(), tmp_path)
+    for number in (1, 2):
+        trained = b"%d" % number * (tmp_path / "model.safetensors").stat().st_size
+        (tmp_path / "model.safetensors").write_bytes(trained)
+        checkpoints.write(kit.normal(), tmp_path)
+        assert (tmp_path / f"model.safetensors.replaced-{number}").read_bytes() == trained
+
+
+def test_truncated_files_are_made_again(tmp_path: Path) -> None:
+    """A file that is shorter than the manifest says is not even read."""
+    written(tmp_path)
+    whole = kit.contents(tmp_path)
+    name = "model-00003-of-00003.safetensors"
+    (tmp_path / name).write_bytes(whole[name][:50])
+    report = written(tmp_path)
+    assert (report.files, list(report.replaced)) == ((name,), [name])
+    assert whole.items() <= kit.contents(tmp_path).items()
+
+
+def test_missing_files_are_made_again(tmp_path: Path) -> None:
+    """A file that is gone is made again, the index and the manifest too."""
+    written(tmp_path)
+    whole = kit.contents(tmp_path)
+    for name in ("model-00001-of-00003.safetensors", "model.safetensors.index.json"):
+        (tmp_path / name).unlink()
+    written(tmp_path)
+    assert kit.contents(tmp_path) == whole
+
+
+def test_leftovers_are_removed(tmp_path: Path) -> None:
+    """Files under temporary names, which a dead run has left, are gone after the next one."""
+    for name in ("model.safetensors", "model-00007-of-00009.safetensors", "fanin-00001-of-00001.json"):
+        files.temporary(tmp_path / name).write_bytes(b"half")
+    checkpoints.write(kit.normal(), tmp_path)
+    assert set(kit.contents(tmp_path)) == {"fanin.json", "model.safetensors"}
+
+
+OTHERS = {
+    "seed": (kit.normal(seed=2), {}, "the seed (1 there, 2 here) differs, as fanin.json says"),
+    "recipe": (
+        kit.plan_of([{"path": f"w.{n}", "shape": [64, 64], "layout": "keras"} for n in range(6)], kit.RULES[:-1]),
+        {},
+        "the recipe differs",
+    ),
+    "shapes": (kit.normal(rows=63), {}, "the names, shapes, dtypes or seeds of its tensors differs"),
+    "names": (kit.normal(count=5), {}, "the names, shapes, dtypes or seeds of its tensors differs"),
+    "size": (kit.normal(), {"max_shard_size": 1}, "the largest size of a file (40000 there, 1 here) differs"),
+    "format": (kit.normal(), {"format": "npz"}, "the format ('safetensors' there, 'npz' here) differs"),
+}
+
+
+@pytest.mark.parametrize("complete", [True, False], ids=["complete", "begun"])
+@pytest.mark.parametrize("case", OTHERS)
+def test_another_checkpoint(case: str, complete: bool, tmp_path: Path) -> None:
+    """A folder that holds another checkpoint, or a part of one, is refused, with what differs, and stays as it is."""
+    plan, options, message = OTHERS[case]
+    written(tmp_path, **({} if complete else {"rank": 0, "world": 2}))
+    before = kit.contents(tmp_path)
+    with pytest.raises(checkpoints.CheckpointError) as caught:
+        checkpoints.write(plan, tmp_path, **{"max_shard_size": THREE, **options})
+    message = message if complete else message.replace("fanin.json", "fanin-00001-of-00002.json")
+    assert f"holds another checkpoint, or a part of one: {message}" in str(caught.value)
+    assert "Nothing has been changed. Choose another folder, or empty this one." in str(caught.value)
+    assert kit.contents(tmp_path) == before
+
+
+def test_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another version of fanin has begun is not continued."""
+    written(tmp_path)
+    monkeypatch.setattr("fanin.checkpoints.arrangement.__version__", "0.9")
+    with pytest.raises(
+        checkpoints.CheckpointError, match=r"the version of fanin \('0.1.0' there, '0.9' here\) differs"
+    ):
+        written(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "model-00001-of-00002.safetensors", "model.safetensors.index.json"]
+)
+def test_strange_weights(name: str, tmp_path: Path) -> None:
+    """Weights that no manifest knows are neither overwritten nor mixed with new ones."""
+    (tmp_path / name).write_bytes(b"precious")
+    with pytest.raises(
+        checkpoints.CheckpointError, match=f"holds weights that are not of this checkpoint: {name}. Noth"
+    ):
+        written(tmp_path)
+    assert kit.contents(tmp_path) == {name: b"precious"}
+
+
+def test_other_files_do_not_matter(tmp_path: Path) -> None:
+    """A configuration and a tokenizer beside the weights stay."""
+    (tmp_path / "config.json").write_text("{}")
+    written(tmp_path)
+    assert (tmp_path / "config.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("name", ["fanin.json", "fanin-00001-of-00002.json"])
+def test_damaged_manifests(name: str, tmp_path: Path) -> None:
+    """A manifest that is damaged is said to be, and nothing is changed."""
+    (tmp_path / name).write_text("{")
+    with pytest.raises(checkpoints.CheckpointError, match=f"{name} is not a manifest that fanin wrote: it is not JSON"):
+        written(tmp_path)
+    assert kit.contents(tmp_path) == {name: b"{"}
+
+
+def test_too_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The free space is looked at before anything is written."""
+    state = os.statvfs(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*state[:4], 2, *state[5:])))
+    with pytest.raises(checkpoints.CheckpointError) as caught:
+        written(tmp_path)
+    assert f"has {2 * state.f_frsize // 1024} KiB free, and" in str(caught.value)
+    assert "are needed. Nothing has been written. Make room, or choose another folder." in str(caught.value)
+    assert kit.contents(tmp_path) == {}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, text=True, check=False
+    )
+    if mount.returncode:
+        pytest.skip(f"no file system can be mounted: {mount.stderr}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_too_small(small_disk: Path) -> None:
+    """A checkpoint that does not fit is refused at once."""
+    with pytest.raises(checkpoints.CheckpointError, match=r"has 256 KiB free, and 1\.\d+ MiB are needed"):
+        checkpoints.write(kit.normal(rows=1000), small_disk)
+    assert kit.contents(small_disk) == {}
+
+
+def test_a_disk_that_fills(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If others fill the disk in the meantime, what is complete stays, nothing half does, and the run can go on."""
+    monkeypatch.setattr(Folder, "check_room", lambda *_: None)
+    (small_disk / "other").write_bytes(bytes(200 * 1024))
+    with pytest.raises(checkpoints.CheckpointError) as caught:
+        written(small_disk)
+    assert "has no room left (No space left on device). Make some, and write again: what is complete is kept." in str(
+        caught.value
+    )
+    left = kit.contents(small_disk)
+    assert set(left) == {"other", "model-00001-of-00003.safetensors", part_name(0, 1)}
+    (small_disk / "other").unlink()
+    report = written(small_disk)
+    assert report.kept == ("model-00001-of-00003.safetensors",)
+    assert report.digest == checkpoints.digest(kit.normal())
+
+
+def test_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
+    """A file that may not grow so large is an error with a hint, and nothing half is left."""
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+import checkpoint_kit as kit
+from fanin import checkpoints
+try:
+    checkpoints.write(kit.normal(), {str(tmp_path)!r})
+except checkpoints.CheckpointError as error:
+    print(error)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert (
+        "may not be so large (File too large): see `ulimit -f`, or make files smaller by `max_shard_size`" in run.stdout
+    )
+    assert set(kit.contents(tmp_path)) == {part_name(0, 1)}
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """A folder without permission to write is an error with its reason."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    folder.chmod(0o500)
+    close = ["chattr", "+i", folder]  # root may write anywhere, but not where the file system itself forbids it
+    if os.access(folder, os.W_OK) and subprocess.run(close, capture_output=True, check=False).returncode:
+        pytest.skip("nothing keeps root from writing here")
+    try:
+        with pytest.raises(
+            checkpoints.CheckpointError, match=r"cannot be written \((Permission|Operation not permitted)"
+        ):
+            written(folder)
+        assert list(folder.iterdir()) == []
+    finally:
+        subprocess.run(["chattr", "-i", folder], capture_output=True, check=False)
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    """It is an error, and the file stays."""
+    (tmp_path / "out").write_text("precious")
+    with pytest.raises(checkpoints.CheckpointError, match=r"out cannot be used \(File exists\)"):
+        written(tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "precious"
+
+
+def test_a_fault_in_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a value cannot be drawn, the error comes out as it is, and no file is left half."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError("no memory for it")
+
+    monkeypatch.setattr(fanin.recipes.Entry, "fill", fail)
+    with pytest.raises(MemoryError, match="no memory for it"):
+        written(tmp_path)
+    assert set(kit.contents(tmp_path)) == {part_name(0, 1)}
+
+
+def test_manifests_say_only_what_is_there(tmp_path: Path) -> None:
+    """The manifest of a part grows with its files; what it names is complete."""
+    written(tmp_path, rank=0, world=2)
+    part = json.loads((tmp_path / part_name(0, 2)).read_text())
+    assert [file["name"] for file in part["files"]] == [path.name for path in sorted(tmp_path.glob("model-*"))]
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    """512 MiB are written with less than 300 MiB at the peak beyond what the imports need."""
+    code = f"""
+import resource
+import checkpoint_kit as kit
+from fanin import checkpoints
+plan = kit.plan_of([{{"path": f"w.{{n}}", "shape": [256, 2**16], "layout": "torch"}} for n in range(8)])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+report = checkpoints.write(plan, {str(tmp_path)!r})
+print(report.nbytes >> 20, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    size, peak = map(int, run.stdout.split())
+    assert size == 512
+    assert peak < 220
