@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from fanin.checkpoints.contained import contents_of
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.manifest import NAME, Manifest, read_manifest
 from fanin.checkpoints.progress import Progress, watched
-from fanin.checkpoints.stored import Contents, Stored
+from fanin.checkpoints.stored import Contents, Slices, Stored
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
 
@@ -353,7 +354,7 @@ def _by_digest(wanted: str, stored: Stored, advance: Callable[[int], None]) -> F
 def _difference(entry: Entry, stored: Stored, advance: Callable[[int], None]) -> Finding | None:
     """The first of a tensor's elements whose bits differ from the entry's, and how many do."""
     count, first = 0, None
-    for region, part in stored.parts(entry.regions(_REGION)):
+    for region, part in _ahead(stored.parts(entry.regions(_REGION))):
         expected = entry.make(region)
         differing = _differing(expected, part)
         advance(part.nbytes)
@@ -375,6 +376,15 @@ def _difference(entry: Entry, stored: Stored, advance: Callable[[int], None]) ->
         f"should be {right}."
     )
     return Finding(stored.name, "values", message, count, index, position, right, wrong)
+
+
+def _ahead(parts: Iterator[tuple[Slices, Array]]) -> Iterator[tuple[Slices, Array]]:
+    """The same parts, of which the next one is read while the last one is used."""
+    with ThreadPoolExecutor(1) as reader:
+        following = reader.submit(next, parts, None)
+        while (part := following.result()) is not None:
+            following = reader.submit(next, parts, None)
+            yield part
 
 
 def _differing(expected: Array, part: Array) -> Array | None:

@@ -8,9 +8,10 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -155,6 +156,7 @@ class WeightSavePlanner(DefaultSavePlanner):
         if dist.is_initialized():
             self._rank, self._world = dist.get_rank(process_group), dist.get_world_size(process_group)
         self._entries: dict[str, Entry] = {}
+        self._ready: dict[MetadataIndex, torch.Tensor] = {}
 
     def files(self, others: Iterable[str], most: int) -> dict[str, int]:
         """The number of the file, from 1, that each tensor goes to, so that each file is written by one rank.
@@ -204,14 +206,20 @@ class WeightSavePlanner(DefaultSavePlanner):
 
     def resolve_data(self, write_item: WriteItem) -> torch.Tensor | io.BytesIO:
         """The values of an item, which are made now."""
+        ready = self._ready.pop(write_item.index, None)
+        if ready is not None:
+            return ready
         entry = self._entries.get(write_item.index.fqn)
         if entry is None or write_item.tensor_data is None:
             return super().resolve_data(write_item)
-        chunk = write_item.tensor_data.chunk
-        region = tuple(slice(start, start + length) for start, length in zip(chunk.offsets, chunk.sizes, strict=True))
-        tensor = torch.empty(chunk.sizes, dtype=write_item.tensor_data.properties.dtype)
-        entry.fill(as_numpy(tensor), region)
-        return tensor
+        return _made(entry, write_item.tensor_data)
+
+    def prepare(self, items: Iterable[WriteItem]) -> None:
+        """Makes the plan's values of some items, so that `resolve_data` has them when they are wanted."""
+        for each in items:
+            entry = self._entries.get(each.index.fqn)
+            if entry is not None and each.tensor_data is not None:
+                self._ready[each.index] = _made(entry, each.tensor_data)
 
     def manifest(self, metadata: Metadata, format: str, files: Mapping[str, str]) -> Manifest:
         """The manifest of what `save` has saved.
@@ -270,6 +278,15 @@ class _Part:
         chunk = ChunkStorageMetadata(offsets=starts, sizes=self.lengths)
         data = TensorWriteData(chunk=chunk, properties=properties, size=torch.Size(self.entry.shape))
         return WriteItem(MetadataIndex(self.name, starts), WriteItemType.SHARD, tensor_data=data)
+
+
+def _made(entry: Entry, data: TensorWriteData) -> torch.Tensor:
+    """The values of a region that DCP describes."""
+    starts, lengths = data.chunk.offsets, data.chunk.sizes
+    tensor = torch.empty(lengths, dtype=data.properties.dtype)
+    region = tuple(slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
+    entry.fill(as_numpy(tensor), region)
+    return tensor
 
 
 def _parts(entries: Mapping[str, Entry], most: int | None) -> list[_Part]:
@@ -394,7 +411,7 @@ class _PieceWriter(_NewFolder):
     """DCP's own writer for a new folder, in bounded memory.
 
     DCP's keeps all tensors of a call of `write_data` until it returns. This one calls it for a few pieces at a time,
-    whose bytes go to the end of the rank's file.
+    whose bytes go to the end of the rank's file, and makes the next ones meanwhile.
     """
 
     def __init__(self, path: str | os.PathLike[str], planner: WeightSavePlanner) -> None:
@@ -409,8 +426,13 @@ class _PieceWriter(_NewFolder):
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         """Writes the items, a few at a time."""
         results: list[WriteResult] = []
-        for items in _batches(plan.items):
-            results += super().write_data(replace(plan, items=items), planner).wait()
+        batches = [*_batches(plan.items), []]
+        with ThreadPoolExecutor(1) as maker:
+            made = maker.submit(self.planner.prepare, batches[0])
+            for items, following in pairwise(batches):
+                made.result()
+                made = maker.submit(self.planner.prepare, following)
+                results += super().write_data(replace(plan, items=items), planner).wait()
         future: Future[list[WriteResult]] = Future()
         future.set_result(results)
         return future
