@@ -53,6 +53,7 @@ def test_docstrings_are_found() -> None:
 def test_pages(path: Path) -> None:
     """Every `>>>` example of a page gives what it says, tf_keras's own where tf_keras is installed."""
     needed = {
+        "dcp.md": ("torch",),
         "frameworks.md": ("tf_keras", "keras", "torch", "jax", "flax"),
         "models.md": ("torch", "tensorflow", "keras"),
     }
@@ -61,9 +62,13 @@ def test_pages(path: Path) -> None:
     page = doctest.DocTestParser().get_doctest(path.read_text(encoding="utf-8"), {}, path.name, str(path), 0)
     if importlib.util.find_spec("tf_keras") is None:
         page.examples = [each for each in page.examples if "tf_keras" not in each.source]
-    assert len(page.examples) >= {"README.md": 7, "promise.md": 5, "frameworks.md": 25, "models.md": 18}.get(
-        path.name, 0
-    )
+    assert len(page.examples) >= {
+        "README.md": 7,
+        "dcp.md": 15,
+        "promise.md": 5,
+        "frameworks.md": 25,
+        "models.md": 18,
+    }.get(path.name, 0)
     assert doctest.DocTestRunner(optionflags=OPTIONS).run(page).failed == 0
 
 

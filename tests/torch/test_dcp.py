@@ -331,3 +331,21 @@ def test_the_values_are_of_keras_kernels(tmp_path: Path) -> None:
     dcp.load(state, checkpoint_id=tmp_path)
     kernel = fanin.HeNormal(seed=2).spawn("weight")((30, 20))
     assert bits(state["weight"]) == np.ascontiguousarray(kernel.T).tobytes()
+
+
+def test_torchrun(tmp_path: Path) -> None:
+    """The example gives the same values under torchrun, with two ranks."""
+    example = Path(__file__).parents[2] / "examples" / "dcp_torchrun.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(example)]
+    path = os.pathsep.join(filter(None, (*sys.path, os.environ.get("PYTHONPATH", ""))))
+    run = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-3:] == ["ranks: 2", "4 of 4 tensors are bit-exact", "as initialized: True"]
