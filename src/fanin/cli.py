@@ -353,6 +353,7 @@ def _written(output: str, tell: Any, **options: Any) -> tuple[dict[str, Any], st
     if options["dry_run"]:
         run = DryRun(checkpoints.arrange(made, format=kind, max_shard_size=most), place, Path(output))
         return run.as_dict(), str(run)
+    made.check()
     if made.warning:
         click.echo(made.warning, err=True)
     if place.origin and tell is None:

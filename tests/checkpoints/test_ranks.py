@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_more_ranks_than_files(tmp_path: Path) -> None:
 
 def test_another_number_of_ranks_goes_on(tmp_path: Path) -> None:
     """What two of three ranks have written is kept by a single process, which writes the rest."""
-    options = {"max_shard_size": 20_000}
+    options: Any = {"max_shard_size": 20_000}
     for rank in (0, 2):
         checkpoints.write(kit.normal(), tmp_path / "out", rank=rank, world=3, **options)
     report = checkpoints.write(kit.normal(), tmp_path / "out", **options)
@@ -99,7 +100,7 @@ def test_another_number_of_ranks_goes_on(tmp_path: Path) -> None:
 
 def test_finish(tmp_path: Path) -> None:
     """It makes what the last rank would have made, and names the files that are missing before."""
-    options = {"max_shard_size": 20_000}
+    options: Any = {"max_shard_size": 20_000}
     checkpoints.write(kit.normal(), tmp_path / "alone", **options)
     for rank in (0, 1):
         checkpoints.write(kit.normal(), tmp_path / "out", rank=rank, world=3, **options)
@@ -136,6 +137,7 @@ def test_parts_of_two_checkpoints(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from fanin.checkpoints.locks import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 with lock.manifests():

@@ -114,10 +114,11 @@ def _placement(record: Mapping[str, Any], parameter: Parameter) -> Placement:
     target = tuple((low, high) for low, high in record["target"])
     source = tuple(record["source"])
     above = len(target) - len(distribution.shape)  # axes of stacks
+    if len(target) != len(parameter.shape) or len(source) != len(distribution.shape):
+        raise ValueError("a placement is of another rank")
     inside = all(0 <= low <= high <= length for (low, high), length in zip(target, parameter.kernel_shape, strict=True))
-    lengths = [high - low for low, high in target[above:]]
-    drawn = zip(source[above:] if len(source) == len(target) else source, lengths, distribution.shape, strict=True)
-    if not inside or not all(0 <= start <= start + length <= whole for start, length, whole in drawn):
+    drawn = zip(source, target[above:], distribution.shape, strict=True)
+    if not inside or not all(0 <= start <= start + high - low <= length for start, (low, high), length in drawn):
         raise ValueError("a placement lies outside of the tensor")
     return Placement(record["name"], _initializer(weight), weight, target, source, record["label"])
 
