@@ -332,6 +332,15 @@ def test_bits_that_rotted(written: Path) -> None:
     )
 
 
+def test_a_checkpoint_that_is_not_complete(tmp_path: Path) -> None:
+    """Of two ranks, one has written."""
+    checkpoints.write(normal(), tmp_path, max_shard_size=40_000, rank=0, world=2)
+    with pytest.raises(CheckpointError, match="is not complete: not all ranks have written their files"):
+        check(tmp_path)
+    checkpoints.write(normal(), tmp_path, max_shard_size=40_000, rank=1, world=2)
+    assert check(tmp_path)
+
+
 def test_a_file_that_the_manifest_does_not_have(written: Path) -> None:
     """It cannot be checked by the manifest beside it."""
     other = as_safetensors(written, values())

@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_mo
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
 import fanin
 import fanin.torch
@@ -150,6 +151,25 @@ def fsdp2_model(folder: Path) -> None:
     assert any(isinstance(tensor, DTensor) for tensor in state.values())
     dcp.load(state, checkpoint_id=folder)
     assert_as_initialized(model.state_dict())
+
+
+@check
+def tensor_parallel_model(folder: Path) -> None:
+    """It loads into layers that parallelize_module has sharded, and that fully_shard has sharded once more."""
+    world = dist.get_world_size()
+    model = on_meta(lambda: nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 6)))
+    plan = RECIPE.plan(model)
+    fanin.torch.save_plan(plan, folder, most=SMALL)
+    mesh = init_device_mesh("cpu", (world // 2, 2), mesh_dim_names=("data", "tensor"))
+    parallelize_module(model, mesh["tensor"], {"0": ColwiseParallel(), "2": RowwiseParallel()})
+    if world > 2:
+        fully_shard(model, mesh=mesh["data"])
+    model.to_empty(device="cpu")
+    dcp.load(model.state_dict(), checkpoint_id=folder)
+    for name, tensor in model.state_dict().items():
+        assert isinstance(tensor, DTensor)
+        assert len(tensor.placements) == (2 if world > 2 else 1)
+        assert bits(tensor.full_tensor()) == plan.entry(name).make().tobytes(), name
 
 
 @check

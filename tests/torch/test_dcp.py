@@ -25,6 +25,7 @@ import dcp_processes as processes
 import fanin
 import fanin.torch
 from dcp_processes import SMALL, assert_as_initialized, dcp, empty_state, plan_of
+from fanin import checkpoints
 from fanin.models.traits import Traits
 from fanin.recipes import Model, Parameter, PlanError
 from fanin.torch.dcp import WeightSavePlanner
@@ -331,6 +332,33 @@ def test_the_values_are_of_keras_kernels(tmp_path: Path) -> None:
     dcp.load(state, checkpoint_id=tmp_path)
     kernel = fanin.HeNormal(seed=2).spawn("weight")((30, 20))
     assert bits(state["weight"]) == np.ascontiguousarray(kernel.T).tobytes()
+
+
+@pytest.mark.parametrize("most", [SMALL, None])
+@pytest.mark.parametrize("world", [1, 2, 3, 7, 50])
+def test_any_number_of_ranks(world: int, most: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts of any number of ranks are all of the values, once each, with the digest of the plan."""
+    plan = plan_of()
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda _: world)
+    planners = []
+    for rank in range(world):
+        monkeypatch.setattr("torch.distributed.get_rank", lambda _, rank=rank: rank)
+        planners.append(WeightSavePlanner(plan, most=most))
+        planners[-1].set_up_planner({}, None, rank == 0)
+    every, _ = planners[0].create_global_plan([each.create_local_plan() for each in planners])
+    state = {name: torch.zeros_like(tensor) for name, tensor in empty_state().items()}
+    written = 0
+    for planner, part in zip(planners, every, strict=True):
+        for item in part.items:
+            chunk = item.tensor_data.chunk
+            place = tuple(slice(a, a + b) for a, b in zip(chunk.offsets, chunk.sizes, strict=True))
+            state[item.index.fqn][place] = planner.resolve_data(item)
+            written += chunk.sizes.numel()
+    assert_as_initialized(state)
+    assert written == sum(tensor.numel() for tensor in state.values())
+    firsts = {name: tensor for name, tensor in state.items() if name != "head.weight"}
+    assert checkpoints.digest_of_arrays(firsts) == checkpoints.digest(plan)
 
 
 def test_torchrun(tmp_path: Path) -> None:

@@ -236,6 +236,11 @@ _WORDS = {NAME: f"manifest {NAME}", "plan": "plan"}
 def _manifest_of(path: Path) -> Manifest:
     """The manifest of a folder, or beside a file."""
     place = (path if path.is_dir() else path.parent) / NAME
+    if any(place.parent.glob("fanin-*-of-*.json")) and not place.exists():
+        raise CheckpointError(
+            f"{visible(str(path))} is not complete: not all ranks have written their files. Run them (again); what is "
+            "there is kept. If all are done, `fanin write --finish` completes it."
+        )
     if path.exists() and not place.exists():
         raise ValueError(
             f"A checkpoint without {NAME} needs a plan, of a recipe and a model, to be checked against. "
