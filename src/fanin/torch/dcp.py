@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import math
 import os
 import warnings
@@ -183,7 +184,7 @@ class WeightSavePlanner(DefaultSavePlanner):
         super().set_up_planner(state_dict, storage_meta, is_coordinator)
         paths = {name: (name,) if self._under is None else (self._under, name) for name in drawn}
         self._entries = {".".join(paths[name]): entry for name, entry in drawn.items()}
-        self.mappings |= {".".join(path): path for path in paths.values()}
+        self.mappings.update({".".join(path): path for path in paths.values()})
 
     def create_local_plan(self) -> SavePlan:
         """This rank's items: DCP's for other values, and its share of the plan's."""
@@ -347,9 +348,9 @@ def _fingerprint(plan: Plan) -> str:
     digest = hashlib.sha256()
     for entry in plan.entries:
         parameter = entry.parameter
-        weights = [(each.weight, each.target, each.source) for each in entry.placements]
-        facts = entry.path, parameter.tied, parameter.shape, parameter.dtype, parameter.kernel_axes, weights
-        digest.update(repr(facts).encode())
+        how = record_of(entry) or entry.as_dict()
+        facts = [entry.path, parameter.tied, parameter.dtype.name, entry.shape, how]
+        digest.update(json.dumps(facts, sort_keys=True).encode() + b"\n")
     return digest.hexdigest()
 
 
