@@ -53,9 +53,10 @@ def test_docstrings_are_found() -> None:
 def test_pages(path: Path) -> None:
     """Every `>>>` example of a page gives what it says, tf_keras's own where tf_keras is installed."""
     needed = {
+        "dcp.md": ("torch",),
         "frameworks.md": ("tf_keras", "keras", "torch", "jax", "flax"),
         "models.md": ("torch", "tensorflow", "keras"),
-        "sharding.md": ("jax", "flax", "optax", "orbax.checkpoint"),
+        "sharding.md": ("torch", "jax", "flax", "optax", "orbax.checkpoint"),
     }
     for framework in needed.get(path.name, ()):
         pytest.importorskip(framework)
@@ -64,6 +65,7 @@ def test_pages(path: Path) -> None:
         page.examples = [each for each in page.examples if "tf_keras" not in each.source]
     assert len(page.examples) >= {
         "README.md": 7,
+        "dcp.md": 15,
         "promise.md": 5,
         "frameworks.md": 25,
         "models.md": 18,
