@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-import torch.distributed
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
@@ -27,16 +26,6 @@ from fanin.torch import initialize
 from torch_kit import ALL, SEED, bits, on_meta, raw, two_layers
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of torch.distributed
-
-
-@pytest.fixture
-def mesh(tmp_path: Path) -> Iterator[Any]:
-    """A mesh of one process."""
-    from torch.distributed.device_mesh import init_device_mesh
-
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    yield init_device_mesh("cpu", (1,))
-    torch.distributed.destroy_process_group()
 
 
 def sharded(module: Any, mesh: Any) -> Any:

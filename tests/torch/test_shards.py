@@ -223,7 +223,7 @@ def test_pieces_for_other_devices(covers: bool, monkeypatch: pytest.MonkeyPatch)
 MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "not a Shard": (lambda path, each: (4, 3), TypeError, "must return a fanin.torch.Shard, or None"),
     "not a function": (3, TypeError, "must be a function of a path and a parameter"),
-    "not in a mapping": ({"*": 3}, TypeError, "must have a Shard, or a function of a parameter, for each glob"),
+    "not in a mapping": ({"*": 3}, TypeError, "or a function of a parameter, for each glob"),
     "another length": ({"0.weight": Shard((8, 3), (slice(0, 2), None))}, PlanError, "Its shard holds (2, 3)"),
     "another rank": ({"0.weight": Shard((8, 3), flat=(0, 12))}, PlanError, "Its shard holds (12,)"),
 }

@@ -16,7 +16,7 @@ WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "
 
 
 # What frameworks put before the name of a class that they derive from a layer's, and the other base of some of these.
-_DERIVED, _MIXINS = ("Parametrized", "FSDP", "Replicate"), {"FSDPModule", "ReplicateModule"}
+_DERIVED, _MIXINS = ("Parametrized", "FSDP", "Replicate", "DDP"), {"FSDPModule", "ReplicateModule", "DDP"}
 
 
 def own_classes(cls: type, last: str) -> tuple[type, ...]:

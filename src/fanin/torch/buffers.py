@@ -48,17 +48,24 @@ class Restored:
     def restore(self, device: torch.device) -> None:
         """Gives the tensor its values: in its own memory or, if it has none, in new memory on a device."""
         if self.shard is not None and self.local is not None:
-            copy = partial(copy_shard, self.value, self.shard)
-            if self.tensor.is_meta:
-                materialize(self.tensor, copy)
-            else:
-                copy(self.local)
+            self._restore_shard(self.shard, self.local, device)
             return
         if self.tensor.is_meta:
             put(self.places, self.tensor, self.value.to(device))
             return
         with torch.no_grad():
             self.tensor.copy_(self.value)
+
+    def _restore_shard(self, shard: Shard, local: torch.Tensor, device: torch.device) -> None:
+        copy = partial(copy_shard, self.value, shard)
+        if not local.is_meta:
+            copy(local)
+        elif is_dtensor(self.tensor):
+            materialize(self.tensor, copy)
+        else:
+            fresh = torch.zeros_like(local, device="cpu")
+            copy(fresh)
+            put(self.places, self.tensor, fresh.to(device))
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,10 @@ _COMPUTED_FROM_SHARD = (
 )
 
 
+_SAYS_ITSELF = "It is a DTensor, which says itself what this process holds. Leave it out of `shards`."
+_TIED_DIFFERENTLY = "It is tied, and `shards` says of its places that this process holds different parts of it."
+
+
 class Source(NamedTuple):
     """A tensor of a module, as a scan finds it: its place, the name that its traits follow from, and what it is."""
 
@@ -134,6 +138,8 @@ class Scan:
     def __init__(self, root: nn.Module, shard_of: ShardOf | None = None) -> None:
         self.root = root
         self._given_shard: ShardOf = shard_of or (lambda path, tensor: None)
+        self._shards: dict[int, Shard] = {}  # those that are given, by the id of the tensor
+        self._misplaced: dict[int, str] = {}  # tensors whose shards cannot be what is given, by id, with the reason
         self.held: dict[int, Held] = {}
         self.buffers: list[tuple[Visit, str, torch.Tensor]] = []
         self.tables: list[Table] = []
@@ -143,6 +149,9 @@ class Scan:
         self._settled: set[tuple[int, str]] = set()  # places of reparametrized weights
         self._adapters = adapter_starts(visit.module for visit in self._visits)
         self.inner: nn.Module = [visit.module for visit in self._visits if not visit.path][-1]
+        if shard_of is not None:
+            for visit in self._visits:
+                self._take_shards(visit)
         for visit in self._visits:
             self._add(visit)
         self._tie_equal_memory()
@@ -182,7 +191,7 @@ class Scan:
                 f"Every parameter must have a shape. Received: {visible(raw)} of the lazy module "
                 f"{class_name(type(module))}. Call the module on an input first."
             )
-        shard = self._shard(path, tensor)
+        shard = self._shard(tensor)
         whole = tensor if shard is None else stand_in(tensor, shard)
         layer_module = module if source.weight is not None else self._whole_layer(visit)
         problem, traits = self._problem(visit, source, shard, layer_module), UNKNOWN
@@ -217,26 +226,37 @@ class Scan:
         held.owners.append((source.owner, source.leaf))
         held.paths.append(raw)
 
-    def _shard(self, path: str, tensor: torch.Tensor) -> Shard | None:
-        """What this process holds of a parameter; None if that is the whole."""
-        return shard_of_dtensor(tensor) if is_dtensor(tensor) else self._given_shard(path, tensor)
+    def _take_shards(self, visit: Visit) -> None:
+        """Asks what this process holds of a module's tensors. Tied ones need be named once."""
+        for leaf, tensor in (*visit.module._parameters.items(), *visit.module._buffers.items()):
+            shard = None if tensor is None else self._given_shard(joined(visit.path, leaf), tensor)
+            if tensor is None or shard is None:
+                continue
+            if is_dtensor(tensor):
+                self._misplaced[id(tensor)] = _SAYS_ITSELF
+            elif not self._shards.setdefault(id(tensor), shard).equals(shard):
+                self._misplaced[id(tensor)] = _TIED_DIFFERENTLY
+
+    def _shard(self, tensor: torch.Tensor) -> Shard | None:
+        """What this process holds of a tensor; None if that is the whole."""
+        return shard_of_dtensor(tensor) if is_dtensor(tensor) else self._shards.get(id(tensor))
 
     def _whole_layer(self, visit: Visit) -> nn.Module:
         """The layer of a shard as it is in the whole model, with the sizes that its traits follow from."""
         module = visit.module
+        tensors = {**module._parameters, **module._buffers} if self._shards else {}
         whole = {
-            leaf: stand_in(tensor, shard)
-            for leaf, tensor in module._parameters.items()
-            if tensor is not None
-            and not is_dtensor(tensor)
-            and (shard := self._given_shard(joined(visit.path, leaf), tensor)) is not None
+            leaf: stand_in(tensor, self._shards[id(tensor)])
+            for leaf, tensor in tensors.items()
+            if tensor is not None and id(tensor) in self._shards
         }
         return resized(module, whole) if whole else module
 
     def _problem(self, visit: Visit, source: Source, shard: Shard | None, layer: nn.Module) -> str:
         """Why a parameter cannot be drawn, and what to do; "" if it can."""
         tensor, module = source.tensor, visit.module
-        problem = tensor_problem(tensor, shard) or ("" if shard else self._partitioned.get(id(tensor), ""))
+        problem = self._misplaced.get(id(tensor), "") or tensor_problem(tensor, shard)
+        problem = problem or ("" if shard else self._partitioned.get(id(tensor), ""))
         if problem:
             return problem
         if shard is not None and source.weight is not None:
@@ -244,7 +264,8 @@ class Scan:
         if isinstance(module, ParametrizationList) or "ParametrizationList" in visit.within:
             return UNKNOWN_PARAMETRIZATION  # which may have a state
         whole = tensor if shard is None else stand_in(tensor, shard)
-        problem = shape_problem(whole, module, declared_shape(layer, source.name))
+        given = shard is not None and not is_dtensor(tensor)
+        problem = shape_problem(whole, module, declared_shape(layer, source.name), given=given)
         return problem or ("" if source.weight is None else source.weight.problem)
 
     def _tie_equal_memory(self) -> None:
@@ -297,7 +318,12 @@ class Scan:
             for each in self.all()
             if not each.parameter.trainable and not each.parameter.problem and each.parameter.role not in _USUAL
         }
-        places = [place for each in frozen.values() for place in each.owners if each.weight is None]
+        places = {
+            place: each.tensor if each.shard is None else stand_in(each.tensor, each.shard)
+            for each in frozen.values()
+            for place in each.owners
+            if each.weight is None
+        }
         for found in OwnCode(self.root).tables(places) if places else ():
             held = frozen.get(id(found.tensor))
             if held is not None:
@@ -350,7 +376,7 @@ def visits(root: nn.Module) -> Iterator[Visit]:
 
 def _is_wrapper(module: nn.Module, name: str) -> bool:
     """Whether a module only wraps its child of this name, whose path is then its own."""
-    if type(module).__name__ in _PARALLEL and name == "module":
+    if class_names(type(module), "Module")[0] in _PARALLEL and name == "module":
         return True
     return name in WRAPPERS or wraps_base(module, name)
 

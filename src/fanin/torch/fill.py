@@ -93,6 +93,7 @@ def _fill_dtensor(tensor: torch.Tensor, source: Initializer, layout: Layout) -> 
             f"Received: {source!r}. Write {type(source).__name__}(…, seed=1), with the same seed in all processes."
         )
     weight = source.next_weight(shape, distribution.dtype)._replace(axes=axes)
+    note_write(tensor)
     note_write(local)
     with torch.no_grad():
         fill_shard(weight.fill, shard_of_dtensor(tensor), local, at_once=makes_matrices([distribution]))

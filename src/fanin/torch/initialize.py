@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -27,9 +28,11 @@ from fanin.torch.shards import (
     Shards,
     fill_shard,
     is_dtensor,
+    is_fsdp,
     makes_matrices,
     materialize,
     mesh_device,
+    reset_fsdp,
 )
 from fanin.torch.twins import note_drawn, warn_of_twins
 
@@ -130,6 +133,7 @@ def initialize(
         execution.buffers.update(_derive(entry, held[entry.path], place, execution.plan.seed, options))
 
     execution.run(fill)
+    reset_fsdp(model.modules())
     for module in scan.recurrent:
         if not any(is_dtensor(each) for each in module.parameters()):
             module.flatten_parameters()
@@ -153,7 +157,7 @@ def _warn_of_empty(empty: Mapping[str, str]) -> None:
 def _reshard(model: nn.Module) -> None:
     """Has FSDP2 put the sharded parameters in the place of the unsharded ones, which it frees before long."""
     for module in model.modules():
-        if any(cls.__name__ == "FSDPModule" for cls in type(module).__mro__):
+        if is_fsdp(module):
             module.reshard()  # pyright: ignore[reportCallIssue]
 
 
@@ -251,8 +255,12 @@ def _unplaced(held: Held, device: torch.device | None) -> str:
     """Why a parameter cannot get new memory on a device, and what to do; "" if it can."""
     if is_dtensor(held.tensor):
         own = mesh_device(held.tensor)
-        if device is not None and device.type != own.type:
+        if device is not None and device.type not in (own.type, "cpu"):  # FSDP2 can keep its shards on the CPU
             return f"Its mesh is on {own.type}, not on {device}. Leave `device` out."
+        if weakref.getweakrefs(held.tensor):
+            return (
+                "Something has a weak reference to it, so that PyTorch cannot give it memory. Initialize before that."
+            )
     elif held.shard is not None and held.shard.tensor is not None:
         return "The tensor of its Shard is on the meta device. Give it memory first."
     return ""
@@ -273,12 +281,13 @@ def _fill(entry: Entry, held: Held, device: torch.device | None) -> None:
     """Gives one parameter, or what this process holds of it, its values, in its own memory or in new memory."""
     tensor, local = held.tensor, held.local
     if local.is_meta and is_dtensor(tensor):
-        materialize(tensor, partial(_fill_memory, entry, held.shard))
+        materialize(tensor, partial(_fill_memory, entry, held.shard), device)
     elif local.is_meta:
         fresh = _drawn(entry, tensor, held.shard)
         held.tensor = put(held.owners, tensor, fresh.to(_CPU if device is None else device))
     else:
-        note_write(local)  # before it is written: an interrupt may leave it partly so
+        for each in {id(each): each for each in (tensor, local)}.values():
+            note_write(each)  # before it is written: an interrupt may leave it partly so
         _fill_memory(entry, held.shard, local)
 
 
@@ -298,7 +307,8 @@ def _drawn(entry: Entry, tensor: torch.Tensor, shard: Shard | None = None) -> to
     FSDP and others free and resize such memory, which they cannot do with an array's.
     """
     old = tensor.detach()
-    fresh = torch.empty_like(old, device="cpu") if entry.covers else old.to("cpu", copy=True)
+    make = torch.empty_like if shard is None or shard.flat is None else torch.zeros_like  # zeros for its padding
+    fresh = make(old, device="cpu") if entry.covers else old.to("cpu", copy=True)
     _fill_memory(entry, shard, fresh)
     return fresh
 

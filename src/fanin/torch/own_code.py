@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -59,25 +59,25 @@ class OwnCode:
         values = _rebuilt(module, wanted)
         return [] if values is None else [Made(each, values[place], _how(module)) for place, each in wanted.items()]
 
-    def tables(self, places: Sequence[Place]) -> list[Made]:
+    def tables(self, places: Wanted) -> list[Made]:
         """The frozen parameters that the code of their modules, or of the modules around these, makes.
 
         Code that draws random numbers makes no table, and a constructor makes one only if it freezes it.
 
         Args:
-            places: the frozen parameters.
+            places: the frozen parameters by their places; of a shard, a tensor like the whole.
         """
         found: dict[int, Made] = {}
-        for module, leaf in places:
+        for (module, leaf), whole in places.items():
             tensor = module._parameters[leaf]
             if tensor is not None and id(tensor) not in found:
-                made = self._table(module, leaf, tensor)
+                made = self._table(module, leaf, tensor, whole)
                 if made is not None:
                     found[id(tensor)] = made
         return list(found.values())
 
-    def _table(self, module: nn.Module, leaf: str, tensor: torch.Tensor) -> Made | None:
-        wanted = {(module, leaf): tensor}
+    def _table(self, module: nn.Module, leaf: str, tensor: torch.Tensor, whole: torch.Tensor) -> Made | None:
+        wanted = {(module, leaf): whole}
         around = [each for each in (self._parents.get(id(module)), module) if each is not None]
         for each in around:  # the outer one, which writes after the inner one, first
             for how, method in self._methods(each):
@@ -293,7 +293,8 @@ def _rebuilt(module: nn.Module, wanted: Wanted) -> _Values | None:
 
 
 _INTERNAL = set(vars(nn.Module()))
-_SHARDING = re.compile("__composable_api|_is_fsdp_|_fsdp_")  # marks of modules that FSDP shards
+# Marks of modules that are sharded or replicated.
+_SHARDING = re.compile("__composable_api|_is_fsdp_|_fsdp_|_distribute_module_applied|_ddp_")
 
 
 def _plain(module: nn.Module) -> dict[str, str]:

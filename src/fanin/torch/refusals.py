@@ -94,17 +94,23 @@ def check_mode() -> None:
         )
 
 
-def shape_problem(tensor: torch.Tensor, module: nn.Module, declared: Shape | None) -> str:
+def shape_problem(tensor: torch.Tensor, module: nn.Module, declared: Shape | None, *, given: bool = False) -> str:
     """Why a parameter's shape contradicts its layer, and what to do; "" if it does not.
 
     Args:
         tensor: the parameter.
         module: its layer.
         declared: the shape that follows from the layer's attributes; None if unknown.
+        given: whether `shards=` says what the shape of the whole is.
     """
     shape = tuple(tensor.shape)
     if declared is None or shape == declared:
         return ""
+    if given:
+        return (
+            f"`shards` says that its whole shape is {shape}, but the sizes of the whole {type(module).__name__}, of "
+            f"which this process has a part, are not known here. Initialize the model before it is sharded, {_OR_SKIP}."
+        )
     return (
         f"Its shape is {shape}, but the attributes of its {type(module).__name__} say {declared}: it is sharded, "
         f"packed or replaced. Initialize the model before that, {_OR_SAY}, correct the attributes, {_OR_SKIP}."

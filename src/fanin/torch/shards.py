@@ -7,6 +7,7 @@ A shard is data: the shape of the whole parameter, and which elements of it are 
 from __future__ import annotations
 
 import math
+import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from itertools import product
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
+from torch import nn
 
 from fanin._core.memory import as_numpy
-from fanin._core.messages import shown, suggestion, visible
+from fanin._core.messages import class_name, shown, suggestion, visible
 from fanin._core.shapes import checked_shape, chunks
 from fanin._core.types import Array, Shape
 from fanin.distributions import Orthogonal
@@ -37,7 +39,7 @@ class Part(NamedTuple):
     view: torch.Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shard:
     """The part of a parameter that this process holds.
 
@@ -70,19 +72,31 @@ class Shard:
         object.__setattr__(self, "shape", checked_shape(self.shape))
         if self.region is not None and self.flat is not None:
             raise ValueError("A Shard must have `region` or `flat`, not both.")
-        if self.region is not None and len(self.region) != len(self.shape):
+        if self.region is not None:
+            object.__setattr__(self, "region", self._checked_region(self.region))
+        if self.flat is not None:
+            object.__setattr__(self, "flat", self._checked_flat(self.flat))
+        if self.tensor is not None and not isinstance(self.tensor, torch.Tensor):
+            raise TypeError(f"`tensor` must be a torch.Tensor. Received: {class_name(type(self.tensor))}.")
+
+    def _checked_region(self, region: Any) -> tuple[tuple[slice, ...], ...]:
+        if not isinstance(region, Sequence) or isinstance(region, str) or len(region) != len(self.shape):
             raise ValueError(
                 "`region` must have a slice, several slices or None for each axis. "
-                f"Received: {len(self.region)} for the shape {self.shape}."
+                f"Received: region={shown(region)} for the shape {self.shape}."
             )
-        if self.flat is not None:
-            start, stop = self.flat
-            if not 0 <= start <= stop <= math.prod(self.shape):
-                raise ValueError(
-                    f"`flat` must be the (start, stop) of some of the {math.prod(self.shape)} elements. "
-                    f"Received: flat={shown(self.flat)}."
-                )
-        _ = self._runs  # checks the slices
+        pairs = zip(region, self.shape, strict=True)
+        return tuple(tuple(slice(*run) for run in _runs(each, length)) for each, length in pairs)
+
+    def _checked_flat(self, flat: Any) -> Run:
+        rule = f"`flat` must be the (start, stop) of some of the {math.prod(self.shape)} elements."
+        try:
+            start, stop = map(operator.index, flat)
+        except (TypeError, ValueError):
+            raise TypeError(f"{rule} Received: flat={shown(flat)}.") from None
+        if not 0 <= start <= stop <= math.prod(self.shape):
+            raise ValueError(f"{rule} Received: flat={shown(flat)}.")
+        return start, stop
 
     @property
     def _runs(self) -> tuple[Runs, ...]:
@@ -95,6 +109,11 @@ class Shard:
         if self.flat is not None:
             return (self.flat[1] - self.flat[0],)
         return tuple(sum(stop - start for start, stop in runs) for runs in self._runs)
+
+    def equals(self, other: Shard) -> bool:
+        """Whether it is the same part, held by the same tensor."""
+        mine, theirs = ((each.shape, each._runs, each.flat, id(each.tensor)) for each in (self, other))
+        return mine == theirs
 
     def problem(self, tensor: torch.Tensor) -> str:
         """Why a tensor cannot hold the shard, and what to do; "" if it can."""
@@ -121,12 +140,17 @@ def _runs(given: Any, length: int) -> Runs:
     """The runs that a slice, several or None stand for, without empty ones."""
     if given is None:
         return ((0, length),) if length else ()
-    slices = (given,) if isinstance(given, slice) else tuple(given)
+    slices = (given,) if isinstance(given, slice) else tuple(given) if isinstance(given, Iterable) else (given,)
+    rule = "`region` must have slices of whole numbers with step 1, or None, for each axis."
     if not all(isinstance(each, slice) and each.step in (None, 1) for each in slices):
-        raise TypeError(f"`region` must have slices with step 1, or None, for each axis. Received: {shown(given)}.")
+        raise TypeError(f"{rule} Received: {shown(given)}.")
     runs = []
     for each in slices:
-        start, stop = 0 if each.start is None else int(each.start), length if each.stop is None else int(each.stop)
+        try:
+            start = 0 if each.start is None else operator.index(each.start)
+            stop = length if each.stop is None else operator.index(each.stop)
+        except TypeError:
+            raise TypeError(f"{rule} Received: {shown(each)}.") from None
         if not 0 <= start <= stop <= length:
             raise ValueError(
                 f"`region` must lie within the shape. Received: slice({start}, {stop}) of an axis of length {length}."
@@ -186,13 +210,15 @@ class GivenShards:
                 "`shards` must be a function of a path and a parameter that returns a Shard or None, or a mapping of "
                 f"globs to Shards. Received: {type(given).__name__}."
             )
+        if isinstance(given, Mapping) and not all(isinstance(each, str) for each in given):
+            raise TypeError(f"The keys of `shards` must be globs of paths. Received: {shown([*given])}.")
         self._rows = {} if given is None or callable(given) else {each: glob(each) for each in given}
         self._values = {} if given is None or callable(given) else dict(given)
         for pattern, each in self._values.items():
             if not isinstance(each, Shard) and not callable(each):
                 raise TypeError(
-                    "`shards` must have a Shard, or a function of a parameter, for each glob. "
-                    f"Received: {type(each).__name__} for {pattern!r}."
+                    "`shards` must have a fanin.torch.Shard, or a function of a parameter, for each glob. "
+                    f"Received: {class_name(type(each))} for {pattern!r}."
                 )
         self._unused = set(self._rows)
 
@@ -203,7 +229,7 @@ class GivenShards:
             return shard
         raise TypeError(
             "`shards` must return a fanin.torch.Shard, or None for a parameter that is whole. "
-            f"Received: {type(shard).__name__} for {visible(path)}."
+            f"Received: {class_name(type(shard))} for {visible(path)}."
         )
 
     def _found(self, path: str, tensor: torch.Tensor) -> Shard | None:
@@ -250,7 +276,7 @@ def local_of(tensor: torch.Tensor) -> torch.Tensor:
     if not is_dtensor(tensor):
         return tensor
     with torch.no_grad():
-        local: torch.Tensor = tensor.detach().to_local()  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+        local: torch.Tensor = tensor.to_local()  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
     return local
 
 
@@ -263,13 +289,14 @@ def dtensor_problem(tensor: Any) -> str:
             "that no process has any element. Redistribute it to Shard or Replicate first."
         )
     local = local_of(tensor)
-    if type(local) not in (torch.Tensor, torch.nn.Parameter):
+    if type(local) not in (torch.Tensor, nn.Parameter):
         return (
             f"It is a DTensor whose local tensor is a {type(local).__name__}, which defines its own operations. "
             "Initialize the model before its parameters are converted, or leave it out with `skip=`."
         )
     shard = shard_of_dtensor(tensor)
-    if local.numel() and shard.local_shape != tuple(local.shape):
+    same = shard.local_shape == tuple(local.shape) or math.prod(shard.local_shape) == local.numel() == 0
+    if not same:
         return (
             f"It is a DTensor with the placements {tensor.placements}, of which this process should hold "
             f"{shard.local_shape}, but holds {tuple(local.shape)}. Initialize the model before it is sharded."
@@ -395,24 +422,58 @@ def mesh_device(tensor: Any) -> torch.device:
     return torch.device(kind) if kind == "cpu" else torch.device(kind, getattr(torch, kind).current_device())
 
 
-def materialize(old: torch.Tensor, fill: Callable[[torch.Tensor], None]) -> None:
-    """Gives a DTensor on the meta device memory on the device of its mesh; it stays the same object.
+def materialize(old: torch.Tensor, fill: Callable[[torch.Tensor], None], device: torch.device | None = None) -> None:
+    """Gives a DTensor on the meta device memory; it stays the same object.
 
     FSDP2 and optimizers hold a sharded parameter itself, so that another one in its place would not do.
 
     Args:
         old: the DTensor.
         fill: a function that fills the local tensor, before anyone else sees it.
+        device: the device; by default that of its mesh.
+
+    Raises:
+        RuntimeError: PyTorch cannot do it, because something else holds the tensor.
     """
-    new: torch.Tensor = torch.empty_like(old.detach(), device=mesh_device(old))
-    fill(local_of(new))
-    if isinstance(old, torch.nn.Parameter):
-        new = torch.nn.Parameter(new, requires_grad=old.requires_grad)
+    with torch.inference_mode(False), torch.no_grad():
+        new: torch.Tensor = torch.empty_like(old, device=mesh_device(old) if device is None else device)
+        fill(local_of(new))
+        if isinstance(old, nn.Parameter):
+            new = nn.Parameter(new, requires_grad=old.requires_grad)
     vars(new).update(vars(old))
     # In a thread of its own, where no signal's handler can run between the steps that swapping takes.
-    swapping = threading.Thread(target=torch.utils.swap_tensors, args=(old, new))
+    problems: list[Exception] = []
+
+    def swap() -> None:
+        try:
+            torch.utils.swap_tensors(old, new)
+        except Exception as error:
+            problems.append(error)
+
+    swapping = threading.Thread(target=swap)
     swapping.start()
     swapping.join()
+    if problems:
+        raise RuntimeError(
+            "A sharded parameter on the meta device must not be referred to by views or weak references when it gets "
+            f"memory. PyTorch says: {problems[0]}"
+        ) from problems[0]
+
+
+def reset_fsdp(modules: Iterable[nn.Module]) -> None:
+    """Has FSDP2 take over parameters that have new memory, as it does after `model.to_empty()`."""
+    for module in modules:
+        state: Any = module._get_fsdp_state() if is_fsdp(module) else None  # pyright: ignore[reportCallIssue]
+        groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
+        with torch.no_grad():
+            for group in filter(None, groups):
+                for parameter in group.fsdp_params:
+                    parameter.reset_sharded_param()
+
+
+def is_fsdp(module: nn.Module) -> bool:
+    """Whether FSDP2 shards the module's parameters."""
+    return any(cls.__name__ == "FSDPModule" for cls in type(module).__mro__)
 
 
 def copy_shard(value: torch.Tensor, shard: Shard, local: torch.Tensor) -> None:
