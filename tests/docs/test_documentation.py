@@ -61,9 +61,13 @@ def test_pages(path: Path) -> None:
     page = doctest.DocTestParser().get_doctest(path.read_text(encoding="utf-8"), {}, path.name, str(path), 0)
     if importlib.util.find_spec("tf_keras") is None:
         page.examples = [each for each in page.examples if "tf_keras" not in each.source]
-    assert len(page.examples) >= {"README.md": 7, "promise.md": 5, "frameworks.md": 25, "models.md": 18}.get(
-        path.name, 0
-    )
+    assert len(page.examples) >= {
+        "README.md": 7,
+        "checkpoints.md": 14,
+        "promise.md": 5,
+        "frameworks.md": 25,
+        "models.md": 18,
+    }.get(path.name, 0)
     assert doctest.DocTestRunner(optionflags=OPTIONS).run(page).failed == 0
 
 
