@@ -31,6 +31,7 @@ EXAMPLES = [
     ("whole_model_jax.py", ("jax", "flax"), "", "the same values: True"),
     ("many_processes_jax.py", ("jax", "flax"), "", "process 1: 4 of 4 shards are those of the whole"),
     ("dcp_torchrun.py", ("torch",), "", "4 of 4 tensors are bit-exact"),
+    ("write_with_dask.py", ("distributed",), "", "the same bytes as from one process: True"),
 ]
 
 

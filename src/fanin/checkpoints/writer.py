@@ -15,7 +15,7 @@ from fanin._core.messages import plural, readable, visible
 from fanin.checkpoints.arrangement import Arrangement, Format, PlannedFile, arrange, check_rank, file_names
 from fanin.checkpoints.contents import Writer, digests_in, writer_of
 from fanin.checkpoints.drawing import Segment
-from fanin.checkpoints.files import CheckpointError, publish, temporary
+from fanin.checkpoints.files import CheckpointError, Trail, publish, temporary
 from fanin.checkpoints.folder import Folder, explained, part_name
 from fanin.checkpoints.locks import FolderLock
 from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, digest_of
@@ -238,7 +238,9 @@ class _Run:
                 opened.callback(path.unlink, missing_ok=True)
                 stream = opened.enter_context(open(path, "wb"))
                 contents, digests = writer_of(stream, file), Digests()
-                pipeline.run(file.entries, partial(_write_segments, contents, advance), digests.update)
+                pipeline.run(
+                    file.entries, partial(_write_segments, Trail(stream.fileno()), contents, advance), digests.update
+                )
                 pipeline.then(partial(self._complete, file, stream, contents, digests))
 
     def _complete(self, file: PlannedFile, stream: BinaryIO, contents: Writer, digests: Digests) -> None:
@@ -271,8 +273,11 @@ class _Run:
         self.tell({"event": "file", "file": file.name, "size": size})
 
 
-def _write_segments(contents: Writer, advance: Callable[[int], None], segments: Sequence[Segment]) -> None:
+def _write_segments(
+    trail: Trail, contents: Writer, advance: Callable[[int], None], segments: Sequence[Segment]
+) -> None:
     contents.write(segments)
+    trail.reach()
     advance(sum(each.data.nbytes for each in segments))
 
 
