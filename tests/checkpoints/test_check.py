@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -339,6 +340,18 @@ def test_a_checkpoint_that_is_not_complete(tmp_path: Path) -> None:
         check(tmp_path)
     checkpoints.write(normal(), tmp_path, max_shard_size=40_000, rank=1, world=2)
     assert check(tmp_path)
+
+
+def test_an_array_with_too_few_elements(tmp_path: Path) -> None:
+    """A whole .npz file, in which an array has fewer elements than it says."""
+    path = as_npz(tmp_path, values())
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    members["w.half.npy"] = members["w.half.npy"][:-2]
+    with zipfile.ZipFile(path, "w") as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    assert only(check(path, PLAN)) == Finding("w.half", "unreadable", "all.npz ends too early.")
 
 
 def test_a_file_that_the_manifest_does_not_have(written: Path) -> None:

@@ -304,8 +304,8 @@ def _shares(parts: list[_Part], world: int) -> list[list[_Part]]:
     ends = list(accumulate(each.nbytes for each in parts))
     shares: list[list[_Part]] = [[] for _ in range(world)]
     for each, end in zip(parts, ends, strict=True):
-        middle = end - (each.nbytes + 1) / 2
-        shares[max(0, min(world - 1, int(middle * world / max(1, ends[-1]))))].append(each)
+        middle = end - each.nbytes / 2
+        shares[min(world - 1, int(middle * world / max(1, ends[-1])))].append(each)
     return shares
 
 
