@@ -46,6 +46,12 @@ def normal(rows: int = 64, count: int = 6, seed: int = 1) -> Plan:
     )
 
 
+def peak() -> int:
+    """The largest memory that this process has had so far, in MiB, without that of the process that started it."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """The files of a folder, hidden ones too, by name."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -7,6 +7,7 @@ flushed, too. Whoever ends a run, and whenever, leaves whole files and files of 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from fanin._core.messages import shown
@@ -37,6 +38,27 @@ def publish(path: Path) -> None:
     """Gives a file, which is complete and flushed under its temporary name, its own name."""
     os.replace(temporary(path), path)
     flush_folder(path.parent)
+
+
+class Trail:
+    """Has what is written to a file go to the disk at once, and its memory be free when it is there.
+
+    Otherwise the operating system keeps gigabytes of it, and takes them from other programs, until the file is flushed.
+
+    Args:
+        descriptor: the descriptor of the file.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._before = self._last = 0
+
+    def reach(self) -> None:
+        """Says that more has been written. What came before the last call is on the disk by now, or nearly so."""
+        end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        with suppress(OSError):  # it is a hint, which some file systems do not take
+            os.posix_fadvise(self._descriptor, self._before, end - self._before, os.POSIX_FADV_DONTNEED)
+        self._before, self._last = self._last, end
 
 
 def flush_folder(folder: Path) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from fanin._core.messages import readable, visible
 from fanin.checkpoints import manifest as manifests
 from fanin.checkpoints.arrangement import INDEX, Arrangement, PlannedFile, index_of
 from fanin.checkpoints.files import TEMPORARY, CheckpointError, flush_folder, write_whole
-from fanin.checkpoints.manifest import Manifest, read_manifest
+from fanin.checkpoints.manifest import Manifest, StoredFile, read_manifest
 
 _PARTS = re.compile(r"fanin-(\d{5})-of-(\d{5})\.json")
 # Files that programs take for the weights of a model, so that a checkpoint beside them would not be what is loaded.
@@ -31,6 +30,8 @@ def explained(folder: Path) -> Iterator[None]:
     """Turns the operating system's errors into ones that say what happened to a folder, and what to do."""
     try:
         yield
+    except BrokenPipeError:  # of who reads the events
+        raise
     except OSError as error:
         place, reason = visible(str(folder)), error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -63,16 +64,17 @@ class Folder:
         self.path = path
 
     def manifests(self) -> dict[str, Manifest]:
-        """The manifests of the whole checkpoint and of the parts, by the names of their files.
+        """The manifests of the whole checkpoint, if it is there, and then of the parts, by the names of their files.
 
         Raises:
             CheckpointError: one of them is damaged.
         """
-        names = sorted(each for each in os.listdir(self.path) if each == manifests.NAME or _PARTS.fullmatch(each))
+        found = os.listdir(self.path)
+        names = [each for each in found if each == manifests.NAME] + sorted(filter(_PARTS.fullmatch, found))
         return {name: read_manifest(self.path / name) for name in names}
 
     def recorded(self, wanted: Manifest) -> Manifest:
-        """The same manifest, with every file that one in the folder has and that is there in the right size.
+        """The same manifest, with every file that one in the folder has, whether or not the file is there.
 
         Raises:
             CheckpointError: the folder has another checkpoint, or files that no manifest has.
@@ -84,26 +86,38 @@ class Folder:
                     f"{visible(str(self.path))} holds another checkpoint, or a part of one: {difference} differs, as "
                     f"{name} says. Nothing has been changed. Choose another folder, or empty this one."
                 )
-        listed = {file.name for each in known.values() for file in each.files} | ({INDEX} if known else set())
-        strange = sorted(each for each in os.listdir(self.path) if _WEIGHTS.fullmatch(each) and each not in listed)
+        listed = wanted.with_files((file, each.tensors_of(file.name)) for each in known.values() for file in each.files)
+        expected = {each.name for each in listed.files} | ({INDEX} if known else set())
+        strange = sorted(each for each in os.listdir(self.path) if _WEIGHTS.fullmatch(each) and each not in expected)
         if strange:
             raise CheckpointError(
                 f"{visible(str(self.path))} holds weights that are not of this checkpoint: {', '.join(strange)}. "
                 "Nothing has been changed. Choose another folder, or move them away."
             )
-        return wanted.with_files(
-            (file, each.tensors_of(file.name))
-            for each in known.values()
-            for file in each.files
-            if self._size_of(file.name) == file.size
-        )
+        return listed
 
-    def _size_of(self, name: str) -> int:
-        """The size of a file; -1 if there is none."""
+    def has(self, file: StoredFile) -> bool:
+        """Whether a file is there, in its size."""
         try:
-            return (self.path / name).stat().st_size
+            return (self.path / file.name).stat().st_size == file.size
         except FileNotFoundError:
-            return -1
+            return False
+
+    def strip_parts(self, names: Collection[str], own: str) -> None:
+        """Takes files out of the manifests of parts, of ranks that have died, because another rank has them now.
+
+        Args:
+            names: the names of the files.
+            own: the name of the manifest of that other rank's part, which has them.
+        """
+        for name, each in self.manifests().items():
+            kept = [file for file in each.files if file.name not in names]
+            if name in (own, manifests.NAME) or len(kept) == len(each.files):
+                continue
+            if kept:
+                each.only(kept).write(self.path / name)
+            else:
+                (self.path / name).unlink()
 
     def sweep(self, names: Iterable[str] | None = None) -> None:
         """Removes what runs that have died left under temporary names.
@@ -128,8 +142,8 @@ class Folder:
         free = state.f_bavail * state.f_frsize
         if needed > free:
             raise CheckpointError(
-                f"{visible(str(self.path))} has {readable(free)} free, and {readable(needed)} are needed. Nothing has "
-                "been written. Make room, or choose another folder."
+                f"{visible(str(self.path))} has {readable(free)} free, and {readable(needed)} are needed. No weights "
+                "have been written. Make room, or choose another folder."
             )
 
     def set_aside(self, name: str) -> str:
@@ -157,13 +171,20 @@ class Folder:
         known = self.manifests()
         if not known and wanted is None:
             raise CheckpointError(f"{visible(str(self.path))} holds no checkpoint that fanin has begun.")
-        whole = self.recorded(replace(wanted or next(iter(known.values())), files=(), tensors=()))
+        listed = self.recorded((wanted or next(iter(known.values()))).only(()))
+        whole = listed.only(filter(self.has, listed.files))
         if not whole.is_complete:
             return whole
         if (index := index_of(whole)) is not None:
-            write_whole(self.path / INDEX, index.encode())
-        whole.write(self.path / manifests.NAME)
+            self._put(INDEX, index)
+        self._put(manifests.NAME, whole.to_json())
         for name in known.keys() - {manifests.NAME}:
             (self.path / name).unlink()
         flush_folder(self.path)
         return whole
+
+    def _put(self, name: str, text: str) -> None:
+        """Writes a small file, unless it is there already."""
+        path, data = self.path / name, text.encode()
+        if not path.exists() or path.read_bytes() != data:
+            write_whole(path, data)

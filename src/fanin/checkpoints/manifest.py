@@ -145,6 +145,12 @@ class Manifest:
             tensors=tuple(each for _, tensors in ordered for each in tensors),
         )
 
+    def only(self, files: Iterable[StoredFile]) -> Manifest:
+        """The same manifest with these of its files alone."""
+        kept = tuple(files)
+        names = {each.name for each in kept}
+        return replace(self, files=kept, tensors=tuple(each for each in self.tensors if each.file in names))
+
     def difference(self, other: Manifest) -> str:
         """What keeps another manifest from being one of the same checkpoint, in words; "" if nothing does."""
         words = {

@@ -15,7 +15,7 @@ from fanin._core.messages import plural, readable, visible
 from fanin.checkpoints.arrangement import Arrangement, Format, PlannedFile, arrange, check_rank, file_names
 from fanin.checkpoints.contents import Writer, digests_in, writer_of
 from fanin.checkpoints.drawing import Segment
-from fanin.checkpoints.files import CheckpointError, publish, temporary
+from fanin.checkpoints.files import CheckpointError, Trail, publish, temporary
 from fanin.checkpoints.folder import Folder, explained, part_name
 from fanin.checkpoints.locks import FolderLock
 from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, digest_of
@@ -23,6 +23,7 @@ from fanin.checkpoints.pipeline import Digests, Pipeline
 from fanin.checkpoints.progress import Progress, watched
 from fanin.checkpoints.records import record_of
 from fanin.recipes.plan import Plan
+from fanin.recipes.tables import short_lines
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Written:
             count = len(self.missing)
             lines.append(f"{count} {plural(count, 'file')} not there yet, which other ranks write")
         if self.left:
-            lines.append(f"not in the files, since recipes leave them alone: {', '.join(self.left)}")
+            short = (path for path, _ in short_lines(dict.fromkeys(self.left, "")))
+            lines.append(f"not in the files, since recipes leave them alone: {', '.join(short)}")
         lines += [f"complete: digest {self.digest}"] if self.digest else []
         return "\n".join(map(visible, lines))
 
@@ -153,15 +155,16 @@ class _Run:
 
     def run(self, progress: Progress) -> Written:
         begin = time.perf_counter()
-        recorded = self._begin()
+        there = self._begin()
         total = sum(each.nbytes for each in self.mine)
         if callable(progress):
             self.tell = progress
         self.tell({"event": "begin", "rank": self.rank, "world": self.world, "files": len(self.mine), "bytes": total})
         with watched(total, progress, "write") as advance:
-            kept = self._verified(recorded, advance)
-            wanted = [each for each in self.mine if each.name not in kept]
-            self.folder.check_room(self.arrangement, wanted)
+            kept = self._verified(there, advance)
+            names = {each.name for each in kept.files}
+            wanted = [each for each in self.mine if each.name not in names]
+            self._check_room(kept)
             self._write(wanted, advance)
         with self.lock.manifests():
             whole = self.folder.merge(self.arrangement.manifest)
@@ -171,7 +174,7 @@ class _Run:
             rank=self.rank,
             world=self.world,
             files=tuple(each.name for each in wanted),
-            kept=tuple(kept),
+            kept=tuple(each.name for each in kept.files),
             replaced=self.replaced,
             missing=tuple(each.name for each in self.arrangement.files if each.name not in done),
             nbytes=self.nbytes,
@@ -181,7 +184,7 @@ class _Run:
         )
 
     def _begin(self) -> Manifest:
-        """Takes this rank's files and says so in the folder. Returns what earlier runs have recorded."""
+        """Takes this rank's files and says so in the folder. Returns those that are there, as they are recorded."""
         with self.lock.manifests():
             recorded = self.folder.recorded(self.arrangement.manifest)
             taken = self.lock.take(each.number for each in self.mine)
@@ -190,39 +193,43 @@ class _Run:
                     f"Another run is writing {self.arrangement.files[taken].name} in {visible(str(self.folder.path))}. "
                     "Nothing has been changed. Wait until it is done, or end it."
                 )
-            alone = self.lock.is_alone()
-            self.folder.sweep(None if alone else [*(each.name for each in self.mine), self._part_name])
-            there = {each.name for each in recorded.files}
-            self.folder.check_room(self.arrangement, [each for each in self.mine if each.name not in there])
-            self._record(recorded, [each for each in self.mine if each.name in there])
-        return recorded
+            names = {each.name for each in self.mine}
+            self.folder.sweep(None if self.lock.is_alone() else {*names, self._part_name})
+            mine = recorded.only(each for each in recorded.files if each.name in names)
+            there = mine.only(filter(self.folder.has, mine.files))
+            self._check_room(there)
+            self.part = mine  # also what is gone, or of another size, so that it is known until it is made again
+            self._record()
+            self.folder.strip_parts(names, self._part_name)
+        return there
+
+    def _check_room(self, there: Manifest) -> None:
+        """Raises an error if there is too little room for this rank's files that are not there yet."""
+        names = {each.name for each in there.files}
+        self.folder.check_room(self.arrangement, [each for each in self.mine if each.name not in names])
 
     @property
     def _part_name(self) -> str:
         return part_name(self.rank, self.world)
 
-    def _record(self, recorded: Manifest, files: Sequence[PlannedFile]) -> None:
-        """Makes the manifest of this rank's part one of these files, as they are recorded."""
-        names = {each.name for each in files}
-        stored = [(each, recorded.tensors_of(each.name)) for each in recorded.files if each.name in names]
-        self.part = self.arrangement.manifest.with_files(stored)
+    def _record(self) -> None:
+        """Writes the manifest of this rank's part."""
         self.part.write(self.folder.path / self._part_name)
 
-    def _verified(self, recorded: Manifest, advance: Callable[[int], None]) -> list[str]:
-        """The names of this rank's files that have the bytes that are recorded."""
-        kept = []
-        for file in self.mine:
-            tensors = recorded.tensors_of(file.name)
-            if not tensors:
-                continue
-            try:
-                same = digests_in(self.folder.path / file.name, file, advance) == [each.digest for each in tensors]
-            except CheckpointError:
-                same = False
-            if same:
-                kept.append(file.name)
-                self.tell({"event": "kept", "file": file.name})
-        return kept
+    def _verified(self, there: Manifest, advance: Callable[[int], None]) -> Manifest:
+        """Those of the files that have the bytes that are recorded."""
+        return there.only([each for each in there.files if self._is_right(there, each.name, advance)])
+
+    def _is_right(self, there: Manifest, name: str, advance: Callable[[int], None]) -> bool:
+        file = next(each for each in self.mine if each.name == name)
+        try:
+            found = digests_in(self.folder.path / name, file, advance)
+        except CheckpointError:
+            return False
+        if found != [each.digest for each in there.tensors_of(name)]:
+            return False
+        self.tell({"event": "kept", "file": name})
+        return True
 
     def _write(self, files: Sequence[PlannedFile], advance: Callable[[int], None]) -> None:
         with ExitStack() as opened, Pipeline(2) as pipeline:
@@ -231,7 +238,9 @@ class _Run:
                 opened.callback(path.unlink, missing_ok=True)
                 stream = opened.enter_context(open(path, "wb"))
                 contents, digests = writer_of(stream, file), Digests()
-                pipeline.run(file.entries, partial(_write_segments, contents, advance), digests.update)
+                pipeline.run(
+                    file.entries, partial(_write_segments, Trail(stream.fileno()), contents, advance), digests.update
+                )
                 pipeline.then(partial(self._complete, file, stream, contents, digests))
 
     def _complete(self, file: PlannedFile, stream: BinaryIO, contents: Writer, digests: Digests) -> None:
@@ -256,7 +265,7 @@ class _Run:
         total = digest_of((each.name, each.dtype, each.shape, each.digest) for each in tensors)
         with self.lock.manifests():
             self.part = self.part.with_files([(StoredFile(file.name, size, total), tensors)])
-            self.part.write(self.folder.path / self._part_name)
+            self._record()
             if aside := self.folder.set_aside(file.name):
                 self.replaced[file.name] = aside
             publish(self.folder.path / file.name)
@@ -264,8 +273,11 @@ class _Run:
         self.tell({"event": "file", "file": file.name, "size": size})
 
 
-def _write_segments(contents: Writer, advance: Callable[[int], None], segments: Sequence[Segment]) -> None:
+def _write_segments(
+    trail: Trail, contents: Writer, advance: Callable[[int], None], segments: Sequence[Segment]
+) -> None:
     contents.write(segments)
+    trail.reach()
     advance(sum(each.data.nbytes for each in segments))
 
 
