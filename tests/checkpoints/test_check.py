@@ -406,6 +406,15 @@ def test_an_index_that_is_wrong(tmp_path: Path) -> None:
     )
 
 
+def test_an_index_that_is_gone(tmp_path: Path) -> None:
+    """Several files without their index, which other libraries need."""
+    checkpoints.write(normal(), tmp_path, max_shard_size=40_000)
+    (tmp_path / "model.safetensors.index.json").unlink()
+    report = check(tmp_path)
+    assert len(report.exact) == 6
+    assert (only(report).name, only(report).problem) == ("model.safetensors.index.json", "file")
+
+
 def test_folders_without_an_index(tmp_path: Path) -> None:
     """Without an index and a manifest, all files of a folder are its contents."""
     arrays = values()

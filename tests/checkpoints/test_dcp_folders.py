@@ -188,6 +188,13 @@ def test_files_outside_of_the_folder(folder: Path) -> None:
     assert "names a file that is not in the folder" in str(report)
 
 
+def test_a_run_that_did_not_end(folder: Path) -> None:
+    """Without what DCP writes last, the folder is no checkpoint, though it has all files and a manifest."""
+    (folder / ".metadata").unlink()
+    with pytest.raises(CheckpointError, match=r"is not complete: there is no \.metadata, which DCP writes last"):
+        check(folder)
+
+
 def test_chunks_that_do_not_cover_a_tensor(folder: Path) -> None:
     """A tensor of which a chunk is missing is not taken for exact."""
     rewritten(folder, lambda metadata: metadata.state_dict_metadata["square.weight"].chunks.clear())
