@@ -112,6 +112,18 @@ def test_a_file_of_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (folder / "__0_0.distcp").stat().st_size == sum(each.length for each in places)
 
 
+@pytest.mark.parametrize("form", ["dcp", "safetensors"])
+def test_progress(tmp_path: Path, form: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function is told how many bytes have been made."""
+    monkeypatch.setattr("fanin.checkpoints.progress._SECONDS", 0)
+    events: list[dict[str, Any]] = []
+    saved(tmp_path, format=form, most=SMALL, progress=events.append)
+    total = sum(tensor.nbytes for tensor in empty_state().values())
+    done = [event["done"] for event in events]
+    assert done == sorted(done)
+    assert (events[-1]["event"], done[-1], events[-1]["total"]) == ("progress", total, total)
+
+
 def test_tied_names(tmp_path: Path) -> None:
     """Tied parameters have all of their names, as in a state dict that DCP saves."""
     dcp.save(empty_state(), checkpoint_id=tmp_path / "theirs")
