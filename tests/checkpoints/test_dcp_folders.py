@@ -98,7 +98,7 @@ def test_other_values(tmp_path: Path) -> None:
     fanin.torch.save_plan(plan_of(), tmp_path, others={"table": torch.ones(3), "step": 7})
     report = check(tmp_path)
     assert report
-    assert dict(report.unchecked) == {"table": "not made by fanin", "step": "no tensor"}
+    assert dict(report.unchecked) == {"table": "fanin.json does not say what it should be", "step": "no tensor"}
 
 
 def test_a_layer_whose_weight_is_computed(tmp_path: Path) -> None:

@@ -265,7 +265,7 @@ def _of_manifest(manifest: Manifest, path: Path) -> _Expected:
     wanted, unchecked = [], {}
     for each in manifest.tensors if path.is_dir() else manifest.tensors_of(path.name):
         if each.record is None and not each.digest:
-            unchecked[each.name] = "not made by fanin"
+            unchecked[each.name] = f"{NAME} does not say what it should be"
         else:
             entry = None if each.record is None else each.entry()
             wanted.append(_Wanted((each.name, *each.tied), each.dtype, each.shape, entry, each.digest))
