@@ -185,7 +185,7 @@ def state_dict_functions(folder: Path) -> None:
 
 @check
 def hugging_face_files(folder: Path) -> None:
-    """Files of safetensors, each written by one rank, have all tensors once, others too, and DCP's reader loads them."""
+    """Files of safetensors, each by one rank, have all tensors once, others too, and DCP's reader loads them."""
     from safetensors.torch import load_file
 
     fanin.torch.save_plan(plan_of(), folder, others={"mean": torch.arange(5.0)}, format="safetensors", most=700)
