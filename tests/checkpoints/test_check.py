@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -341,6 +342,18 @@ def test_a_checkpoint_that_is_not_complete(tmp_path: Path) -> None:
     assert check(tmp_path)
 
 
+def test_an_array_with_too_few_elements(tmp_path: Path) -> None:
+    """A whole .npz file, in which an array has fewer elements than it says."""
+    path = as_npz(tmp_path, values())
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    members["w.half.npy"] = members["w.half.npy"][:-2]
+    with zipfile.ZipFile(path, "w") as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    assert only(check(path, PLAN)) == Finding("w.half", "unreadable", "all.npz ends too early.")
+
+
 def test_a_file_that_the_manifest_does_not_have(written: Path) -> None:
     """It cannot be checked by the manifest beside it."""
     other = as_safetensors(written, values())
@@ -391,6 +404,15 @@ def test_an_index_that_is_wrong(tmp_path: Path) -> None:
         "file",
         "it says that 'w.2' is in model-00001-of-00003.safetensors, and it is not, nor are 1 more where it says.",
     )
+
+
+def test_an_index_that_is_gone(tmp_path: Path) -> None:
+    """Several files without their index, which other libraries need."""
+    checkpoints.write(normal(), tmp_path, max_shard_size=40_000)
+    (tmp_path / "model.safetensors.index.json").unlink()
+    report = check(tmp_path)
+    assert len(report.exact) == 6
+    assert (only(report).name, only(report).problem) == ("model.safetensors.index.json", "file")
 
 
 def test_folders_without_an_index(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_other_values(tmp_path: Path) -> None:
     fanin.torch.save_plan(plan_of(), tmp_path, others={"table": torch.ones(3), "step": 7})
     report = check(tmp_path)
     assert report
-    assert dict(report.unchecked) == {"table": "not made by fanin", "step": "no tensor"}
+    assert dict(report.unchecked) == {"table": "fanin.json does not say what it should be", "step": "no tensor"}
 
 
 def test_a_layer_whose_weight_is_computed(tmp_path: Path) -> None:
@@ -186,6 +186,13 @@ def test_files_outside_of_the_folder(folder: Path) -> None:
     report = check(folder)
     assert not report.exact or set(report.exact) == {"empty"}
     assert "names a file that is not in the folder" in str(report)
+
+
+def test_a_run_that_did_not_end(folder: Path) -> None:
+    """Without what DCP writes last, the folder is no checkpoint, though it has all files and a manifest."""
+    (folder / ".metadata").unlink()
+    with pytest.raises(CheckpointError, match=r"is not complete: there is no \.metadata, which DCP writes last"):
+        check(folder)
 
 
 def test_chunks_that_do_not_cover_a_tensor(folder: Path) -> None:

@@ -185,10 +185,10 @@ def state_dict_functions(folder: Path) -> None:
 
 @check
 def hugging_face_files(folder: Path) -> None:
-    """Files of safetensors, each written by one rank, have all tensors once, and DCP's reader loads them."""
+    """Files of safetensors, each by one rank, have all tensors once, others too, and DCP's reader loads them."""
     from safetensors.torch import load_file
 
-    fanin.torch.save_plan(plan_of(), folder, format="safetensors", most=700)
+    fanin.torch.save_plan(plan_of(), folder, others={"mean": torch.arange(5.0)}, format="safetensors", most=700)
     dist.barrier()
     index = json.loads((folder / "model.safetensors.index.json").read_text())
     files = sorted(set(index["weight_map"].values()))
@@ -196,7 +196,9 @@ def hugging_face_files(folder: Path) -> None:
     assert len(files) > dist.get_world_size()
     loaded = [load_file(folder / name) for name in files]
     assert sum(map(len, loaded)) == len(index["weight_map"])
-    assert_as_initialized({name: tensor for each in loaded for name, tensor in each.items()})
+    every = {name: tensor for each in loaded for name, tensor in each.items()}
+    assert every.pop("mean").tolist() == [0, 1, 2, 3, 4]
+    assert_as_initialized(every)
     model = sharded()
     dcp.load(model.state_dict(), storage_reader=dcp.HuggingFaceStorageReader(str(folder)))
     assert_as_initialized(model.state_dict())

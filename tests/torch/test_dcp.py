@@ -87,6 +87,43 @@ def test_one_process(tmp_path: Path, most: int | None) -> None:
     assert_as_initialized(state)
 
 
+def test_a_file_of_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written a few regions at a time is one file, also after a run that failed halfway."""
+    monkeypatch.setattr("fanin.torch.dcp._REGION", 300)
+    fsync, calls = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 5:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            saved(tmp_path, most=SMALL)
+    assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["__0_0.distcp"]
+    folder = saved(tmp_path, most=SMALL)
+    assert sorted(path.name for path in folder.iterdir()) == [".metadata", "__0_0.distcp", "fanin.json"]
+    state = empty_state()
+    dcp.load(state, checkpoint_id=folder)
+    assert_as_initialized(state)
+    places = dcp.FileSystemReader(folder).read_metadata().storage_data.values()
+    assert (folder / "__0_0.distcp").stat().st_size == sum(each.length for each in places)
+
+
+@pytest.mark.parametrize("form", ["dcp", "safetensors"])
+def test_progress(tmp_path: Path, form: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function is told how many bytes have been made."""
+    monkeypatch.setattr("fanin.checkpoints.progress._SECONDS", 0)
+    events: list[dict[str, Any]] = []
+    saved(tmp_path, format=form, most=SMALL, progress=events.append)
+    total = sum(tensor.nbytes for tensor in empty_state().values())
+    done = [event["done"] for event in events]
+    assert done == sorted(done)
+    assert (events[-1]["event"], done[-1], events[-1]["total"]) == ("progress", total, total)
+
+
 def test_tied_names(tmp_path: Path) -> None:
     """Tied parameters have all of their names, as in a state dict that DCP saves."""
     dcp.save(empty_state(), checkpoint_id=tmp_path / "theirs")
@@ -188,6 +225,7 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     plan = ALL.plan([{"path": f"w{number}", "shape": [128, 128]} for number in range(40)])
     fanin.torch.save_plan(plan, tmp_path)
     assert 0 < most <= 4
+    assert checkpoints.check(tmp_path)
 
 
 def test_a_planner_for_another_writer(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from fanin._core.messages import plural, readable, shown, visible
 from fanin._core.shapes import c_strides, chunks
 from fanin._core.types import Array, Shape
 from fanin.checkpoints.contained import contents_of
+from fanin.checkpoints.dcp import METADATA
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.manifest import NAME, Manifest, read_manifest
 from fanin.checkpoints.progress import Progress, watched
@@ -246,7 +247,12 @@ def _manifest_of(path: Path) -> Manifest:
             f"A checkpoint without {NAME} needs a plan, of a recipe and a model, to be checked against. "
             f"Received: {shown(str(path))} alone."
         )
-    return read_manifest(place)
+    manifest = read_manifest(place)
+    if manifest.format == "dcp" and not (place.parent / METADATA).exists():
+        raise CheckpointError(
+            f"{visible(str(path))} is not complete: there is no {METADATA}, which DCP writes last. Save the plan again."
+        )
+    return manifest
 
 
 def _of_manifest(manifest: Manifest, path: Path) -> _Expected:
@@ -259,7 +265,7 @@ def _of_manifest(manifest: Manifest, path: Path) -> _Expected:
     wanted, unchecked = [], {}
     for each in manifest.tensors if path.is_dir() else manifest.tensors_of(path.name):
         if each.record is None and not each.digest:
-            unchecked[each.name] = "not made by fanin"
+            unchecked[each.name] = f"{NAME} does not say what it should be"
         else:
             entry = None if each.record is None else each.entry()
             wanted.append(_Wanted((each.name, *each.tied), each.dtype, each.shape, entry, each.digest))

@@ -53,6 +53,8 @@ def _in_folder(folder: Path, listed: Sequence[str]) -> Contents:
         if files:
             contents = read([folder / each for each in files])
             _check_index(index, contents)
+            if suffix == safetensors.SUFFIX and len(listed) > 1 and not index:
+                contents.broken[INDEX] = "it is not there, and nothing else says which of the files has what."
             return contents
     raise ValueError(
         f"A folder must have {safetensors.SUFFIX} or {npz.SUFFIX} files in it, or DCP's {dcp.METADATA}. "

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -38,6 +38,7 @@ from fanin._core.memory import as_numpy
 from fanin._core.messages import shown, visible
 from fanin.checkpoints.arrangement import manifest_of
 from fanin.checkpoints.manifest import NAME, Manifest, StoredFile, StoredTensor
+from fanin.checkpoints.progress import Progress, watched
 from fanin.checkpoints.records import record_of
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan, PlanError
@@ -60,6 +61,7 @@ def save_plan(
     format: _Format = "dcp",
     most: int | None = None,
     process_group: dist.ProcessGroup | None = None,
+    progress: Progress = None,
 ) -> Metadata:
     """Saves the values of a plan as a checkpoint of torch.distributed.checkpoint (DCP), without holding the model.
 
@@ -81,6 +83,8 @@ def save_plan(
             DCP has such a file in memory, twice. A single tensor of safetensors may have more, and so may matrices
             that are made as a whole, such as orthogonal ones.
         process_group: the process group; None for the default one, if there is one.
+        progress: whether the first rank shows a progress bar of its part; None shows one for long work on a terminal,
+            if rich is installed. Or a function, which each rank gives events, as for `fanin.checkpoints.write`.
 
     Returns:
         DCP's description of what it has saved.
@@ -116,6 +120,7 @@ def save_plan(
     else:
         planner = WeightSavePlanner(plan, most=None, process_group=process_group)
         writer = _TensorWriter(folder, planner, planner.files(state, most or _FILE))
+    writer.progress = progress
     with _first_error(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
         return save(
@@ -133,6 +138,9 @@ class WeightSavePlanner(DefaultSavePlanner):
     Nothing is made before the storage writer asks for it. `save_plan` uses it with DCP's writers for folders; use it
     with others, such as one for a remote file system:
     `dcp.save({}, storage_writer=writer, planner=WeightSavePlanner(plan))`.
+
+    Attributes:
+        advance: is told how many bytes have been made since the last time.
     """
 
     def __init__(
@@ -158,6 +166,7 @@ class WeightSavePlanner(DefaultSavePlanner):
             self._rank, self._world = dist.get_rank(process_group), dist.get_world_size(process_group)
         self._entries: dict[str, Entry] = {}
         self._ready: dict[MetadataIndex, torch.Tensor] = {}
+        self.advance: Callable[[int], None] = lambda _: None
 
     def files(self, others: Iterable[str], most: int) -> dict[str, int]:
         """The number of the file, from 1, that each tensor goes to, so that each file is written by one rank.
@@ -206,21 +215,31 @@ class WeightSavePlanner(DefaultSavePlanner):
         return super().create_global_plan([replace(plan, planner_data=plan.planner_data[1]) for plan in all_plans])
 
     def resolve_data(self, write_item: WriteItem) -> torch.Tensor | io.BytesIO:
-        """The values of an item, which are made now."""
+        """The values of an item, which are made now if they are not ready."""
         ready = self._ready.pop(write_item.index, None)
         if ready is not None:
             return ready
         entry = self._entries.get(write_item.index.fqn)
-        if entry is None or write_item.tensor_data is None:
+        if entry is None:
             return super().resolve_data(write_item)
-        return _made(entry, write_item.tensor_data)
+        return self._made(entry, write_item)
 
     def prepare(self, items: Iterable[WriteItem]) -> None:
         """Makes the plan's values of some items, so that `resolve_data` has them when they are wanted."""
         for each in items:
             entry = self._entries.get(each.index.fqn)
-            if entry is not None and each.tensor_data is not None:
-                self._ready[each.index] = _made(entry, each.tensor_data)
+            if entry is not None:
+                self._ready[each.index] = self._made(entry, each)
+
+    def _made(self, entry: Entry, item: WriteItem) -> torch.Tensor:
+        """The values of an item, which are made now."""
+        data: Any = item.tensor_data
+        starts, lengths = data.chunk.offsets, data.chunk.sizes
+        tensor = torch.empty(lengths, dtype=data.properties.dtype)
+        region = tuple(slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
+        entry.fill(as_numpy(tensor), region)
+        self.advance(tensor.nbytes)
+        return tensor
 
     def manifest(self, metadata: Metadata, format: str, files: Mapping[str, str]) -> Manifest:
         """The manifest of what `save` has saved.
@@ -281,15 +300,6 @@ class _Part:
         return WriteItem(MetadataIndex(self.name, starts), WriteItemType.SHARD, tensor_data=data)
 
 
-def _made(entry: Entry, data: TensorWriteData) -> torch.Tensor:
-    """The values of a region that DCP describes."""
-    starts, lengths = data.chunk.offsets, data.chunk.sizes
-    tensor = torch.empty(lengths, dtype=data.properties.dtype)
-    region = tuple(slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
-    entry.fill(as_numpy(tensor), region)
-    return tensor
-
-
 def _parts(entries: Mapping[str, Entry], most: int | None) -> list[_Part]:
     """The regions of all tensors; whole tensors if `most` is None."""
     parts = []
@@ -304,8 +314,8 @@ def _shares(parts: list[_Part], world: int) -> list[list[_Part]]:
     ends = list(accumulate(each.nbytes for each in parts))
     shares: list[list[_Part]] = [[] for _ in range(world)]
     for each, end in zip(parts, ends, strict=True):
-        middle = end - (each.nbytes + 1) / 2
-        shares[max(0, min(world - 1, int(middle * world / max(1, ends[-1]))))].append(each)
+        middle = end - each.nbytes / 2
+        shares[min(world - 1, int(middle * world / max(1, ends[-1])))].append(each)
     return shares
 
 
@@ -370,6 +380,7 @@ class _NewFolder(FileSystemWriter):
     """A writer that refuses a folder with a checkpoint in it, and adds a manifest, `fanin.json`."""
 
     planner: WeightSavePlanner
+    progress: Progress = None
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Raises FileExistsError for a folder with a checkpoint in it."""
@@ -380,6 +391,17 @@ class _NewFolder(FileSystemWriter):
                     f"Received: {shown(str(self.path))}, which has {name}. Choose another folder, or delete it."
                 )
         return super().prepare_local_plan(plan)
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        """Writes this rank's items, and shows how far they are."""
+        progress = self.progress if callable(self.progress) or self.planner.is_coordinator else False
+        with watched(sum(map(_nbytes, plan.items)), progress, "save") as advance:
+            self.planner.advance = advance
+            return self.written(plan)
+
+    def written(self, plan: SavePlan) -> Future[list[WriteResult]]:
+        """The results of writing the items."""
+        raise NotImplementedError
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         """Writes the manifest, and then what makes the folder a checkpoint."""
@@ -397,6 +419,10 @@ class _TensorWriter(_NewFolder, HuggingFaceStorageWriter):
     def __init__(self, path: str | os.PathLike[str], planner: WeightSavePlanner, files: dict[str, int]) -> None:
         HuggingFaceStorageWriter.__init__(self, str(path), files)
         self.planner = planner
+
+    def written(self, plan: SavePlan) -> Future[list[WriteResult]]:
+        """The results of writing the items, a file at a time."""
+        return HuggingFaceStorageWriter.write_data(self, plan, self.planner)
 
     def manifest(self, metadata: Metadata, results: list[list[WriteResult]]) -> Manifest:
         """The manifest, with the file of each tensor."""
@@ -424,8 +450,8 @@ class _PieceWriter(_NewFolder):
         """The manifest, without files: a tensor may be in several."""
         return self.planner.manifest(metadata, "dcp", {})
 
-    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
-        """Writes the items, a few at a time."""
+    def written(self, plan: SavePlan) -> Future[list[WriteResult]]:
+        """The results of writing the items, a few at a time."""
         results: list[WriteResult] = []
         batches = [*_batches(plan.items), []]
         with ThreadPoolExecutor(1) as maker:
@@ -433,7 +459,8 @@ class _PieceWriter(_NewFolder):
             for items, following in pairwise(batches):
                 made.result()
                 made = maker.submit(self.planner.prepare, following)
-                results += super().write_data(replace(plan, items=items), planner).wait()
+                part = replace(plan, items=items)
+                results += FileSystemWriter.write_data(self, part, self.planner).wait()
         future: Future[list[WriteResult]] = Future()
         future.set_result(results)
         return future
@@ -456,13 +483,18 @@ class _GrowingFiles(FileSystem):
             yield stream
 
 
+def _nbytes(item: WriteItem) -> int:
+    """The size of an item in bytes; 0 for what is no tensor."""
+    data = item.tensor_data
+    return 0 if data is None else data.chunk.sizes.numel() * data.properties.dtype.itemsize
+
+
 def _batches(items: Iterable[WriteItem]) -> Iterator[list[WriteItem]]:
     """The items in order, in batches of about a piece."""
     batch: list[WriteItem] = []
     size = 0
     for item in items:
-        data = item.tensor_data
-        nbytes = 0 if data is None else data.chunk.sizes.numel() * data.properties.dtype.itemsize
+        nbytes = _nbytes(item)
         if batch and size + nbytes > _REGION:
             yield batch
             batch, size = [], 0
