@@ -17,6 +17,7 @@ FACES = {
     "fanin": (),
     "fanin.initializers": (),
     "fanin.recipes": (),
+    "fanin.checkpoints": (),
     "fanin.torch": ("torch",),
     "fanin.jax": ("jax",),
     "fanin.keras": ("tensorflow", "keras"),
@@ -294,7 +295,9 @@ def test_using_fanin_loads_nothing_heavy() -> None:
     modules = loaded("import fanin; fanin.HeNormal(seed=1)((2, 2), 'bfloat16')")
     assert {"numpy", "ml_dtypes"} <= modules
     assert not modules & set(HEAVY)
-    assert not modules & {f"fanin.{name}" for name in ("recipes", "models", "_keras", "torch", "report", "cli")}
+    assert not modules & {
+        f"fanin.{name}" for name in ("checkpoints", "recipes", "models", "_keras", "torch", "report", "cli")
+    }
 
 
 def test_importing_fanin_loads_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,6 +82,21 @@ def test_tensors_of_more_than_a_buffer(tmp_path: Path, monkeypatch: pytest.Monke
     plan = kit.plan_of([{"path": name, "shape": shape, "layout": "torch"} for name, shape in shapes.items()])
     checkpoints.write(plan, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == saved(tensors_of(plan))
+
+
+def test_short_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that writes fewer bytes at a time than it is given gets the others again."""
+    write, counts = os.writev, []
+
+    def short(descriptor: int, parts: list[memoryview]) -> int:
+        counts.append(len(parts))
+        return write(descriptor, [parts[0][: 1 + len(counts) % 777]])
+
+    monkeypatch.setattr(os, "writev", short)
+    plan = kit.normal(rows=20)
+    checkpoints.write(plan, tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == saved(tensors_of(plan))
+    assert len(counts) > 50
 
 
 def test_the_library_loads_it(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_pages(path: Path) -> None:
         page.examples = [each for each in page.examples if "tf_keras" not in each.source]
     assert len(page.examples) >= {
         "README.md": 7,
+        "checkpoints.md": 14,
         "dcp.md": 15,
         "promise.md": 5,
         "frameworks.md": 25,

@@ -28,6 +28,7 @@ EXAMPLES = [
     ("whole_model_keras.py", ("tensorflow", "keras", "torch"), "tensorflow", "outputs differ by less than 1e-6: True"),
     ("whole_model_keras.py", ("keras", "torch"), "torch", "outputs differ by less than 1e-6: True"),
     ("whole_model_jax.py", ("jax", "flax"), "", "the same values: True"),
+    ("write_with_dask.py", ("distributed",), "", "the same bytes as from one process: True"),
     ("dcp_torchrun.py", ("torch",), "", "4 of 4 tensors are bit-exact"),
 ]
 
