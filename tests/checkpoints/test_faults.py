@@ -135,16 +135,16 @@ def test_leftovers_are_removed(tmp_path: Path) -> None:
 
 
 OTHERS = {
-    "seed": (kit.normal(seed=2), {}, "the seed (1 there, 2 here) differs, as fanin.json says"),
+    "seed": (kit.normal(seed=2), {}, "the seed (1 there, 2 here), as fanin.json says"),
     "recipe": (
         kit.plan_of([{"path": f"w.{n}", "shape": [64, 64], "layout": "keras"} for n in range(6)], kit.RULES[:-1]),
         {},
-        "the recipe differs",
+        "the recipe, as fanin.json says",
     ),
-    "shapes": (kit.normal(rows=63), {}, "the names, shapes, dtypes or seeds of its tensors differs"),
-    "names": (kit.normal(count=5), {}, "the names, shapes, dtypes or seeds of its tensors differs"),
-    "size": (kit.normal(), {"max_shard_size": 1}, "the largest size of a file (40000 there, 1 here) differs"),
-    "format": (kit.normal(), {"format": "npz"}, "the format ('safetensors' there, 'npz' here) differs"),
+    "shapes": (kit.normal(rows=63), {}, "names, shapes, dtypes or seeds of tensors, as fanin.json says"),
+    "names": (kit.normal(count=5), {}, "names, shapes, dtypes or seeds of tensors, as fanin.json says"),
+    "size": (kit.normal(), {"max_shard_size": 1}, "the largest size of a file (40000 there, 1 here), as"),
+    "format": (kit.normal(), {"format": "npz"}, "the format ('safetensors' there, 'npz' here), as"),
 }
 
 
@@ -158,7 +158,7 @@ def test_another_checkpoint(case: str, complete: bool, tmp_path: Path) -> None:
     with pytest.raises(checkpoints.CheckpointError) as caught:
         checkpoints.write(plan, tmp_path, **{"max_shard_size": THREE, **options})
     message = message if complete else message.replace("fanin.json", "fanin-00001-of-00002.json")
-    assert f"holds another checkpoint, or a part of one: {message}" in str(caught.value)
+    assert f"holds another checkpoint, or a part of one: it differs in {message}" in str(caught.value)
     assert "Nothing has been changed. Choose another folder, or empty this one." in str(caught.value)
     assert kit.contents(tmp_path) == before
 
@@ -167,9 +167,7 @@ def test_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """What another version of fanin has begun is not continued."""
     written(tmp_path)
     monkeypatch.setattr("fanin.checkpoints.arrangement.__version__", "0.9")
-    with pytest.raises(
-        checkpoints.CheckpointError, match=r"the version of fanin \('0.1.0' there, '0.9' here\) differs"
-    ):
+    with pytest.raises(checkpoints.CheckpointError, match=r"the version of fanin \('0.1.0' there, '0.9' here\), as"):
         written(tmp_path)
 
 
@@ -307,6 +305,22 @@ def test_a_fault_in_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(MemoryError, match="no memory for it"):
         written(tmp_path)
     assert set(kit.contents(tmp_path)) == {part_name(0, 1)}
+
+
+def test_matrices_without_memory(tmp_path: Path) -> None:
+    """A matrix that no memory could hold is an error before anything is written."""
+    plan = kit.plan_of([{"path": "q.w", "shape": [2**30, 2**28], "layout": "torch"}])
+    with pytest.raises(MemoryError, match=r"Unable to allocate 1 EiB for a tensor of shape \(1073741824, 268435456\)"):
+        checkpoints.write(plan, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names of new folders are on the disk, too: those that hold them are flushed."""
+    flushed: list[str] = []
+    monkeypatch.setattr(files, "flush_folder", lambda path: flushed.append(str(path)))
+    written(tmp_path / "a" / "b")
+    assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")} <= set(flushed)
 
 
 def test_manifests_say_only_what_is_there(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_parts_of_two_checkpoints(tmp_path: Path) -> None:
     for seed, name in ((1, "a"), (2, "b")):
         checkpoints.write(kit.normal(seed=seed), tmp_path / name, rank=seed - 1, world=2, max_shard_size=20_000)
     (tmp_path / "b" / part_name(1, 2)).rename(tmp_path / "a" / part_name(1, 2))
-    with pytest.raises(checkpoints.CheckpointError, match=r"the seed \(2 there, 1 here\) differs"):
+    with pytest.raises(checkpoints.CheckpointError, match=r"the seed \(2 there, 1 here\), as"):
         checkpoints.finish(tmp_path / "a")
 
 
@@ -251,7 +251,9 @@ def test_a_second_plan_at_the_same_time(tmp_path: Path) -> None:
     arrangement = checkpoints.arrange(plans[0], max_shard_size=60_000)
     part = arrangement.manifest
     part.write(tmp_path / part_name(0, 2))
-    with pytest.raises(checkpoints.CheckpointError, match="holds another checkpoint, or a part of one: the seed"):
+    with pytest.raises(
+        checkpoints.CheckpointError, match="holds another checkpoint, or a part of one: it differs in the seed"
+    ):
         checkpoints.write(plans[1], tmp_path, max_shard_size=60_000, rank=1, world=2)
 
 

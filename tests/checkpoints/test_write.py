@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,18 @@ def test_initializers_of_ones_own(tmp_path: Path) -> None:
     assert manifest.digest == checkpoints.digest_of_arrays({"w": np.arange(15, dtype="float32").reshape(5, 3)})
     with pytest.raises(checkpoints.CheckpointError, match="cannot be made again from the manifest alone"):
         manifest.tensors[0].entry()
+
+
+def test_what_is_written_does_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every byte of a file is given up by the system's cache, once it has had the time of a buffer to be written."""
+    monkeypatch.setattr("fanin.checkpoints.drawing.BUFFER", 2**14)
+    given_up = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, start, length, advice: given_up.append((start, length, advice)))
+    checkpoints.write(kit.normal(), tmp_path)
+    ends = [start + length for start, length, _ in given_up]
+    assert ends[-1] == (tmp_path / "model.safetensors").stat().st_size
+    assert [start for start, *_ in given_up] == [0, 0, *ends[:-2]]
+    assert {advice for *_, advice in given_up} == {os.POSIX_FADV_DONTNEED}
 
 
 def test_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,7 +223,7 @@ def test_another_checkpoint() -> None:
     write()
     outcome = write("--seed", "9", "--json")
     assert outcome.exit_code == 1
-    assert "holds another checkpoint, or a part of one: the seed (3 there, 9 here) differs" in outcome.stderr
+    assert "holds another checkpoint, or a part of one: it differs in the seed (3 there, 9 here), as" in outcome.stderr
     (event,) = lines(outcome)
     assert event == {"event": "error", "message": outcome.stderr.removesuffix("\n")}
 

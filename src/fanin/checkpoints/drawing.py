@@ -67,6 +67,13 @@ def drawn(entries: Iterable[Entry], take: Callable[[], Array]) -> Iterator[tuple
         yield tuple(contents)
 
 
+def reserve_memory(entries: Iterable[Entry]) -> None:
+    """Raises MemoryError if there is no memory for a matrix of these entries that is made as a whole."""
+    for entry in entries:
+        for each in entry.placements:
+            each.weight.distribution.reserve()
+
+
 def new_buffer() -> Array:
     """A buffer."""
     return allocate((BUFFER,), np.dtype(np.uint8))

@@ -61,6 +61,14 @@ class Trail:
         self._before, self._last = self._last, end
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder and those that it is in, if they are not there, and flushes their names to the disk."""
+    made = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in made:
+        flush_folder(each.parent)
+
+
 def flush_folder(folder: Path) -> None:
     """Flushes the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

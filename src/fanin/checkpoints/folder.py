@@ -83,8 +83,8 @@ class Folder:
         for name, each in known.items():
             if difference := each.difference(wanted):
                 raise CheckpointError(
-                    f"{visible(str(self.path))} holds another checkpoint, or a part of one: {difference} differs, as "
-                    f"{name} says. Nothing has been changed. Choose another folder, or empty this one."
+                    f"{visible(str(self.path))} holds another checkpoint, or a part of one: it differs in "
+                    f"{difference}, as {name} says. Nothing has been changed. Choose another folder, or empty this one."
                 )
         listed = wanted.with_files((file, each.tensors_of(file.name)) for each in known.values() for file in each.files)
         expected = {each.name for each in listed.files} | ({INDEX} if known else set())

@@ -166,7 +166,7 @@ class Manifest:
             if mine != its:
                 values = "" if name == "recipe" else f" ({shown(mine)} there, {shown(its)} here)"
                 return f"{word}{values}"
-        return "the names, shapes, dtypes or seeds of its tensors" if self.plan != other.plan else ""
+        return "names, shapes, dtypes or seeds of tensors" if self.plan != other.plan else ""
 
     def to_json(self) -> str:
         """The manifest as JSON, one line for each tensor."""

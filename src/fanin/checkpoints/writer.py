@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fanin._core.messages import plural, readable, visible
-from fanin.checkpoints.arrangement import Arrangement, Format, PlannedFile, arrange, check_rank, file_names
+from fanin.checkpoints.arrangement import Arrangement, Format, PlannedFile, arrange, file_names
 from fanin.checkpoints.contents import Writer, digests_in, writer_of
-from fanin.checkpoints.drawing import Segment
-from fanin.checkpoints.files import CheckpointError, Trail, publish, temporary
+from fanin.checkpoints.drawing import Segment, reserve_memory
+from fanin.checkpoints.files import CheckpointError, Trail, make_folder, publish, temporary
 from fanin.checkpoints.folder import Folder, explained, part_name
 from fanin.checkpoints.locks import FolderLock
 from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, digest_of
@@ -123,6 +123,7 @@ def write(
             another run is writing it, there is no room, no permission, or the disk fails. The message says what is
             the case. (A ValueError.)
         ValueError, TypeError: an argument is wrong.
+        MemoryError: there is no memory for a matrix that is decomposed as a whole. Nothing has been written.
 
     >>> import fanin, tempfile
     >>> from fanin import checkpoints
@@ -133,10 +134,10 @@ def write(
     (('model.safetensors',), True)
     """
     planned = arrange(plan, format=format, max_shard_size=max_shard_size)
-    check_rank(rank, world)
+    reserve_memory(entry for file in planned.share(rank, world) for entry in file.entries)
     path = Path(folder)
     with explained(path):
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         with FolderLock(path) as lock:
             return _Run(planned, Folder(path), lock, rank, world).run(progress)
 
