@@ -59,8 +59,10 @@ def test_fresh_memory_gets_the_same_values(layout: str, threads: int) -> None:
     resident = _resident(memory)
     first, last = start * 4 // mmap.PAGESIZE, (start + count) * 4 // mmap.PAGESIZE
     assert resident[first : last + 1].all()
-    assert not resident[:first].any() and not resident[last + 1 :].any()
-    assert not elements[:start].any() and not elements[start + count :].any()
+    assert not resident[:first].any()
+    assert not resident[last + 1 :].any()
+    assert not elements[:start].any()
+    assert not elements[start + count :].any()
 
 
 def test_memory_between_elements_stays_untouched() -> None:
@@ -69,4 +71,5 @@ def test_memory_between_elements_stays_untouched() -> None:
     rows = elements.reshape(-1, 8 * mmap.PAGESIZE // 4)[:, : mmap.PAGESIZE // 4]
     _fill(rows, [rows.shape[1], 1], 2)
     resident = _resident(memory).reshape(-1, 8)
-    assert resident[:, 0].all() and not resident[:, 1:].any()
+    assert resident[:, 0].all()
+    assert not resident[:, 1:].any()

@@ -53,8 +53,10 @@ def test_docstrings_are_found() -> None:
 def test_pages(path: Path) -> None:
     """Every `>>>` example of a page gives what it says, tf_keras's own where tf_keras is installed."""
     needed = {
+        "dcp.md": ("torch",),
         "frameworks.md": ("tf_keras", "keras", "torch", "jax", "flax"),
         "models.md": ("torch", "tensorflow", "keras"),
+        "sharding.md": ("torch", "jax", "flax", "optax", "orbax.checkpoint"),
     }
     for framework in needed.get(path.name, ()):
         pytest.importorskip(framework)
@@ -64,9 +66,11 @@ def test_pages(path: Path) -> None:
     assert len(page.examples) >= {
         "README.md": 7,
         "checkpoints.md": 14,
+        "dcp.md": 15,
         "promise.md": 5,
         "frameworks.md": 25,
         "models.md": 18,
+        "sharding.md": 19,
     }.get(path.name, 0)
     assert doctest.DocTestRunner(optionflags=OPTIONS).run(page).failed == 0
 

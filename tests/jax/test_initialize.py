@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 from html import unescape
 from typing import Any
 from unittest import mock
@@ -329,3 +331,45 @@ def test_blocks_that_a_rule_keeps_in_programs() -> None:
     """The values are not known while the program is made."""
     with pytest.raises(PlanError, match="Rules that keep some blocks of an array need its values"):
         jax.jit(lambda tree: initialize(tree, PARTLY)[0])({"kernel": jnp.ones((2, 4))})
+
+
+# States of optimizers
+
+
+def optimizer(abstract: bool) -> Any:
+    """An optimizer of flax.nnx, which has moments under the names of parameters."""
+    optax = pytest.importorskip("optax")
+    make = functools.partial(nnx.Optimizer, tx=optax.adam(1e-3), wrt=nnx.Param)
+    if abstract:
+        return nnx.eval_shape(lambda: make(nnx.Linear(4, 5, rngs=nnx.Rngs(0))))
+    return make(nnx.Linear(4, 5, rngs=nnx.Rngs(0)))
+
+
+@pytest.mark.parametrize("of", [lambda optimizer: optimizer, nnx.state], ids=["the optimizer", "its state"])
+def test_moments_are_not_drawn(of: Callable[[Any], Any]) -> None:
+    """They are no parameters, whatever their names are: arrays stay as they are."""
+    made, report = initialize(of(optimizer(abstract=False)), FLAX)
+    assert report.filled == ()
+    assert not any(np.asarray(each).any() for each in jax.tree.leaves(nnx.state(made) if of is not nnx.state else made))
+
+
+@pytest.mark.parametrize("of", [lambda optimizer: optimizer, nnx.state], ids=["the optimizer", "its state"])
+def test_moments_that_are_shapes(of: Callable[[Any], Any]) -> None:
+    """They are refused, and the message says what makes them."""
+    with pytest.raises(PlanError, match=r"opt_state\.0\.mu\.kernel\n(.|\n)*An optimizer makes its state itself"):
+        initialize(of(optimizer(abstract=True)), FLAX)
+
+
+# States of flax.nnx
+
+
+def test_states_of_nnx() -> None:
+    """The state of a module, and a part of it, get the module's values, random states among them."""
+    module = nnx.eval_shape(lambda: nnx.List([nnx.Linear(4, 5, rngs=nnx.Rngs(0)), nnx.Dropout(0.5, rngs=nnx.Rngs(0))]))
+    expected = flat(initialize(module, FLAX)[0])
+    graph, params, others = nnx.split(module, nnx.Param, ...)
+    whole, report = initialize(nnx.state(module), FLAX)
+    assert set(report.buffers) == {"1.rngs.count", "1.rngs.key"}
+    parts = [initialize(each, FLAX)[0] for each in (params, others)]
+    for state in (whole, nnx.merge_state(*parts)):
+        assert same(flat(nnx.merge(graph, state)), expected)

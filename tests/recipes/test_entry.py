@@ -302,3 +302,55 @@ def test_integers() -> None:
     assert planned([NORMAL], {"path": "w", "shape": [4], "dtype": "int32"}).problems == (
         "w, in rule 1: Expected floating point type, got int32. Use float16, bfloat16, float32 or float64.",
     )
+
+
+FUSED = {"path": "w", "shape": [6, 12], "blocks": ["q", "k", "v"], "layout": "keras", "role": "kernel"}
+REGIONS: dict[str, tuple[Any, list[dict[str, Any]], int]] = {
+    "one box": ({"path": "w", "shape": [5, 7]}, [NORMAL], 9999),
+    "single elements": ({"path": "w", "shape": [3, 4]}, [NORMAL], 1),
+    "rows": ({"path": "w", "shape": [9, 4]}, [NORMAL], 40),
+    "parts of rows": ({"path": "w", "shape": [2, 3, 50]}, [NORMAL], 100),
+    "no axes": ({"path": "w", "shape": []}, [NORMAL], 2),
+    "no elements": ({"path": "w", "shape": [0, 4]}, [NORMAL], 8),
+    "a matrix": ({"path": "w", "shape": [6, 8], "layout": "torch"}, [{"path": "*", "initializer": "orthogonal"}], 8),
+    "blocks of matrices": (FUSED, [{"block": ["q", "k", "v"], "initializer": "orthogonal"}], 8),
+    "one block is a matrix": (FUSED, [{"block": "k", "initializer": "orthogonal"}, NORMAL], 8),
+    "blocks in PyTorch's order": (
+        {**FUSED, "shape": [12, 6], "layout": "torch"},
+        [{"block": "k", "initializer": "orthogonal"}, NORMAL],
+        8,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REGIONS)
+def test_regions_tile_a_parameter(case: str) -> None:
+    """Every element is in one region; only matrices that are made as a whole have more bytes than they may."""
+    model, rules, most = REGIONS[case]
+    (entry,) = planned(rules, model).entries
+    values, seen = np.full(entry.shape, 99, np.float32), np.zeros(entry.shape, int)
+    for region in entry.regions(most):
+        seen[region] += 1
+        made = entry.make(region)
+        values[region] = made
+        matrices = any(each.initializer.__class__.__name__ == "Orthogonal" for each in entry.placements)
+        assert made.nbytes <= max(most, 4) or matrices
+    assert (seen == 1).all()
+    assert values.tobytes() == entry.make().tobytes()
+
+
+def test_regions_cut_no_matrix() -> None:
+    """Of blocks, those that are matrices are whole, and the others are cut."""
+    (entry,) = planned([{"block": "k", "initializer": "orthogonal"}, NORMAL], FUSED).entries
+    sizes = [math.prod(each.stop - each.start for each in region) for region in entry.regions(8)]
+    assert sorted(sizes) == [2] * 24 + [24]
+
+
+def test_regions_of_a_padded_matrix() -> None:
+    """A matrix with rows of zeros above it stays whole."""
+    traits = Traits("embedding", axes=(0, 1), zero_rows=(2,))
+    (entry,) = planned(
+        [{"path": "*", "initializer": "orthogonal"}], Parameter("w", (5, 4), FLOAT32, traits=traits)
+    ).entries
+    assert list(entry.regions(4)) == [(slice(0, 5), slice(0, 4))]
+    assert not entry.make()[2].any()

@@ -687,20 +687,25 @@ def processes_need_a_seed() -> None:
     )
 
 
+def errors_of(checks: dict[str, Callable[[], None]]) -> dict[str, str]:
+    """The error of each check, "" where it holds, and what it needs where that is not installed."""
+    errors = {}
+    for name, function in checks.items():
+        try:
+            function()
+            errors[name] = ""
+        except Exception as error:
+            lacking = error.name if isinstance(error, ModuleNotFoundError) else ""
+            errors[name] = f"needs {lacking}" if lacking in ("flax", "optax", "orbax") else traceback.format_exc()
+    return errors
+
+
 def main(group: str, address: str = "", number: str = "0") -> None:
     """Runs a group's checks, and prints what came of them."""
     warnings.simplefilter("error")
     if group == "pair":
         jax.distributed.initialize(address, 2, int(number))
-    errors = {}
-    for name, function in GROUPS[group].items():
-        try:
-            function()
-            errors[name] = ""
-        except Exception as error:
-            lacking = isinstance(error, ModuleNotFoundError) and error.name == "flax"
-            errors[name] = "needs flax" if lacking else traceback.format_exc()
-    print(json.dumps({"errors": errors, "digests": digests()}), flush=True)
+    print(json.dumps({"errors": errors_of(GROUPS[group]), "digests": digests()}), flush=True)
 
 
 if __name__ == "__main__":

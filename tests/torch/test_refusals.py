@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-import torch.distributed
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
@@ -27,16 +26,6 @@ from fanin.torch import initialize
 from torch_kit import ALL, SEED, bits, on_meta, raw, two_layers
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of torch.distributed
-
-
-@pytest.fixture
-def mesh(tmp_path: Path) -> Iterator[Any]:
-    """A mesh of one process."""
-    from torch.distributed.device_mesh import init_device_mesh
-
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    yield init_device_mesh("cpu", (1,))
-    torch.distributed.destroy_process_group()
 
 
 def sharded(module: Any, mesh: Any) -> Any:
@@ -70,24 +59,14 @@ def local(tensor: Any) -> Any:
     return None if tensor.is_meta or type(tensor).__name__ == "FakeTensor" else bits(tensor)
 
 
-SHARDINGS: dict[str, tuple[Callable[[Any, Any], Any], set[str]]] = {
-    "fully_shard": (sharded, {"[0-2].weight", "[0-2].bias"}),
-    "parallelize_module": (parallelized, {"[0,2].weight", "[0,2].bias"}),
-}
-
-
 @pytest.mark.parametrize("start", ["meta", "cpu"])
-@pytest.mark.parametrize("sharding", SHARDINGS)
-def test_dtensors(sharding: str, start: str, mesh: Any) -> None:
-    """Every shard is refused, with its path and what to do."""
-    shard, paths = SHARDINGS[sharding]
-    message = refusal(shard(on_meta(two_layers) if start == "meta" else two_layers(), mesh))
-    for path in paths:
-        assert (
-            f"{path}: It is a DTensor, which holds one process's shard. Initialize the model before it is sharded "
-            "(by fully_shard, parallelize_module, …), or leave it out with `skip=`."
-        ) in message
-    assert message.count("DTensor") == len(paths)
+@pytest.mark.parametrize("shard", [sharded, parallelized])
+def test_device_of_another_type(shard: Callable[[Any, Any], Any], start: str, mesh: Any) -> None:
+    """Shards on the meta device go to the device of their mesh, and to no other."""
+    module = shard(on_meta(two_layers) if start == "meta" else two_layers(), mesh)
+    report = initialize(module, ALL, device="cpu", prefix="")
+    assert len(report.filled) == 6
+    assert not any(each.is_meta for each in module.parameters())
 
 
 def test_shards_can_be_left_out(mesh: Any) -> None:
@@ -107,7 +86,8 @@ def test_flat_parameters(originals: bool, mesh: Any) -> None:
     initialize(expected, ALL)
     if not originals:
         assert (
-            "_flat_param: It is a FlatParameter, which holds several parameters. Initialize within "
+            "_flat_param: It is a FlatParameter, which holds several parameters. Initialize before that, say what this "
+            "process holds with `shards=`, or initialize within "
             "FullyShardedDataParallel.summon_full_params(model), or leave it out with `skip=`."
         ) in refusal(module)
     with FullyShardedDataParallel.summon_full_params(module):
@@ -259,9 +239,11 @@ def test_partitions_of_deepspeed() -> None:
     whole, weight = module[0].weight, nn.Parameter(torch.zeros(0))
     weight.ds_id, weight.ds_shape = 0, whole.shape  # pyright: ignore[reportAttributeAccessIssue]
     module[0].weight = weight
-    assert "0.weight: It is partitioned by DeepSpeed. Initialize within deepspeed.zero.GatheredParameters" in refusal(
-        module
+    expected = (
+        "0.weight: It is partitioned by DeepSpeed. Initialize before that, say what this process holds with `shards=`, "
+        "or initialize within deepspeed.zero.GatheredParameters"
     )
+    assert expected in refusal(module)
     weight.data = whole.data
     initialize(module, ALL)
     assert bits(weight) == bits(initialized()[0].weight)

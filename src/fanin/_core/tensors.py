@@ -66,7 +66,7 @@ def to_torch(array: np.ndarray) -> Any:
 
 
 def to_jax(array: np.ndarray, device: Any = None) -> Any:
-    """A JAX array on a device, or on the default device; of the same memory if that device is the CPU."""
+    """A JAX array on a device (given alone or as a sharding) or on the default one; on the CPU, of the same memory."""
     import jax
 
     return jax.device_put(_fresh(array), device, may_alias=True)
@@ -75,7 +75,7 @@ def to_jax(array: np.ndarray, device: Any = None) -> Any:
 def to_sharded_jax(
     pieces: Callable[[Iterable[Any]], Sequence[np.ndarray]], shape: tuple[int, ...], dtype: Any, sharding: Any
 ) -> Any:
-    """A sharded JAX array of the regions that this process's devices hold.
+    """A sharded JAX array of the regions that this process's devices hold, each made once and then placed.
 
     Args:
         pieces: a function that makes the arrays of regions, such as `Weight.pieces`.
@@ -85,6 +85,16 @@ def to_sharded_jax(
     """
     import jax
 
-    regions = sharding.addressable_devices_indices_map(shape)
-    arrays = [to_jax(array, device) for device, array in zip(regions, pieces(regions.values()), strict=True)]
-    return jax.make_array_from_single_device_arrays(shape, sharding, arrays, dtype=dtype)
+    devices: dict[Any, list[Any]] = {}  # by the bounds of their region
+    regions: dict[Any, Any] = {}
+    for device, region in sharding.addressable_devices_indices_map(shape).items():
+        bounds = tuple((each.start, each.stop) for each in region)
+        devices.setdefault(bounds, []).append(device)
+        regions[bounds] = region
+    shards = []
+    for bounds, region in regions.items():
+        (array,) = pieces([region])  # one at a time: devices with memory of their own need no second one of the host's
+        for device in devices[bounds]:
+            place = jax.sharding.SingleDeviceSharding(device, memory_kind=sharding.memory_kind)
+            shards.append(to_jax(array, place))
+    return jax.make_array_from_single_device_arrays(shape, sharding, shards, dtype=dtype)

@@ -8,6 +8,8 @@
 """
 
 from fanin.checkpoints.arrangement import Arrangement, PlannedFile, arrange
+from fanin.checkpoints.checking import Checked, Finding, check
+from fanin.checkpoints.contained import model_of
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.hashing import TensorDigest, digest, digest_of_arrays, digests
 from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, digest_of, read_manifest
@@ -15,7 +17,9 @@ from fanin.checkpoints.writer import Written, finish, write
 
 __all__ = [
     "Arrangement",
+    "Checked",
     "CheckpointError",
+    "Finding",
     "Manifest",
     "PlannedFile",
     "StoredFile",
@@ -23,11 +27,13 @@ __all__ = [
     "TensorDigest",
     "Written",
     "arrange",
+    "check",
     "digest",
     "digest_of",
     "digest_of_arrays",
     "digests",
     "finish",
+    "model_of",
     "read_manifest",
     "write",
 ]

@@ -111,16 +111,12 @@ class Arrangement:
     @cached_property
     def manifest(self) -> Manifest:
         """The manifest of the checkpoint, without any file yet."""
-        return Manifest(
+        return manifest_of(
+            self.plan,
             format=self.format,
-            fanin=__version__,
-            model=self.plan.model.name,
-            seed=self.plan.seed,
-            recipe=json.loads(json.dumps(self.plan.recipe, default=_plain)),
             max_shard_size=self.max_shard_size,
-            plan=self._fingerprint(),
+            fingerprint=self._fingerprint(),
             file_count=len(self.files),
-            parameters=sum(each.parameter.size for each in self.plan.entries if each.parameter.role not in STATISTICS),
         )
 
     def _fingerprint(self) -> str:
@@ -167,6 +163,29 @@ def arrange(plan: Plan, *, format: Format = "safetensors", max_shard_size: int |
     names = file_names(format, len(shards))
     files = (_file(number, name, format, shards[number]) for number, name in enumerate(names))
     return Arrangement(plan, format, most, tuple(files))
+
+
+def manifest_of(plan: Plan, *, format: str, max_shard_size: int, fingerprint: str, file_count: int) -> Manifest:
+    """The manifest of a checkpoint of a plan, without any file yet.
+
+    Args:
+        plan: the plan.
+        format: "safetensors", "npz" or "dcp".
+        max_shard_size: the largest size of a file's tensors, in bytes.
+        fingerprint: the digest of the plan.
+        file_count: the number of files.
+    """
+    return Manifest(
+        format=format,
+        fanin=__version__,
+        model=plan.model.name,
+        seed=plan.seed,
+        recipe=json.loads(json.dumps(plan.recipe, default=_plain)),
+        max_shard_size=max_shard_size,
+        plan=fingerprint,
+        file_count=file_count,
+        parameters=sum(each.parameter.size for each in plan.entries if each.parameter.role not in STATISTICS),
+    )
 
 
 def file_names(format: str, count: int) -> list[str]:

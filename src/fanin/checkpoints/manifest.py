@@ -33,10 +33,11 @@ class StoredTensor:
 
     Attributes:
         name: its name, a path of the model.
-        file: the name of the file that holds it.
+        file: the name of the file that holds it; "" for a tensor of DCP, whose parts may be in several.
         dtype: its dtype by NumPy's or ml_dtypes' name, such as "bfloat16".
         shape: its shape.
-        digest: the SHA-256 of its bytes (little-endian, in C order), as 64 hexadecimal digits.
+        digest: the SHA-256 of its bytes (little-endian, in C order), as 64 hexadecimal digits; "" if it is not known,
+            because each of several ranks of DCP has made a part of them.
         tied: the further paths of the same parameter, which no file holds again.
         record: how its values are made, as `records.record_of` says; None if data cannot say it.
     """
@@ -70,7 +71,7 @@ class StoredFile:
     Attributes:
         name: its name in the folder.
         size: its size in bytes.
-        digest: the digest of its tensors, as `digest_of` makes it.
+        digest: the digest of its tensors, as `digest_of` makes it; "" if it is not known.
     """
 
     name: str
@@ -83,7 +84,7 @@ class Manifest:
     """What a checkpoint, or the part of it that one rank has written, consists of.
 
     Attributes:
-        format: "safetensors" or "npz".
+        format: "safetensors", "npz" or "dcp".
         fanin: the version of fanin that wrote it.
         model: the model in words.
         seed: the recipe's seed.
@@ -244,9 +245,9 @@ def _check(manifest: Manifest) -> None:
         raise ValueError("a tensor or a file occurs twice")
     if any(os.path.basename(each) != each or each.startswith(".") for each in files):
         raise ValueError("the name of a file leads out of the folder")
-    if missing := {each.file for each in manifest.tensors} - set(files):
+    if missing := {each.file for each in manifest.tensors} - {*files, ""}:
         raise ValueError(f"{shown(min(missing))} is not among its files")
-    if any(not _DIGEST.fullmatch(each.digest) for each in (*manifest.files, *manifest.tensors)):
+    if any(each.digest and not _DIGEST.fullmatch(each.digest) for each in (*manifest.files, *manifest.tensors)):
         raise ValueError("a digest is not of 64 hexadecimal digits")
     if any(length < 0 for each in manifest.tensors for length in each.shape):
         raise ValueError("a length is negative")

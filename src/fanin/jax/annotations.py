@@ -29,6 +29,9 @@ def annotation_of_variable(variable: Any) -> Annotation:
     def annotation() -> Any:
         from flax import nnx
 
+        own = metadata.get("out_sharding")
+        if isinstance(own, NamedSharding):
+            return own
         return _on_mesh(metadata.get("mesh"), nnx.get_partition_spec(variable).get_value())
 
     return annotation
@@ -68,8 +71,9 @@ def own_sharding(value: Any, annotation: Annotation) -> Any:
         sharding = sharding if any(sharding.spec) else None  # without explicit axes, a tracer's sharding is not known
     else:
         sharding = getattr(value, "sharding", None)
-        if traced and isinstance(value, jax.Array) and not isinstance(sharding, NamedSharding):
-            sharding = None  # where the array was before, the program does not matter
+        moves = traced and not isinstance(sharding, NamedSharding)  # where it was before does not matter to a program
+        if isinstance(value, jax.Array) and (moves or not value.committed):
+            sharding = None
     if isinstance(getattr(sharding, "mesh", None), AbstractMesh):
         sharding = sharding.spec if any(sharding.spec) or current_mesh() is not None else None
     is_settled = any(sharding) if isinstance(sharding, PartitionSpec) else sharding is not None

@@ -22,14 +22,18 @@ def compiling() -> bool:
 
 def current_mesh() -> Any:
     """The mesh in force, from `jax.set_mesh`; None if there is none."""
-    mesh = jax.sharding.get_abstract_mesh() if compiling() else jax.sharding.get_mesh()
-    return None if mesh.empty else mesh
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or compiling():
+        return None if mesh.empty else mesh
+    # `jax.sharding.get_mesh` refuses to answer in functions that `vmap` and `grad` run, but arrays are on that mesh.
+    return getattr(jax.numpy.zeros(()).sharding, "mesh", None)
 
 
 def or_replicated(sharding: Any) -> Any:
     """The sharding itself; without one, all devices of the mesh in force hold the array, as in JAX."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return PartitionSpec() if sharding is None and not mesh.empty and not mesh.manual_axes else sharding
+    if sharding is not None or jax.sharding.get_abstract_mesh().manual_axes or current_mesh() is None:
+        return sharding
+    return PartitionSpec()
 
 
 def checked_sharding(sharding: Any, shape: Shape, name: str, owner: str = "") -> Sharding | None:
@@ -86,7 +90,7 @@ def _on_current_mesh(spec: PartitionSpec, name: str, received: str) -> NamedShar
     except ValueError as error:
         raise ValueError(
             f"`{name}` must have only axes of the mesh in force, {', '.join(map(str, mesh.axis_names))}. {received} "
-            f"({error})."
+            f"({error}). Logical names of axes need rules: nn.logical_axis_rules or nnx.logical_axis_rules."
         ) from None
 
 

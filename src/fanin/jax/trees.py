@@ -48,6 +48,10 @@ class Tree:
         """The tree with these values as its leaves."""
         raise NotImplementedError
 
+    def stored(self, values: list[Any]) -> Any:
+        """The tree of arrays that a checkpoint has of the tree with these values as its leaves."""
+        return self.rebuilt(values)
+
     def add(self, leaf: Leaf) -> None:
         """Adds a leaf. A path that is already taken gets a number."""
         leaf.path = _numbered(self._counts, leaf.path)
@@ -117,11 +121,9 @@ class NnxTree(Tree):
         if not isinstance(variable, nnx.Variable):
             return Leaf(dotted, variable, None)
         value = variable.get_value()
-        if isinstance(variable, nnx.RngKey) and _is_key(value):
-            return Leaf(dotted, value, None, lambda seed, path: _key(seed, path, value))
-        if isinstance(variable, nnx.RngCount):
-            return Leaf(dotted, value, None, lambda *_: jax.numpy.zeros(value.shape, value.dtype))
-        if not isinstance(variable, (nnx.Param, nnx.BatchStat)) or not _is_drawn(value):
+        if (make := _random_state(variable)) is not None:
+            return Leaf(dotted, value, None, make, annotation_of_variable(variable))
+        if not _is_drawn_variable(variable):
             return Leaf(dotted, value, None)
         annotation = annotation_of_variable(variable)
         owner, parent = modules.get(path[:-1]), modules.get(path[:-2]) if path[:-1] else None
@@ -140,11 +142,33 @@ class NnxTree(Tree):
         return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits), annotation=annotation)
 
     def rebuilt(self, values: list[Any]) -> Any:
+        return self.nnx.merge(self.graph, self.stored(values))
+
+    def stored(self, values: list[Any]) -> Any:
         state = {
             path: variable.replace(value) if isinstance(variable, self.nnx.Variable) else value
             for (path, variable), value in zip(self.nnx.to_flat_state(self.state), values, strict=True)
         }
-        return self.nnx.merge(self.graph, self.nnx.from_flat_state(state))
+        return self.nnx.from_flat_state(state)
+
+
+def _random_state(variable: Any) -> Callable[[int, str], Any] | None:
+    """What makes the random state that a variable of flax.nnx holds, from a seed and a path; None for other values."""
+    from flax import nnx
+
+    value = variable.get_value()
+    if isinstance(variable, nnx.RngKey) and _is_key(value):
+        return lambda seed, path: _key(seed, path, value)
+    if isinstance(variable, nnx.RngCount):
+        return lambda *_: jax.numpy.zeros(value.shape, value.dtype)
+    return None
+
+
+def _is_drawn_variable(variable: Any) -> bool:
+    """Whether recipes apply to a variable of flax.nnx: not to caches, and not to the states of optimizers."""
+    from flax import nnx
+
+    return isinstance(variable, (nnx.Param, nnx.BatchStat)) and _is_drawn(variable.get_value())
 
 
 def flax_layer(layer: Any, package: str) -> Layer:
@@ -234,6 +258,11 @@ class PytreeTree(Tree):
 
     def _leaf(self, keys: tuple[Any, ...], path: tuple[str, ...], value: Any) -> Leaf:
         dotted, nodes = ".".join(path), _nodes(self.tree, keys)
+        variable = nodes[-1] if self._is_variable(nodes[-1]) else None  # in a state of flax.nnx
+        if variable is not None and (make := _random_state(variable)) is not None:
+            return Leaf(dotted, value, None, make, annotation_of_variable(variable))
+        if variable is not None and not _is_drawn_variable(variable):
+            return Leaf(dotted, value, None)
         if not _is_drawn(value) or any(type(node).__module__.partition(".")[0] == "optax" for node in nodes):
             return Leaf(dotted, value, None)  # optimizers keep moments under the names of parameters
         shape = tuple(value.shape)
@@ -245,7 +274,12 @@ class PytreeTree(Tree):
         else:
             layer, within, traits = self._of_flax(path, shape)
         annotation = annotation_of_box(nodes[-1]) if _is_box(nodes[-1], keys) else not_annotated
+        annotation = annotation if variable is None else annotation_of_variable(variable)
         return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits), annotation=annotation)
+
+    def _is_variable(self, node: Any) -> bool:
+        nnx = sys.modules.get("flax.nnx")
+        return nnx is not None and isinstance(node, nnx.Variable)
 
     def _of_equinox(self, owners: list[Any], leaf: str, shape: Shape) -> tuple[Layer, tuple[str, ...], Traits]:
         names = [cls.__name__ for cls in type(owners[-1]).__mro__ if cls.__module__.startswith("equinox.nn")]

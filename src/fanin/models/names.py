@@ -15,15 +15,25 @@ from fanin.models.patterns import AnyGlob, Substitution
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_ddp_module"}
 
 
-def class_names(cls: type, last: str) -> tuple[str, ...]:
-    """The names of a layer's class and of its base classes, up to a framework's own base class.
+# What frameworks put before the name of a class that they derive from a layer's, and the other base of some of these.
+_DERIVED, _MIXINS = ("Parametrized", "FSDP", "Replicate", "DDP"), {"FSDPModule", "ReplicateModule", "DDP"}
+
+
+def own_classes(cls: type, last: str) -> tuple[type, ...]:
+    """A layer's class and its base classes, up to a framework's own base class, whose name is `last`.
 
     Classes that a framework derives from a layer's class, such as `ParametrizedLinear`, are left out.
     """
-    names = [each.__name__ for each in cls.__mro__]
-    names = names[: names.index(last)] if last in names else names
-    made = {f"{prefix}{name}" for prefix in ("Parametrized", "FSDP") for name in names}
-    return tuple(name for name in names if name not in made) or (cls.__name__,)
+    classes = list(cls.__mro__)
+    names = [each.__name__ for each in classes]
+    classes = classes[: names.index(last)] if last in names else classes
+    made = {f"{prefix}{each.__name__}" for prefix in _DERIVED for each in classes} | _MIXINS
+    return tuple(each for each in classes if each.__name__ not in made) or (cls,)
+
+
+def class_names(cls: type, last: str) -> tuple[str, ...]:
+    """The names of these classes."""
+    return tuple(each.__name__ for each in own_classes(cls, last))
 
 
 def stripped(path: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,12 +13,13 @@ from fanin._core.environment import undisturbed
 from fanin._core.layouts import permuted
 from fanin._core.memory import allocate
 from fanin._core.messages import visible
-from fanin._core.shapes import parse_region
+from fanin._core.shapes import chunks, parse_region
 from fanin._core.types import Array, RegionLike, Shape
 from fanin.initializers import Initializer
 from fanin.models.parameters import Parameter
 from fanin.weight import Weight, pieces_of
 
+Box: TypeAlias = tuple[tuple[int, int], ...]  # the (start, stop) along each axis
 Fans: TypeAlias = tuple[float | None, float | None]  # fan-in and fan-out; None for one that is unknown
 
 
@@ -39,7 +40,7 @@ class Placement:
     name: str
     initializer: Initializer
     weight: Weight
-    target: tuple[tuple[int, int], ...]
+    target: Box
     source: Shape
     label: str = ""
     fans: Fans = (None, None)
@@ -209,6 +210,31 @@ class Entry:
         out = allocate(lengths, self.parameter.dtype)
         self.fill(out, region)
         return out
+
+    def regions(self, most: int) -> Iterator[tuple[slice, ...]]:
+        """Regions that tile the parameter, in C order, for work in bounded memory.
+
+        Args:
+            most: the number of bytes that a region may have. Only matrices that are made as a whole, such as orthogonal
+                ones, are not cut, because each of their regions would take the time of the matrix.
+        """
+        size = max(1, most // self.parameter.dtype.itemsize)
+        for box, divisible in self._boxes():
+            lengths = tuple(stop - start for start, stop in box)
+            for each in chunks(lengths, size) if divisible else [tuple((0, length) for length in lengths)]:
+                yield tuple(slice(low + start, low + stop) for (low, _), (start, stop) in zip(box, each, strict=True))
+
+    def _boxes(self) -> list[tuple[Box, bool]]:
+        """Boxes that tile the parameter, in its own axis order, and whether each can be made in pieces."""
+        whole = tuple((0, length) for length in self.shape)
+        if not any(each.weight.distribution.is_made_whole for each in self.placements):
+            return [(whole, True)]
+        if not self.covers or sum(each.size for each in self.placements) > self.parameter.size:  # padding lies above
+            return [(whole, False)]
+        axes = self.parameter.kernel_axes
+        targets = [(dict(zip(axes, each.target, strict=True)), each.weight) for each in self.placements]
+        boxes = [(tuple(box[axis] for axis in range(len(axes))), weight) for box, weight in targets]
+        return sorted((box, not weight.distribution.is_made_whole) for box, weight in boxes)
 
     def over(self, values: Array) -> Array:
         """A copy of the parameter's present values, with new ones in their place except in blocks that a rule keeps.

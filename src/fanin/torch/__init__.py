@@ -20,8 +20,13 @@ weight that `fill_` writes is the transpose of the Keras kernel, bit for bit.
 True
 """
 
+from typing import TYPE_CHECKING
+
 from fanin._core.messages import missing
 from fanin.models import registry
+
+if TYPE_CHECKING:
+    from fanin.torch.dcp import save_plan
 
 try:
     from fanin.torch.describe import describe
@@ -44,10 +49,12 @@ try:
         zeros_,
     )
     from fanin.torch.initialize import initialize
+    from fanin.torch.shards import Shard
 except ModuleNotFoundError as _error:
     raise missing(_error, "torch", "PyTorch", extra="torch") from _error
 
 __all__ = [
+    "Shard",
     "constant_",
     "fill_",
     "glorot_normal_",
@@ -62,9 +69,23 @@ __all__ = [
     "orthogonal_",
     "random_normal_",
     "random_uniform_",
+    "save_plan",
     "truncated_normal_",
     "variance_scaling_",
     "zeros_",
 ]
 
 registry.register("torch", describe)
+
+
+def __getattr__(name: str) -> object:
+    """`save_plan`, at its first use: torch.distributed.checkpoint takes longer to import than all of fanin."""
+    if name == "save_plan":
+        from fanin.torch.dcp import save_plan
+
+        return save_plan
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from fanin._core.types import Shape
+from fanin.models.names import own_classes
 from fanin.models.traits import UNKNOWN, Traits, torch_kernel
 
 _ROLES = {
@@ -32,7 +33,8 @@ def wraps_base(module: nn.Module, name: str) -> bool:
     """Whether a module of PEFT wraps its child of this name: a layer with an adapter, or the whole model."""
     if name == "base_layer":
         return hasattr(module, "adapter_layer_names")
-    return name in ("base_model", "model") and type(module).__module__.startswith("peft.")
+    own, *_ = own_classes(type(module), "Module")
+    return name in ("base_model", "model") and own.__module__.startswith("peft.")
 
 
 def adapter_part(module: nn.Module, name: str) -> str:

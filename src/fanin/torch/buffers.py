@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from fanin.torch.describe import Scan, Visit, joined, put
 from fanin.torch.own_code import Made, OwnCode
 from fanin.torch.refusals import tensor_problem
 from fanin.torch.reparametrized import Place
+from fanin.torch.shards import Shard, copy_shard, is_dtensor, local_of, materialize, shard_of_dtensor
 
 _LOST = "it has no values, and its module's code could not make it again"
 _UNSURE = "its module's code could not make it again; whether it has values is unknown"
@@ -31,6 +33,8 @@ class Restored:
         tensor: the tensor so far.
         value: its values.
         how: where they come from, in words.
+        shard: the part of it that this process holds; None if that is the whole.
+        local: the tensor whose memory holds that part.
     """
 
     path: str
@@ -38,14 +42,30 @@ class Restored:
     tensor: torch.Tensor
     value: torch.Tensor
     how: str
+    shard: Shard | None = None
+    local: torch.Tensor | None = None
 
     def restore(self, device: torch.device) -> None:
         """Gives the tensor its values: in its own memory or, if it has none, in new memory on a device."""
+        if self.shard is not None and self.local is not None:
+            self._restore_shard(self.shard, self.local, device)
+            return
         if self.tensor.is_meta:
             put(self.places, self.tensor, self.value.to(device))
             return
         with torch.no_grad():
             self.tensor.copy_(self.value)
+
+    def _restore_shard(self, shard: Shard, local: torch.Tensor, device: torch.device) -> None:
+        copy = partial(copy_shard, self.value, shard)
+        if not local.is_meta:
+            copy(local)
+        elif is_dtensor(self.tensor):
+            materialize(self.tensor, copy)
+        else:
+            fresh = torch.zeros_like(local, device="cpu")
+            copy(fresh)
+            put(self.places, self.tensor, fresh.to(device))
 
 
 @dataclass(frozen=True)
@@ -75,7 +95,15 @@ def restoration(scan: Scan, given: Mapping[str, torch.Tensor], *, everything: bo
         ValueError, TypeError: the given values do not fit the module.
     """
     restored = [
-        Restored(each.held.parameter.path, tuple(each.held.owners), each.held.tensor, each.value, each.how)
+        Restored(
+            each.held.parameter.path,
+            tuple(each.held.owners),
+            each.held.tensor,
+            each.value,
+            each.how,
+            each.held.shard,
+            each.held.local,
+        )
         for each in scan.tables
         if remake or each.held.tensor.is_meta
     ]
@@ -86,7 +114,7 @@ def restoration(scan: Scan, given: Mapping[str, torch.Tensor], *, everything: bo
     for visit, leaf, tensor in scan.buffers:
         path, place = joined(visit.path, leaf), (visit.module, leaf)
         if path in values:
-            restored.append(Restored(path, (place,), tensor, values[path], "given"))
+            restored.append(_of_buffer(path, place, tensor, values[path], "given"))
             continue
         if not _is_wanted(visit.module, leaf, tensor, remake):
             if type(tensor).__name__ == "FakeTensor":
@@ -96,7 +124,7 @@ def restoration(scan: Scan, given: Mapping[str, torch.Tensor], *, everything: bo
             made[id(visit.module)] = _made_again(visit, scan, code, remake)
         found = made[id(visit.module)].get(leaf)
         if found is not None:
-            restored.append(Restored(path, (place,), tensor, found.value, found.how))
+            restored.append(_of_buffer(path, place, tensor, found.value, found.how))
             continue
         empty[path] = tensor_problem(tensor) or (_LOST if tensor.is_meta else _UNSURE)
         if tensor.is_meta:
@@ -110,6 +138,11 @@ def restoration(scan: Scan, given: Mapping[str, torch.Tensor], *, everything: bo
     return Restoration(tuple(_once(restored)), empty)
 
 
+def _of_buffer(path: str, place: Place, tensor: torch.Tensor, value: torch.Tensor, how: str) -> Restored:
+    shard = shard_of_dtensor(tensor) if is_dtensor(tensor) else None
+    return Restored(path, (place,), tensor, value, how, shard, local_of(tensor))
+
+
 def _once(restored: list[Restored]) -> Iterator[Restored]:
     """Each tensor once, even if several modules have it."""
     places: dict[int, list[Place]] = {}
@@ -118,7 +151,7 @@ def _once(restored: list[Restored]) -> Iterator[Restored]:
     first: dict[int, Restored] = {}
     for each in restored:
         value = first.setdefault(id(each.tensor), each).value
-        yield Restored(each.path, tuple(places[id(each.tensor)]), each.tensor, value, each.how)
+        yield replace(each, places=tuple(places[id(each.tensor)]), value=value)
 
 
 def _is_wanted(module: nn.Module, leaf: str, tensor: torch.Tensor, remake: bool) -> bool:

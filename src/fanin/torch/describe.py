@@ -25,7 +25,8 @@ from fanin.torch.layers import traits_of
 from fanin.torch.own_code import OwnCode
 from fanin.torch.refusals import outline, partitioned_by_fsdp, shape_problem, tensor_problem
 from fanin.torch.reparametrized import UNKNOWN_PARAMETRIZATION, Place, Reparametrized, reparametrized
-from fanin.torch.shapes import declared_shape
+from fanin.torch.shapes import declared_shape, resized
+from fanin.torch.shards import Shard, ShardOf, is_dtensor, local_of, shard_of_dtensor, stand_in
 
 # Wrappers whose only child is the wrapped module, under the name `module`.
 _PARALLEL = {"DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "AveragedModel", "DeepSpeedEngine"}
@@ -33,6 +34,16 @@ _PARALLEL = {"DataParallel", "DistributedDataParallel", "FullyShardedDataParalle
 
 # Roles whose usual values are constants: a frozen one is not a table of its module's.
 _USUAL = {"bias", "recurrent_bias", "scale", "offset", *STATISTICS}
+
+
+_COMPUTED_FROM_SHARD = (
+    "Its layer computes its weight from it and from its norm, which needs the whole of it, but this process holds a "
+    "shard. Initialize the model before it is sharded, or leave it out with `skip=`."
+)
+
+
+_SAYS_ITSELF = "It is a DTensor, which says itself what this process holds. Leave it out of `shards`."
+_TIED_DIFFERENTLY = "It is tied, and `shards` says of its places that this process holds different parts of it."
 
 
 class Source(NamedTuple):
@@ -57,6 +68,7 @@ class Held:
         paths: its paths in the state dict.
         weight: how its layer's weight is computed from it, if it is not the weight itself.
         layer_path: the path of that layer.
+        shard: the part of it that this process holds; None if that is the whole.
     """
 
     parameter: Parameter
@@ -65,6 +77,14 @@ class Held:
     paths: list[str] = field(default_factory=list)
     weight: Reparametrized | None = None
     layer_path: str = ""
+    shard: Shard | None = None
+
+    @property
+    def local(self) -> torch.Tensor:
+        """The tensor whose memory holds what this process has of it."""
+        if self.shard is not None and self.shard.tensor is not None:
+            return self.shard.tensor
+        return local_of(self.tensor)
 
     @property
     def derived_paths(self) -> list[str]:
@@ -115,8 +135,11 @@ class Scan:
         computed: the tensors that are computed from drawn ones, by path, with the reason.
     """
 
-    def __init__(self, root: nn.Module) -> None:
+    def __init__(self, root: nn.Module, shard_of: ShardOf | None = None) -> None:
         self.root = root
+        self._given_shard: ShardOf = shard_of or (lambda path, tensor: None)
+        self._shards: dict[int, Shard] = {}  # those that are given, by the id of the tensor
+        self._misplaced: dict[int, str] = {}  # tensors whose shards cannot be what is given, by id, with the reason
         self.held: dict[int, Held] = {}
         self.buffers: list[tuple[Visit, str, torch.Tensor]] = []
         self.tables: list[Table] = []
@@ -126,6 +149,9 @@ class Scan:
         self._settled: set[tuple[int, str]] = set()  # places of reparametrized weights
         self._adapters = adapter_starts(visit.module for visit in self._visits)
         self.inner: nn.Module = [visit.module for visit in self._visits if not visit.path][-1]
+        if shard_of is not None:
+            for visit in self._visits:
+                self._take_shards(visit)
         for visit in self._visits:
             self._add(visit)
         self._tie_equal_memory()
@@ -165,11 +191,14 @@ class Scan:
                 f"Every parameter must have a shape. Received: {visible(raw)} of the lazy module "
                 f"{class_name(type(module))}. Call the module on an input first."
             )
-        problem, traits = self._problem(visit, source), UNKNOWN
+        shard = self._shard(tensor)
+        whole = tensor if shard is None else stand_in(tensor, shard)
+        layer_module = module if source.weight is not None else self._whole_layer(visit)
+        problem, traits = self._problem(visit, source, shard, layer_module), UNKNOWN
         if not problem:
-            traits = traits_of(module, source.name, tensor, visit.parent, visit.name)
-            problem, traits = self._adapters.applied(visit.adapter, path, tuple(tensor.shape), traits)
-        shape, dtype = outline(tensor)
+            traits = traits_of(layer_module, source.name, whole, visit.parent, visit.name)
+            problem, traits = self._adapters.applied(visit.adapter, path, tuple(whole.shape), traits)
+        shape, dtype = outline(whole)
         layer, *bases = class_names(type(module), "Module")
         held = self.held.get(id(tensor))
         if held is None:
@@ -184,7 +213,8 @@ class Scan:
                 trainable=source.is_buffer or tensor.requires_grad,
                 problem=problem,
             )
-            held = self.held[id(tensor)] = Held(parameter, tensor, weight=source.weight, layer_path=visit.path)
+            held = Held(parameter, tensor, weight=source.weight, layer_path=visit.path, shard=shard)
+            self.held[id(tensor)] = held
         elif path != held.parameter.path and path not in held.parameter.tied:
             held.parameter = replace(held.parameter, tied=(*held.parameter.tied, path))
             # The second layer may be in the table when the first is not, or an embedding, whose padding is zero.
@@ -196,15 +226,46 @@ class Scan:
         held.owners.append((source.owner, source.leaf))
         held.paths.append(raw)
 
-    def _problem(self, visit: Visit, source: Source) -> str:
+    def _take_shards(self, visit: Visit) -> None:
+        """Asks what this process holds of a module's tensors. Tied ones need be named once."""
+        for leaf, tensor in (*visit.module._parameters.items(), *visit.module._buffers.items()):
+            shard = None if tensor is None else self._given_shard(joined(visit.path, leaf), tensor)
+            if tensor is None or shard is None:
+                continue
+            if is_dtensor(tensor):
+                self._misplaced[id(tensor)] = _SAYS_ITSELF
+            elif not self._shards.setdefault(id(tensor), shard).equals(shard):
+                self._misplaced[id(tensor)] = _TIED_DIFFERENTLY
+
+    def _shard(self, tensor: torch.Tensor) -> Shard | None:
+        """What this process holds of a tensor; None if that is the whole."""
+        return shard_of_dtensor(tensor) if is_dtensor(tensor) else self._shards.get(id(tensor))
+
+    def _whole_layer(self, visit: Visit) -> nn.Module:
+        """The layer of a shard as it is in the whole model, with the sizes that its traits follow from."""
+        module = visit.module
+        tensors = {**module._parameters, **module._buffers} if self._shards else {}
+        whole = {
+            leaf: stand_in(tensor, self._shards[id(tensor)])
+            for leaf, tensor in tensors.items()
+            if tensor is not None and id(tensor) in self._shards
+        }
+        return resized(module, whole) if whole else module
+
+    def _problem(self, visit: Visit, source: Source, shard: Shard | None, layer: nn.Module) -> str:
         """Why a parameter cannot be drawn, and what to do; "" if it can."""
         tensor, module = source.tensor, visit.module
-        problem = tensor_problem(tensor) or self._partitioned.get(id(tensor), "")
+        problem = self._misplaced.get(id(tensor), "") or tensor_problem(tensor, shard)
+        problem = problem or ("" if shard else self._partitioned.get(id(tensor), ""))
         if problem:
             return problem
+        if shard is not None and source.weight is not None:
+            return _COMPUTED_FROM_SHARD
         if isinstance(module, ParametrizationList) or "ParametrizationList" in visit.within:
             return UNKNOWN_PARAMETRIZATION  # which may have a state
-        problem = shape_problem(tensor, module, declared_shape(module, source.name))
+        whole = tensor if shard is None else stand_in(tensor, shard)
+        given = shard is not None and not is_dtensor(tensor)
+        problem = shape_problem(whole, module, declared_shape(layer, source.name), given=given)
         return problem or ("" if source.weight is None else source.weight.problem)
 
     def _tie_equal_memory(self) -> None:
@@ -213,7 +274,7 @@ class Scan:
         for position, (key, held) in enumerate(self.held.items()):
             if held.parameter.problem:
                 continue
-            tensor = held.tensor.detach()
+            tensor = held.local.detach()
             if tensor.is_meta or not tensor.is_cpu or not tensor.numel() or tensor.layout != torch.strided:
                 continue
             reach = 1 + sum(s * (n - 1) for s, n in zip(tensor.stride(), tensor.shape, strict=True))
@@ -229,9 +290,9 @@ class Scan:
                 if begin2 >= end:
                     continue
                 first, second = self.held[key], self.held[key2]
-                same = (begin, end, first.tensor.stride(), first.tensor.dtype)
-                if same != (begin2, end2, second.tensor.stride(), second.tensor.dtype):
-                    if not _share(first.tensor, second.tensor):
+                same = (begin, end, first.local.stride(), first.local.dtype)
+                if same != (begin2, end2, second.local.stride(), second.local.dtype):
+                    if not _share(first.local, second.local):
                         continue
                     raise ValueError(
                         "Parameters must have separate memory, or share all of it. Received: "
@@ -257,7 +318,12 @@ class Scan:
             for each in self.all()
             if not each.parameter.trainable and not each.parameter.problem and each.parameter.role not in _USUAL
         }
-        places = [place for each in frozen.values() for place in each.owners if each.weight is None]
+        places = {
+            place: each.tensor if each.shard is None else stand_in(each.tensor, each.shard)
+            for each in frozen.values()
+            for place in each.owners
+            if each.weight is None
+        }
         for found in OwnCode(self.root).tables(places) if places else ():
             held = frozen.get(id(found.tensor))
             if held is not None:
@@ -281,7 +347,8 @@ class Scan:
         left |= {each.held.parameter.path: f"a frozen parameter, made {each.how}" for each in self.tables}
         layers = tuple(f"{visit.path}." for visit in self._visits if visit.path)
         parameters = tuple(each.parameter for each in held)
-        return Model(parameters, type(self.inner).__name__, _configs(self._visits), left, layers=layers)
+        name, *_ = class_names(type(self.inner), "Module")
+        return Model(parameters, name, _configs(self._visits), left, layers=layers)
 
 
 def visits(root: nn.Module) -> Iterator[Visit]:
@@ -309,7 +376,7 @@ def visits(root: nn.Module) -> Iterator[Visit]:
 
 def _is_wrapper(module: nn.Module, name: str) -> bool:
     """Whether a module only wraps its child of this name, whose path is then its own."""
-    if type(module).__name__ in _PARALLEL and name == "module":
+    if class_names(type(module), "Module")[0] in _PARALLEL and name == "module":
         return True
     return name in WRAPPERS or wraps_base(module, name)
 

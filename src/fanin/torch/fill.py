@@ -7,11 +7,13 @@ from typing import Any
 import torch
 
 from fanin import initializers
+from fanin._core import dtypes
 from fanin._core.interrupts import is_interrupt
 from fanin._core.layouts import keras_axes
 from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_itself, read_only
 from fanin._core.types import Layout, NumberLike, Seed
-from fanin.initializers.base import Initializer, SupportsSource, drawing_source_of
+from fanin.initializers.base import Initializer, SeededInitializer, SupportsSource, drawing_source_of
+from fanin.torch.shards import dtensor_problem, fill_shard, is_dtensor, local_of, makes_matrices, shard_of_dtensor
 
 
 def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, layout: Layout = "torch") -> torch.Tensor:
@@ -22,8 +24,12 @@ def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, la
     This counts as a call of the initializer. Autograd does not record it; a graph that has saved the tensor raises in
     its backward pass, as after any in-place write.
 
+    Of a DTensor, each process fills what it holds, without communication: the whole has the values of an unsharded
+    tensor. The initializer then needs a seed, which must be the same in all processes.
+
     Args:
-        tensor: a tensor or parameter in CPU memory, with any strides and any dtype that the initializer supports.
+        tensor: a tensor or parameter in CPU memory, with any strides and any dtype that the initializer supports; or a
+            DTensor on any device.
         initializer: a fanin initializer, or one of `fanin.tf_keras` or `fanin.keras`.
         layout: "torch" (the default) for PyTorch's weights; "keras" for tensors in Keras's axis order, which includes
             embeddings; or the axes themselves, in Keras's order, as `tensor.permute` takes them: (2, 3, 0, 1) turns a
@@ -33,8 +39,9 @@ def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, la
         The tensor.
 
     Raises:
-        ValueError: the tensor cannot be written (it has no memory, is on another device, overlaps itself, or lies in
-            pages that Linux does not let this process write), or the initializer does not support its shape or dtype.
+        ValueError: the tensor cannot be written (it has no memory, is on another device, overlaps itself, lies in
+            pages that Linux does not let this process write, or is a partial sum), the initializer does not support its
+            shape or dtype, or it has no seed for a DTensor.
         TypeError: an argument is not a tensor, or not an initializer.
 
     >>> import fanin, torch
@@ -48,6 +55,8 @@ def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, la
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"`tensor` must be a torch.Tensor. Received: tensor of type {type(tensor).__name__}.")
     source = drawing_source_of(initializer)
+    if is_dtensor(tensor):
+        return _fill_dtensor(tensor, source, layout)
     array = as_numpy(tensor)
     if overlaps_itself(array):
         raise ValueError(
@@ -64,6 +73,30 @@ def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, la
             note_write(tensor)
         raise
     note_write(tensor)
+    return tensor
+
+
+def _fill_dtensor(tensor: torch.Tensor, source: Initializer, layout: Layout) -> torch.Tensor:
+    """Fills the part of a DTensor that this process holds."""
+    local = local_of(tensor)
+    problem = dtensor_problem(tensor)
+    if not problem and local.is_meta:
+        problem = "It is on the meta device, and has no memory. Materialize it first, or use `fanin.torch.initialize`."
+    if problem:
+        raise ValueError(f"The tensor must be one that can be written. Received: a DTensor. {problem}")
+    axes = keras_axes(layout, tensor.ndim)
+    shape = tuple(tensor.shape[axis] for axis in axes)
+    distribution = source.distribution(shape, dtypes.resolve(tensor.dtype))
+    if distribution.random and isinstance(source, SeededInitializer) and source.seed is None:
+        raise ValueError(
+            "The initializer of a DTensor must have a seed, since each process fills a part of it. "
+            f"Received: {source!r}. Write {type(source).__name__}(…, seed=1), with the same seed in all processes."
+        )
+    weight = source.next_weight(shape, distribution.dtype)._replace(axes=axes)
+    note_write(tensor)
+    note_write(local)
+    with torch.no_grad():
+        fill_shard(weight.fill, shard_of_dtensor(tensor), local, at_once=makes_matrices([distribution]))
     return tensor
 
 

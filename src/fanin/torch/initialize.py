@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +22,21 @@ from fanin.recipes.recipe import Recipe, recipe_of
 from fanin.torch.buffers import restoration
 from fanin.torch.describe import Held, Scan, joined, put
 from fanin.torch.refusals import check_mode
+from fanin.torch.shards import (
+    GivenShards,
+    Shard,
+    Shards,
+    fill_shard,
+    is_dtensor,
+    is_fsdp,
+    makes_matrices,
+    materialize,
+    mesh_device,
+    reset_fsdp,
+)
 from fanin.torch.twins import note_drawn, warn_of_twins
+
+_CPU = torch.device("cpu")
 
 
 def initialize(
@@ -38,6 +54,7 @@ def initialize(
     device: str | torch.device | None = None,
     buffers: Mapping[str, torch.Tensor] | None = None,
     remake_buffers: bool = False,
+    shards: Shards | None = None,
 ) -> Report:
     """Gives every parameter of a module the values that a recipe has for it.
 
@@ -46,6 +63,10 @@ def initialize(
     buffers without values (rotary tables, position ids) are rebuilt by the code of the modules that own them, as are
     frozen parameters that this code makes (tables of sinusoids), which stay as they are if they have values. Running
     statistics are reset.
+
+    Of sharded parameters (DTensors, as `fully_shard` and `parallelize_module` make them), each process makes what it
+    holds, without communication; the values are those of the unsharded model. Sharded parameters on the meta device get
+    memory on the device of their mesh, and stay the same objects, with their placements.
 
     Args:
         model: a module, which is changed in place. Wrappers (`torch.compile`, `DataParallel`) make no difference.
@@ -59,6 +80,9 @@ def initialize(
         buffers: values for buffers, by globs of their paths.
         remake_buffers: whether to rebuild non-persistent buffers and frozen tables that have memory, too. Use it after
             `model.to_empty(device=…)`, which leaves them without their values.
+        shards: what this process holds of parameters that are sharded in another way: a function of a path and a
+            parameter that returns a `Shard`, or None for a whole one; or a mapping of globs of paths to a `Shard` or a
+            function of a parameter.
 
     Returns:
         A report of what was filled, kept and restored, and of what has no values, which there is a warning for, too.
@@ -69,9 +93,9 @@ def initialize(
         the work.
 
     Raises:
-        fanin.recipes.PlanError: the recipe does not fit the module, a parameter cannot be written (a shard, a tensor
-            class with operations of its own, read-only memory), or a buffer cannot be rebuilt. Nothing has been written
-            then. (A ValueError.)
+        fanin.recipes.PlanError: the recipe does not fit the module, a parameter cannot be written (a partial sum, a
+            shard of unknown place, a tensor class with operations of its own, read-only memory), or a buffer cannot be
+            rebuilt. Nothing has been written then. (A ValueError.)
         TypeError: an argument is not a module, or not a recipe.
 
     >>> import fanin, fanin.torch, torch
@@ -86,19 +110,22 @@ def initialize(
         raise TypeError(
             f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.{tensors_hint(model)}"
         )
-    place = _checked_device(device)
+    place = None if device is None else _checked_device(device)
     options = Options(only, skip, names, unmatched, progress, prefix)
     check_mode()
-    scan = Scan(model)
+    _reshard(model)
+    shard_of = GivenShards(shards)
+    scan = Scan(model, lambda path, tensor: shard_of(options.placed(path), tensor))
     held = {options.placed(each.parameter.path): each for each in scan.all()}
+    shard_of.check_used(held)
     execution = Execution(scan.model(), recipe, options, there=_there(only_missing, held))
-    _check_memory(execution.plan, held)
+    _check_memory(execution.plan, held, place)
     everything = only is None and skip is None and only_missing is None
     made = restoration(scan, {} if buffers is None else buffers, everything=everything, remake=remake_buffers)
     if prefix is None:
         warn_of_twins(execution.plan, held)
     for each in made.restored:
-        each.restore(place)
+        each.restore(_CPU if place is None else place)
         execution.buffers[options.placed(each.path)] = each.how
 
     def fill(entry: Entry) -> None:
@@ -106,11 +133,13 @@ def initialize(
         execution.buffers.update(_derive(entry, held[entry.path], place, execution.plan.seed, options))
 
     execution.run(fill)
+    reset_fsdp(model.modules())
     for module in scan.recurrent:
-        module.flatten_parameters()
+        if not any(is_dtensor(each) for each in module.parameters()):
+            module.flatten_parameters()
     execution.empty |= {options.placed(path): reason for path, reason in made.empty.items()}
     for path, reason in execution.kept.items():
-        if held[path].tensor.is_meta:
+        if held[path].local.is_meta:
             stays = f"it is on the meta device, and stays there: {reason}"
             execution.empty |= dict.fromkeys((path, *map(options.placed, held[path].derived_paths)), stays)
     note_drawn(execution.plan, held)
@@ -125,10 +154,17 @@ def _warn_of_empty(empty: Mapping[str, str]) -> None:
         warn(f"Not every tensor of the model has values: {path} ({reason}){others}.")
 
 
+def _reshard(model: nn.Module) -> None:
+    """Has FSDP2 put the sharded parameters in the place of the unsharded ones, which it frees before long."""
+    for module in model.modules():
+        if is_fsdp(module):
+            module.reshard()  # pyright: ignore[reportCallIssue]
+
+
 def _checked_device(device: Any) -> torch.device:
     """The device, if it has memory."""
     try:
-        found = torch.device("cpu" if device is None else device)
+        found = torch.device(device)
         if found.type == "meta":
             raise ValueError("the meta device has no memory")
         torch.empty(0, device=found)
@@ -181,12 +217,15 @@ def _wrapped(names: set[str]) -> set[str]:
     return names | {f"module.{name}" for name in names}
 
 
-def _check_memory(plan: Plan, held: Mapping[str, Held]) -> None:
+def _check_memory(plan: Plan, held: Mapping[str, Held], device: torch.device | None) -> None:
     """Raises for parameters that cannot be written, before anything is written."""
     wrong = []
     borrowed: dict[str, Any] = {}
     for entry in plan.entries:
-        tensor = held[entry.path].tensor
+        each = held[entry.path]
+        tensor = each.local
+        if entry.placements and tensor.is_meta and (problem := _unplaced(each, device)):
+            wrong.append(f"{entry.path}: {problem}")
         if tensor.is_meta and (entry.kept or (entry.placements and not entry.covers)):
             what = "it as it is" if entry.kept else "some of its blocks"
             wrong.append(f"{entry.path}: {entry.rule} keeps {what}, but it is on the meta device and has no values.")
@@ -212,6 +251,21 @@ def _check_memory(plan: Plan, held: Mapping[str, Held]) -> None:
         raise PlanError(f"Parameters of {visible(plan.model.name)} cannot be written; nothing has been written.{lines}")
 
 
+def _unplaced(held: Held, device: torch.device | None) -> str:
+    """Why a parameter cannot get new memory on a device, and what to do; "" if it can."""
+    if is_dtensor(held.tensor):
+        own = mesh_device(held.tensor)
+        if device is not None and device.type not in (own.type, "cpu"):  # FSDP2 can keep its shards on the CPU
+            return f"Its mesh is on {own.type}, not on {device}. Leave `device` out."
+        if weakref.getweakrefs(held.tensor):
+            return (
+                "Something has a weak reference to it, so that PyTorch cannot give it memory. Initialize before that."
+            )
+    elif held.shard is not None and held.shard.tensor is not None:
+        return "The tensor of its Shard is on the meta device. Give it memory first."
+    return ""
+
+
 def _underived(entry: Entry, held: Held, seed: int) -> str:
     """Why the tensors that follow from a drawn one cannot be computed from its values; "" if they can."""
     if not entry.placements or held.weight is None or not held.weight.derived:
@@ -223,20 +277,29 @@ def _underived(entry: Entry, held: Held, seed: int) -> str:
     return ""
 
 
-def _fill(entry: Entry, held: Held, device: torch.device) -> None:
-    """Gives one parameter its values, in its own memory or, if it has none, in new memory."""
-    tensor = held.tensor
-    if tensor.is_meta:
-        held.tensor = put(held.owners, tensor, _drawn(entry, tensor).to(device))
-    elif tensor.is_cpu:
-        note_write(tensor)  # before it is written: an interrupt may leave it partly so
-        entry.fill(as_numpy(tensor))
+def _fill(entry: Entry, held: Held, device: torch.device | None) -> None:
+    """Gives one parameter, or what this process holds of it, its values, in its own memory or in new memory."""
+    tensor, local = held.tensor, held.local
+    if local.is_meta and is_dtensor(tensor):
+        materialize(tensor, partial(_fill_memory, entry, held.shard), device)
+    elif local.is_meta:
+        fresh = _drawn(entry, tensor, held.shard)
+        held.tensor = put(held.owners, tensor, fresh.to(_CPU if device is None else device))
     else:
-        with torch.no_grad():
-            tensor.copy_(_drawn(entry, tensor))
+        for each in {id(each): each for each in (tensor, local)}.values():
+            note_write(each)  # before it is written: an interrupt may leave it partly so
+        _fill_memory(entry, held.shard, local)
 
 
-def _drawn(entry: Entry, tensor: torch.Tensor) -> torch.Tensor:
+def _fill_memory(entry: Entry, shard: Shard | None, local: torch.Tensor) -> None:
+    """Fills the memory that holds a parameter, or a shard of it, on any device."""
+    shard = shard or Shard(entry.shape)
+    at_once = makes_matrices([each.weight.distribution for each in entry.placements])
+    with torch.no_grad():
+        fill_shard(entry.fill, shard, local, covers=entry.covers, at_once=at_once)
+
+
+def _drawn(entry: Entry, tensor: torch.Tensor, shard: Shard | None = None) -> torch.Tensor:
     """A new CPU tensor with the parameter's values and the strides of the given tensor, in memory of PyTorch's own.
 
     Blocks that a rule keeps are those of the given tensor.
@@ -244,12 +307,13 @@ def _drawn(entry: Entry, tensor: torch.Tensor) -> torch.Tensor:
     FSDP and others free and resize such memory, which they cannot do with an array's.
     """
     old = tensor.detach()
-    fresh = torch.empty_like(old, device="cpu") if entry.covers else old.to("cpu", copy=True)
-    entry.fill(as_numpy(fresh))
+    make = torch.empty_like if shard is None or shard.flat is None else torch.zeros_like  # zeros for its padding
+    fresh = make(old, device="cpu") if entry.covers else old.to("cpu", copy=True)
+    _fill_memory(entry, shard, fresh)
     return fresh
 
 
-def _derive(entry: Entry, held: Held, device: torch.device, seed: int, options: Options) -> dict[str, str]:
+def _derive(entry: Entry, held: Held, device: torch.device | None, seed: int, options: Options) -> dict[str, str]:
     """Computes the tensors that follow from a drawn one, such as its norm, and returns how, by path."""
     weight = held.weight
     if weight is None:
@@ -259,7 +323,7 @@ def _derive(entry: Entry, held: Held, device: torch.device, seed: int, options: 
         module, leaf = weight.derived[raw]
         old = getattr(module, leaf)
         if old.is_meta:
-            put([(module, leaf)], old, value.to(device))
+            put([(module, leaf)], old, value.to(_CPU if device is None else device))
         else:
             with torch.no_grad():
                 old.copy_(value)

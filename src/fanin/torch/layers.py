@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from fanin._core.types import Shape
+from fanin.models.names import own_classes
 from fanin.models.traits import (
     GRU_RESET_FIRST,
     LSTM,
@@ -88,7 +89,8 @@ def _attention(module: Any, leaf: str, shape: Shape) -> Traits | None:
 
 def _norm(module: Any, leaf: str, shape: Shape) -> Traits | None:
     traits = norm(leaf)
-    if traits is None or traits.role != "scale" or type(module).__module__.startswith("torch.nn."):
+    cls = own_classes(type(module), "Module")[0]
+    if traits is None or traits.role != "scale" or cls.__module__.startswith("torch.nn."):
         return traits
     return traits if scales_by(module, leaf) else None
 
@@ -149,6 +151,7 @@ def _fused(traits: Traits, parent: nn.Module | None, name: str) -> Traits:
     """The same traits, with queries, keys and values as blocks if the layer fuses them."""
     if parent is None or traits.fans is None:
         return traits
-    package = type(parent).__module__.partition(".")[0]
-    is_fused = (package, type(parent).__name__, name) in _FUSED and traits.numbers["units"] % 3 == 0
+    cls = own_classes(type(parent), "Module")[0]
+    package = cls.__module__.partition(".")[0]
+    is_fused = (package, cls.__name__, name) in _FUSED and traits.numbers["units"] % 3 == 0
     return replace(traits, blocks=QKV) if is_fused else traits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from torch import nn
 
 from fanin._core.interrupts import is_interrupt
 from fanin.models.norms import is_shifted
+from fanin.torch.shapes import copied
 
 
 def scales_by(module: nn.Module, leaf: str) -> bool:
@@ -70,7 +70,8 @@ def _inputs(weight: torch.Tensor | None) -> Iterator[torch.Tensor]:
 
 def _run(module: nn.Module, leaf: str, weight: float, inputs: torch.Tensor) -> np.ndarray:
     """The output of a copy of the norm in evaluation mode, with the given weight and other parameters of zero."""
-    twin = _copied(module)
+    twin = copied(module)
+    twin.training = False
     for name, tensor in twin._parameters.items():
         if tensor is not None:
             value = weight if name == leaf else 0.0
@@ -88,11 +89,3 @@ def _run(module: nn.Module, leaf: str, weight: float, inputs: torch.Tensor) -> n
         output: Any = twin.forward(*[inputs] * len(required))
     output = output[0] if isinstance(output, tuple) else output
     return output.float().numpy()
-
-
-def _copied(module: nn.Module) -> nn.Module:
-    """A copy of a module that has the same attributes, and dictionaries of tensors of its own."""
-    twin = copy.copy(module)
-    twin._parameters, twin._buffers = dict(module._parameters), dict(module._buffers)
-    twin.training = False
-    return twin

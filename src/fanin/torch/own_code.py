@@ -7,7 +7,8 @@ module's tensors and leaves the module, and the generators of random numbers, as
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fanin import _native
 from fanin._core.interrupts import is_interrupt
+from fanin.models.names import own_classes
 from fanin.torch.reparametrized import Place
 
 # Methods that write into buffers what the constructor wrote.
@@ -57,25 +59,25 @@ class OwnCode:
         values = _rebuilt(module, wanted)
         return [] if values is None else [Made(each, values[place], _how(module)) for place, each in wanted.items()]
 
-    def tables(self, places: Sequence[Place]) -> list[Made]:
+    def tables(self, places: Wanted) -> list[Made]:
         """The frozen parameters that the code of their modules, or of the modules around these, makes.
 
         Code that draws random numbers makes no table, and a constructor makes one only if it freezes it.
 
         Args:
-            places: the frozen parameters.
+            places: the frozen parameters by their places; of a shard, a tensor like the whole.
         """
         found: dict[int, Made] = {}
-        for module, leaf in places:
+        for (module, leaf), whole in places.items():
             tensor = module._parameters[leaf]
             if tensor is not None and id(tensor) not in found:
-                made = self._table(module, leaf, tensor)
+                made = self._table(module, leaf, tensor, whole)
                 if made is not None:
                     found[id(tensor)] = made
         return list(found.values())
 
-    def _table(self, module: nn.Module, leaf: str, tensor: torch.Tensor) -> Made | None:
-        wanted = {(module, leaf): tensor}
+    def _table(self, module: nn.Module, leaf: str, tensor: torch.Tensor, whole: torch.Tensor) -> Made | None:
+        wanted = {(module, leaf): whole}
         around = [each for each in (self._parents.get(id(module)), module) if each is not None]
         for each in around:  # the outer one, which writes after the inner one, first
             for how, method in self._methods(each):
@@ -85,7 +87,7 @@ class OwnCode:
                 values = _written_by(method, each, wanted) if id(tensor) in self._sure[key] else None
                 if values is not None:
                     return Made(tensor, values[module, leaf], how)
-        if type(module).__module__.startswith("torch.nn."):  # their constructors freeze nothing
+        if _own_class(module).__module__.startswith("torch.nn."):  # their constructors freeze nothing
             return None
         values = _rebuilt(module, wanted)
         return None if values is None else Made(tensor, values[module, leaf], _how(module))
@@ -104,7 +106,11 @@ class OwnCode:
 
 
 def _how(module: nn.Module) -> str:
-    return f"as {type(module).__name__}'s constructor makes it"
+    return f"as {_own_class(module).__name__}'s constructor makes it"
+
+
+def _own_class(module: nn.Module) -> Callable[..., nn.Module]:
+    return own_classes(type(module), "Module")[0]
 
 
 def _shielded(module: nn.Module, code: Callable[[], _Result]) -> _Result:
@@ -255,7 +261,7 @@ def _rebuilt(module: nn.Module, wanted: Wanted) -> _Values | None:
     arguments: dict[str, Any] = {}
     made: list[nn.Module] = []
     try:
-        for name, argument in inspect.signature(type(module)).parameters.items():
+        for name, argument in inspect.signature(_own_class(module)).parameters.items():
             if name in ("device", "dtype"):
                 if argument.default is argument.empty:
                     return None
@@ -268,7 +274,7 @@ def _rebuilt(module: nn.Module, wanted: Wanted) -> _Values | None:
         for seed in (0, 1):
             with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
                 torch.manual_seed(seed)
-                made.append(type(module)(**arguments))
+                made.append(_own_class(module)(**arguments))
     except Exception as error:  # as above
         if is_interrupt(error):
             raise
@@ -287,10 +293,14 @@ def _rebuilt(module: nn.Module, wanted: Wanted) -> _Values | None:
 
 
 _INTERNAL = set(vars(nn.Module()))
+# Marks of modules that are sharded or replicated.
+_SHARDING = re.compile("__composable_api|_is_fsdp_|_fsdp_|_distribute_module_applied|_ddp_")
 
 
 def _plain(module: nn.Module) -> dict[str, str]:
     kinds = (int, float, complex, str, bytes, tuple, list, dict, type(None))
     return {
-        name: repr(value) for name, value in vars(module).items() if name not in _INTERNAL and isinstance(value, kinds)
+        name: repr(value)
+        for name, value in vars(module).items()
+        if name not in _INTERNAL and not _SHARDING.match(name) and isinstance(value, kinds)
     }

@@ -12,15 +12,13 @@ from torch import nn
 from fanin._core import dtypes
 from fanin._core.types import Shape
 from fanin.recipes.plan import PlanError
+from fanin.torch.shards import Shard, dtensor_problem, is_dtensor
 
 _OR_SKIP = "or leave it out with `skip=`"
+_OR_SAY = "say what this process holds with `shards=`"
 # By the class's name, since importing the modules of most of them takes long. First what it is, then what to do.
 _KNOWN_CLASSES = {
     "FakeTensor": ("has no values", "Build the model outside of FakeTensorMode, on the CPU or the meta device."),
-    "DTensor": (
-        "holds one process's shard",
-        f"Initialize the model before it is sharded (by fully_shard, parallelize_module, …), {_OR_SKIP}.",
-    ),
 }
 _BEFORE = f"Initialize the model before its parameters are converted, {_OR_SKIP}."
 _PLAIN = (torch.Tensor, nn.Parameter)
@@ -30,12 +28,22 @@ _OWN_RULES = (
 )
 
 
-def tensor_problem(tensor: torch.Tensor) -> str:
+def tensor_problem(tensor: torch.Tensor, shard: Shard | None = None) -> str:
     """Why this kind of tensor cannot be given values, and what to do; "" if it can.
 
     Args:
         tensor: a parameter or buffer, on any device.
+        shard: what this process holds of it, if that is known.
     """
+    if is_dtensor(tensor):
+        return dtensor_problem(tensor)
+    if shard is not None:
+        held = tensor if shard.tensor is None else shard.tensor
+        return shard.problem(held) or _kind_problem(held)
+    return _kind_problem(tensor) or _partition_problem(tensor)
+
+
+def _kind_problem(tensor: torch.Tensor) -> str:
     cls = type(tensor)
     if _has_own_rules(cls):
         reason, remedy = _KNOWN_CLASSES.get(cls.__name__, _OWN_RULES)
@@ -46,11 +54,16 @@ def tensor_problem(tensor: torch.Tensor) -> str:
         dtypes.resolve(tensor.dtype)
     except TypeError:
         return f"Its dtype is {tensor.dtype}, which neither NumPy nor ml_dtypes has. {_BEFORE}"
+    return ""
+
+
+def _partition_problem(tensor: torch.Tensor) -> str:
+    """Why a tensor that DeepSpeed or FSDP has partitioned cannot be given values, if nothing says what it holds."""
     whole: Any = getattr(tensor, "ds_shape", None)
     is_deepspeed = hasattr(tensor, "ds_id") or whole is not None
     if is_deepspeed and (whole is None or tuple(whole) != tuple(tensor.shape)):
         return (
-            "It is partitioned by DeepSpeed. Initialize within "
+            f"It is partitioned by DeepSpeed. Initialize before that, {_OR_SAY}, or initialize within "
             f"deepspeed.zero.GatheredParameters(model.parameters(), modifier_rank=0), {_OR_SKIP}."
         )
     if getattr(tensor, "_is_flat_param", False):
@@ -81,20 +94,26 @@ def check_mode() -> None:
         )
 
 
-def shape_problem(tensor: torch.Tensor, module: nn.Module, declared: Shape | None) -> str:
+def shape_problem(tensor: torch.Tensor, module: nn.Module, declared: Shape | None, *, given: bool = False) -> str:
     """Why a parameter's shape contradicts its layer, and what to do; "" if it does not.
 
     Args:
         tensor: the parameter.
         module: its layer.
         declared: the shape that follows from the layer's attributes; None if unknown.
+        given: whether `shards=` says what the shape of the whole is.
     """
     shape = tuple(tensor.shape)
     if declared is None or shape == declared:
         return ""
+    if given:
+        return (
+            f"`shards` says that its whole shape is {shape}, but the sizes of the whole {type(module).__name__}, of "
+            f"which this process has a part, are not known here. Initialize the model before it is sharded, {_OR_SKIP}."
+        )
     return (
         f"Its shape is {shape}, but the attributes of its {type(module).__name__} say {declared}: it is sharded, "
-        f"packed or replaced. Initialize the model before that, correct the attributes, {_OR_SKIP}."
+        f"packed or replaced. Initialize the model before that, {_OR_SAY}, correct the attributes, {_OR_SKIP}."
     )
 
 
@@ -111,7 +130,10 @@ def partitioned_by_fsdp(modules: Iterable[nn.Module]) -> dict[int, str]:
 
 
 def _of_fsdp() -> str:
-    return f"Initialize within FullyShardedDataParallel.summon_full_params(model), {_OR_SKIP}."
+    return (
+        f"Initialize before that, {_OR_SAY}, or initialize within "
+        f"FullyShardedDataParallel.summon_full_params(model), {_OR_SKIP}."
+    )
 
 
 def _has_own_rules(cls: type[torch.Tensor]) -> bool:

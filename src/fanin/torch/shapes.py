@@ -5,13 +5,14 @@ A parameter with another shape is not what its layer says: a shard, a packed wei
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from fanin._core.types import Shape
+from fanin.models.names import own_classes
 
 _Shapes = dict[str, Shape]
 
@@ -98,9 +99,80 @@ def declared_shape(module: nn.Module, leaf: str) -> Shape | None:
     return None
 
 
+def _sizes_of_linear(module: Any, whole: Mapping[str, Shape]) -> dict[str, Any]:
+    if "weight" in whole:
+        return dict(zip(("out_features", "in_features"), whole["weight"], strict=True))
+    return {"out_features": whole["bias"][0]}
+
+
+def _sizes_of_convolution(module: Any, whole: Mapping[str, Shape]) -> dict[str, Any]:
+    if "weight" not in whole:
+        return {"out_channels": whole["bias"][0]}
+    # Groups are split with the axis that comes first.
+    shape, own = whole["weight"], module.weight.shape
+    groups = module.groups * shape[0] // own[0] if module.groups > 1 else 1
+    ends = shape[0], shape[1] * groups
+    channels = ("in_channels", "out_channels") if module.transposed else ("out_channels", "in_channels")
+    return {**dict(zip(channels, ends, strict=True)), "groups": groups, "kernel_size": shape[2:]}
+
+
+def _sizes_of_embedding(module: Any, whole: Mapping[str, Shape]) -> dict[str, Any]:
+    return dict(zip(("num_embeddings", "embedding_dim"), whole["weight"], strict=True))
+
+
+def _sizes_of(name: str, *, as_tuple: bool = False) -> Callable[[Any, Mapping[str, Shape]], dict[str, Any]]:
+    """The sizes of a layer whose parameters all have one shape."""
+
+    def sizes(module: Any, whole: Mapping[str, Shape]) -> dict[str, Any]:
+        shape = next(iter(whole.values()))
+        return {name: shape if as_tuple else shape[0]} if shape else {}
+
+    return sizes
+
+
+# What a layer's attributes are where its parameters have these shapes.
+_SIZES: tuple[tuple[tuple[type, ...], Callable[[Any, Mapping[str, Shape]], dict[str, Any]]], ...] = (
+    ((nn.Linear,), _sizes_of_linear),
+    ((nn.modules.conv._ConvNd,), _sizes_of_convolution),
+    ((nn.Embedding, nn.EmbeddingBag), _sizes_of_embedding),
+    ((nn.modules.batchnorm._NormBase,), _sizes_of("num_features")),
+    ((nn.LayerNorm, nn.RMSNorm), _sizes_of("normalized_shape", as_tuple=True)),
+    ((nn.GroupNorm,), _sizes_of("num_channels")),
+    ((nn.PReLU,), _sizes_of("num_parameters")),
+)
+
+
+def resized(module: nn.Module, whole: Mapping[str, torch.Tensor]) -> nn.Module:
+    """A copy of a layer that holds shards, with whole parameters in their place and the sizes that follow from them.
+
+    Args:
+        module: the layer, such as a Linear of a part of the outputs.
+        whole: tensors of the shapes of whole parameters and buffers, by name.
+    """
+    twin = copied(module)
+    for leaf, tensor in whole.items():
+        (twin._buffers if leaf in twin._buffers else twin._parameters)[leaf] = tensor  # pyright: ignore
+    shapes = {leaf: tuple(tensor.shape) for leaf, tensor in whole.items() if leaf != "num_batches_tracked"}
+    for classes, sizes in _SIZES:
+        if isinstance(module, classes) and shapes:
+            vars(twin).update(sizes(module, shapes))
+    return twin
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A copy of a module with the same attributes, and dictionaries of tensors of its own.
+
+    Its class is the layer's own: a copy of a module that FSDP shards is not sharded.
+    """
+    cls = type(module)
+    own = own_classes(cls, "Module")[0]
+    twin: nn.Module = nn.Module.__new__(cls if cls.__name__.startswith("Parametrized") else own)
+    vars(twin).update(vars(module))
+    twin._parameters, twin._buffers = dict(module._parameters), dict(module._buffers)
+    return twin
+
+
 def is_transformers_conv1d(module: nn.Module) -> bool:
     """Whether this is Hugging Face's Conv1D: a Linear whose weight is (in, out)."""
-    cls = type(module)
-    return re.fullmatch(r"(Parametrized|FSDP)?Conv1D", cls.__name__) is not None and any(
-        each.__module__.startswith("transformers.") for each in cls.__mro__
-    )
+    cls = own_classes(type(module), "Module")[0]
+    return cls.__name__ == "Conv1D" and any(each.__module__.startswith("transformers.") for each in cls.__mro__)
