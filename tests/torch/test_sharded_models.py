@@ -323,4 +323,5 @@ def test_fields_are_plain_data() -> None:
     shard = Shard((4, 3), region)
     assert shard.region == ((slice(0, 1), slice(2, 3)), (slice(0, 3),))
     assert shard.local_shape == (2, 3)
+    assert shard == Shard((4, 3), ([slice(0, 1), slice(2, 3)], None))
     assert len({shard, Shard((4, 3), flat=[0, 4])}) == 2  # pyright: ignore[reportArgumentType]

@@ -234,7 +234,7 @@ class Scan:
                 continue
             if is_dtensor(tensor):
                 self._misplaced[id(tensor)] = _SAYS_ITSELF
-            elif not self._shards.setdefault(id(tensor), shard).equals(shard):
+            elif self._shards.setdefault(id(tensor), shard) != shard:
                 self._misplaced[id(tensor)] = _TIED_DIFFERENTLY
 
     def _shard(self, tensor: torch.Tensor) -> Shard | None:

@@ -110,10 +110,16 @@ class Shard:
             return (self.flat[1] - self.flat[0],)
         return tuple(sum(stop - start for start, stop in runs) for runs in self._runs)
 
-    def equals(self, other: Shard) -> bool:
+    @property
+    def _key(self) -> tuple[Shape, tuple[Runs, ...], Run | None, int]:
+        return self.shape, self._runs, self.flat, id(self.tensor)
+
+    def __eq__(self, other: object) -> bool:
         """Whether it is the same part, held by the same tensor."""
-        mine, theirs = ((each.shape, each._runs, each.flat, id(each.tensor)) for each in (self, other))
-        return mine == theirs
+        return self._key == other._key if isinstance(other, Shard) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
     def problem(self, tensor: torch.Tensor) -> str:
         """Why a tensor cannot hold the shard, and what to do; "" if it can."""
@@ -255,13 +261,13 @@ class GivenShards:
             )
 
 
-# DTensors, which are recognized without importing torch.distributed.
-
-
 def stand_in(tensor: torch.Tensor, shard: Shard) -> torch.Tensor:
     """A tensor without values, of the shape of the whole parameter and the dtype of what this process holds."""
     held = tensor if shard.tensor is None else shard.tensor
     return torch.empty(shard.shape, dtype=held.dtype, device="meta")
+
+
+# DTensors, which are recognized without importing torch.distributed.
 
 
 def is_dtensor(tensor: torch.Tensor) -> bool:
@@ -296,7 +302,7 @@ def dtensor_problem(tensor: Any) -> str:
         )
     shard = shard_of_dtensor(tensor)
     same = shard.local_shape == tuple(local.shape) or math.prod(shard.local_shape) == local.numel() == 0
-    if not same:
+    if not same and tensor.device_mesh.get_coordinate() is not None:
         return (
             f"It is a DTensor with the placements {tensor.placements}, of which this process should hold "
             f"{shard.local_shape}, but holds {tuple(local.shape)}. Initialize the model before it is sharded."
