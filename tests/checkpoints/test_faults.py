@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,18 @@ def test_killed_runs(form: str, tmp_path: Path) -> None:
     """Runs that are killed at random moments leave whole files alone, and are completed by the same call."""
     left = kills.rehearse(tmp_path, form, 6, seed=len(form))
     assert len(left) >= 6
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.6])
+def test_interrupted_runs(part: float, tmp_path: Path) -> None:
+    """Ctrl-C ends a run, which removes its temporary files and its lock; the same call completes it."""
+    reference = kills.Reference(tmp_path / "reference", "safetensors")
+    with kills.begun(tmp_path / "out", "safetensors") as run:
+        time.sleep(part * reference.seconds)
+        run.send_signal(signal.SIGINT)
+    left = set(os.listdir(tmp_path / "out")) if (tmp_path / "out").exists() else set()
+    assert not any(name.startswith(".") for name in left)
+    reference.check_resumed(tmp_path / "out")
 
 
 @pytest.mark.parametrize("call", range(30))
