@@ -174,7 +174,7 @@ def test_missing(tmp_path: Path, save: Saved) -> None:
     arrays = values()
     del arrays["q.kernel"]
     report = check(save(tmp_path, arrays), PLAN)
-    assert only(report) == Finding("q.kernel", "missing", "no file has it.")
+    assert only(report) == Finding("q.kernel", "missing", "it is missing.")
     assert str(report).startswith("5 of 6 tensors are bit-exact (")
 
 
@@ -183,7 +183,7 @@ def test_unexpected(tmp_path: Path, save: Saved) -> None:
     path = save(tmp_path, {**values(), "extra": np.zeros(3, np.float32)})
     finding = only(check(path, PLAN))
     file = ".metadata" if path.is_dir() else path.name
-    assert finding == Finding("extra", "unexpected", f"it is in {file}, but not in the plan.")
+    assert finding == Finding("extra", "unexpected", f"it is in the checkpoint ({file}), but not in the plan.")
 
 
 def test_shape(tmp_path: Path, save: Saved) -> None:
@@ -302,7 +302,7 @@ def test_a_file_that_is_gone(written: Path) -> None:
         ("w.3", "missing"),
     ]
     assert report.findings[0].message == f"{name} cannot be read: No such file or directory."
-    assert report.findings[1].message == "no file has it, unless it is in one of those that cannot be read."
+    assert report.findings[1].message == "it is missing, unless it is in one of those that cannot be read."
     assert str(report).startswith("4 of 6 tensors are bit-exact")
 
 
@@ -336,7 +336,7 @@ def test_bits_that_rotted(written: Path) -> None:
 def test_a_checkpoint_that_is_not_complete(tmp_path: Path) -> None:
     """Of two ranks, one has written."""
     checkpoints.write(normal(), tmp_path, max_shard_size=40_000, rank=0, world=2)
-    with pytest.raises(CheckpointError, match="is not complete: not all ranks have written their files"):
+    with pytest.raises(CheckpointError, match="is not complete: the same command goes on"):
         check(tmp_path)
     checkpoints.write(normal(), tmp_path, max_shard_size=40_000, rank=1, world=2)
     assert check(tmp_path)
@@ -505,7 +505,7 @@ def test_plans_that_do_not_fit(tmp_path: Path, save: Saved) -> None:
 
 def test_no_manifest_and_no_plan(tmp_path: Path, save: Saved) -> None:
     """Without either, nothing says what is right."""
-    with pytest.raises(ValueError, match=r"A checkpoint without fanin\.json needs a plan, of a recipe and a model"):
+    with pytest.raises(ValueError, match=r"A checkpoint without fanin\.json needs a plan to be checked against"):
         check(save(tmp_path, values()))
 
 
@@ -609,3 +609,39 @@ def test_bfloat16(tmp_path: Path) -> None:
     assert (finding.position, finding.stored) == ((3, 3), "2")
     assert finding.expected == str(plan.entries[0].make()[3, 3])
     assert made.dtype == ml_dtypes.bfloat16
+
+
+def test_weights_beside_the_checkpoint(tmp_path: Path) -> None:
+    """Other weights in the folder, which a program might load instead, are a finding."""
+    plan = fanin.Recipe([{"path": "*", "initializer": "zeros"}]).plan([{"path": "w", "shape": [2]}])
+    checkpoints.write(plan, tmp_path)
+    assert check(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"other")
+    finding = only(check(tmp_path))
+    assert (finding.name, finding.problem) == ("pytorch_model.bin", "file")
+
+
+def test_many_findings_are_folded(tmp_path: Path) -> None:
+    """A report shows findings that are the same of many tensors in one line."""
+    shapes = [{"path": f"layers.{number}.w", "shape": [2, 2]} for number in range(100)]
+    recipe = fanin.Recipe([{"path": "*", "initializer": "random_normal"}])
+    checkpoints.write(recipe.plan(shapes), tmp_path)
+    report = check(tmp_path, recipe.plan([{**each, "dtype": "bfloat16"} for each in shapes]))
+    assert len(report.findings) == 100
+    assert str(report).splitlines()[1:] == ["layers.[0-99].w: its dtype is F32, and should be bfloat16."]
+    different = check(tmp_path, recipe.with_seed(1).plan(shapes))
+    assert len(different.findings) == 100
+    assert str(different).splitlines()[-1] == "and 60 more lines, which `findings` (--json) has"
+
+
+def test_under_needs_a_plan(tmp_path: Path) -> None:
+    """A manifest says itself how names begin."""
+    with pytest.raises(ValueError, match="`under` needs a plan"):
+        check(tmp_path, under="model")
+
+
+def test_a_recipe_is_no_plan(tmp_path: Path) -> None:
+    """A recipe in the place of a plan is refused."""
+    recipe: Any = fanin.Recipe([{"path": "*", "initializer": "zeros"}])
+    with pytest.raises(TypeError, match="`plan` must be a plan"):
+        check(tmp_path, recipe)

@@ -74,7 +74,7 @@ def test_a_model_has_what_a_file_lacks(folder: Path) -> None:
     np.savez(folder / "some.npz", b=PLAN.entries[1].make())
     outcome = run("some.npz", "--recipe", "recipe.toml", "--model", "model.json")
     assert outcome.exit_code == 1
-    assert outcome.stdout.splitlines()[1:] == ["a.weight: no file has it."]
+    assert outcome.stdout.splitlines()[1:] == ["a.weight: it is missing."]
     assert run("some.npz", "--recipe", "recipe.toml").exit_code == 0
 
 
@@ -116,7 +116,7 @@ def test_a_truncated_file(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("right.npz",), "A checkpoint without fanin.json needs a plan, of a recipe and a model"),
+        (("right.npz",), "A checkpoint without fanin.json needs a plan to be checked against"),
         (("nothing",), "Path 'nothing' does not exist"),
         (("recipe.toml", "--recipe", "recipe.toml"), "A checkpoint must be a .safetensors or .npz file"),
         (("out", "--model", "model.json"), "--model, --seed and --under need a --recipe."),

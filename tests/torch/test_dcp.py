@@ -415,3 +415,23 @@ def test_torchrun(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-3:] == ["ranks: 2", "4 of 4 tensors are bit-exact", "as initialized: True"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "fanin.json", "pytorch_model.bin", "weights.npz", ".metadata"])
+def test_folders_with_other_weights(name: str, tmp_path: Path) -> None:
+    """A folder with weights of any kind, or a manifest, is refused and stays as it is."""
+    plan = fanin.Recipe([{"path": "*", "initializer": "zeros"}]).plan([{"path": "w", "shape": [2]}])
+    (tmp_path / name).write_bytes(b"other")
+    with pytest.raises(FileExistsError, match="must not have a checkpoint in it"):
+        fanin.torch.save_plan(plan, tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"other"
+
+
+@pytest.mark.parametrize(("option", "value"), [("under", ""), ("most", 0), ("most", "1GB")])
+def test_options_of_save_plan(option: str, value: object, tmp_path: Path) -> None:
+    """Options that make no sense are refused."""
+    plan = fanin.Recipe([{"path": "*", "initializer": "zeros"}]).plan([{"path": "w", "shape": [2]}])
+    options: dict[str, Any] = {option: value}
+    with pytest.raises(ValueError, match="Received: "):
+        fanin.torch.save_plan(plan, tmp_path, **options)

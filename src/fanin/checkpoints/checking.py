@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fanin._core.messages import plural, readable, shown, visible
+from fanin._core.messages import class_name, plural, readable, shown, visible
 from fanin._core.shapes import c_strides, chunks
 from fanin._core.types import Array, Shape
 from fanin.checkpoints.contained import contents_of
@@ -24,6 +25,7 @@ from fanin.checkpoints.progress import Progress, watched
 from fanin.checkpoints.stored import Contents, Slices, Stored
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
+from fanin.recipes.tables import short_lines
 
 _REGION = 2**25  # bytes that are made and compared at once
 _OF_TENSORS = ("values", "dtype", "shape", "missing", "unreadable")  # problems of tensors that should be there
@@ -120,9 +122,19 @@ class Checked:
         ]
         if self.by_digest:
             lines.append(f"{len(self.by_digest)} of them by their digests alone: {', '.join(self.by_digest)}")
-        lines += map(str, self.findings)
-        lines += [f"{visible(name)}: not checked ({reason})" for name, reason in self.unchecked.items()]
+        lines += _shortened(short_lines({each.name: each.message for each in self.findings}), _MOST_FINDINGS)
+        lines += [f"{name}: not checked ({reason})" for name, reason in short_lines(self.unchecked)]
         return "\n".join(lines)
+
+
+_MOST_FINDINGS = 40  # lines
+
+
+def _shortened(lines: Iterable[tuple[str, str]], most: int) -> Iterator[str]:
+    every = [f"{name}: {text}" for name, text in lines]
+    yield from every[:most]
+    if len(every) > most:
+        yield f"and {len(every) - most} more lines, which `findings` (--json) has"
 
 
 @dataclass(frozen=True)
@@ -199,6 +211,13 @@ def check(
     """
     begin = time.perf_counter()
     path = Path(path)
+    if plan is None and under is not None:
+        raise ValueError(f"`under` needs a plan: {NAME} says itself how names begin. Received: under={shown(under)}.")
+    if plan is not None and not isinstance(plan, Plan):
+        raise TypeError(
+            "`plan` must be a plan, from `recipe.plan(model)`, or None. "
+            f"Received: an object of type {class_name(type(plan))}."
+        )
     manifest = _manifest_of(path) if plan is None else None
     expected = _of_plan(plan, under) if manifest is None else _of_manifest(manifest, path)
     contents = contents_of(path, () if manifest is None else [each.name for each in manifest.files])
@@ -209,10 +228,15 @@ def check(
             comparison.examine(each, advance)
     known = {name for each in expected.wanted for name in each.names} | set(expected.unchecked)
     strange = [
-        Finding(name, "unexpected", f"it is in {visible(stored.file)}, but not in the {_WORDS[expected.source]}.")
+        Finding(
+            name,
+            "unexpected",
+            f"it is in the checkpoint ({visible(stored.file)}), but not in the {_WORDS[expected.source]}.",
+        )
         for name, stored in contents.tensors.items()
         if name not in known
     ]
+    strange += [Finding(name, "file", _BESIDE) for name in _beside(path, contents, manifest)]
     there = contents.tensors.keys() | set(contents.other)
     unchecked = {name: why for name, why in expected.unchecked.items() if name in there}
     return Checked(
@@ -229,6 +253,18 @@ def check(
 
 
 _WORDS = {NAME: f"manifest {NAME}", "plan": "plan"}
+_BESIDE = "it is in the folder, and belongs to no part of the checkpoint that was checked."
+_WEIGHTS = re.compile(r".*\.(safetensors|npz|bin|h5|pt|pth|ckpt|distcp)")
+
+
+def _beside(path: Path, contents: Contents, manifest: Manifest | None) -> list[str]:
+    """The names of other weights in the folder, which programs might load instead of those that were checked."""
+    if not path.is_dir():
+        return []
+    known = {each.file for each in contents.tensors.values()} | contents.broken.keys()
+    known |= set() if manifest is None else {each.name for each in manifest.files}
+    every = sorted(name for name in os.listdir(path) if _WEIGHTS.fullmatch(name))
+    return [name for name in every if name not in known and not (contents.format == "dcp" and name.endswith(".distcp"))]
 
 
 # ---------------------------------------------------------------- what should be there
@@ -239,12 +275,13 @@ def _manifest_of(path: Path) -> Manifest:
     place = (path if path.is_dir() else path.parent) / NAME
     if any(place.parent.glob("fanin-*-of-*.json")) and not place.exists():
         raise CheckpointError(
-            f"{visible(str(path))} is not complete: not all ranks have written their files. Run them (again); what is "
-            "there is kept. If all are done, `fanin write --finish` completes it."
+            f"{visible(str(path))} is not complete: the same command goes on, and keeps what is there. (If several "
+            "ranks write it and all are done, `fanin write --finish` completes it.)"
         )
-    if path.exists() and not place.exists():
+    if not place.exists():
+        contents_of(path)  # which says so if this is no checkpoint at all
         raise ValueError(
-            f"A checkpoint without {NAME} needs a plan, of a recipe and a model, to be checked against. "
+            f"A checkpoint without {NAME} needs a plan to be checked against: --recipe and --model, or `plan`. "
             f"Received: {shown(str(path))} alone."
         )
     manifest = read_manifest(place)
@@ -321,7 +358,7 @@ class _Comparison:
         there = [tensors[name] for name in wanted.names if name in tensors]
         if not there:
             why = ", unless it is in one of those that cannot be read" if self._contents.broken else ""
-            self.findings.append(Finding(wanted.names[0], "missing", f"no file has it{why}."))
+            self.findings.append(Finding(wanted.names[0], "missing", f"it is missing{why}."))
         for stored in there:
             finding = _compared(wanted, stored, count)
             if finding is not None:

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,10 @@ _Format: TypeAlias = Literal["dcp", "safetensors"]
 
 _REGION = 2**26  # bytes that are made and written at once
 _FILE = 2**30  # bytes of a file of safetensors, which DCP's writer has in memory as a whole, twice
-_COMPLETE = (".metadata", "model.safetensors.index.json")  # what DCP writes last
+# What a folder with a checkpoint of any kind has. DCP's own files come without .metadata where a save did not end.
+_OF_CHECKPOINTS = re.compile(
+    r"\.metadata|.*\.(safetensors|safetensors\.index\.json|npz|bin|h5|pt|pth|ckpt)|fanin.*\.json"
+)
 
 
 def save_plan(
@@ -111,7 +115,9 @@ def save_plan(
         raise ValueError(f'`format` must be "dcp" or "safetensors". Received: format={shown(format)}.')
     if format == "safetensors" and under is not None:
         raise ValueError(f"`under` must be None for safetensors, whose names are flat. Received: under={shown(under)}.")
-    if most is not None and most < 1:
+    if under == "":
+        raise ValueError("`under` must be the key of the state dict, or None. Received: under=''.")
+    if most is not None and (not isinstance(most, int) or most < 1):
         raise ValueError(f"`most` must be a positive number of bytes. Received: most={shown(most)}.")
     state = dict(others or {})
     if format == "dcp":
@@ -383,9 +389,10 @@ class _NewFolder(FileSystemWriter):
     progress: Progress = None
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
-        """Raises FileExistsError for a folder with a checkpoint in it."""
-        for name in _COMPLETE:
-            if self.fs.exists(self.fs.concat_path(self.path, name)):
+        """Raises FileExistsError for a folder with weights in it, of any kind, or a manifest."""
+        folder = Path(self.path)
+        for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+            if _OF_CHECKPOINTS.fullmatch(name):
                 raise FileExistsError(
                     "`folder` must not have a checkpoint in it; nothing has been written. "
                     f"Received: {shown(str(self.path))}, which has {name}. Choose another folder, or delete it."
