@@ -145,7 +145,8 @@ class Folder:
         if strange:
             raise CheckpointError(
                 f"{visible(str(self.path))} holds weights that are not of this checkpoint: "
-                f"{', '.join(map(visible, strange))}. Nothing has been changed. Choose another folder, or move them away."
+                f"{', '.join(map(visible, strange))}. "
+                "Nothing has been changed. Choose another folder, or move them away."
             )
         return listed
 
