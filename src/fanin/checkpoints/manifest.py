@@ -291,6 +291,8 @@ def _first_difference(there: Any, here: Any, name: str = "") -> str:
         pairs = [(mine, its, name) for mine, its in zip(there, here, strict=True)]
     else:
         mine, its = (each if isinstance(each, str) and each else shown(each) for each in (there, here))
+        if isinstance(there, float) and isinstance(here, float) and f"{there:.7g}" != f"{here:.7g}":
+            mine, its = f"{there:.7g}", f"{here:.7g}"  # without the digits that float32 adds
         return "" if there == here else f"{name}{visible(mine)} there, {visible(its)} here"
     return next(filter(None, (_first_difference(*each) for each in pairs)), "")
 
