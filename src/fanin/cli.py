@@ -52,9 +52,11 @@ def refusing() -> Iterator[None]:
         yield
     except BrokenPipeError:  # the reader has stopped reading
         raise
-    except (TypeError, ValueError, MemoryError, OSError, ImportError) as error:
-        is_about_file = isinstance(error, OSError) and error.filename is not None
-        raise Refusal(f"{error.filename} cannot be used: {error.strerror}." if is_about_file else str(error)) from error
+    except (TypeError, ValueError, MemoryError, ImportError) as error:
+        raise Refusal(str(error)) from error
+    except OSError as error:
+        known = error.filename is not None
+        raise Refusal(f"{error.filename} cannot be used: {error.strerror}." if known else str(error)) from error
 
 
 @click.group(
@@ -283,9 +285,9 @@ def _input() -> str:
     epilog="""\b
 Exit codes: 0 this rank's files are written, 1 they cannot be (the recipe does not fit, no room, another checkpoint is
   there, …), 2 wrong usage.
-JSON keys: event and, by event: begin: rank, world, files, bytes, seed; progress: done, total, seconds; kept: file;
-  file: file, size; done: folder, rank, world, seed, files, kept, replaced, missing, nbytes, seconds, digest, left
-  (with --finish: files, seed, digest); dry-run: folder, format, seed, rank, world, size, free, files; error: message.
+JSON events and their keys: begin (rank, world, files, bytes, seed), progress (done, total, seconds), kept (file),
+  file (file, size), done (folder, rank, world, seed, files, kept, replaced, missing, nbytes, seconds, digest, left; of
+  --finish: files, seed, digest), dry-run (folder, format, seed, rank, world, size, free, files), error (message).
 
 \b
 Examples:

@@ -43,7 +43,7 @@ def explained(folder: Path) -> Iterator[None]:
         place, reason = visible(str(folder)), error.strerror or str(error)
         culprit = _culprit(error, folder)
         if culprit and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            text = f"{culprit} cannot be used ({reason}). Nothing else is wrong with {place}: change or move that file"
+            text = f"{culprit} cannot be used ({reason}). Change its permissions, or move it away"
         elif error.errno in (errno.ENOSPC, errno.EDQUOT):
             text = f"{place} has no room left ({reason}). Make some, and write again: what is complete is kept"
         elif error.errno == errno.EFBIG:

@@ -174,13 +174,13 @@ class Manifest:
         same_seed = self.seed == other.seed
         same_files = (self.format, self.max_shard_size) == (other.format, other.max_shard_size)
         if self.plan != other.plan:
-            what = ("dtype", "shape", "tied") + ("file",) * same_files + ("record",) * same_seed
-            example = self._example(planned(), what)
+            compared = ("dtype", "shape", "tied") + ("file",) * same_files + ("record",) * same_seed
+            example = self._example(planned(), compared)
             if example or not found:
                 found.append(f"its tensors{f' ({example})' if example else ''}")
         return " and in ".join(found)
 
-    def _example(self, planned: Iterable[StoredTensor], what: Iterable[str]) -> str:
+    def _example(self, planned: Iterable[StoredTensor], compared: Iterable[str]) -> str:
         """A tensor that differs in one of these fields from the planned one of its name, in words; "" if none does."""
         its = {each.name: each for each in planned}
         if not its:
@@ -189,7 +189,7 @@ class Manifest:
             name = visible(mine.name)
             if mine.name not in its:
                 return f"{name} is there, and not here"
-            for each in what:
+            for each in compared:
                 if difference := _first_difference(getattr(mine, each), getattr(its[mine.name], each)):
                     return f"{name}: {difference}"
         missing = its.keys() - {each.name for each in self.tensors} if self.is_complete else ()
