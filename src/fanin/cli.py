@@ -55,8 +55,9 @@ def refusing() -> Iterator[None]:
     except (TypeError, ValueError, MemoryError, ImportError) as error:
         raise Refusal(str(error)) from error
     except OSError as error:
-        known = error.filename is not None
-        raise Refusal(f"{error.filename} cannot be used: {error.strerror}." if known else str(error)) from error
+        raise Refusal(
+            f"{error.filename} cannot be used: {error.strerror}." if error.filename else str(error)
+        ) from error
 
 
 @click.group(
@@ -321,13 +322,11 @@ def write(output: str, finish: bool, as_json: bool, **options: Any) -> None:
 
     with refusing():
         from fanin import checkpoints
-        from fanin.checkpoints.command import check_alone, finished, in_words_of_command
+        from fanin.checkpoints.command import finished, in_words_of_command
         from fanin.recipes import PlanError
 
-        if finish:
-            check_alone(options)
         try:
-            done, text = finished(output) if finish else _written(output, tell if as_json else None, **options)
+            done, text = finished(output, options) if finish else _written(output, tell if as_json else None, **options)
         except (checkpoints.CheckpointError, PlanError) as error:
             message = in_words_of_command(str(error))
             if as_json:

@@ -227,30 +227,21 @@ class DryRun:
         return "\n".join(lines)
 
 
-def check_alone(options: Mapping[str, Any]) -> None:
-    """Raises an error if options were given that `--finish` does not take.
+def finished(folder: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Ends a checkpoint by `checkpoints.finish`: what it has then as data for JSON, and in words.
 
     Args:
-        options: the options by their names in Python; None or False for those that were not given.
+        folder: the folder.
+        options: the options that `--finish` does not take, by their names in Python: None or False if not given.
 
     Raises:
-        ValueError: some were.
+        ValueError: some of them were given.
+        CheckpointError: files are missing, or the folder holds no checkpoint of fanin's, or those of several.
     """
     given = [name for name, value in options.items() if value is not None and value is not False]
     if given:
         names = ("RECIPE" if each == "recipe" else f"--{each.replace('_', '-')}" for each in given)
         raise ValueError(f"--finish goes with --output and --json alone. Received: {', '.join(names)}.")
-
-
-def finished(folder: str) -> tuple[dict[str, Any], str]:
-    """Ends a checkpoint by `checkpoints.finish`: what it has then as data for JSON, and in words.
-
-    Args:
-        folder: the folder.
-
-    Raises:
-        CheckpointError: files are missing, or the folder holds no checkpoint of fanin's, or those of several.
-    """
     made = finish(folder)
     count = len(made.files)
     text = (
