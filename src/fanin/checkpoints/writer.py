@@ -21,7 +21,7 @@ from fanin.checkpoints.locks import FolderLock
 from fanin.checkpoints.manifest import NAME, Manifest, StoredFile, digest_of
 from fanin.checkpoints.pipeline import Digests, Pipeline
 from fanin.checkpoints.progress import Progress, watched
-from fanin.checkpoints.survey import Survey, check_folder
+from fanin.checkpoints.survey import Survey
 from fanin.recipes.plan import Plan
 from fanin.recipes.tables import short_lines
 
@@ -142,8 +142,8 @@ def write(
     planned = arrange(plan, format=format, max_shard_size=max_shard_size)
     reserve_memory(entry for file in planned.share(rank, world) for entry in file.entries)
     path = Path(folder)
-    check_folder(planned, path)
     with explained(path):
+        Folder(path).check_permission()
         make_folder(path)
         with FolderLock(path) as lock:
             return _Run(planned, Folder(path), lock, rank, world, replace).run(progress)
