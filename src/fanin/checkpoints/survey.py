@@ -106,7 +106,7 @@ def _is_whole(path: Path, format: str) -> bool:
     try:
         if format == "npz":
             with zipfile.ZipFile(path) as file:
-                return file.testzip() is None
+                return bool(file.namelist()) and file.testzip() is None
         read_header(path)
     except (CheckpointError, zipfile.BadZipFile, NotImplementedError, EOFError):
         return False
