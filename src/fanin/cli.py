@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fanin import __version__
-from fanin._core.messages import plural, shown, suggestion, visible
+from fanin._core.messages import shown, suggestion, visible
 
 try:
     import click
@@ -52,8 +52,12 @@ def refusing() -> Iterator[None]:
         yield
     except BrokenPipeError:  # the reader has stopped reading
         raise
-    except (TypeError, ValueError, MemoryError, OSError, ImportError) as error:
+    except (TypeError, ValueError, MemoryError, ImportError) as error:
         raise Refusal(str(error)) from error
+    except OSError as error:
+        raise Refusal(
+            f"{error.filename} cannot be used: {error.strerror}." if error.filename else str(error)
+        ) from error
 
 
 @click.group(
@@ -282,6 +286,9 @@ def _input() -> str:
     epilog="""\b
 Exit codes: 0 this rank's files are written, 1 they cannot be (the recipe does not fit, no room, another checkpoint is
   there, …), 2 wrong usage.
+JSON events and their keys: begin (rank, world, files, bytes, seed), progress (done, total, seconds), kept (file),
+  file (file, size), done (folder, rank, world, seed, files, kept, replaced, missing, nbytes, seconds, digest, left; of
+  --finish: files, seed, digest), dry-run (folder, format, seed, rank, world, size, free, files), error (message).
 
 \b
 Examples:
@@ -295,11 +302,12 @@ Examples:
 @click.option("--model", metavar="MODEL", help="As for `fanin plan`.")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="The folder to write to.")
 @click.option("--seed", type=int, help="A seed that replaces the recipe's.")
-@click.option("--format", "kind", default="safetensors", show_default=True, metavar="FORMAT", help="Or npz.")
-@click.option("--max-shard-size", "most", default="5GB", show_default=True, metavar="SIZE", help="Of a file's tensors.")
-@click.option("--rank", type=int, help="Of this process.  [default: from torchrun or Slurm, else 0]")
+@click.option("--format", metavar="FORMAT", help="safetensors or npz.  [default: safetensors]")
+@click.option("--max-shard-size", metavar="SIZE", help="The most bytes of tensors in a file.  [default: 5GB]")
+@click.option("--rank", type=int, help="The rank of this process.  [default: from torchrun or Slurm, else 0]")
 @click.option("--world", type=int, help="The number of processes.  [default: from torchrun or Slurm, else 1]")
-@click.option("--dry-run", is_flag=True, help="Only show which files there would be.")
+@click.option("--replace", is_flag=True, help="Set files aside whose values were changed since, and write them again.")
+@click.option("--dry-run", is_flag=True, help="Check everything and show the files, but write nothing.")
 @click.option("--finish", is_flag=True, help="Only make the index and manifest of what all ranks have written.")
 @click.option("--json", "as_json", is_flag=True, help="Print an event on each line, as JSON.")
 def write(output: str, finish: bool, as_json: bool, **options: Any) -> None:
@@ -314,54 +322,51 @@ def write(output: str, finish: bool, as_json: bool, **options: Any) -> None:
 
     with refusing():
         from fanin import checkpoints
+        from fanin.checkpoints.command import finished, in_words_of_command
         from fanin.recipes import PlanError
 
         try:
-            if finish:
-                made = checkpoints.finish(output)
-                done = {"files": len(made.files), "digest": made.digest}
-                text = f"complete: {len(made.files)} {plural(len(made.files), 'file')}, digest {made.digest}"
-            else:
-                done, text = _written(output, tell if as_json else None, **options)
+            done, text = finished(output, options) if finish else _written(output, tell if as_json else None, **options)
         except (checkpoints.CheckpointError, PlanError) as error:
+            message = in_words_of_command(str(error))
             if as_json:
-                tell({"event": "error", "message": str(error)})
-            click.echo(_visible_lines(str(error)), err=True)
+                tell({"event": "error", "message": message})
+            click.echo(_visible_lines(message), err=True)
             sys.exit(1)
+        except ValueError as error:
+            raise Refusal(in_words_of_command(str(error))) from error
     if as_json:
-        tell({"event": "done", **done})
+        tell({"event": "dry-run" if options["dry_run"] else "done", **done})
     else:
         click.echo(text)
 
 
-def _written(output: str, tell: Any, **options: Any) -> tuple[dict[str, Any], str]:
+def _written(output: str, tell: Any, *, recipe: Any, model: Any, **options: Any) -> tuple[dict[str, Any], str]:
     """Writes, or shows what would be written: the report as data and as text."""
     import os
     from pathlib import Path
 
     from fanin import checkpoints
-    from fanin.checkpoints.command import DryRun, Place
+    from fanin.checkpoints.command import DryRun, Place, in_words_of_command
 
-    recipe, model = options["recipe"], options["model"]
     if recipe is None or model is None:
         raise click.UsageError("Give a RECIPE and a --model, or --finish.")
     if recipe == model == STANDARD_INPUT:
         raise Refusal("Only one of RECIPE and --model can be -, the standard input.")
     place = Place.of(options["rank"], options["world"], os.environ)
     made = _recipe(recipe, options["seed"]).plan(_model(model))
-    kind, most = options["kind"], options["most"]
-    if options["dry_run"]:
-        run = DryRun(checkpoints.arrange(made, format=kind, max_shard_size=most), place, Path(output))
-        return run.as_dict(), str(run)
     made.check()
     if made.warning:
-        click.echo(made.warning, err=True)
+        click.echo(in_words_of_command(made.warning), err=True)
+    how = {each: options[each] for each in ("format", "max_shard_size") if options[each] is not None}
+    if options["dry_run"]:
+        run = DryRun.of(checkpoints.arrange(made, **how), place, Path(output), replace=options["replace"])
+        return run.as_dict(), str(run)
     if place.origin and tell is None:
         click.echo(str(place), err=True)
-    report = checkpoints.write(
-        made, output, format=kind, max_shard_size=most, rank=place.rank, world=place.world, progress=tell
-    )
-    return report.as_dict(), str(report)
+    how |= {"rank": place.rank, "world": place.world, "replace": options["replace"]}
+    report = checkpoints.write(made, output, progress=tell, **how)
+    return report.as_dict(), in_words_of_command(str(report))
 
 
 @main.command(

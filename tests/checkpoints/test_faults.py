@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import checkpoint_kit as kit
 import fanin
 import kills
 from fanin import checkpoints
-from fanin.checkpoints import files, writer
+from fanin.checkpoints import files, survey, writer
 from fanin.checkpoints.folder import Folder, part_name
 from fanin.checkpoints.safetensors import read_header
 
@@ -94,9 +98,9 @@ def test_complete_files_are_kept(tmp_path: Path) -> None:
     assert "kept, with the right bytes: model-00001-of-00003.safetensors, model-00002" in str(report)
 
 
-@pytest.mark.parametrize("place", [9, 200, -1])
-def test_corrupted_files_are_made_again(place: int, tmp_path: Path) -> None:
-    """A file with another byte in its header or a tensor is set aside and made again; the others are kept."""
+@pytest.mark.parametrize("place", [7, 8, 9])
+def test_damaged_files_are_made_again(place: int, tmp_path: Path) -> None:
+    """A file with another byte in its header is set aside and made again; the others are kept."""
     written(tmp_path)
     whole = kit.contents(tmp_path)
     name = "model-00002-of-00003.safetensors"
@@ -109,14 +113,45 @@ def test_corrupted_files_are_made_again(place: int, tmp_path: Path) -> None:
     assert kit.contents(tmp_path) == {**whole, f"{name}.replaced-1": bytes(data)}
 
 
-def test_what_was_trained_since_is_not_lost(tmp_path: Path) -> None:
-    """A file of the same size, saved over the written one, stays, each time under another name."""
-    checkpoints.write(kit.normal(), tmp_path)
+def trained(folder: Path, name: str, form: str) -> bytes:
+    """Saves other values over a file, as training does. Returns the file's bytes."""
+    if form == "npz":
+        with np.load(folder / name) as file:
+            arrays = {each: file[each] + 1 for each in file.files}
+        np.savez(folder / name, **arrays)
+    else:
+        library = pytest.importorskip("safetensors.numpy")
+        arrays = {each: array + 1 for each, array in library.load_file(folder / name).items()}
+        library.save_file(arrays, folder / name, {"format": "pt"} if form == "safetensors" else None)
+    return (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("form", ["safetensors", "npz", "without metadata"])
+def test_trained_values_are_refused(form: str, tmp_path: Path) -> None:
+    """Values that were saved over the written ones are an error that names the files, and nothing is changed."""
+    options = {"format": "npz" if form == "npz" else "safetensors"}
+    written(tmp_path, **options)
+    name = f"model-00002-of-00003.{options['format']}"
+    trained(tmp_path, name, form)
+    before = kit.contents(tmp_path)
+    with pytest.raises(checkpoints.CheckpointError) as caught:
+        written(tmp_path, **options)
+    assert f"may have been trained since: {name}. Nothing has been changed. " in str(caught.value)
+    assert "give `replace=True` to rename these files to ….replaced-1 and write them again." in str(caught.value)
+    assert kit.contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("form", ["safetensors", "npz"])
+def test_trained_values_are_set_aside(form: str, tmp_path: Path) -> None:
+    """With `replace=True` they stay, each time under another name, and the file is made again."""
+    name = f"model.{form}"
+    checkpoints.write(kit.normal(), tmp_path, format=form)  # pyright: ignore[reportArgumentType]
+    whole = (tmp_path / name).read_bytes()
     for number in (1, 2):
-        trained = b"%d" % number * (tmp_path / "model.safetensors").stat().st_size
-        (tmp_path / "model.safetensors").write_bytes(trained)
-        checkpoints.write(kit.normal(), tmp_path)
-        assert (tmp_path / f"model.safetensors.replaced-{number}").read_bytes() == trained
+        data = trained(tmp_path, name, form)
+        checkpoints.write(kit.normal(), tmp_path, format=form, replace=True)  # pyright: ignore[reportArgumentType]
+        assert (tmp_path / f"{name}.replaced-{number}").read_bytes() == data
+        assert (tmp_path / name).read_bytes() == whole
 
 
 def test_truncated_files_are_made_again(tmp_path: Path) -> None:
@@ -148,15 +183,23 @@ def test_leftovers_are_removed(tmp_path: Path) -> None:
     assert set(kit.contents(tmp_path)) == {"fanin.json", "model.safetensors"}
 
 
+BFLOAT16 = [{"path": f"w.{n}", "shape": [64, 64], "layout": "keras", "dtype": "bfloat16"} for n in range(6)]
+WIDER = [{"path": "w.*", "initializer": "random_normal", "stddev": 0.5}]
 OTHERS = {
     "seed": (kit.normal(seed=2), {}, "the seed (1 there, 2 here), as fanin.json says"),
-    "recipe": (
-        kit.plan_of([{"path": f"w.{n}", "shape": [64, 64], "layout": "keras"} for n in range(6)], kit.RULES[:-1]),
+    "initializer": (
+        kit.plan_of([{"path": f"w.{n}", "shape": [64, 64], "layout": "keras"} for n in range(6)], WIDER),
         {},
-        "the recipe, as fanin.json says",
+        "its tensors (w.0: stddev 0.05 there, 0.5 here), as fanin.json says",
     ),
-    "shapes": (kit.normal(rows=63), {}, "names, shapes, dtypes or seeds of tensors, as fanin.json says"),
-    "names": (kit.normal(count=5), {}, "names, shapes, dtypes or seeds of tensors, as fanin.json says"),
+    "shapes": (kit.normal(rows=63), {}, "its tensors (w.0: (64, 64) there, (63, 64) here), as fanin.json says"),
+    "dtypes": (kit.plan_of(BFLOAT16), {}, "its tensors (w.0: float32 there, bfloat16 here), as fanin.json says"),
+    "both": (
+        kit.plan_of(BFLOAT16, seed=2),
+        {},
+        "the seed (1 there, 2 here) and in its tensors (w.0: float32 there, bfloat16 here), as fanin.json says",
+    ),
+    "names": (kit.normal(count=1), {}, "its tensors ("),
     "size": (kit.normal(), {"max_shard_size": 1}, "the largest size of a file (40000 there, 1 here), as"),
     "format": (kit.normal(), {"format": "npz"}, "the format ('safetensors' there, 'npz' here), as"),
 }
@@ -177,6 +220,18 @@ def test_another_checkpoint(case: str, complete: bool, tmp_path: Path) -> None:
     assert kit.contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("complete", [True, False], ids=["complete", "begun"])
+def test_labels_do_not_count(complete: bool, tmp_path: Path) -> None:
+    """The same tensors of a model and a recipe that are called otherwise are the same checkpoint."""
+    written(tmp_path, **({} if complete else {"rank": 0, "world": 2}))
+    plan = kit.normal()
+    model = replace(plan.model, name="another list")
+    recipe = {**(plan.recipe or {}), "rules": []}
+    report = checkpoints.write(replace(plan, model=model, recipe=recipe), tmp_path, max_shard_size=THREE)
+    assert report.digest == checkpoints.digest(plan)
+    assert "another list" not in (tmp_path / "fanin.json").read_text()
+
+
 def test_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What another version of fanin has begun is not continued."""
     written(tmp_path)
@@ -186,13 +241,30 @@ def test_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["model.safetensors", "model-00001-of-00002.safetensors", "model.safetensors.index.json"]
+    "name",
+    [
+        "model.safetensors",
+        "model-00001-of-00002.safetensors",
+        "model.safetensors.index.json",
+        ".metadata",
+        "__0_0.distcp",
+        "pytorch_model.bin",
+        "pytorch_model-00001-of-00002.bin",
+        "pytorch_model.bin.index.json",
+        "diffusion_pytorch_model.fp16.safetensors",
+        "tf_model.h5",
+        "model.weights.h5",
+        "epoch=3.ckpt",
+        "model.ckpt-7.index",
+        "flax_model.msgpack",
+        "consolidated.00.pth",
+    ],
 )
 def test_strange_weights(name: str, tmp_path: Path) -> None:
     """Weights that no manifest knows are neither overwritten nor mixed with new ones."""
     (tmp_path / name).write_bytes(b"precious")
     with pytest.raises(
-        checkpoints.CheckpointError, match=f"holds weights that are not of this checkpoint: {name}. Noth"
+        checkpoints.CheckpointError, match=re.escape(f"holds weights that are not of this checkpoint: {name}. Noth")
     ):
         written(tmp_path)
     assert kit.contents(tmp_path) == {name: b"precious"}
@@ -200,9 +272,11 @@ def test_strange_weights(name: str, tmp_path: Path) -> None:
 
 def test_other_files_do_not_matter(tmp_path: Path) -> None:
     """A configuration and a tokenizer beside the weights stay."""
-    (tmp_path / "config.json").write_text("{}")
+    others = ["config.json", "tokenizer.model", "tokenizer.json", "training_args.bin", "README.md", "modeling_gpt.py"]
+    for name in others:
+        (tmp_path / name).write_text("{}")
     written(tmp_path)
-    assert (tmp_path / "config.json").read_text() == "{}"
+    assert all((tmp_path / name).read_text() == "{}" for name in others)
 
 
 @pytest.mark.parametrize("name", ["fanin.json", "fanin-00001-of-00002.json"])
@@ -309,6 +383,34 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "precious"
 
 
+@pytest.mark.parametrize("name", ["model-00002-of-00003.safetensors", "fanin.json", ".fanin.lock"])
+def test_a_file_that_cannot_be_read(name: str, tmp_path: Path) -> None:
+    """It is named, with what failed, and no manifest of a part is left."""
+    written(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).symlink_to(name)
+    before = set(os.listdir(tmp_path))
+    with pytest.raises(checkpoints.CheckpointError) as caught:
+        written(tmp_path)
+    assert f"{tmp_path / name} cannot be used (Too many levels of symbolic links)." in str(caught.value)
+    assert set(os.listdir(tmp_path)) - {".fanin.lock"} == before - {".fanin.lock"}
+
+
+def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single file that may not be read is not blamed on the folder."""
+    written(tmp_path)
+    path = tmp_path / "model-00002-of-00003.safetensors"
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(survey, "digests_in", refuse)
+    with pytest.raises(checkpoints.CheckpointError) as caught:
+        written(tmp_path)
+    assert str(caught.value).startswith(f"{path} cannot be used (Permission denied). ")
+    assert not (tmp_path / part_name(0, 1)).exists()
+
+
 def test_a_fault_in_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a value cannot be drawn, the error comes out as it is, and no file is left half."""
 
@@ -372,7 +474,7 @@ def test_a_stop_before_a_damaged_file_is_made_again(tmp_path: Path, monkeypatch:
 
     for _ in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr(writer, "digests_in", stop)
+            patch.setattr(survey, "digests_in", stop)
             patch.setattr(writer, "writer_of", stop)
             with pytest.raises(KeyboardInterrupt):
                 written(tmp_path)

@@ -217,7 +217,7 @@ def test_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[dict[str, Any]] = []
     checkpoints.write(kit.normal(), tmp_path, progress=told.append, max_shard_size=60_000)
     assert json.loads(json.dumps(told)) == told
-    assert told[0] == {"event": "begin", "rank": 0, "world": 1, "files": 2, "bytes": 98304}
+    assert told[0] == {"event": "begin", "rank": 0, "world": 1, "files": 2, "bytes": 98304, "seed": 1}
     progress = [each for each in told if each["event"] == "progress"]
     assert [each["done"] for each in progress] == [2**14 * n for n in range(1, 7)]
     assert {each["total"] for each in progress} == {98304}

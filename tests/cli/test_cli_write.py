@@ -21,6 +21,7 @@ main = pytest.importorskip("fanin.cli").main
 RECIPE = 'seed = 3\n\n[[rules]]\npath = "*"\ninitializer = "random_normal"\n'
 MODEL = [{"path": f"layers.{n}.weight", "shape": [64, 64], "role": "kernel"} for n in range(6)]
 NAMES = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
+FINISHED = "complete: 3 files, seed 3, digest {}\nThe files were not read again: `fanin check` does that.\n"
 THREE = ("--max-shard-size", "40KB")
 
 
@@ -114,7 +115,7 @@ def test_a_dry_run_as_json() -> None:
     """With --json it is one object."""
     (data,) = lines(write("--dry-run", "--json", *THREE))
     assert [each["name"] for each in data["files"]] == NAMES
-    assert (data["event"], data["size"], data["world"]) == ("done", sum(each["size"] for each in data["files"]), 1)
+    assert (data["event"], data["size"], data["world"]) == ("dry-run", sum(each["size"] for each in data["files"]), 1)
 
 
 def test_a_dry_run_of_two_terabytes(folder: Path) -> None:
@@ -130,12 +131,13 @@ def test_a_dry_run_of_two_terabytes(folder: Path) -> None:
         "try:\n    main(sys.argv[1:])\nfinally:\n"
         "    print(kit.peak())"
     )
-    arguments = ["write", "recipe.toml", "--model", "model.json", "-o", "out", "--dry-run"]
+    arguments = ["write", "recipe.toml", "--model", "model.json", "-o", "out", "--dry-run", "--rank", "499"]
+    arguments += ["--world", "500"]  # which has no file, and needs no room
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", code, *arguments]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
     *_, total, peak = run.stdout.splitlines()
-    assert total.startswith("out: 422 files, 1.863 TiB; ")
+    assert total.startswith("out: 422 files, 1.863 TiB, of which rank 499 of 500 writes 0 bytes; seed 3; ")
     assert int(peak) < 200
 
 
@@ -144,7 +146,7 @@ def test_a_dry_run_of_two_terabytes(folder: Path) -> None:
     [
         ({"RANK": "1", "WORLD_SIZE": "3"}, "Rank 1 of 3, from RANK and WORLD_SIZE.\n"),
         (
-            {"SLURM_PROCID": "1", "SLURM_NTASKS": "3", "SLURM_JOB_ID": "7"},
+            {"SLURM_PROCID": "1", "SLURM_NTASKS": "3", "SLURM_STEP_ID": "0"},
             "Rank 1 of 3, from SLURM_PROCID and SLURM_NTASKS.\n",
         ),
         (
@@ -158,15 +160,16 @@ def test_ranks_of_launchers(environment: dict[str, str], words: str, folder: Pat
     outcome = write(*THREE, **environment)
     assert (outcome.exit_code, outcome.stderr) == (0, words)
     assert [path.name for path in sorted((folder / "out").glob("model*"))] == [NAMES[1]]
-    assert "2 files not there yet, which other ranks write" in outcome.stdout
+    assert "2 files not there yet, for other ranks to write" in outcome.stdout
 
 
 @pytest.mark.parametrize(
     ("environment", "place"),
     [
         ({}, (0, 1)),
-        ({"RANK": "2"}, (0, 1)),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, (0, 1)),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_STEP_ID": "0"}, (0, 1)),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "3"}, (0, 1)),  # in a batch script
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_ID": "0"}, (1, 2)),
         ({"RANK": "2", "WORLD_SIZE": "4", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, (2, 4)),
         ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "5"}, (2, 4)),
         (
@@ -177,6 +180,7 @@ def test_ranks_of_launchers(environment: dict[str, str], words: str, folder: Pat
                 "SLURM_ARRAY_TASK_STEP": "2",
                 "SLURM_PROCID": "1",
                 "SLURM_NTASKS": "3",
+                "SLURM_STEP_ID": "0",
             },
             (7, 12),
         ),
@@ -209,13 +213,16 @@ def test_finish(folder: Path) -> None:
     finish = ["write", "--finish", "-o", "out"]
     outcome = testing.CliRunner().invoke(main, finish, prog_name="fanin")
     assert outcome.exit_code == 1
-    assert outcome.stderr == f"out lacks 2 of 3 files: {NAMES[1]}, {NAMES[2]}. Run the ranks that write them.\n"
+    assert outcome.stderr == (
+        f"2 of 3 files of out are missing: {NAMES[1]}, {NAMES[2]}. "
+        "The same command as before goes on, for each rank that has not ended.\n"
+    )
     write(*THREE)
     outcome = testing.CliRunner().invoke(main, finish, prog_name="fanin")
     digest = checkpoints.digest(Recipe.from_toml(RECIPE).plan(MODEL))
-    assert (outcome.exit_code, outcome.stdout) == (0, f"complete: 3 files, digest {digest}\n")
+    assert (outcome.exit_code, outcome.stdout) == (0, FINISHED.format(digest))
     (done,) = lines(testing.CliRunner().invoke(main, [*finish, "--json"], prog_name="fanin"))
-    assert done == {"event": "done", "files": 3, "digest": digest}
+    assert done == {"event": "done", "files": 3, "seed": 3, "digest": digest}
 
 
 def test_another_checkpoint() -> None:
@@ -271,6 +278,21 @@ def test_wrong_usage(arguments: tuple[str, ...], message: str, folder: Path) -> 
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
+        (
+            {"RANK": "2"},
+            "A launcher must set both RANK and WORLD_SIZE. Received: RANK='2' without WORLD_SIZE. Give --rank and --w",
+        ),
+        ({"WORLD_SIZE": "2"}, "Received: WORLD_SIZE='2' without RANK. Give --rank and --world."),
+        ({"SLURM_ARRAY_TASK_ID": "2"}, "Received: SLURM_ARRAY_TASK_ID='2' without SLURM_ARRAY_TASK_COUNT. Give"),
+        (
+            {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "3"},
+            "SLURM_ARRAY_TASK_ID=3, SLURM_ARRAY_TASK_COUNT=3",
+        ),
+        (
+            {"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_STEP": "4"},
+            "The jobs of an array must be numbered without gaps.",
+        ),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_ID": "0"}, "Received: SLURM_PROCID='1' without SLURM_NTASKS."),
         ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK must be a whole number. Received: RANK='x'. Give --rank and --world."),
         ({"RANK": "3", "WORLD_SIZE": "2"}, "Received: rank 3 of 2, from RANK and WORLD_SIZE."),
     ],
@@ -321,3 +343,135 @@ def test_torchrun(folder: Path) -> None:
         {path.name: path.read_bytes() for path in (folder / name).iterdir()} for name in ("out", "alone")
     )
     assert found == expected
+
+
+def test_a_dry_run_makes_the_checks(folder: Path) -> None:
+    """Whatever the real run refuses, --dry-run refuses with the same message and exit code, and writes nothing."""
+    (folder / "out").mkdir()
+    cases = {
+        "fanin.json": "{",
+        ".metadata": "",
+        "pytorch_model.bin": "",
+    }
+    for name, text in cases.items():
+        (folder / "out" / name).write_text(text)
+        dry = write("--dry-run")
+        assert [path.name for path in (folder / "out").iterdir()] == [name]
+        real = write()
+        assert (dry.exit_code, dry.stdout, dry.stderr) == (1, "", real.stderr)
+        (folder / "out" / name).unlink()
+
+
+def test_a_dry_run_without_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does it where there is too little room, before the folder is made."""
+    state = os.statvfs(folder)
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*state[:4], 2, *state[5:])))
+    dry = write("--dry-run")
+    assert not (folder / "out").exists()
+    assert (dry.exit_code, dry.stderr) == (1, write().stderr)
+    assert f"has {2 * state.f_frsize // 1024} KiB free, and" in dry.stderr
+
+
+def test_a_dry_run_in_place_of_a_file(folder: Path) -> None:
+    """A folder that cannot be made is seen, too."""
+    (folder / "file").write_text("")
+    outcome = [write("-o", "file/out", *more) for more in (["--dry-run"], [])]
+    assert [each.exit_code for each in outcome] == [1, 1]
+    assert [each.stderr for each in outcome] == ["file/out cannot be used (Not a directory).\n"] * 2
+
+
+def test_a_dry_run_of_another_checkpoint() -> None:
+    """Another seed is refused."""
+    write()
+    outcome = write("--dry-run", "--seed", "9")
+    assert (outcome.exit_code, "the seed (3 there, 9 here), as" in outcome.stderr) == (1, True)
+
+
+def test_a_dry_run_says_what_is_kept(folder: Path) -> None:
+    """Files that are complete are marked, in words and as data."""
+    write(*THREE)
+    (folder / "out" / NAMES[1]).unlink()
+    files = write("--dry-run", *THREE).stdout.splitlines()[:-1]
+    assert [each.endswith("  would be kept") for each in files] == [True, False, True]
+    (data,) = lines(write("--dry-run", "--json", *THREE))
+    assert [each["kept"] for each in data["files"]] == [True, False, True]
+    assert data["seed"] == 3
+
+
+def test_replace(folder: Path) -> None:
+    """Values that were trained are refused, by --dry-run too, and set aside with --replace."""
+    library = pytest.importorskip("safetensors.numpy")
+    write()
+    path = folder / "out/model.safetensors"
+    arrays = {name: array + 1 for name, array in library.load_file(path).items()}
+    library.save_file(arrays, path, {"format": "pt"})
+    dry, real = write("--dry-run"), write()
+    assert (dry.exit_code, real.exit_code, dry.stderr) == (1, 1, real.stderr)
+    assert "may have been trained since: model.safetensors. Nothing has been changed. " in real.stderr
+    assert "give --replace to rename these files to ….replaced-1 and write them again.\n" in real.stderr
+    assert "would replace one with other values" in write("--dry-run", "--replace").stdout
+    assert write("--replace").exit_code == 0
+    assert (folder / "out/model.safetensors.replaced-1").exists()
+
+
+def test_already_complete() -> None:
+    """A second run says first that there was nothing to do, and the seed."""
+    write()
+    first = write().stdout.splitlines()[0]
+    assert first.startswith("out: already complete, checked in ")
+    assert first.endswith(" s; seed 3")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["recipe.toml"], ["--model", "m.json"], ["--rank", "0"], ["--world", "1"], ["--dry-run"], ["--format", "npz"]],
+)
+def test_finish_goes_alone(arguments: list[str]) -> None:
+    """With options that it does not use, --finish is wrong usage."""
+    outcome = testing.CliRunner().invoke(main, ["write", "--finish", "-o", "out", *arguments], prog_name="fanin")
+    assert outcome.exit_code == 2
+    name = "RECIPE" if arguments[0] == "recipe.toml" else arguments[0]
+    assert f"--finish goes with --output and --json alone. Received: {name}." in outcome.stderr
+
+
+def test_finish_of_one_rank(folder: Path) -> None:
+    """For a single rank, the same command goes on."""
+    write(*THREE)
+    (folder / "out" / NAMES[1]).unlink()
+    outcome = testing.CliRunner().invoke(main, ["write", "--finish", "-o", "out"], prog_name="fanin")
+    assert outcome.stderr == f"1 of 3 files of out is missing: {NAMES[1]}. The same command goes on.\n"
+
+
+def test_words_of_the_command(folder: Path) -> None:
+    """Messages name the command's options, and none that it does not have."""
+    more = write("--rank", "1", "--world", "2")
+    assert "A smaller --max-shard-size makes more." in more.stdout
+    (folder / "recipe.toml").write_text(RECIPE.replace('"*"', '"other"'))
+    outcome = write()
+    assert outcome.exit_code == 1
+    assert "unmatched" not in outcome.stderr
+    assert outcome.stderr.endswith('Add rules for them (the last one may be path = "*").\n')
+
+
+FACTORIES = "number = 3\ndef wants(a): ...\ndef three(): return 3\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("no_such_module:make", "Received: no_such_module:make, but there is no module no_such_module in this folder"),
+        ("odd_factories:number", "Received: odd_factories:number, which is of type int and cannot be called."),
+        ("odd_factories:wants", "which needs arguments (missing a required argument: 'a'). Give a function without"),
+        ("odd_factories:three", "--model must be a factory that returns a model. Received: odd_factories:three. "),
+        ("no.json", "--model must be a file that can be read. Received: 'no.json' (No such file or directory)."),
+    ],
+)
+def test_no_factories(model: str, message: str, folder: Path) -> None:
+    """What is no factory, and no file, is one message without a traceback."""
+    (folder / "odd_factories.py").write_text(FACTORIES)
+    outcome = write(model=model)
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert message in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+    assert "Traceback" not in outcome.stderr
+    assert "Errno" not in outcome.stderr

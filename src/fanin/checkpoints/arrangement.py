@@ -11,7 +11,7 @@ import heapq
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
@@ -22,7 +22,7 @@ from fanin._core.messages import shown, suggestion, visible
 from fanin._core.types import DType, Shape
 from fanin.checkpoints import npz, safetensors
 from fanin.checkpoints.files import CheckpointError
-from fanin.checkpoints.manifest import Manifest
+from fanin.checkpoints.manifest import Manifest, StoredTensor
 from fanin.checkpoints.records import record_of
 from fanin.models.parameters import Parameter
 from fanin.models.traits import STATISTICS
@@ -108,6 +108,10 @@ class Arrangement:
         """
         return tuple(shared(self.files, lambda each: each.size, rank, world))
 
+    def tensors(self) -> Iterator[StoredTensor]:
+        """The tensors of all files as manifests have them, without their digests."""
+        return (stored_tensor(each, file.name) for file in self.files for each in file.entries)
+
     @cached_property
     def manifest(self) -> Manifest:
         """The manifest of the checkpoint, without any file yet."""
@@ -122,11 +126,9 @@ class Arrangement:
     def _fingerprint(self) -> str:
         """The digest of what determines every byte of the files, and their names."""
         total = hashlib.sha256()
-        for file in self.files:
-            for each in file.entries:
-                tied = list(each.parameter.tied)
-                line = [file.name, each.path, each.parameter.dtype.name, list(each.shape), tied, record_of(each)]
-                total.update(json.dumps(line, sort_keys=True).encode() + b"\n")
+        for each in self.tensors():
+            line = [each.file, each.name, each.dtype, list(each.shape), list(each.tied), each.record]
+            total.update(json.dumps(line, sort_keys=True).encode() + b"\n")
         return total.hexdigest()
 
 
@@ -185,6 +187,25 @@ def manifest_of(plan: Plan, *, format: str, max_shard_size: int, fingerprint: st
         plan=fingerprint,
         file_count=file_count,
         parameters=sum(each.parameter.size for each in plan.entries if each.parameter.role not in STATISTICS),
+    )
+
+
+def stored_tensor(entry: Entry, file: str, digest: str = "") -> StoredTensor:
+    """The tensor of an entry as manifests have it.
+
+    Args:
+        entry: the entry.
+        file: the name of the file that holds it.
+        digest: the SHA-256 of its bytes; "" if it is not known yet.
+    """
+    return StoredTensor(
+        name=entry.path,
+        file=file,
+        dtype=entry.parameter.dtype.name,
+        shape=entry.shape,
+        digest=digest,
+        tied=entry.parameter.tied,
+        record=record_of(entry),
     )
 
 

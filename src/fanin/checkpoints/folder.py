@@ -5,19 +5,26 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from fanin._core.messages import readable, visible
 from fanin.checkpoints import manifest as manifests
 from fanin.checkpoints.arrangement import INDEX, Arrangement, PlannedFile, index_of
 from fanin.checkpoints.files import TEMPORARY, CheckpointError, flush_folder, write_whole
-from fanin.checkpoints.manifest import Manifest, StoredFile, read_manifest
+from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, read_manifest
 
 _PARTS = re.compile(r"fanin-(\d{5})-of-(\d{5})\.json")
 # Files that programs take for the weights of a model, so that a checkpoint beside them would not be what is loaded.
-_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.(safetensors|npz)|model\.safetensors\.index\.json")
+_WEIGHTS = re.compile(
+    r"(model|pytorch_model|diffusion_pytorch_model|adapter_model|consolidated)([-.].*)?"
+    r"\.(safetensors|npz|bin|pt|pth)(\.index\.json)?"
+    r"|\.metadata|.*\.distcp"  # of torch.distributed.checkpoint
+    r"|_CHECKPOINT_METADATA|manifest\.ocdbt"  # of Orbax
+    r"|.*\.(h5|hdf5|keras|ckpt|ckpt.*\.index|msgpack|pt|pth)"
+)
 
 
 def part_name(rank: int, world: int) -> str:
@@ -34,7 +41,10 @@ def explained(folder: Path) -> Iterator[None]:
         raise
     except OSError as error:
         place, reason = visible(str(folder)), error.strerror or str(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        culprit = _culprit(error, folder)
+        if culprit and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            text = f"{culprit} cannot be used ({reason}). Change its permissions, or move it away"
+        elif error.errno in (errno.ENOSPC, errno.EDQUOT):
             text = f"{place} has no room left ({reason}). Make some, and write again: what is complete is kept"
         elif error.errno == errno.EFBIG:
             text = (
@@ -53,15 +63,50 @@ def explained(folder: Path) -> Iterator[None]:
         raise CheckpointError(f"{text}.") from error
 
 
+def _culprit(error: OSError, folder: Path) -> str:
+    """The file in the folder that an error is about, in words; "" if it is about the folder."""
+    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else folder
+    is_there = path.parent == folder and os.path.lexists(path) and not path.name.endswith(TEMPORARY)
+    return visible(str(path)) if is_there else ""
+
+
 class Folder:
     """The folder of a checkpoint.
 
     Args:
-        path: the folder, which exists.
+        path: the folder. It need not be there, if it is only looked at.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def check_permission(self) -> None:
+        """Raises an error if the folder can neither be written nor made.
+
+        Raises:
+            OSError: it cannot; the error says why.
+        """
+        there = self._existing
+        if not there.is_dir():
+            code = errno.EEXIST if there == self.path.absolute() else errno.ENOTDIR
+            raise OSError(code, os.strerror(code), str(self.path))
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
+
+    @property
+    def free(self) -> int:
+        """The free bytes of the file system that the folder is on, or would be on."""
+        state = os.statvfs(self._existing)
+        return state.f_bavail * state.f_frsize
+
+    @property
+    def _existing(self) -> Path:
+        """The folder, or the innermost of those around it that is there."""
+        path = self.path.absolute()
+        return next(each for each in (path, *path.parents) if os.path.lexists(each))
+
+    def _names(self) -> list[str]:
+        return os.listdir(self.path) if self.path.exists() else []
 
     def manifests(self) -> dict[str, Manifest]:
         """The manifests of the whole checkpoint, if it is there, and then of the parts, by the names of their files.
@@ -69,29 +114,38 @@ class Folder:
         Raises:
             CheckpointError: one of them is damaged.
         """
-        found = os.listdir(self.path)
+        found = self._names()
         names = [each for each in found if each == manifests.NAME] + sorted(filter(_PARTS.fullmatch, found))
         return {name: read_manifest(self.path / name) for name in names}
 
-    def recorded(self, wanted: Manifest) -> Manifest:
+    def recorded(self, wanted: Manifest, planned: Callable[[], Iterable[StoredTensor]] = tuple) -> Manifest:
         """The same manifest, with every file that one in the folder has, whether or not the file is there.
+
+        What the model and the recipe are called stays as the folder has it.
+
+        Args:
+            wanted: the manifest.
+            planned: makes all of the checkpoint's tensors, for an example of what differs.
 
         Raises:
             CheckpointError: the folder has another checkpoint, or files that no manifest has.
         """
         known = self.manifests()
         for name, each in known.items():
-            if difference := each.difference(wanted):
+            if difference := each.difference(wanted, planned):
                 raise CheckpointError(
                     f"{visible(str(self.path))} holds another checkpoint, or a part of one: it differs in "
                     f"{difference}, as {name} says. Nothing has been changed. Choose another folder, or empty this one."
                 )
+        labels = next(iter(known.values()), wanted)
+        wanted = replace(wanted, model=labels.model, recipe=labels.recipe)
         listed = wanted.with_files((file, each.tensors_of(file.name)) for each in known.values() for file in each.files)
         expected = {each.name for each in listed.files} | ({INDEX} if known else set())
-        strange = sorted(each for each in os.listdir(self.path) if _WEIGHTS.fullmatch(each) and each not in expected)
+        strange = sorted(each for each in self._names() if _WEIGHTS.fullmatch(each) and each not in expected)
         if strange:
             raise CheckpointError(
-                f"{visible(str(self.path))} holds weights that are not of this checkpoint: {', '.join(strange)}. "
+                f"{visible(str(self.path))} holds weights that are not of this checkpoint: "
+                f"{', '.join(map(visible, strange))}. "
                 "Nothing has been changed. Choose another folder, or move them away."
             )
         return listed
@@ -138,12 +192,10 @@ class Folder:
         """
         needed = sum(each.size for each in files)
         needed += 2 * len(arrangement.manifest.to_json()) + sum(400 + 400 * len(each.entries) for each in files)
-        state = os.statvfs(self.path)
-        free = state.f_bavail * state.f_frsize
-        if needed > free:
+        if needed > self.free:
             raise CheckpointError(
-                f"{visible(str(self.path))} has {readable(free)} free, and {readable(needed)} are needed. No weights "
-                "have been written. Make room, or choose another folder."
+                f"{visible(str(self.path))} has {readable(self.free)} free, and {readable(needed)} are needed. "
+                "No weights have been written. Make room, or choose another folder."
             )
 
     def set_aside(self, name: str) -> str:

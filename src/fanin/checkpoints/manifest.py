@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -151,22 +151,49 @@ class Manifest:
         names = {each.name for each in kept}
         return replace(self, files=kept, tensors=tuple(each for each in self.tensors if each.file in names))
 
-    def difference(self, other: Manifest) -> str:
-        """What keeps another manifest from being one of the same checkpoint, in words; "" if nothing does."""
+    def difference(self, other: Manifest, planned: Callable[[], Iterable[StoredTensor]] = tuple) -> str:
+        """What keeps another manifest from being one of the same checkpoint, in words; "" if nothing does.
+
+        What the model is called does not count, nor does how the recipe puts it, as long as the tensors are the same.
+
+        Args:
+            other: the other manifest.
+            planned: makes all tensors of the other checkpoint, for an example of what differs.
+        """
         words = {
             "fanin": "the version of fanin",
             "format": "the format",
-            "model": "the model",
             "seed": "the seed",
-            "recipe": "the recipe",
             "max_shard_size": "the largest size of a file",
         }
+        found = []
         for name, word in words.items():
             mine, its = getattr(self, name), getattr(other, name)
             if mine != its:
-                values = "" if name == "recipe" else f" ({shown(mine)} there, {shown(its)} here)"
-                return f"{word}{values}"
-        return "names, shapes, dtypes or seeds of tensors" if self.plan != other.plan else ""
+                found.append(f"{word} ({shown(mine)} there, {shown(its)} here)")
+        same_seed = self.seed == other.seed
+        same_files = (self.format, self.max_shard_size) == (other.format, other.max_shard_size)
+        if self.plan != other.plan:
+            compared = ("dtype", "shape", "tied") + ("file",) * same_files + ("record",) * same_seed
+            example = self._example(planned(), compared)
+            if example or not found:
+                found.append(f"its tensors{f' ({example})' if example else ''}")
+        return " and in ".join(found)
+
+    def _example(self, planned: Iterable[StoredTensor], compared: Iterable[str]) -> str:
+        """A tensor that differs in one of these fields from the planned one of its name, in words; "" if none does."""
+        its = {each.name: each for each in planned}
+        if not its:
+            return ""
+        for mine in self.tensors:
+            name = visible(mine.name)
+            if mine.name not in its:
+                return f"{name} is there, and not here"
+            for each in compared:
+                if difference := _first_difference(getattr(mine, each), getattr(its[mine.name], each)):
+                    return f"{name}: {difference}"
+        missing = its.keys() - {each.name for each in self.tensors} if self.is_complete else ()
+        return f"{visible(min(missing))} is here, and not there" if missing else ""
 
     def to_json(self) -> str:
         """The manifest as JSON, one line for each tensor."""
@@ -251,6 +278,23 @@ def _check(manifest: Manifest) -> None:
         raise ValueError("a digest is not of 64 hexadecimal digits")
     if any(length < 0 for each in manifest.tensors for length in each.shape):
         raise ValueError("a length is negative")
+
+
+def _first_difference(there: Any, here: Any, name: str = "") -> str:
+    """The first place where two values for JSON differ, in words; "" if they are equal."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping) and there.keys() == here.keys():
+        pairs = [(there[key], here[key], f"{key} ") for key in there]
+    elif isinstance(there, (list, tuple)) and isinstance(here, (list, tuple)) and len(there) == len(here):
+        if not any(isinstance(each, Mapping) for each in there):  # such as a shape, which is shown as a whole
+            same, there, here = list(there) == list(here), tuple(there), tuple(here)
+            return "" if same else f"{name}{shown(there)} there, {shown(here)} here"
+        pairs = [(mine, its, name) for mine, its in zip(there, here, strict=True)]
+    else:
+        mine, its = (each if isinstance(each, str) and each else shown(each) for each in (there, here))
+        if isinstance(there, float) and isinstance(here, float) and f"{there:.7g}" != f"{here:.7g}":
+            mine, its = f"{there:.7g}", f"{here:.7g}"  # without the digits that float32 adds
+        return "" if there == here else f"{name}{visible(mine)} there, {visible(its)} here"
+    return next(filter(None, (_first_difference(*each) for each in pairs)), "")
 
 
 def _made(cls: type[Any], data: Any) -> Any:

@@ -257,7 +257,7 @@ def _header_of(file: BinaryIO, size: int) -> Header:
         raise _Wrong(f"it has {size} bytes, fewer than the 8 that say how long the header is")
     length = int.from_bytes(first, "little")
     if length > MOST_HEADER_BYTES:
-        raise _Wrong(f"its header would have {readable(length)}, and may have {readable(MOST_HEADER_BYTES)}")
+        raise _Wrong(f"its header claims {readable(length)}; the limit is {readable(MOST_HEADER_BYTES)}")
     if 8 + length > size:
         raise _Wrong(f"its header should have {length} bytes, but the file ends after {size - 8} of them")
     header = _parsed(file.read(length), 8 + length)

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fanin._core.messages import plural, readable, visible
-from fanin.checkpoints.arrangement import Arrangement, Format, PlannedFile, arrange, file_names
-from fanin.checkpoints.contents import Writer, digests_in, writer_of
+from fanin.checkpoints.arrangement import Arrangement, Format, PlannedFile, arrange, file_names, stored_tensor
+from fanin.checkpoints.contents import Writer, writer_of
 from fanin.checkpoints.drawing import Segment, reserve_memory
 from fanin.checkpoints.files import CheckpointError, Trail, make_folder, publish, temporary
 from fanin.checkpoints.folder import Folder, explained, part_name
 from fanin.checkpoints.locks import FolderLock
-from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, digest_of
+from fanin.checkpoints.manifest import NAME, Manifest, StoredFile, digest_of
 from fanin.checkpoints.pipeline import Digests, Pipeline
 from fanin.checkpoints.progress import Progress, watched
-from fanin.checkpoints.records import record_of
+from fanin.checkpoints.survey import Survey
 from fanin.recipes.plan import Plan
 from fanin.recipes.tables import short_lines
 
@@ -34,6 +34,7 @@ class Written:
         folder: the folder.
         rank: the rank.
         world: the number of ranks.
+        seed: the seed of the values.
         files: the names of the files that it has written.
         kept: the names of those that were there, with the bytes that the manifest says.
         replaced: the files that were there with other bytes, by name, with the names that they have now.
@@ -47,6 +48,7 @@ class Written:
     folder: Path
     rank: int
     world: int
+    seed: int
     files: tuple[str, ...]
     kept: tuple[str, ...]
     replaced: dict[str, str]
@@ -63,19 +65,19 @@ class Written:
     def __str__(self) -> str:
         ranks = f", rank {self.rank} of {self.world}" if self.world > 1 else ""
         rate = f", {readable(int(self.nbytes / max(self.seconds, 1e-9)))}/s" if self.files else ""
-        lines = [
-            f"{visible(str(self.folder))}{ranks}: {len(self.files)} {plural(len(self.files), 'file')} written "
-            f"({readable(self.nbytes)}) in {self.seconds:.3g} s{rate}"
-        ]
+        done = f"{len(self.files)} {plural(len(self.files), 'file')} written ({readable(self.nbytes)})"
+        if self.kept and not self.files:
+            done = "already complete, checked" if self.digest else "this rank's files are already complete, checked"
+        lines = [f"{visible(str(self.folder))}{ranks}: {done} in {self.seconds:.3g} s{rate}; seed {self.seed}"]
         lines += [f"kept, with the right bytes: {', '.join(self.kept)}"] if self.kept else []
         lines += [f"had other bytes: {old}, which is now {new}" for old, new in self.replaced.items()]
         if not self.files and not self.kept:
             lines.append(
-                "This rank has no file: there are fewer files than ranks. A smaller max_shard_size makes more."
+                "This rank has no file: there are fewer files than ranks. A smaller `max_shard_size` makes more."
             )
         if self.missing:
             count = len(self.missing)
-            lines.append(f"{count} {plural(count, 'file')} not there yet, which other ranks write")
+            lines.append(f"{count} {plural(count, 'file')} not there yet, for other ranks to write")
         if self.left:
             short = (path for path, _ in short_lines(dict.fromkeys(self.left, "")))
             lines.append(f"not in the files, since recipes leave them alone: {', '.join(short)}")
@@ -91,6 +93,7 @@ def write(
     max_shard_size: int | str = "5GB",
     rank: int = 0,
     world: int = 1,
+    replace: bool = False,
     progress: Progress = None,
 ) -> Written:
     """Writes the values of a plan to files in a folder, with a manifest, `fanin.json`.
@@ -111,6 +114,9 @@ def write(
             write about as many bytes. They need not know of one another, nor run at the same time, and the files do
             not depend on how many there are.
         world: the number of these processes.
+        replace: whether to write files again whose values were changed since they were written, by training for
+            example, and to rename those that are there to `….replaced-1`. Otherwise they are an error. Files that are
+            cut short, or damaged in their header, are always renamed and written again.
         progress: whether to show a progress bar; None shows one for long work on a terminal, if rich is installed. Or a
             function, which is given events: dicts for JSON, with "event" and numbers.
 
@@ -120,8 +126,8 @@ def write(
     Raises:
         fanin.recipes.PlanError: the recipe does not fit the model. (A ValueError.)
         CheckpointError: the checkpoint cannot be written: a parameter has no values, the folder holds something else,
-            another run is writing it, there is no room, no permission, or the disk fails. The message says what is
-            the case. (A ValueError.)
+            files were changed since, another run is writing it, there is no room, no permission, or the disk fails.
+            The message says what is the case. (A ValueError.)
         ValueError, TypeError: an argument is wrong.
         MemoryError: there is no memory for a matrix that is decomposed as a whole. Nothing has been written.
 
@@ -137,15 +143,19 @@ def write(
     reserve_memory(entry for file in planned.share(rank, world) for entry in file.entries)
     path = Path(folder)
     with explained(path):
+        Folder(path).check_permission()
         make_folder(path)
         with FolderLock(path) as lock:
-            return _Run(planned, Folder(path), lock, rank, world).run(progress)
+            return _Run(planned, Folder(path), lock, rank, world, replace).run(progress)
 
 
 class _Run:
     """One call of `write`."""
 
-    def __init__(self, planned: Arrangement, folder: Folder, lock: FolderLock, rank: int, world: int) -> None:
+    def __init__(
+        self, planned: Arrangement, folder: Folder, lock: FolderLock, rank: int, world: int, replace: bool
+    ) -> None:
+        self.replace = replace
         self.arrangement, self.folder, self.lock = planned, folder, lock
         self.rank, self.world = rank, world
         self.mine = planned.share(rank, world)
@@ -156,16 +166,29 @@ class _Run:
 
     def run(self, progress: Progress) -> Written:
         begin = time.perf_counter()
-        there = self._begin()
+        self._take()
         total = sum(each.nbytes for each in self.mine)
         if callable(progress):
             self.tell = progress
-        self.tell({"event": "begin", "rank": self.rank, "world": self.world, "files": len(self.mine), "bytes": total})
+        self.tell(
+            {
+                "event": "begin",
+                "rank": self.rank,
+                "world": self.world,
+                "files": len(self.mine),
+                "bytes": total,
+                "seed": self.arrangement.plan.seed,
+            }
+        )
         with watched(total, progress, "write") as advance:
-            kept = self._verified(there, advance)
-            names = {each.name for each in kept.files}
-            wanted = [each for each in self.mine if each.name not in names]
-            self._check_room(kept)
+            recorded = self._recorded()
+            survey = Survey.of(self.folder, recorded, self.mine, advance)
+            if not self.replace:
+                survey.check(self.folder.path)
+            wanted = survey.wanted(self.mine)
+            self._begin(wanted)
+            for name in survey.kept:
+                self.tell({"event": "kept", "file": name})
             self._write(wanted, advance)
         with self.lock.manifests():
             whole = self.folder.merge(self.arrangement.manifest)
@@ -174,8 +197,9 @@ class _Run:
             folder=self.folder.path,
             rank=self.rank,
             world=self.world,
+            seed=self.arrangement.plan.seed,
             files=tuple(each.name for each in wanted),
-            kept=tuple(each.name for each in kept.files),
+            kept=survey.kept,
             replaced=self.replaced,
             missing=tuple(each.name for each in self.arrangement.files if each.name not in done),
             nbytes=self.nbytes,
@@ -184,30 +208,31 @@ class _Run:
             left=dict(self.arrangement.plan.model.left),
         )
 
-    def _begin(self) -> Manifest:
-        """Takes this rank's files and says so in the folder. Returns those that are there, as they are recorded."""
+    def _recorded(self) -> Manifest:
+        return self.folder.recorded(self.arrangement.manifest, self.arrangement.tensors)
+
+    def _take(self) -> None:
+        """Locks this rank's files, so that no other run changes them from now on."""
         with self.lock.manifests():
-            recorded = self.folder.recorded(self.arrangement.manifest)
+            self._recorded()
             taken = self.lock.take(each.number for each in self.mine)
             if taken is not None:
                 raise CheckpointError(
                     f"Another run is writing {self.arrangement.files[taken].name} in {visible(str(self.folder.path))}. "
                     "Nothing has been changed. Wait until it is done, or end it."
                 )
+
+    def _begin(self, wanted: Sequence[PlannedFile]) -> None:
+        """Says in the folder that this rank's files are taken, when nothing speaks against writing them any more."""
+        with self.lock.manifests():
+            recorded = self._recorded()
+            self.folder.check_room(self.arrangement, wanted)
             names = {each.name for each in self.mine}
             self.folder.sweep(None if self.lock.is_alone() else {*names, self._part_name})
-            mine = recorded.only(each for each in recorded.files if each.name in names)
-            there = mine.only(filter(self.folder.has, mine.files))
-            self._check_room(there)
-            self.part = mine  # also what is gone, or of another size, so that it is known until it is made again
+            # Also what is gone, or damaged, so that it is known until it is made again.
+            self.part = recorded.only(each for each in recorded.files if each.name in names)
             self._record()
             self.folder.strip_parts(names, self._part_name)
-        return there
-
-    def _check_room(self, there: Manifest) -> None:
-        """Raises an error if there is too little room for this rank's files that are not there yet."""
-        names = {each.name for each in there.files}
-        self.folder.check_room(self.arrangement, [each for each in self.mine if each.name not in names])
 
     @property
     def _part_name(self) -> str:
@@ -216,21 +241,6 @@ class _Run:
     def _record(self) -> None:
         """Writes the manifest of this rank's part."""
         self.part.write(self.folder.path / self._part_name)
-
-    def _verified(self, there: Manifest, advance: Callable[[int], None]) -> Manifest:
-        """Those of the files that have the bytes that are recorded."""
-        return there.only([each for each in there.files if self._is_right(there, each.name, advance)])
-
-    def _is_right(self, there: Manifest, name: str, advance: Callable[[int], None]) -> bool:
-        file = next(each for each in self.mine if each.name == name)
-        try:
-            found = digests_in(self.folder.path / name, file, advance)
-        except CheckpointError:
-            return False
-        if found != [each.digest for each in there.tensors_of(name)]:
-            return False
-        self.tell({"event": "kept", "file": name})
-        return True
 
     def _write(self, files: Sequence[PlannedFile], advance: Callable[[int], None]) -> None:
         with ExitStack() as opened, Pipeline(2) as pipeline:
@@ -252,16 +262,7 @@ class _Run:
         size = os.fstat(stream.fileno()).st_size
         stream.close()
         tensors = [
-            StoredTensor(
-                name=entry.path,
-                file=file.name,
-                dtype=entry.parameter.dtype.name,
-                shape=entry.shape,
-                digest=digest,
-                tied=entry.parameter.tied,
-                record=record_of(entry),
-            )
-            for entry, digest in zip(file.entries, digests.done, strict=True)
+            stored_tensor(entry, file.name, digest) for entry, digest in zip(file.entries, digests.done, strict=True)
         ]
         total = digest_of((each.name, each.dtype, each.shape, each.digest) for each in tensors)
         with self.lock.manifests():
@@ -308,16 +309,23 @@ def finish(folder: str | os.PathLike[str]) -> Manifest:
     path = Path(folder)
     with explained(path):
         if not path.is_dir():
-            raise CheckpointError(f"The folder of a checkpoint must be there. Received: {visible(str(path))}.")
+            raise CheckpointError(f"There is no folder {visible(str(path))}.")
         with FolderLock(path) as lock, lock.manifests():
+            one_rank = all(each in (NAME, part_name(0, 1)) for each in Folder(path).manifests())
             whole = Folder(path).merge()
             alone = lock.is_alone()
     if not whole.is_complete:
         there = {each.name for each in whole.files}
         missing = [each for each in file_names(whole.format, whole.file_count) if each not in there]
-        hint = "Run the ranks that write them" if alone else "Other runs are writing: wait until they are done"
+        hint = "The same command as before goes on, for each rank that has not ended"
+        if not alone:
+            hint = "Other runs are writing: wait until they are done"
+        elif one_rank:
+            hint = "The same command goes on"
+        verb = "is" if len(missing) == 1 else "are"
         raise CheckpointError(
-            f"{visible(str(path))} lacks {len(missing)} of {whole.file_count} files: {', '.join(missing[:10])}"
+            f"{len(missing)} of {whole.file_count} files of {visible(str(path))} {verb} missing: "
+            f"{', '.join(missing[:10])}"
             f"{', …' if len(missing) > 10 else ''}. {hint}."
         )
     return whole

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-from fanin._core.messages import shown, suggestion, visible
+from fanin._core.messages import class_name, shown, suggestion, visible
 from fanin.models.files import SUFFIXES, describe_file
 from fanin.models.parameters import Model
 from fanin.models.registry import describe
@@ -24,12 +25,15 @@ def described_argument(text: str) -> Model:
     A factory is called on PyTorch's meta device if it has loaded PyTorch. If it raises, its traceback goes to stderr.
 
     Raises:
-        ValueError: it is neither, or the factory raises.
+        ValueError: it is neither, it cannot be read, or the factory raises.
         TypeError: the factory returns no model.
-        OSError: the file cannot be read.
     """
     if text.lower().endswith(SUFFIXES):
-        return describe_file(Path(text))
+        try:
+            return describe_file(Path(text))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ValueError(f"--model must be a file that can be read. Received: {shown(text)} ({reason}).") from error
     rule = f"--model must be a file that ends in {', '.join(SUFFIXES)}, - or package.module:factory"
     suffix = Path(text).suffix.lower()
     if suffix in _OF_WEIGHTS:
@@ -41,18 +45,22 @@ def described_argument(text: str) -> Model:
     module, colon, name = text.partition(":")
     if not colon or not name or not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
         raise ValueError(f"{rule}. Received: {shown(text)}.")
-    return describe(_built(module, name))
+    made = _built(module, name)
+    try:
+        return describe(made)
+    except TypeError as error:
+        raise TypeError(f"--model must be a factory that returns a model. Received: {text}. {error}") from error
 
 
 class _NotFoundError(ValueError):
-    """The error for a factory that is not there."""
+    """The error for what is not there, or is no factory."""
 
 
 def _built(module: str, name: str) -> Any:
     """The result of a factory, which is called on PyTorch's meta device if PyTorch is loaded."""
     sys.path.insert(0, "")  # as with `python -m`
     try:
-        factory = _found(importlib.import_module(module), module, name)
+        factory = _checked(_found(_imported(module, name), module, name), f"{module}:{name}")
         torch = sys.modules.get("torch")
         with contextlib.nullcontext() if torch is None else torch.device("meta"):
             return factory()
@@ -68,6 +76,39 @@ def _built(module: str, name: str) -> Any:
         ) from error
     finally:
         sys.path.remove("")
+
+
+def _imported(module: str, name: str) -> Any:
+    """The module of a factory."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and imports one that is not
+        raise _NotFoundError(
+            f"--model must be a factory. Received: {module}:{name}, but there is no module {error.name} in this folder "
+            "or in what is installed."
+        ) from None
+
+
+def _checked(factory: Any, text: str) -> Any:
+    """The same factory, if it can be called without arguments, and is no model itself."""
+    reason = ""
+    if not callable(factory):
+        reason = f"is of type {class_name(type(factory))} and cannot be called"
+    elif not isinstance(factory, type) and hasattr(factory, "named_parameters"):
+        reason = "is a model itself. Give a function that makes it"
+    else:
+        with contextlib.suppress(ValueError):  # of callables whose arguments are not known
+            signature = inspect.signature(factory)
+            try:
+                signature.bind()
+            except TypeError as error:
+                reason = f"needs arguments ({error}). Give a function without any that calls it"
+    if reason:
+        rule = "--model must be a factory that can be called without arguments"
+        raise _NotFoundError(f"{rule}. Received: {text}, which {reason}.")
+    return factory
 
 
 def _found(module: Any, path: str, name: str) -> Any:
