@@ -80,8 +80,12 @@ def flush_folder(folder: Path) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Writes a small file, which appears at once and whole, in place of an older one of its name."""
-    with open(temporary(path), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    publish(path)
+    try:
+        with open(temporary(path), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        publish(path)
+    except BaseException:  # an interrupt, too
+        temporary(path).unlink(missing_ok=True)
+        raise
