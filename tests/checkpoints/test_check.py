@@ -567,7 +567,7 @@ def test_reports_as_data(tmp_path: Path) -> None:
 
 def test_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function is told how far the check is."""
-    monkeypatch.setattr("fanin.checkpoints.progress._SECONDS", 0)
+    monkeypatch.setattr("fanin.recipes.progress._SECONDS", 0)
     events: list[dict[str, Any]] = []
     check(as_safetensors(tmp_path, values()), PLAN, progress=events.append)
     assert (events[-1]["event"], events[-1]["done"], events[-1]["total"]) == ("progress", PLAN.nbytes, PLAN.nbytes)

@@ -212,7 +212,7 @@ def test_what_is_written_does_not_stay_in_memory(tmp_path: Path, monkeypatch: py
 
 def test_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function is told of the beginning, of progress about once a second, and of each file, in data for JSON."""
-    monkeypatch.setattr("fanin.checkpoints.progress._SECONDS", 0.0)
+    monkeypatch.setattr("fanin.recipes.progress._SECONDS", 0.0)
     monkeypatch.setattr("fanin.checkpoints.drawing.BUFFER", 2**14)
     told: list[dict[str, Any]] = []
     checkpoints.write(kit.normal(), tmp_path, progress=told.append, max_shard_size=60_000)

@@ -115,7 +115,7 @@ def test_a_file_of_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("form", ["dcp", "safetensors"])
 def test_progress(tmp_path: Path, form: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function is told how many bytes have been made."""
-    monkeypatch.setattr("fanin.checkpoints.progress._SECONDS", 0)
+    monkeypatch.setattr("fanin.recipes.progress._SECONDS", 0)
     events: list[dict[str, Any]] = []
     saved(tmp_path, format=form, most=SMALL, progress=events.append)
     total = sum(tensor.nbytes for tensor in empty_state().values())

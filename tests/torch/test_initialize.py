@@ -241,7 +241,7 @@ def test_progress(capfd: pytest.CaptureFixture[str]) -> None:
 def test_progress_on_a_terminal(progress: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long work shows itself on a terminal, unless it is told not to."""
     pytest.importorskip("rich")
-    monkeypatch.setattr("fanin.recipes.execution._LONG", 0)
+    monkeypatch.setattr("fanin.recipes.progress._LONG", 0)
     monkeypatch.setenv("TERM", "xterm")
 
     class Terminal(io.StringIO):

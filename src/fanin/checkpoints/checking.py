@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +16,15 @@ import numpy as np
 from fanin._core.messages import class_name, plural, readable, shown, visible
 from fanin._core.shapes import c_strides, chunks
 from fanin._core.types import Array, Shape
+from fanin.checkpoints.arrangement import INDEX
 from fanin.checkpoints.contained import contents_of
 from fanin.checkpoints.dcp import METADATA
-from fanin.checkpoints.files import CheckpointError
+from fanin.checkpoints.files import CheckpointError, is_weights
 from fanin.checkpoints.manifest import NAME, Manifest, read_manifest
-from fanin.checkpoints.progress import Progress, watched
 from fanin.checkpoints.stored import Contents, Slices, Stored
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
+from fanin.recipes.progress import Progress, watched
 from fanin.recipes.tables import short_lines
 
 _REGION = 2**25  # bytes that are made and compared at once
@@ -254,7 +254,6 @@ def check(
 
 _WORDS = {NAME: f"manifest {NAME}", "plan": "plan"}
 _BESIDE = "it is in the folder, and belongs to no part of the checkpoint that was checked."
-_WEIGHTS = re.compile(r".*\.(safetensors|npz|bin|h5|pt|pth|ckpt|distcp)")
 
 
 def _beside(path: Path, contents: Contents, manifest: Manifest | None) -> list[str]:
@@ -263,8 +262,11 @@ def _beside(path: Path, contents: Contents, manifest: Manifest | None) -> list[s
         return []
     known = {each.file for each in contents.tensors.values()} | contents.broken.keys()
     known |= set() if manifest is None else {each.name for each in manifest.files}
-    every = sorted(name for name in os.listdir(path) if _WEIGHTS.fullmatch(name))
-    return [name for name in every if name not in known and not (contents.format == "dcp" and name.endswith(".distcp"))]
+    if contents.format == "dcp":
+        known |= {name for name in os.listdir(path) if name == METADATA or name.endswith(".distcp")}
+    if (path / INDEX).exists():
+        known |= {INDEX}
+    return sorted(name for name in os.listdir(path) if is_weights(name) and name not in known)
 
 
 # ---------------------------------------------------------------- what should be there

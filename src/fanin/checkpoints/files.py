@@ -7,11 +7,20 @@ flushed, too. Whoever ends a run, and whenever, leaves whole files and files of 
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
 from fanin._core.messages import shown
 
+# Files that programs take for the weights of a model, so that a checkpoint beside them might not be what is loaded.
+_WEIGHTS = re.compile(
+    r"(model|pytorch_model|diffusion_pytorch_model|adapter_model|consolidated)([-.].*)?\.bin(\.index\.json)?"
+    r"|.*\.(safetensors|npz|pt|pth)(\.index\.json)?"
+    r"|\.metadata|.*\.distcp"  # of torch.distributed.checkpoint
+    r"|_CHECKPOINT_METADATA|manifest\.ocdbt"  # of Orbax
+    r"|.*\.(h5|hdf5|keras|ckpt|ckpt.*\.index|msgpack)"
+)
 TEMPORARY = ".fanin-tmp"  # the end of the name of a file that is not complete
 
 
@@ -19,6 +28,11 @@ class CheckpointError(ValueError):
     """The error for a checkpoint that cannot be written, continued or read; the message says why and what to do."""
 
     __module__ = "fanin.checkpoints"  # where it is public
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file of this name has the weights of a model, of any kind of checkpoint, or lists them."""
+    return _WEIGHTS.fullmatch(name) is not None
 
 
 def check_unicode(name: str) -> None:

@@ -13,18 +13,10 @@ from pathlib import Path
 from fanin._core.messages import readable, visible
 from fanin.checkpoints import manifest as manifests
 from fanin.checkpoints.arrangement import INDEX, Arrangement, PlannedFile, index_of
-from fanin.checkpoints.files import TEMPORARY, CheckpointError, flush_folder, write_whole
+from fanin.checkpoints.files import TEMPORARY, CheckpointError, flush_folder, is_weights, write_whole
 from fanin.checkpoints.manifest import Manifest, StoredFile, StoredTensor, read_manifest
 
 _PARTS = re.compile(r"fanin-(\d{5})-of-(\d{5})\.json")
-# Files that programs take for the weights of a model, so that a checkpoint beside them would not be what is loaded.
-_WEIGHTS = re.compile(
-    r"(model|pytorch_model|diffusion_pytorch_model|adapter_model|consolidated)([-.].*)?"
-    r"\.(safetensors|npz|bin|pt|pth)(\.index\.json)?"
-    r"|\.metadata|.*\.distcp"  # of torch.distributed.checkpoint
-    r"|_CHECKPOINT_METADATA|manifest\.ocdbt"  # of Orbax
-    r"|.*\.(h5|hdf5|keras|ckpt|ckpt.*\.index|msgpack|pt|pth)"
-)
 
 
 def part_name(rank: int, world: int) -> str:
@@ -141,7 +133,7 @@ class Folder:
         wanted = replace(wanted, model=labels.model, recipe=labels.recipe)
         listed = wanted.with_files((file, each.tensors_of(file.name)) for each in known.values() for file in each.files)
         expected = {each.name for each in listed.files} | ({INDEX} if known else set())
-        strange = sorted(each for each in self._names() if _WEIGHTS.fullmatch(each) and each not in expected)
+        strange = sorted(each for each in self._names() if is_weights(each) and each not in expected)
         if strange:
             raise CheckpointError(
                 f"{visible(str(self.path))} holds weights that are not of this checkpoint: "

@@ -14,8 +14,8 @@ from fanin.checkpoints.arrangement import check_plan, shared
 from fanin.checkpoints.drawing import Segment
 from fanin.checkpoints.manifest import digest_of
 from fanin.checkpoints.pipeline import Digests, Pipeline
-from fanin.checkpoints.progress import Progress, watched
 from fanin.recipes.plan import Plan
+from fanin.recipes.progress import Progress, watched
 
 
 class TensorDigest(NamedTuple):

@@ -20,9 +20,9 @@ from fanin.checkpoints.folder import Folder, explained, part_name
 from fanin.checkpoints.locks import FolderLock
 from fanin.checkpoints.manifest import NAME, Manifest, StoredFile, digest_of
 from fanin.checkpoints.pipeline import Digests, Pipeline
-from fanin.checkpoints.progress import Progress, watched
 from fanin.checkpoints.survey import Survey
 from fanin.recipes.plan import Plan
+from fanin.recipes.progress import Progress, watched
 from fanin.recipes.tables import short_lines
 
 
@@ -166,7 +166,7 @@ class _Run:
 
     def run(self, progress: Progress) -> Written:
         begin = time.perf_counter()
-        self._take()
+        recorded = self._take()
         total = sum(each.nbytes for each in self.mine)
         if callable(progress):
             self.tell = progress
@@ -181,7 +181,6 @@ class _Run:
             }
         )
         with watched(total, progress, "write") as advance:
-            recorded = self._recorded()
             survey = Survey.of(self.folder, recorded, self.mine, advance)
             if not self.replace:
                 survey.check(self.folder.path)
@@ -211,16 +210,17 @@ class _Run:
     def _recorded(self) -> Manifest:
         return self.folder.recorded(self.arrangement.manifest, self.arrangement.tensors)
 
-    def _take(self) -> None:
-        """Locks this rank's files, so that no other run changes them from now on."""
+    def _take(self) -> Manifest:
+        """Locks this rank's files, so that no other run changes them. Returns what earlier runs have recorded."""
         with self.lock.manifests():
-            self._recorded()
+            recorded = self._recorded()
             taken = self.lock.take(each.number for each in self.mine)
             if taken is not None:
                 raise CheckpointError(
                     f"Another run is writing {self.arrangement.files[taken].name} in {visible(str(self.folder.path))}. "
                     "Nothing has been changed. Wait until it is done, or end it."
                 )
+        return recorded
 
     def _begin(self, wanted: Sequence[PlannedFile]) -> None:
         """Says in the folder that this rank's files are taken, when nothing speaks against writing them any more."""

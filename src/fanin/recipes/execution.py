@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from html import escape
 
@@ -16,6 +15,7 @@ from fanin.models.names import Names, selector, stripped
 from fanin.models.parameters import Model, Parameter
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
+from fanin.recipes.progress import watched
 from fanin.recipes.recipe import Recipe
 from fanin.recipes.tables import folded_lines, folded_paths, short_lines
 
@@ -24,7 +24,6 @@ _NOTE = (
     "fanin: `initialize` ended while it made {}, which may be partly written. Every other parameter has its old or its "
     "new values, and a second call completes the work."
 )
-_LONG = 2**28  # bytes; less is done before a progress bar is noticed
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,7 @@ class Execution:
 
     def entries(self) -> Generator[Entry, None, None]:
         """The entries that need values. An entry counts as filled when the next one is requested."""
-        with _bar(self.plan.nbytes, self.progress) as advance:
+        with watched(self.plan.nbytes, self.progress, "initialize") as advance:
             for entry in self.plan.entries:
                 if entry.kept or not entry.placements:
                     self.kept[entry.path] = entry.rule or "no rule matches it"
@@ -238,21 +237,3 @@ class Execution:
         seconds = time.perf_counter() - self._begin
         filled, kept, buffers = tuple(self._filled), dict(self.kept), dict(self.buffers)
         return Report(self.plan, seconds, filled, kept, buffers, waiting, dict(self.empty))
-
-
-@contextmanager
-def _bar(total: int, wanted: bool | None) -> Iterator[Callable[[int], None]]:
-    if wanted is None:
-        wanted = total >= _LONG and sys.stderr is not None and sys.stderr.isatty()
-    try:
-        if not wanted:
-            raise ModuleNotFoundError
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-    except ModuleNotFoundError:
-        yield lambda _: None
-        return
-    columns = (TextColumn("initialize"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("initialize", total=total)
-        yield lambda count: bar.advance(task, count)

@@ -38,11 +38,12 @@ from torch.futures import Future
 from fanin._core.memory import as_numpy
 from fanin._core.messages import shown, visible
 from fanin.checkpoints.arrangement import manifest_of
+from fanin.checkpoints.files import is_weights
 from fanin.checkpoints.manifest import NAME, Manifest, StoredFile, StoredTensor
-from fanin.checkpoints.progress import Progress, watched
 from fanin.checkpoints.records import record_of
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan, PlanError
+from fanin.recipes.progress import Progress, watched
 
 __all__ = ["WeightSavePlanner", "save_plan"]
 
@@ -50,10 +51,6 @@ _Format: TypeAlias = Literal["dcp", "safetensors"]
 
 _REGION = 2**26  # bytes that are made and written at once
 _FILE = 2**30  # bytes of a file of safetensors, which DCP's writer has in memory as a whole, twice
-# What a folder with a checkpoint of any kind has. DCP's own files come without .metadata where a save did not end.
-_OF_CHECKPOINTS = re.compile(
-    r"\.metadata|.*\.(safetensors|safetensors\.index\.json|npz|bin|h5|pt|pth|ckpt)|fanin.*\.json"
-)
 
 
 def save_plan(
@@ -392,7 +389,8 @@ class _NewFolder(FileSystemWriter):
         """Raises FileExistsError for a folder with weights in it, of any kind, or a manifest."""
         folder = Path(self.path)
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
-            if _OF_CHECKPOINTS.fullmatch(name):
+            is_left = name.endswith(".distcp")  # by a save that did not end, if there is no .metadata
+            if (is_weights(name) and not is_left) or re.fullmatch(r"fanin.*\.json", name):
                 raise FileExistsError(
                     "`folder` must not have a checkpoint in it; nothing has been written. "
                     f"Received: {shown(str(self.path))}, which has {name}. Choose another folder, or delete it."

@@ -13,7 +13,7 @@ from fanin._core.layouts import keras_axes
 from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_itself, read_only
 from fanin._core.types import Layout, NumberLike, Seed
 from fanin.initializers.base import Initializer, SeededInitializer, SupportsSource, drawing_source_of
-from fanin.torch.shards import dtensor_problem, fill_shard, is_dtensor, local_of, makes_matrices, shard_of_dtensor
+from fanin.torch.shards import dtensor_problem, fill_shard, is_dtensor, local_of, shard_of_dtensor
 
 
 def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, layout: Layout = "torch") -> torch.Tensor:
@@ -96,7 +96,7 @@ def _fill_dtensor(tensor: torch.Tensor, source: Initializer, layout: Layout) -> 
     note_write(tensor)
     note_write(local)
     with torch.no_grad():
-        fill_shard(weight.fill, shard_of_dtensor(tensor), local, at_once=makes_matrices([distribution]))
+        fill_shard(weight.fill, shard_of_dtensor(tensor), local, at_once=distribution.is_made_whole)
     return tensor
 
 

@@ -29,7 +29,6 @@ from fanin.torch.shards import (
     fill_shard,
     is_dtensor,
     is_fsdp,
-    makes_matrices,
     materialize,
     mesh_device,
     reset_fsdp,
@@ -294,7 +293,7 @@ def _fill(entry: Entry, held: Held, device: torch.device | None) -> None:
 def _fill_memory(entry: Entry, shard: Shard | None, local: torch.Tensor) -> None:
     """Fills the memory that holds a parameter, or a shard of it, on any device."""
     shard = shard or Shard(entry.shape)
-    at_once = makes_matrices([each.weight.distribution for each in entry.placements])
+    at_once = any(each.weight.distribution.is_made_whole for each in entry.placements)
     with torch.no_grad():
         fill_shard(entry.fill, shard, local, covers=entry.covers, at_once=at_once)
 

@@ -21,7 +21,6 @@ from fanin._core.memory import as_numpy
 from fanin._core.messages import class_name, shown, suggestion, visible
 from fanin._core.shapes import checked_shape, chunks
 from fanin._core.types import Array, Shape
-from fanin.distributions import Orthogonal
 from fanin.models.patterns import glob
 
 Run: TypeAlias = tuple[int, int]  # the (start, stop) of neighboring indices along an axis
@@ -386,11 +385,6 @@ def fill_shard(fill: Fill, shard: Shard, local: torch.Tensor, *, covers: bool = 
             fill(as_numpy(view), region)
         else:
             _fill_in_pieces(fill, region, view, covers)
-
-
-def makes_matrices(distributions: Sequence[object]) -> bool:
-    """Whether one of the distributions computes the whole matrix for each region of it."""
-    return any(isinstance(each, Orthogonal) for each in distributions)
 
 
 def _fill_around(fill: Fill, parts: Sequence[Part], covers: bool) -> None:
