@@ -62,6 +62,19 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
     return Plan(tuple(entries), seed, model, tuple(rule.label for rule in unused), unmet)
 
 
+def entry_of(parameter: Parameter, rules: Sequence[Rule], seed: int, names: NameMap) -> Entry:
+    """The entry of one parameter of which all these rules are, whatever else there is.
+
+    Args:
+        parameter: the parameter.
+        rules: its rules, without variables other than those of its layer.
+        seed: the seed that its own is spawned from.
+        names: the names that are drawn under.
+    """
+    numbers = {"rank": len(parameter.shape), "size": parameter.size, **parameter.traits.numbers}
+    return _Planner(_Recipe(rules, seed, names), parameter, numbers).entry_of_any()
+
+
 class _Recipe:
     """What is common to all parameters of a plan.
 
