@@ -72,7 +72,7 @@ def entry_of(parameter: Parameter, rules: Sequence[Rule], seed: int, names: Name
         names: the names that are drawn under.
     """
     numbers = {"rank": len(parameter.shape), "size": parameter.size, **parameter.traits.numbers}
-    return _Planner(_Recipe(rules, seed, names), parameter, numbers).entry_of_any()
+    return _Planner(_Recipe(rules, seed, names, None), parameter, numbers).entry_of_any()
 
 
 class _Recipe:

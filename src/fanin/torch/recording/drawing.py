@@ -28,7 +28,7 @@ from fanin.recipes.entry import Entry, Placement
 from fanin.recipes.planner import entry_of
 from fanin.recipes.rules import Rule
 from fanin.torch.recording.expressions import Constant, Draw, Expression, Seen, Source
-from fanin.torch.recording.laws import Formula, OwnCode, Program, Tabulated
+from fanin.torch.recording.laws import OwnFormula, OwnProgram, OwnTable
 from fanin.torch.recording.reading import Law, Part, Reading, is_formula, kind_of, region_words
 from fanin.torch.recording.regions import Box, lengths_of
 from fanin.torch.recording.rules import initializer_of, permuted_box, rules_of
@@ -157,12 +157,14 @@ class Drawing:
     def _placements(self, parameter: Parameter, reading: Reading, name: str) -> Iterator[Placement]:
         for part in reading.parts:
             own = name if len(reading.parts) == 1 else f"{name}{region_words(part.box, parameter.shape).strip()}"
+            follows = any(each in self._owners or each in self._own for each in part.expression.sources[:1])
             initializer, weight = self._weight(parameter, part.expression, own)
             label = region_words(part.box, parameter.shape).strip()
             for box in part.shown:
                 source = tuple(start - low for (start, _), (low, _) in zip(box, part.box, strict=True))
                 target = permuted_box(parameter, box)
-                yield Placement(own, initializer, weight, target, permuted(source, parameter.kernel_axes), label)
+                begin = permuted(source, parameter.kernel_axes)
+                yield Placement(own, initializer, weight, target, begin, label, is_copy=follows)
 
     def _weight(self, parameter: Parameter, expression: Expression, name: str) -> tuple[Initializer, Weight]:
         """The weight of an expression, laid out as the parameter is, and its initializer."""
@@ -172,7 +174,7 @@ class Drawing:
             return initializer, initializer.weight(permuted(expression.shape, parameter.kernel_axes), dtype)
         stream = Stream(derived_seed(self._seed, name))
         if not expression.is_drawn:
-            initializer = OwnCode(Tabulated, expression)
+            initializer = OwnTable(expression)
             distribution = initializer.distribution(expression.shape, dtype)
         elif isinstance(expression, Draw) and expression.source not in self._owners and _has_initializer(expression):
             initializer = initializer_of(Law.of(expression)).with_seed(stream.seed)
@@ -181,8 +183,8 @@ class Drawing:
                 distribution = distribution.reshaped(expression.shape, len(expression.shape) - 1)
         else:
             stream = self._stream_of(expression, name)
-            law = Formula if self._is_formula(expression) else Program
-            initializer = OwnCode(law, expression, self.sample, stream.seed)
+            own = OwnFormula if self._is_formula(expression) else OwnProgram
+            initializer = own(expression, self.sample, stream.seed)
             distribution = initializer.distribution(expression.shape, dtype)
         axes = tuple(map(parameter.kernel_axes.index, range(len(parameter.shape))))
         return initializer, Weight(distribution, stream, dtype, axes)

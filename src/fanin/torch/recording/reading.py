@@ -193,8 +193,7 @@ class Readings:
         whole: Box = tuple((0, length) for length in expression.shape)
         found = None
         if isinstance(expression, Seen) and expression.stored == expression.dtype:
-            if not expression.is_written or expression.is_drawn:
-                found = covered(expression.geometry, expression.writes)
+            found = covered(expression.geometry, expression.writes)
         if found is None:
             yield Part(expression, whole, (whole,))
             return
