@@ -104,7 +104,7 @@ def _table_rule(parameter: Parameter, expression: Expression) -> dict[str, Any] 
         start = array.take([0], axis)
         if (array == start).all():
             array = start
-    if "table" not in initializers.NAMES or array.size > _LARGEST_TABLE or not np.isfinite(array).all():
+    if array.size > _LARGEST_TABLE or not np.isfinite(array).all():
         return None
     while array.ndim and array.shape[0] == 1:
         array = array[0]
