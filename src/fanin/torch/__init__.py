@@ -49,6 +49,7 @@ try:
         zeros_,
     )
     from fanin.torch.initialize import initialize
+    from fanin.torch.recording.places import RecordingError
     from fanin.torch.recording.reading import Reading
     from fanin.torch.recording.recorded import Recorded, recording
     from fanin.torch.shards import Shard
@@ -58,6 +59,7 @@ except ModuleNotFoundError as _error:
 __all__ = [
     "Reading",
     "Recorded",
+    "RecordingError",
     "Shard",
     "constant_",
     "fill_",

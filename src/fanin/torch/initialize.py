@@ -121,9 +121,7 @@ def initialize(
     check_mode()
     _reshard(model)
     shard_of = GivenShards(shards)
-    scan = Scan(
-        model, lambda path, tensor: shard_of(options.placed(path), tensor), as_stored=recorded is not None
-    )
+    scan = Scan(model, lambda path, tensor: shard_of(options.placed(path), tensor), as_stored=recorded is not None)
     held = {options.placed(each.parameter.path): each for each in scan.all()}
     shard_of.check_used(held)
     described, own = scan.model(), None

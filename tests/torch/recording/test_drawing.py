@@ -335,9 +335,7 @@ def test_the_report_names_own_code() -> None:
         model = make()
     report = fanin.torch.initialize(model, recorded, seed=SEED)
     assert list(report.computed) == ["a.parametrizations.weight.original0", "b.parametrizations.weight.original0"]
-    assert report.copied == {
-        "b.parametrizations.weight.original1": "the values of a.parametrizations.weight.original1"
-    }
+    assert report.copied == {"b.parametrizations.weight.original1": "the values of a.parametrizations.weight.original1"}
     assert "computed by the model's own code" in str(report)
 
 

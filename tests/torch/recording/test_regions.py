@@ -86,7 +86,9 @@ def test_boxes_are_few() -> None:
     """A block in the middle leaves four boxes around it, not a cell each."""
     matrix = torch.zeros(100, 100)
     block = matrix[40:60, 40:60]
-    found = covered(Geometry.of(matrix), [Write(Geometry.of(each), Constant((), matrix.dtype, 0)) for each in (matrix, block)])
+    found = covered(
+        Geometry.of(matrix), [Write(Geometry.of(each), Constant((), matrix.dtype, 0)) for each in (matrix, block)]
+    )
     assert found is not None
     (base, _), bare = found
     assert len(base.shown) == 4

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from fanin._core.memory import as_numpy
 from fanin._core import dtypes
+from fanin._core.memory import as_numpy
 from fanin._core.shapes import Region, checked_shape, chunks, parse_region
 from fanin._core.streams import Stream
 from fanin._core.types import Array, DTypeLike, ShapeLike

@@ -251,9 +251,7 @@ class SeededRecording:
         """The plan of a model, as the scan describes it."""
         self.entries = self._drawn(model.parameters, self.seed, NameMap(names))
         notes = (*model.notes, *self._recorded.notes)
-        return Plan(
-            tuple(self.entries[each.path] for each in model.parameters), self.seed, replace(model, notes=notes)
-        )
+        return Plan(tuple(self.entries[each.path] for each in model.parameters), self.seed, replace(model, notes=notes))
 
     def with_own_code(self, model: Model, *, names: Names = None) -> Model:
         """The scanned model, of which recipes can ask what its own code makes."""
