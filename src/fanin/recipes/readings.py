@@ -124,8 +124,9 @@ def _rule(parameter: Parameter, reading: Reading) -> dict[str, Any]:
     rule: dict[str, Any] = {"path": _literal(parameter.name or parameter.path), "initializer": reading.initializer}
     if parameter.has_usual_start:
         rule["role"] = parameter.role
-    if reading.block:
-        rule["block"] = reading.block
+    part = parameter.traits.part
+    if reading.block or part is not None:  # its code draws each block of its own
+        rule["block"] = reading.block if part is None else part.block
     if reading.fans is not None:
         layer = parameter.traits.fan_in, parameter.traits.fan_out
         named = zip(("fan_in", "fan_out"), reading.fans, layer, strict=True)
