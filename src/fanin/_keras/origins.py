@@ -211,7 +211,7 @@ def _built(layer: Any, config: Any) -> Any:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Gives Python's and NumPy's generators, from which seeds are drawn, their states back, and passes no warnings on."""
+    """Gives Python's and NumPy's generators, from which seeds come, their states back, and passes no warnings on."""
     states = random.getstate(), np.random.get_state()
     try:
         with warnings.catch_warnings(action="ignore"):

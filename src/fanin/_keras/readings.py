@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,11 @@ class Reader:
         """The class of the framework's own whose call a class has: itself, or one that it derives from."""
         for each in cls.__mro__:
             if each in self._classes:
-                return each if vars(cls).get("__call__", each.__call__) is each.__call__ and _same(cls, each) else None
+                return (
+                    each
+                    if inspect.getattr_static(cls, "__call__") is inspect.getattr_static(each, "__call__")
+                    else None
+                )
         return None
 
     def _forget_bias(self, initializer: Any, shape: Shape, dtype: Any) -> Iterator[Reading]:
@@ -78,11 +82,6 @@ class Reader:
                 yield Reading(initializers.Ones(), block=block)
             else:
                 yield reading(self._source(initializer, (length,), dtype), (length,), block=block)
-
-
-def _same(cls: type, known: type) -> bool:
-    """Whether no class between the two has a call of its own."""
-    return getattr(cls, "__call__", None) is getattr(known, "__call__", None)
 
 
 def _is_forget_bias(initializer: Any, package: str) -> bool:

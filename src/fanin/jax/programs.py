@@ -95,13 +95,21 @@ class Draw:
 Value: TypeAlias = Same | Computed | Bits | Unread | Draw
 # The primitives that only move elements, and those that compute each element of its own.
 _MOVES = frozenset(
-    "broadcast_in_dim reshape transpose squeeze expand_dims slice dynamic_slice rev copy copy_p stop_gradient "
-    "sharding_constraint mesh_cast optimization_barrier concatenate reduce_precision convert_element_type".split()
+    (
+        *("broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", "slice", "dynamic_slice", "rev"),
+        *("copy", "copy_p", "concatenate", "sharding_constraint", "mesh_cast", "optimization_barrier"),
+        *("stop_gradient", "reduce_precision", "convert_element_type"),
+    )
 )
 _ELEMENTWISE = frozenset(
-    "add sub mul div neg sqrt rsqrt exp exp2 expm1 log log1p pow integer_pow square cbrt abs sign max min erf erfc "
-    "erf_inv tanh logistic nextafter floor ceil round clamp select_n lt gt le ge eq ne and or not rem sin cos tan "
-    "shift_left shift_right_logical shift_right_arithmetic stop_gradient convert_element_type reduce_precision".split()
+    (
+        *("add", "sub", "mul", "div", "rem", "neg", "abs", "sign", "max", "min", "clamp", "nextafter", "select_n"),
+        *("sqrt", "rsqrt", "cbrt", "square", "pow", "integer_pow", "exp", "exp2", "expm1", "log", "log1p"),
+        *("erf", "erfc", "erf_inv", "tanh", "logistic", "sin", "cos", "tan", "floor", "ceil", "round"),
+        *("lt", "gt", "le", "ge", "eq", "ne", "and", "or", "not"),
+        *("shift_left", "shift_right_logical", "shift_right_arithmetic"),
+        *("stop_gradient", "reduce_precision", "convert_element_type"),
+    )
 )
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
@@ -232,7 +240,7 @@ def _of_same(equation: Any, values: list[Any]) -> Value:
     return Computed()
 
 
-def _of_draws(equation: Any, operands: list[Value]) -> Value:
+def _of_draws(equation: Any, operands: list[Value]) -> Unread | Draw:
     """What an operation makes of drawn values."""
     name = equation.primitive.name
     refused = Unread(f"{name} of drawn values makes it{_place(equation)}")
@@ -241,28 +249,23 @@ def _of_draws(equation: Any, operands: list[Value]) -> Value:
         return _moved(equation, operands) or refused
     if name == "neg" and isinstance(first, Draw):
         return first.times(-1.0)
-    if len(operands) != 2:
-        return refused
-    second = operands[1]
+    draw = _shifted_or_scaled(name, *operands) if len(operands) == 2 else None
+    return refused if draw is None or (draw.columns is not None and draw.shift) else draw
+
+
+def _shifted_or_scaled(name: str, first: Value, second: Value) -> Draw | None:
+    """A draw to which a number is added, or that one multiplies; None for anything else."""
     if isinstance(first, Draw) and isinstance(second, Same):
         number = shortest(second.value)
-        made = {
-            "mul": lambda: first.times(number),
-            "div": lambda: first.times(1 / number),
-            "add": lambda: first.plus(number),
-            "sub": lambda: first.plus(-number),
-        }
-    elif isinstance(first, Same) and isinstance(second, Draw):
+        if name in ("mul", "div"):
+            return first.times(number if name == "mul" else 1 / number) if number else None
+        return first.plus(number if name == "add" else -number) if name in ("add", "sub") else None
+    if isinstance(first, Same) and isinstance(second, Draw) and name in ("mul", "add", "sub"):
         number = shortest(first.value)
-        made = {
-            "mul": lambda: second.times(number),
-            "add": lambda: second.plus(number),
-            "sub": lambda: second.times(-1.0).plus(number),
-        }
-    else:
-        return refused
-    draw = made[name]() if name in made else None
-    return refused if draw is None or (draw.columns is not None and draw.shift) else draw
+        if name == "mul":
+            return second.times(number) if number else None
+        return (second if name == "add" else second.times(-1.0)).plus(number)
+    return None
 
 
 def _moved(equation: Any, operands: list[Value]) -> Draw | None:

@@ -100,7 +100,7 @@ def _rule(initializer: Initializer, parameter: Parameter) -> Initializer | None:
     wanted = initializer.distribution(parameter.shape, "float64")
     for rule in _RULES:
         found = rule.distribution_of_fans(parameter.shape, "float64", *fans)
-        if type(found) is type(wanted) and found.moments.mean == wanted.moments.mean:
-            if math.isclose(found.moments.stddev, wanted.moments.stddev, rel_tol=near):
-                return rule
+        alike = type(found) is type(wanted) and found.moments.mean == wanted.moments.mean
+        if alike and math.isclose(found.moments.stddev, wanted.moments.stddev, rel_tol=near):
+            return rule
     return None
