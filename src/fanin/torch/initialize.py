@@ -128,7 +128,9 @@ def initialize(
     if recorded is not None:
         own = SeededRecording(recorded, scan, rules.seed if rules else checked_seed(seed) or 0, options.placed)
         described = own.with_own_code(described, names=names)
-    execution = Execution(described, rules or own, options, there=_there(only_missing, held))
+    planning = rules or own
+    assert planning is not None
+    execution = Execution(described, planning, options, there=_there(only_missing, held))
     _check_memory(execution.plan, held, place)
     everything = only is None and skip is None and only_missing is None
     given = {} if buffers is None else buffers

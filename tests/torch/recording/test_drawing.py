@@ -1,4 +1,4 @@
-"""The values that recorded parameters get: those of the same initializers by rules, and what code computes from them."""
+"""The values that recorded parameters get: those of the same initializers, and what code computes from them."""
 
 from __future__ import annotations
 

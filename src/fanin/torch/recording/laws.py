@@ -113,7 +113,8 @@ class Formula(Computed):
         return super().moments
 
     def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
-        assert self.sampler is not None
+        sampler = self.sampler
+        assert sampler is not None
         wanted = parse_region(..., self.shape) if region is None else region
         out = out[(*wanted.restored_axes, ...)]
         wanted = wanted._replace(dropped=(False,) * len(self.shape))
@@ -121,7 +122,7 @@ class Formula(Computed):
             lengths = tuple(stop - start for start, stop in chunk)
             starts = tuple(begin + start for begin, (start, _) in zip(wanted.starts, chunk, strict=True))
             part = wanted._replace(starts=starts, lengths=lengths)
-            values = _evaluated(self.expression, lambda draw, part=part: self.sampler(draw, part), part)
+            values = _evaluated(self.expression, lambda draw, part=part: sampler(draw, part), part)
             target = out[(*(slice(*each) for each in chunk), ...)]
             with np.errstate(all="ignore"):  # as above
                 target[...] = as_numpy(values.expand(lengths).contiguous()).astype(out.dtype)

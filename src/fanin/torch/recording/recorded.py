@@ -49,10 +49,8 @@ class _Taken:
 class Recorded(Mapping[str, Reading]):
     """What the code of a model writes into its parameters and buffers: a reading for each, by its path.
 
-    `fanin.torch.recording` makes it. It is empty until the context ends.
-
-    Attributes:
-        notes: what could not be read, in words: random numbers that do not come from PyTorch's own generator.
+    `fanin.torch.recording` makes it. It is empty until the context ends. Its `notes` name random numbers that could not be
+    read, because they do not come from PyTorch's own generator.
 
     >>> import fanin.torch, torch
     >>> with fanin.torch.recording() as recorded:
@@ -71,6 +69,7 @@ class Recorded(Mapping[str, Reading]):
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """What could not be read, each with the line of the code."""
         return () if self._recorder is None else tuple(map(str, self._recorder.notes))
 
     def take(self, recorder: Recorder, modules: list[nn.Module]) -> None:
@@ -270,7 +269,7 @@ class SeededRecording:
         return replace(model, written=written)
 
     def buffers(self) -> dict[str, Callable[[], torch.Tensor]]:
-        """The values of the buffers that the recording knows, by their paths in the model, as functions that make them."""
+        """Functions that make the values of the buffers that the recording knows, by their paths in the model."""
         found = {}
         for visit, leaf, tensor in self._scan.buffers:
             path = joined(visit.path, leaf)
