@@ -25,7 +25,7 @@ from fanin.initializers import Initializer
 from fanin.models.names import NameMap
 from fanin.models.parameters import Parameter
 from fanin.recipes.entry import Entry, Placement
-from fanin.recipes.planner import entry_of
+from fanin.recipes.planner import entries_of
 from fanin.recipes.rules import Rule
 from fanin.torch.recording.expressions import Constant, Draw, Expression, Seen, Source
 from fanin.torch.recording.laws import OwnFormula, OwnProgram, OwnTable
@@ -74,6 +74,8 @@ class Drawing:
     def __init__(self, tensors: Iterable[tuple[Parameter, Reading | None]], seed: int, names: NameMap) -> None:
         self._tensors = list(tensors)
         self._seed, self._names = seed, names
+        self._entry_of = entries_of(seed, names)
+        self._rules: dict[str, Rule] = {}  # by what they say
         self._owners: dict[Source, _Owner] = {}
         self._own: dict[Source, Weight] = {}  # of draws that no parameter has as they are
         self._views = _independent_views(reading for _, reading in self._tensors if reading is not None)
@@ -102,7 +104,7 @@ class Drawing:
         if not data:
             return None
         role = {"role": parameter.role} if parameter.has_usual_start else {}
-        entry = entry_of(parameter, [Rule(path="*", **role, **each) for each in data], self._seed, self._names)
+        entry = self._entry_of(parameter, tuple(self._rule({"path": "*", **role, **each}) for each in data))
         entry = replace(entry, rule=RECORDED if entry.rule else "", rules=())
         if entry.problem:
             return entry
@@ -110,6 +112,13 @@ class Drawing:
             if len(part.shown) == 1 or part is reading.parts[0]:
                 self._note_owner(entry, part)
         return entry
+
+    def _rule(self, data: dict[str, Any]) -> Rule:
+        """The rule of this data, which many parameters share."""
+        key = repr(data)
+        if key not in self._rules:
+            self._rules[key] = Rule(**data)
+        return self._rules[key]
 
     def _note_owner(self, entry: Entry, part: Part) -> None:
         """Remembers that a source has the values of a part of an entry, if all of them are there."""
