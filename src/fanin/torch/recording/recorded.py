@@ -229,7 +229,7 @@ class SeededRecording:
         self.entries: Mapping[str, Entry] = {}
 
     @undisturbed
-    def _drawn(self, parameters: Iterable[Parameter], seed: int, names: NameMap) -> dict[str, Entry]:
+    def drawn(self, parameters: Iterable[Parameter], seed: int, names: NameMap) -> dict[str, Entry]:
         """The entries of the model's parameters and buffers."""
         places = {self._placed(each.parameter.path): each.owners[0] for each in self._scan.all()}
         tensors = [self._read(parameter, *places[parameter.path]) for parameter in parameters]
@@ -248,7 +248,7 @@ class SeededRecording:
 
     def plan(self, model: Model, *, names: Names = None) -> Plan:
         """The plan of a model, as the scan describes it."""
-        self.entries = self._drawn(model.parameters, self.seed, NameMap(names))
+        self.entries = self.drawn(model.parameters, self.seed, NameMap(names))
         notes = (*model.notes, *self._recorded.notes)
         return Plan(tuple(self.entries[each.path] for each in model.parameters), self.seed, replace(model, notes=notes))
 
@@ -260,7 +260,7 @@ class SeededRecording:
         def written(parameter: Parameter, name: str, seed: int) -> tuple[Placement, ...]:
             del name  # that of every parameter is needed, for copies and programs
             if not self.entries:
-                self.entries = self._drawn(own.values(), seed, NameMap(names))
+                self.entries = self.drawn(own.values(), seed, NameMap(names))
             entry = self.entries[by_path[parameter.path]]
             if entry.problem:
                 raise ValueError(entry.problem.removeprefix(f"{entry.path}: ").removesuffix("."))
