@@ -68,6 +68,19 @@ def numbers_of(model: Model) -> Iterator[dict[str, float]]:
         yield {**numbers, **parameter.traits.numbers}
 
 
+def entry_of(parameter: Parameter, rules: Sequence[Rule], seed: int, names: NameMap) -> Entry:
+    """The entry of one parameter of which all these rules are, whatever else there is.
+
+    Args:
+        parameter: the parameter.
+        rules: its rules, without variables other than those of its layer.
+        seed: the seed that its own is spawned from.
+        names: the names that are drawn under.
+    """
+    numbers = {"rank": len(parameter.shape), "size": parameter.size, **parameter.traits.numbers}
+    return _Planner(_Recipe(rules, seed, names), parameter, numbers).entry_of_any()
+
+
 class _Recipe:
     """What is common to all parameters of a plan.
 

@@ -44,6 +44,7 @@ SETTINGS = {
 _OF_AS_WRITTEN = {*CONDITIONS, "name", "initializer", "optional"} - {"block"}
 _MOST_AXES = 1000  # beyond what any framework has
 _TEXTS = {"mode", "distribution"}  # arguments that are words, not numbers
+_TABLES = {"values"}  # arguments that are lists of numbers, however deep
 _CLASSES = {cls.__name__: cls for cls in initializers.CLASSES}
 
 
@@ -309,9 +310,9 @@ class Rule:
         assert self._class is not None
         constructed = {}
         for key, value in arguments.items():
-            numeric = key not in _TEXTS and not (self._class is _CLASSES["Constant"] and not isinstance(value, str))
+            as_given = key in _TEXTS | _TABLES or (self._class is _CLASSES["Constant"] and not isinstance(value, str))
             before = len(checker.mistakes)
-            found = checker.expression(key, value) if numeric or value is None else value
+            found = value if as_given and value is not None else checker.expression(key, value)
             if len(checker.mistakes) > before:
                 return
             self._arguments[key] = found

@@ -31,6 +31,7 @@ def schema() -> dict[str, Any]:
             if name != "seed":
                 arguments[name] = {"enum": _WORDS[name]} if name in _WORDS else number
     arguments["value"] = {"type": ["number", "string", "boolean"]}
+    arguments["values"] = {"description": "Numbers, or lists of them.", "type": ["array", "number"]}
     texts = {"anyOf": [{"type": "string", "minLength": 1}, _list({"type": "string", "minLength": 1})]}
     kinds: dict[str, Any] = {key: texts for key in (*CONDITIONS, *SETTINGS)}
     roles = {"enum": list(ROLES)}
