@@ -92,7 +92,7 @@ class _Recipe:
         has_blocks: whether some rules are about blocks, so that others can apply to the same parameter.
     """
 
-    def __init__(self, rules: Sequence[Rule], seed: int, names: NameMap, written: Written | None) -> None:
+    def __init__(self, rules: Sequence[Rule], seed: int, names: NameMap, written: Written | None = None) -> None:
         self.rules, self.seed, self.names, self.written = rules, seed, names, written
         self.has_blocks = any(rule.by_block for rule in rules)
         self._made: dict[Any, tuple[Initializer, Distribution, Fans]] = {}  # those of equal parameters, once

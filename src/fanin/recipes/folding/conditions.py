@@ -13,8 +13,9 @@ from fanin.recipes.folding.settings import Choices
 # The conditions of a rule: keys, and the values of which each must match one.
 Conditions: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 
-# What a condition costs, where a parameter more that a rule is for gains 1: types and leaf names come first.
+# What a condition costs, where a group more that a rule is for gains 1: types and leaf names come first.
 _COSTS = {"layer": 0.02, "role": 0.04, "path": 0.03, "within": 0.08}
+_WHOLE_LAYERS = 0.06  # more, of conditions that do not say which parameters of a layer are meant
 _ROLES = {"kernel", "embedding", "bias", "scale", "offset"}  # that say enough by themselves
 
 
@@ -121,7 +122,9 @@ def _meets(item: Item, key: str, value: str, glob: AnyGlob) -> bool:
 
 def cost_of(conditions: Conditions) -> float:
     """What conditions cost: less for fewer, shorter and more telling ones."""
-    return sum(_COSTS[key] * len(values) + sum(map(len, values)) / 5000 for key, values in conditions)
+    cost = sum(_COSTS[key] * len(values) + sum(map(len, values)) / 5000 for key, values in conditions)
+    tells = any(key == "role" or (key == "path" and not values[0].endswith(".*")) for key, values in conditions)
+    return cost if tells else cost + _WHOLE_LAYERS
 
 
 def candidates(groups: Sequence[Group]) -> Iterator[Conditions]:
@@ -202,9 +205,9 @@ def _numbered(items: Sequence[Item], others: Sequence[Item]) -> Iterator[tuple[s
         if part.isdecimal() and numbers.keys().isdisjoint(path[at] for path in different):
             before, after = unnumbered(".".join(paths[0][:at])), unnumbered(".".join(paths[0][at + 1 :]))
             yield tuple(".".join(filter(None, (before, number, after))) for number in numbers)
-    yield exactly(items)
+    yield exactly(item.parameter for item in items)
 
 
-def exactly(items: Iterable[Item]) -> tuple[str, ...]:
+def exactly(parameters: Iterable[Parameter]) -> tuple[str, ...]:
     """The globs of the paths of some parameters alone."""
-    return tuple(escaped(item.parameter.path) for item in items)
+    return tuple(escaped(each.path) for each in parameters)

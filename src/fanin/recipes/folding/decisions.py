@@ -92,7 +92,7 @@ class Decisions:
         """The decision for a group that no conditions but its own paths tell from the others."""
         group = self._groups[number]
         wanted = min(group.choices, key=group.choices.__getitem__)
-        return Decision((("path", exactly(group.items)),), wanted, 1 << number)
+        return Decision((("path", exactly(item.parameter for item in group.items)),), wanted, 1 << number)
 
     def _holds(self, decisions: Sequence[Decision]) -> bool:
         """Whether all groups get what they may have."""

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from fanin._core.environment import undisturbed
-from fanin._core.messages import plural, visible
-from fanin.models.names import NameMap
-from fanin.models.parameters import Model, Parameter
-from fanin.recipes import planner
-from fanin.recipes.entry import Entry, Placement
-from fanin.recipes.folding.conditions import Group, Item, exactly, grouped, kind_of
+from fanin.recipes.folding.conditions import Group, Item, grouped, kind_of
 from fanin.recipes.folding.decisions import Decisions
+from fanin.recipes.folding.given import Given
 from fanin.recipes.folding.numbers import Vocabulary
-from fanin.recipes.folding.settings import WRITTEN, Choices, Speller, Wanted
-from fanin.recipes.folding.spelling import bits
+from fanin.recipes.folding.settings import Choices, Speller
+from fanin.recipes.folding.texts import comment_of, rules_of
 from fanin.recipes.plan import Plan
 from fanin.recipes.recipe import Recipe
 from fanin.recipes.rules import Rule
@@ -56,18 +51,47 @@ def recipe_from(
     >>> rules += [{"path": f"h.{n}.proj.weight", "initializer": "random_normal", "stddev": 0.01} for n in range(2)]
     >>> print(recipe_from(fanin.Recipe(rules, seed=1).plan(shapes)).to_toml())
     """
-    given = _Given(plan)
+    given = Given(plan)
     given.check()
-    others = None if twin is None else _Given(twin)
+    other = None if twin is None else Given(twin)
     speller = Speller(Vocabulary.of(plan.model, None if twin is None else twin.model))
-    groups = grouped(_agreed(given.items(speller), [] if others is None else others.items(speller)))
+    groups = grouped(_agreed(given.items(speller), [] if other is None else list(other.items(speller))))
+    rules = given.corrected(_folded(groups, len(plan.entries)))
+    recipe = Recipe(rules, plan.seed, description=description, sources=sources)
+    if other is None or not (differing := other.differing(recipe.rules)):
+        return recipe
+    paths = ", ".join(path for path, _ in folded_paths(dict.fromkeys(each.path for each in differing)))
+    return recipe.commented(f"At the other size, {paths} would get something else.")
+
+
+def _folded(groups: Sequence[Group], count: int) -> list[Rule]:
+    """The rules for groups of parameters, each with a comment."""
     decisions = Decisions(groups)
     found = decisions.found()
-    rules = [
+    return [
         rule
         for decision, taken in zip(found, decisions.taken(found), strict=True)
-        for rule in _rules(dict(decision.conditions), decision.wanted, _comment(decision.wanted, taken, len(plan.entries)))
+        for rule in rules_of(dict(decision.conditions), decision.wanted, comment_of(decision.wanted, taken, count))
     ]
-    rules = given.corrected(rules)
-    recipe = Recipe(rules, plan.seed, description=description, sources=sources)
-    return recipe
+
+
+def _agreed(items: Iterable[Item], others: Sequence[Item]) -> Iterator[Item]:
+    """The items, with the settings that they and their counterparts at another size can both have, if there are any."""
+    items = list(items)
+    kinds: dict[tuple[object, ...], list[Choices]] = {}
+    for item in (*items, *others):
+        kinds.setdefault(kind_of(item), []).append(item.choices)
+    shared = {kind: _common(choices) for kind, choices in kinds.items()}
+    by_path = {item.parameter.path: item.choices for item in others}
+    for item in items:
+        same = shared[kind_of(item)]
+        if not same and item.parameter.path in by_path:
+            same = _common([item.choices, by_path[item.parameter.path]])
+        yield replace(item, choices=same) if same and others else item
+
+
+def _common(choices: Sequence[Choices]) -> Choices:
+    """The settings that are in all of some choices."""
+    first, *others = choices
+    rest = {id(each): each for each in others}.values()
+    return {wanted: cost for wanted, cost in first.items() if all(wanted in each for each in rest)}
