@@ -16,6 +16,7 @@ Conditions: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 # What a condition costs, where a group more that a rule is for gains 1: types and leaf names come first.
 _COSTS = {"layer": 0.02, "role": 0.04, "path": 0.03, "within": 0.08}
 _WHOLE_LAYERS = 0.06  # more, of conditions that do not say which parameters of a layer are meant
+_CONTAINERS = {"ModuleList", "ModuleDict", "Sequential"}  # which say nothing of what is in them
 _ROLES = {"kernel", "embedding", "bias", "scale", "offset"}  # that say enough by themselves
 
 
@@ -166,7 +167,7 @@ def _of_group(item: Item) -> Iterator[Conditions]:
     for end in longer:
         yield (end,)
         yield *layer, end
-    for name in dict.fromkeys(each.within[1:]):
+    for name in dict.fromkeys(each for each in each.within[1:] if each not in _CONTAINERS):
         within = ("within", (escaped(name),))
         yield from ((within, *conditions) for conditions in (layer, *simple) if conditions)
     for beginning in _beginnings(each.path):

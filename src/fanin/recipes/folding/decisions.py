@@ -9,8 +9,8 @@ from itertools import combinations
 from fanin.recipes.folding.conditions import Conditions, Group, Masks, candidates, cost_of, exactly
 from fanin.recipes.folding.settings import Wanted
 
-# How much of a group more that a rule is for a cost of 1 in its settings outweighs.
-_WEIGHT = 0.3
+# What outweighs a group more that a decision is for: its settings' costs, and groups that it also matches without need.
+_OF_SETTINGS, _OF_OTHERS = 0.3, 0.01
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,14 @@ class Decisions:
             best, most = None, float("-inf")
             for conditions, mask, cost in known:
                 live, gain = mask & alive, (mask & needed).bit_count() - cost
+                gain -= _OF_OTHERS * (mask & ~alive).bit_count()
                 if not mask & needed or gain <= most:
                     continue
                 found = self._common(live)
                 if found is None:
                     continue
                 wanted, cost = found
-                score = gain - _WEIGHT * cost + 1e-9 * sum(sizes[number] for number in _numbers(live))
+                score = gain - _OF_SETTINGS * cost + 1e-9 * sum(sizes[number] for number in _numbers(live))
                 if score > most:
                     best, most = Decision(conditions, wanted, mask), score
             if best is None:

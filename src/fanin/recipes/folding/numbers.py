@@ -19,10 +19,13 @@ from fanin.recipes.expressions import Expression
 Number: TypeAlias = float | str  # a number, or an expression of one
 Wordings: TypeAlias = dict[Number, float]  # ways to write a number, and how far-fetched each of them is
 
-# Names in configurations that speak of initialization, and those that count layers.
+# Names in configurations that speak of initialization, of numbers of layers, and of sizes.
 _OF_INITIALIZATION, _OF_LAYERS = re.compile(r"init|std"), re.compile(r"layers?$")
+_OF_SIZES = re.compile(r"dim|size|model|width")
 _TRIVIAL = {0, 1}  # that a number of a configuration is one of these means nothing
-_LIKELY, _VARYING = 0.9, 2.5  # the costs of a number of a configuration, where a number of one digit has 1
+# The costs of a number of a configuration, where a number of one digit has 1: one of a likely name, one that follows the
+# other size, and one that is only a size.
+_LIKELY, _VARYING, _POSSIBLE = 0.9, 2.5, 4.5
 _CLOSE = 1e-6  # relative; what is as close is compared exactly afterwards
 # Texts of sizes, in the order in which they come to mind, with what each adds to the cost.
 _SIZES = {
@@ -53,7 +56,8 @@ class Vocabulary:
     def of(cls, model: Model, twin: Model | None = None) -> Vocabulary:
         """The names of a model, for which a twin of another size tells more: a number that differs there means much.
 
-        Without it, only names that speak of initialization stand for a number, and only those of layers for a count.
+        Without it, only names that speak of initialization stand for a number, and only those of layers and sizes for a
+        count, since many digits must agree then.
         """
         known = _values(model)
         varying = set() if twin is None else {name for name, each in _values(twin).items() if known.get(name) != each}
@@ -66,8 +70,8 @@ class Vocabulary:
             if all(isinstance(value, int) and value > 0 for value in values):
                 if _OF_LAYERS.search(name):
                     counts[name] = _VARYING
-                elif name in varying:
-                    counts[name] = 2 * _VARYING
+                elif name in varying or (twin is None and _OF_SIZES.search(name)):
+                    counts[name] = _POSSIBLE
         return cls(factors, counts)
 
 
@@ -88,13 +92,15 @@ class _Divisor(NamedTuple):
         text: the expression.
         value: its value.
         cost: what it costs.
-        is_size: whether it is a size alone, which variances are divided by.
+        digits: how many digits the number that is divided may have; 0 for 1 alone.
+        is_size: whether it is a size of the layer, which variances are divided by.
     """
 
     text: str
     value: float
     cost: float
-    is_size: bool
+    digits: int
+    is_size: bool = False
 
 
 class Numbers:
@@ -142,7 +148,7 @@ class Numbers:
         for divisor in self._divisors:
             text = divisor.text if divisor.text.isidentifier() else f"({divisor.text})"
             root = size * math.sqrt(divisor.value)
-            for factor, cost in self._factor(root, 1 if divisor.is_size else 2):
+            for factor, cost in self._factor(root, divisor.digits):
                 yield f"{factor} / sqrt({divisor.text})", divisor.cost + cost
             if divisor.is_size:
                 variance = _short(root * root, 2)
@@ -152,8 +158,8 @@ class Numbers:
                     yield f"{factor} / {text}", divisor.cost + cost + 1
 
     def _factor(self, value: float, digits: int) -> Iterator[tuple[str, float]]:
-        short = _short(value, digits)
-        if short is not None:
+        short = _short(value, max(1, digits))
+        if short is not None and (digits or short == 1):
             yield f"{short:g}", 0.5 if short == 1 else _digits(short)
         yield from self._named(value)
 
@@ -175,16 +181,18 @@ def _divisors(known: Mapping[str, float], counts: Mapping[str, float]) -> Iterat
     sizes, depths, configured = list(valued(_SIZES)), list(valued(_DEPTHS)), list(valued(counts))
     depths += [(f"2 * {text}", 2 * value, cost) for text, value, cost in configured]
     for text, value, cost in sizes:
-        yield _Divisor(text, value, cost, True)
-    for text, value, cost in (*depths, *configured):
-        yield _Divisor(text, value, cost, False)
+        yield _Divisor(text, value, cost, 1, is_size=True)
+    for text, value, cost in depths:
+        yield _Divisor(text, value, cost, 2)
+    for text, value, cost in configured:
+        yield _Divisor(text, value, cost, 0)
     for text, value, cost in sizes[:2]:
         for other, count, more in (*depths, *configured):
             product = f"2 * {text} * {other[4:]}" if other.startswith("2 * ") else f"{text} * {other}"
-            yield _Divisor(product, value * count, cost + more, False)
+            yield _Divisor(product, value * count, cost + more, 0)
     for position, (text, value, cost) in enumerate(configured):
         for other, count, more in configured[:position]:
-            yield _Divisor(f"{other} * {text}", value * count, cost + more, False)
+            yield _Divisor(f"{other} * {text}", value * count, cost + more, 0)
 
 
 @lru_cache(maxsize=4096)

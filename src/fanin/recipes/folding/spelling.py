@@ -16,22 +16,22 @@ from fanin.recipes.folding.numbers import Number, Numbers, shortest_number
 
 Settings: TypeAlias = tuple[tuple[str, Any], ...]  # the keys and values of a rule besides its conditions
 
-_NAMED_COST = 1.4  # of an initializer whose variance follows from the fans
 _MOST_VALUES = 16  # that a table in a rule may have
 _AS_IT_IS = 9.0  # the cost of arguments with all of their digits
 _LARGEST_RATIO = 10  # of a bound to the standard deviation
 _DEFAULTS: dict[str, float] = {"mean": 0.0, "gain": 1.0}  # arguments that a rule need not say
-_SCALINGS = (
-    initializers.GlorotUniform(),
-    initializers.HeUniform(),
-    initializers.LecunUniform(),
-    initializers.GlorotNormal(),
-    initializers.HeNormal(),
-    initializers.LecunNormal(),
-    VarianceScaling(1.0, "fan_avg", "untruncated_normal"),
-    VarianceScaling(2.0, "fan_in", "untruncated_normal"),
-    VarianceScaling(2.0, "fan_out", "untruncated_normal"),
-)
+# The rules from the literature, and what each costs: those without a name of their own more than `1 / sqrt(fan_in)`.
+_SCALINGS = {
+    initializers.GlorotUniform(): 1.4,
+    initializers.HeUniform(): 1.4,
+    initializers.LecunUniform(): 1.4,
+    initializers.GlorotNormal(): 1.4,
+    initializers.HeNormal(): 1.4,
+    initializers.LecunNormal(): 1.4,
+    VarianceScaling(2.0, "fan_in", "untruncated_normal"): 1.7,
+    VarianceScaling(2.0, "fan_out", "untruncated_normal"): 1.8,
+    VarianceScaling(1.0, "fan_avg", "untruncated_normal"): 1.9,
+}
 
 
 def bits(distribution: Distribution) -> tuple[Any, ...]:
@@ -66,8 +66,8 @@ def spelled(
         return
     if isinstance(initializer, VarianceScaling):
         yield from _scaling(initializer, distribution, numbers, 1.0)
-    for each in _SCALINGS:
-        yield from _scaling(each, distribution, numbers, _NAMED_COST)
+    for each, cost in _SCALINGS.items():
+        yield from _scaling(each, distribution, numbers, cost)
     arguments = _arguments(initializer, distribution)
     if arguments is not None:
         yield from _numbered(*arguments, distribution, numbers)

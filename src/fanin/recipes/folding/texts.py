@@ -32,28 +32,29 @@ def _listed(value: Any) -> Any:
 
 
 def comment_of(wanted: Wanted, taken: Sequence[Group], count: int) -> str:
-    """How many of the parameters a rule is for, and what else its numbers may be."""
+    """How many of the parameters a rule is for, and what its numbers may have to do with the configuration."""
     share = sum(len(group.items) for group in taken)
     lines = [f"{share} of {count} {plural(count, 'parameter')}"]
     if len(wanted) == 1:
         common = [
-            other
-            for other, cost in taken[0].choices.items()
+            dict(other[0])
+            for other, cost in sorted(taken[0].choices.items(), key=lambda each: each[1])
             if cost < _FAR_FETCHED and len(other) == 1 and all(other in group.choices for group in taken)
         ]
-        lines += _others(wanted[0], [other for (other,) in common])
+        lines += _others(dict(wanted[0]), common)
     return "\n".join(lines)
 
 
-def _others(settings: Settings, common: Sequence[Settings]) -> Iterator[str]:
-    """What else the number of a rule is, by the settings that the same parameters could have."""
-    said = dict(settings)
-    found: dict[str, list[str]] = {}
-    for other in map(dict, common):
-        differing = [key for key in said if said[key] != other.get(key)]
-        if other.keys() != said.keys() or len(differing) == 0 or "initializer" in differing:
-            continue
-        key = differing[-1]
-        found.setdefault(key, []).append(f"{other[key]}")
-    for key, others in found.items():
-        yield f"{said[key]} is also {' and '.join(others[:_MOST_OTHERS])}"
+def _others(said: Mapping[str, Any], common: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What else the number of a rule is, if a number of the configuration is in one of the texts."""
+    same = [other for other in common if other.keys() == said.keys() and other["initializer"] == said["initializer"]]
+    for key in [key for key in said if key in _NUMBERS]:
+        others = list(dict.fromkeys(other[key] for other in same if other[key] != said[key]))
+        plain = [f"{each}" for each in others if not isinstance(each, str)]
+        named = [each for each in others if isinstance(each, str) and "config." in each]
+        texts = [*(plain if "config." in f"{said[key]}" else []), *named[:_MOST_OTHERS]]
+        if texts:
+            yield f"{said[key]} is also {' and '.join(texts)}"
+
+
+_NUMBERS = ("stddev", "maxval", "value", "gain", "rate", "p")
