@@ -28,7 +28,18 @@ class Same:
 
 @dataclass(frozen=True)
 class Computed:
-    """An array that the program computes without random values."""
+    """An array that the program computes without random values.
+
+    Attributes:
+        values: them, if they have been computed.
+    """
+
+    values: Any = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """An array from outside of the program, whose values may be random ones."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +74,9 @@ class Draw:
     """An array of independent random values `shift + scale * x`; or of an orthogonal matrix, scaled.
 
     Attributes:
-        kind: what x is: "uniform" within [low, high), "normal", "truncated" (a normal value within [low, high]) or
-            "orthogonal".
+        kind: what x is: "uniform" within [low, high), "normal", "truncated" (a normal value within [low, high]),
+            "orthogonal", "exponential", "lognormal" (the exponential of a normal value with mean `low` and standard
+            deviation `high`) or "bernoulli" (1 with a probability of `low`, else 0).
         origin: the call that draws it.
         low, high: the bounds of x.
         scale, shift: what x is multiplied by, and what is added to it then.
@@ -92,7 +104,7 @@ class Draw:
         return isinstance(other, Draw) and replace(other, origin=self.origin) == self
 
 
-Value: TypeAlias = Same | Computed | Bits | Unread | Draw
+Value: TypeAlias = Same | Computed | Given | Bits | Unread | Draw
 # The primitives that only move elements, and those that compute each element of its own.
 _MOVES = frozenset(
     (
@@ -162,7 +174,7 @@ def _of_array(array: Any) -> Value:
     values = np.asarray(array)
     if values.size and (values == values.flat[0]).all():
         return Same(values.reshape(-1)[0])
-    return Unread("its values come from outside of the function: an array that was there before, or one of NumPy's")
+    return Given()
 
 
 def _is_key(variable: Any) -> bool:
@@ -188,6 +200,8 @@ def _equation(equation: Any, operands: list[Value]) -> list[Value]:
         return [_of_draws(equation, operands)] * count
     if any(isinstance(each, Bits) for each in operands):
         return [Bits()] * count
+    if any(isinstance(each, Given) for each in operands):
+        return [Given()] * count
     if all(isinstance(each, Same) for each in operands) and operands and count == 1:
         return [_of_same(equation, [each.value for each in operands if isinstance(each, Same)])]
     return [Computed()] * count
@@ -199,6 +213,8 @@ _NAMED = {
     "_normal_real": "normal",
     "_truncated_normal": "truncated",
     "_orthogonal": "orthogonal",
+    "_exponential": "exponential",
+    "_bernoulli": "bernoulli",
 }
 
 
@@ -214,7 +230,7 @@ def _named_draw(equation: Any, operands: list[Value]) -> Value | None:
     if len(bounds) != len(operands) - 1:
         return Unread(f"the bounds of a {kind} draw differ by element, or are random{_place(equation)}")
     draw = Draw(kind, Origin(math.prod(shape)), columns=len(shape) - 1 if kind == "orthogonal" else None)
-    return replace(draw, low=shortest(bounds[0]), high=shortest(bounds[1])) if len(bounds) == 2 else draw
+    return replace(draw, **{name: shortest(bound) for name, bound in zip(("low", "high"), bounds, strict=False)})
 
 
 def _scan(equation: Any, operands: list[Value]) -> list[Value]:
@@ -249,6 +265,8 @@ def _of_draws(equation: Any, operands: list[Value]) -> Unread | Draw:
         return _moved(equation, operands) or refused
     if name == "neg" and isinstance(first, Draw):
         return first.times(-1.0)
+    if name == "exp" and isinstance(first, Draw) and first.kind == "normal":
+        return replace(first, kind="lognormal", low=first.shift, high=abs(first.scale), shift=0.0, scale=1.0)
     draw = _shifted_or_scaled(name, *operands) if len(operands) == 2 else None
     return refused if draw is None or (draw.columns is not None and draw.shift) else draw
 
