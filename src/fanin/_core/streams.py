@@ -6,7 +6,7 @@ Two 64-bit integers select a stream; an initializer's seed s selects `Stream(s, 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -152,6 +152,7 @@ def run_kernel(
     origin: float = 0.0,
     minval: int = 0,
     span: int = 0,
+    interval: Sequence[float] = (),
 ) -> None:
     """Fills an array with a stream's tensor of the given shape, or a region of it. All random values come from here.
 
@@ -165,6 +166,8 @@ def run_kernel(
         origin: the term that is added to the product: the value of a unit float of 0.
         minval: the smallest integer.
         span: the number of integers; 0 stands for the full range.
+        interval: for the law "bounded" alone, the probabilities of lying below, above and within the bounds, that of
+            lying below less 1/2, and the smallest and the largest value.
     """
     if not out.size:
         return
@@ -176,16 +179,18 @@ def run_kernel(
         first, strides = _geometry(shape, region)
         for chunk in chunks(out.shape, _CHUNK):
             indices = _flat_indices(first, strides, chunk)
-            values = _native.undisturbed(reference.values, kernel, key, counter, indices, scale, origin, minval, span)
+            values = _native.undisturbed(
+                reference.values, kernel, key, counter, indices, scale, origin, minval, span, interval
+            )
             as_unsigned(out)[(*(slice(*each) for each in chunk), ...)] = as_unsigned(values)
         return
     arguments = (key, counter, scale, origin, minval & _UINT64, span, config.threads)
     memory = out.base
     if region is None and isinstance(memory, _Memory):  # a whole array from `allocate`: one run
-        _native.fill_memory(memory, _TIERS[tier], _KERNELS[kernel], *arguments)
+        _native.fill_memory(memory, _TIERS[tier], _KERNELS[kernel], *arguments, interval)
     else:
         first, strides = _geometry(shape, region)
-        _native.fill_buffer(as_unsigned(out), _TIERS[tier], _KERNELS[kernel], *arguments, first, strides)
+        _native.fill_buffer(as_unsigned(out), _TIERS[tier], _KERNELS[kernel], *arguments, first, strides, interval)
 
 
 def _geometry(shape: Shape, region: Region | None) -> tuple[int, Shape]:

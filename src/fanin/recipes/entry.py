@@ -35,6 +35,7 @@ class Placement:
         source: the start in the tensor, for each axis. The tensor of a layer has no axis for those that stack layers.
         label: the block; "" for the whole parameter.
         fans: the fans of that tensor: the rule's own, or else the layer's.
+        is_copy: whether it has the values of another parameter on purpose.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Placement:
     source: Shape
     label: str = ""
     fans: Fans = (None, None)
+    is_copy: bool = False
 
     @property
     def seed(self) -> int | None:
@@ -134,16 +136,28 @@ class Entry:
 
     @undisturbed
     def _moments(self) -> tuple[float, float] | None:
-        """The mean and standard deviation of everything that is drawn, except padding."""
+        """The mean and standard deviation of everything that is drawn, except padding; None if one is unknown."""
         parts = [(each.size, each.weight.distribution.moments) for each in self.placements if each.label != "padding"]
         total = sum(size for size, _ in parts)
-        if not parts:
+        if not parts or any(math.isnan(moments.stddev) for _, moments in parts):
             return None
         if not total or len(parts) == 1:
             return parts[0][1].mean, parts[0][1].stddev
         mean = sum(size * moments.mean for size, moments in parts) / total
         square = sum(size * (moments.stddev**2 + moments.mean**2) for size, moments in parts) / total
         return mean, math.sqrt(max(0.0, square - mean**2))
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether the model's own code computes some of its values: a recording reads how."""
+        return any(each.weight.distribution.is_own_code for each in self.placements)
+
+    @property
+    def copy_of(self) -> str:
+        """The name of the parameter whose values it has on purpose; "" if it has its own, or computes them."""
+        if self.is_computed or not any(each.is_copy for each in self.placements):
+            return ""
+        return self.placements[0].name
 
     @property
     def seeds(self) -> tuple[int, ...]:

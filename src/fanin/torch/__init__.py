@@ -49,11 +49,17 @@ try:
         zeros_,
     )
     from fanin.torch.initialize import initialize
+    from fanin.torch.recording.places import RecordingError
+    from fanin.torch.recording.reading import Reading
+    from fanin.torch.recording.recorded import Recorded, recording
     from fanin.torch.shards import Shard
 except ModuleNotFoundError as _error:
     raise missing(_error, "torch", "PyTorch", extra="torch") from _error
 
 __all__ = [
+    "Reading",
+    "Recorded",
+    "RecordingError",
     "Shard",
     "constant_",
     "fill_",
@@ -69,6 +75,7 @@ __all__ = [
     "orthogonal_",
     "random_normal_",
     "random_uniform_",
+    "recording",
     "save_plan",
     "truncated_normal_",
     "variance_scaling_",

@@ -66,6 +66,10 @@ class Recorder:
         with _disable_current_modes(), torch._C.DisableTorchFunction():
             return self.expression_of(tensor)
 
+    def knows(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor's storage was made or written to in the recording."""
+        return tensor.untyped_storage()._cdata in self._memories
+
     # For the modes; none of them is on while these run
 
     def memory_of(self, tensor: torch.Tensor) -> Memory:

@@ -1,0 +1,69 @@
+"""`recipe_of`, which reads the initializers of JAX modules from the program that makes their arrays."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from fanin._core.messages import class_name, shown
+from fanin.jax.linen import layers_of
+from fanin.jax.programs import Value
+from fanin.jax.readings import readings_of
+from fanin.jax.rebuilt import is_likely, values_of_layers
+from fanin.jax.traced import traced
+from fanin.jax.trees import Tree, tree_of
+from fanin.recipes.readings import Reading, Readings, Unreadable
+from fanin.recipes.recipe import Recipe
+
+
+def recipe_of(model: Any, *args: Any, seed: int = 0, unreadable: Unreadable = "error", **kwargs: Any) -> Recipe:
+    """The recipe of a model's own initializers."""
+    tree, values = _read(model, args, kwargs)
+    parameters = {leaf.path: leaf.parameter for leaf in tree.leaves if leaf.parameter is not None}
+    of_equinox = _is_of(model, "equinox", "Module")
+    held = {leaf.path: leaf.value for leaf in tree.leaves if of_equinox and leaf.parameter is not None}
+    read: dict[str, tuple[Reading, ...]] = {}
+    unread: dict[str, str] = {}
+    for path, outcome in readings_of({path: values[path] for path in parameters}, parameters):
+        if isinstance(outcome, Reading) and path in held and not is_likely(outcome, parameters[path], held[path]):
+            outcome = "its values are not those that its layer's constructor draws: it was changed, or trained"
+        if isinstance(outcome, str):
+            unread[path] = outcome
+        else:
+            read[path] = (outcome,)
+    return Readings(tree.description(), read, unread).recipe(seed, unreadable)
+
+
+def _read(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tree, dict[str, Value]]:
+    """The tree of a model's arrays, and what each of them is by its path."""
+    if _is_of(model, "flax.linen", "Module"):
+        _, layers = layers_of(model, *args, **kwargs)
+        return traced(lambda: model.init(jax.random.key(0), *args, **kwargs), layers)
+    if args or kwargs:
+        raise TypeError(
+            "Arguments are for modules of flax.linen, which they give their shapes. "
+            f"Received: {len(args) + len(kwargs)} with a model of type {class_name(type(model))}."
+        )
+    if _is_of(model, "equinox", "Module"):
+        tree = tree_of(model)
+        return tree, values_of_layers(tree)
+    if not callable(model) or any(_is_of(model, *each) for each in _MODULES):
+        raise TypeError(
+            "`model` must be a module of flax.linen or equinox, or a function without arguments that makes a model, "
+            "such as `lambda: Model(rngs=nnx.Rngs(0))`: modules of flax.nnx do not keep their initializers. "
+            f"Received: {shown(model)[:100]} (of type {class_name(type(model))})."
+        )
+    return traced(model)
+
+
+# The classes of modules that do not keep their initializers, but may be functions.
+_MODULES = (("flax.nnx", "Pytree"), ("flax.nnx", "Module"))
+
+
+def _is_of(model: Any, module: str, name: str) -> bool:
+    """Whether this is an object of a class of a framework; False if that has not been imported."""
+    cls = getattr(sys.modules.get(module), name, None)
+    return cls is not None and isinstance(model, cls)

@@ -1,0 +1,106 @@
+"""The fanin initializers of what a JAX program draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from ml_dtypes import finfo
+
+from fanin import initializers
+from fanin.initializers import Initializer
+from fanin.jax.programs import Bits, Computed, Draw, Same, Unread, Value, shortest
+from fanin.models.parameters import Parameter
+from fanin.recipes.readings import Reading, UnreadableError
+
+# The usual rules, one of which a standard deviation is most often computed by.
+_RULES = (
+    initializers.LecunNormal(),
+    initializers.HeNormal(),
+    initializers.GlorotNormal(),
+    initializers.LecunUniform(),
+    initializers.HeUniform(),
+    initializers.GlorotUniform(),
+)
+_NEAR = 4  # units in the last place of the parameter's dtype, in which JAX computes a standard deviation
+
+
+def readings_of(
+    values: Mapping[str, Value], parameters: Mapping[str, Parameter]
+) -> Iterator[tuple[str, Reading | str]]:
+    """The reading of each parameter, or why there is none.
+
+    Args:
+        values: what the program makes of each, by path.
+        parameters: the parameters, by path.
+    """
+    taken: dict[int, tuple[str, int]] = {}  # the calls that parameters come from, and how many values these have had
+    for path, value in values.items():
+        parameter = parameters[path]
+        if isinstance(value, Draw):
+            first, count = taken.get(id(value.origin), (path, 0))
+            taken[id(value.origin)] = first, count + parameter.size
+            if count + parameter.size > value.origin.size:
+                yield path, f"it has the values of {first}"
+                continue
+        try:
+            yield path, _reading(value, parameter)
+        except UnreadableError as error:
+            yield path, str(error)
+
+
+def _reading(value: Value, parameter: Parameter) -> Reading:
+    if isinstance(value, Same):
+        return Reading(_constant(value))
+    if isinstance(value, Unread):
+        raise UnreadableError(value.reason)
+    if isinstance(value, Bits):
+        raise UnreadableError("it is made of random bits by a function that fanin does not know")
+    if isinstance(value, Computed):
+        raise UnreadableError("it is a table of values that the function computes")
+    if value.kind == "orthogonal":
+        return _orthogonal(value, parameter)
+    initializer = _drawn(value)
+    rule = _rule(initializer, parameter)
+    return Reading(initializer) if rule is None else Reading(rule, parameter.traits.fans)
+
+
+def _constant(value: Same) -> Initializer:
+    number = shortest(value.value)
+    return {0.0: initializers.Zeros(), 1.0: initializers.Ones()}.get(number) or initializers.Constant(number)
+
+
+def _drawn(draw: Draw) -> Initializer:
+    """The initializer with the numbers of a draw."""
+    scale, shift = abs(draw.scale), draw.shift
+    if draw.kind == "normal":
+        return initializers.RandomNormal(shift, scale)
+    if draw.kind == "uniform":
+        bounds = sorted(shift + draw.scale * bound for bound in (draw.low, draw.high))
+        return initializers.RandomUniform(*bounds)
+    if (draw.low, draw.high) == (-2.0, 2.0):
+        return initializers.TruncatedNormal(shift, scale)
+    raise UnreadableError(f"it is a normal draw that is truncated at {draw.low:g} and {draw.high:g}")
+
+
+def _orthogonal(draw: Draw, parameter: Parameter) -> Reading:
+    """The reading of an orthogonal matrix whose columns are the kernel's outputs."""
+    axes = parameter.kernel_axes
+    if draw.columns != axes[-1]:
+        raise UnreadableError("it is an orthogonal matrix whose columns are not the last axis in Keras's order")
+    return Reading(initializers.Orthogonal(draw.scale))
+
+
+def _rule(initializer: Initializer, parameter: Parameter) -> Initializer | None:
+    """The usual rule that has the same distribution by the parameter's fans; None if there is none."""
+    fans = parameter.traits.fans
+    if fans is None or parameter.traits.role not in ("kernel", "recurrent_kernel", "depthwise_kernel"):
+        return None
+    near = _NEAR * float(finfo(parameter.dtype).eps)
+    wanted = initializer.distribution(parameter.shape, "float64")
+    for rule in _RULES:
+        found = rule.distribution_of_fans(parameter.shape, "float64", *fans)
+        alike = type(found) is type(wanted) and found.moments.mean == wanted.moments.mean
+        if alike and math.isclose(found.moments.stddev, wanted.moments.stddev, rel_tol=near):
+            return rule
+    return None
