@@ -19,7 +19,8 @@ from fanin.torch.recording.expressions import (
 )
 from fanin.torch.recording.geometry import UNCOVERED, are_apart, covers, is_dense, runs, same_walk, visible, whole
 
-SMALL = 2**20  # tensors of at most so many elements are computed at once, larger ones when somebody asks
+# Tensors of at most so many elements, which PyTorch computes in one thread, are computed at once; larger ones when asked.
+SMALL = 2**15
 _MANY_WRITES = 512
 _LARGEST_MERGED = 2**26  # elements
 
@@ -37,7 +38,7 @@ def settled(values: torch.Tensor) -> Expression:
 
 def _are_equal(values: torch.Tensor, first: torch.Tensor) -> bool:
     """Whether all bytes repeat those of the first value: 0.0 and -0.0 are different values."""
-    if not bool((values == first).all()):
+    if bool(values[(-1,) * values.dim()] != first) or not bool((values == first).all()):
         return False
     return bool(first != 0) or values.dtype == torch.bool or bool((values.signbit() == first.signbit()).all())
 

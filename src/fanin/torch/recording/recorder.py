@@ -19,7 +19,9 @@ from fanin.torch.recording.expressions import (
     Expression,
     Geometry,
     Operation,
+    Seen,
     Size,
+    Table,
     Values,
     replaced,
     run,
@@ -144,7 +146,11 @@ class Recorder:
             RecordingError: They are random, or nothing was written.
         """
         with _disable_current_modes(), torch._C.DisableTorchFunction():
-            return self.computed(self.expression_of(tensor), question).detach().clone()
+            expression = self.expression_of(tensor)
+            values = self.computed(expression, question).detach().clone()
+            if isinstance(expression, (Operation, Seen)):
+                self.put(tensor, Table.of(values.clone()))  # so that they are not computed again for the next question
+            return values
 
     def computed(self, expression: Expression, question: str) -> torch.Tensor:
         """The values of an expression, likewise."""
