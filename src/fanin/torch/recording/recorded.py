@@ -67,6 +67,7 @@ class Recorded(Mapping[str, Reading]):
         self._taken: weakref.WeakKeyDictionary[nn.Module, _Taken] = weakref.WeakKeyDictionary()
         self._roots: list[weakref.ref[nn.Module]] = []
         self._readings = Readings()
+        self._found: Mapping[str, Reading] | None = None  # of the only model
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -160,7 +161,9 @@ class Recorded(Mapping[str, Reading]):
         return found
 
     def _all(self) -> Mapping[str, Reading]:
-        return self.of(self.model)
+        if self._found is None:
+            self._found = self.of(self.model)
+        return self._found
 
     def __getitem__(self, path: str) -> Reading:
         found = self._all()
