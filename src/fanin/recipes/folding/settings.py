@@ -47,9 +47,7 @@ class Speller:
         common = (*_layout(entry.parameter, parameter), *_zero_rows(entry))
         if any(each.label and each.name != entry.name for each in placements):
             return self._of_blocks(entry, placements, known, common)
-        return {
-            ((*settings, *common),): cost for settings, cost in self._of_all(entry, placements, known).items()
-        }
+        return {((*settings, *common),): cost for settings, cost in self._of_all(entry, placements, known).items()}
 
     def _of_all(
         self, entry: Entry, placements: Sequence[Placement], known: Mapping[str, float]
@@ -94,9 +92,10 @@ class Speller:
 
     def _numbers_of(self, known: Mapping[str, float]) -> Numbers:
         """The ways to write numbers where these are known; the same object for equal ones."""
-        key = tuple(sorted(known.items()))
+        relevant = self._vocabulary.relevant(known)
+        key = tuple(relevant.items())
         if key not in self._numbers:
-            self._numbers[key] = Numbers(known, self._vocabulary)
+            self._numbers[key] = Numbers(relevant, self._vocabulary)
         return self._numbers[key]
 
 

@@ -220,9 +220,7 @@ class Readings:
             return written
         stride = seen.geometry.stride
         offset = seen.geometry.offset + sum(start * step for (start, _), step in zip(box, stride, strict=True))
-        return replace(
-            seen, shape=lengths, geometry=Geometry(lengths, stride, offset), writes=(write,)
-        )
+        return replace(seen, shape=lengths, geometry=Geometry(lengths, stride, offset), writes=(write,))
 
 
 def kind_of(expression: Expression) -> str:

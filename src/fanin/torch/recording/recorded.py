@@ -247,9 +247,7 @@ class SeededRecording:
         """The plan of a model, as the scan describes it."""
         entries = self.drawing(model, NameMap(names)).entries()
         notes = (*model.notes, *self._recorded.notes)
-        return Plan(
-            tuple(entries[each.path] for each in model.parameters), self._seed, replace(model, notes=notes)
-        )
+        return Plan(tuple(entries[each.path] for each in model.parameters), self._seed, replace(model, notes=notes))
 
 
 def _buffer(path: str, tensor: torch.Tensor) -> Parameter:

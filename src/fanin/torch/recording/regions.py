@@ -145,9 +145,7 @@ def _is_in_order(geometry: Geometry, part: Geometry) -> bool:
     box = box_of(geometry, part)
     assert box is not None
     lengths = lengths_of(box)
-    expected = [
-        (length, stride) for length, stride in zip(lengths, geometry.stride, strict=True) if length != 1
-    ]
+    expected = [(length, stride) for length, stride in zip(lengths, geometry.stride, strict=True) if length != 1]
     return _joined([(part.size[axis], part.stride[axis]) for axis in _axes(part)]) == _joined(expected)
 
 
@@ -155,14 +153,10 @@ def _merged(mask: np.ndarray, cuts: Sequence[Sequence[int]]) -> tuple[Box, ...]:
     """Few disjoint boxes of the cells of a grid that a mask selects."""
     if not mask.ndim:
         return ((),) if mask else ()
-    boxes: list[Box] = [
-        tuple((cell, cell + 1) for cell in cells) for cells in np.argwhere(mask).tolist()
-    ]
+    boxes: list[Box] = [tuple((cell, cell + 1) for cell in cells) for cells in np.argwhere(mask).tolist()]
     for axis in reversed(range(mask.ndim)):
         boxes = list(_merged_along(boxes, axis))
-    return tuple(
-        tuple((edges[a], edges[b]) for edges, (a, b) in zip(cuts, box, strict=True)) for box in boxes
-    )
+    return tuple(tuple((edges[a], edges[b]) for edges, (a, b) in zip(cuts, box, strict=True)) for box in boxes)
 
 
 def _merged_along(boxes: Sequence[Box], axis: int) -> Iterator[Box]:
