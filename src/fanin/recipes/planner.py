@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -68,17 +68,22 @@ def numbers_of(model: Model) -> Iterator[dict[str, float]]:
         yield {**numbers, **parameter.traits.numbers}
 
 
-def entry_of(parameter: Parameter, rules: Sequence[Rule], seed: int, names: NameMap) -> Entry:
-    """The entry of one parameter of which all these rules are, whatever else there is.
+def entries_of(seed: int, names: NameMap) -> Callable[[Parameter, tuple[Rule, ...]], Entry]:
+    """A function that makes the entry of a parameter from its own rules, whatever other rules and parameters there are.
 
     Args:
-        parameter: the parameter.
-        rules: its rules, without variables other than those of its layer.
-        seed: the seed that its own is spawned from.
+        seed: the seed that those of parameters are spawned from.
         names: the names that are drawn under.
     """
-    numbers = {"rank": len(parameter.shape), "size": parameter.size, **parameter.traits.numbers}
-    return _Planner(_Recipe(rules, seed, names), parameter, numbers).entry_of_any()
+    recipes: dict[tuple[Rule, ...], _Recipe] = {}
+
+    def entry(parameter: Parameter, rules: tuple[Rule, ...]) -> Entry:
+        if rules not in recipes:
+            recipes[rules] = _Recipe(rules, seed, names, None)
+        numbers = {"rank": len(parameter.shape), "size": parameter.size, **parameter.traits.numbers}
+        return _Planner(recipes[rules], parameter, numbers).entry_of_any()
+
+    return entry
 
 
 class _Recipe:

@@ -193,14 +193,16 @@ class Readings:
         whole: Box = tuple((0, length) for length in expression.shape)
         found = None
         if isinstance(expression, Seen) and expression.stored == expression.dtype:
-            if not expression.is_written or expression.is_drawn:
-                found = covered(expression.geometry, expression.writes)
+            found = covered(expression.geometry, expression.writes)
         if found is None:
             yield Part(expression, whole, (whole,))
             return
         assert isinstance(expression, Seen)
         writes, bare = found
         for each in writes:
+            if isinstance(each.write.expression, Unwritten):
+                bare = (*bare, *each.shown)
+                continue
             yield Part(self._of_write(expression, each.write, each.box, each.is_in_order), each.box, each.shown)
         for box in bare:
             yield Part(Unwritten(lengths_of(box), expression.dtype), box, (box,))
