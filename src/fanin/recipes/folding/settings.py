@@ -43,6 +43,8 @@ class Speller:
         """
         if entry.kept:
             return {(_KEPT,): 1.0}
+        if of_own_code(entry):
+            return {}
         placements = [each for each in entry.placements if each.label != "padding"]
         common = (*_layout(entry.parameter, parameter), *_zero_rows(entry))
         if any(each.label and each.name != entry.name for each in placements):
@@ -68,6 +70,8 @@ class Speller:
         traits = entry.parameter.traits
         stored = (traits.part.block,) if traits.part else traits.blocks.stored
         labels = stored or tuple(dict.fromkeys(each.label for each in placements))
+        if not traits.part and not _are_blocks(entry.parameter, placements, len(labels)):
+            return {}
         found: dict[str, Mapping[Settings, float]] = {}
         for label in labels:
             own = [each for each in placements if each.label == label]
@@ -97,6 +101,23 @@ class Speller:
         if key not in self._numbers:
             self._numbers[key] = Numbers(relevant, self._vocabulary)
         return self._numbers[key]
+
+
+def of_own_code(entry: Entry) -> bool:
+    """Whether a parameter has values that no initializer draws for it: computed ones, or those of another parameter."""
+    return any(each.is_copy or each.weight.distribution.is_own_code for each in entry.placements)
+
+
+def _are_blocks(parameter: Parameter, placements: Sequence[Placement], count: int) -> bool:
+    """Whether placements lie in so many equal blocks of a parameter along its outputs."""
+    *others, outputs = parameter.kernel_shape or (0,)
+    whole = [(0, length) for length in others]
+    ends = {(stop - start, start % (outputs // count)) for *_, (start, stop) in (each.target for each in placements)}
+    return (
+        outputs % count == 0
+        and ends == {(outputs // count, 0)}
+        and all([*each.target[:-1]] == whole for each in placements)
+    )
 
 
 def _rules_of_blocks(chosen: Mapping[str, Settings], declared: bool) -> Iterable[Settings]:
