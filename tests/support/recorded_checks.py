@@ -1,0 +1,250 @@
+"""What is checked of a recorded model: that everything is accounted for, and that it is what its author's code makes.
+
+`measure` records a model of any size on the meta device. `compare` makes one for real, three times by its author's code
+and once by fanin, and compares the values. What the author's code makes alike each time must be equal; what it draws
+must have the distribution that was read.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import nn
+
+import fanin.torch
+from recorded_cases import Case
+
+SEEDS = (1, 2, 3)  # of the author's code
+SEED = 42
+MOST_ERRORS = 4.0  # standard errors
+LEAST_P = 1e-6
+FEW = 32  # of fewer values, a standard deviation has no standard error to speak of
+MANY = 100_000  # values are compared at most
+DISCRETE = {"bernoulli", "sparse", "random", "randint", "formula", "program"}  # may draw one value twice
+UNREAD = "nothing"
+PLAIN = {"constant", "table"}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What was read of a model.
+
+    Attributes:
+        library, name: the model.
+        kinds: the number of parameters by the kind of their readings.
+        elements: the number of their elements, likewise.
+        seconds: how long recording took.
+        rules: the number of rules of its recipe.
+        same: whether the plan of that recipe is the recorded one.
+        notes: what the recording remarks.
+        faults: what is wrong.
+    """
+
+    library: str
+    name: str
+    kinds: dict[str, int] = field(default_factory=dict)
+    elements: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    rules: int = 0
+    same: bool = False
+    notes: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return asdict(self)
+
+
+@dataclass
+class Compared:
+    """How a model made by fanin compares with its author's code.
+
+    Attributes:
+        library, name: the model.
+        kinds: the number of parameters by the kind of their readings.
+        exact: the number of parameters and buffers that are equal, and must be.
+        drawn: the number of those that were compared as samples.
+        errors: the furthest moment, in standard errors.
+        least: the least p of all tests of Kolmogorov and Smirnov.
+        seconds: how long all of it took.
+        faults: what is wrong.
+    """
+
+    library: str
+    name: str
+    kinds: dict[str, int] = field(default_factory=dict)
+    exact: int = 0
+    drawn: int = 0
+    errors: float = 0.0
+    least: float = 1.0
+    seconds: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return asdict(self)
+
+
+def record(make: Callable[[], Any]) -> tuple[nn.Module, Any]:
+    """A model and its recording."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fanin.torch.recording() as recorded:
+            model = make()
+    return model, recorded
+
+
+def measure(case: Case, *, fold: bool = True) -> Recorded:
+    """What is read of a model, and whether its recipe makes the same plan."""
+    make = case.prepare()
+    start = time.perf_counter()
+    model, recorded = record(make)
+    seconds = time.perf_counter() - start
+    kinds: Counter[str] = Counter()
+    elements: Counter[str] = Counter()
+    faults = []
+    for path, parameter in model.named_parameters():
+        kind = recorded[path].kind
+        kinds[kind] += 1
+        elements[kind] += parameter.numel()
+        if kind == UNREAD:
+            faults.append(f"{path} is not accounted for")
+        if not parameter.is_meta:
+            faults.append(f"{path} is on {parameter.device}")
+    plan = recorded.plan(model, seed=SEED)
+    faults += [f"{entry.path}: {entry.problem}" for entry in plan.entries if entry.problem]
+    rules, same = 0, False
+    if fold:
+        recipe = recorded.recipe(seed=SEED)
+        rules = len(recipe.rules)
+        difference = plan.compare(recipe.plan(model))
+        same = not difference
+        faults += [] if same else [f"its recipe's plan differs: {str(difference)[:300]}"]
+    return Recorded(
+        case.library, case.name, dict(kinds), dict(elements), seconds, rules, same, tuple(recorded.notes), tuple(faults)
+    )
+
+
+def compare(case: Case) -> Compared:
+    """Makes a model by its author's code and by fanin, and compares them."""
+    start = time.perf_counter()
+    found = Compared(case.library, case.name)
+    make = case.prepare()
+    theirs = [tensors_of(authors(make, seed)) for seed in SEEDS]
+    model, recorded = record(make)
+    found.kinds = dict(Counter(recorded[path].kind for path, _ in model.named_parameters()))
+    plan = recorded.plan(model, seed=SEED)
+    entries = {entry.path: entry for entry in plan.entries}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fanin.torch.initialize(model, recorded, seed=SEED)
+    ours = tensors_of(model)
+    if ours.keys() != theirs[0].keys():
+        found.faults.append(f"tensors differ: {sorted(ours.keys() ^ theirs[0].keys())[:5]}")
+    for path in ours.keys() & theirs[0].keys():
+        draws = [each[path] for each in theirs]
+        kind = recorded[path].kind
+        found.faults += [f"{path} ({recorded[path]}): {fault}" for fault in _faults(found, kind, draws, ours[path])]
+        if (entry := entries.get(path)) is not None:
+            found.faults += [f"{path} ({recorded[path]}): {fault}" for fault in _unlike(found, entry, draws)]
+    found.seconds = time.perf_counter() - start
+    return found
+
+
+def authors(make: Callable[[], Any], seed: int) -> Any:
+    """The model that its author's code makes on the CPU under a seed."""
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        return make()
+
+
+def tensors_of(model: Any) -> dict[str, torch.Tensor]:
+    """All parameters and buffers."""
+    return {path: tensor.detach() for path, tensor in [*model.named_parameters(), *model.named_buffers()]}
+
+
+def _faults(found: Compared, kind: str, draws: list[torch.Tensor], made: torch.Tensor) -> Iterator[str]:
+    """What is wrong with the values of one tensor, of which the author's code has made several."""
+    first = draws[0]
+    if (made.shape, made.dtype, made.device) != (first.shape, first.dtype, first.device):
+        yield f"{made.shape}, {made.dtype}, {made.device}, not {first.shape}, {first.dtype}, {first.device}"
+        return
+    fixed = alike(first, draws[1]) & alike(first, draws[2])
+    if bool(fixed.all()):
+        found.exact += 1
+        if not bool(alike(made, first).all()):
+            yield f"{values(made)} is not what the code makes each time, {values(first)}"
+        return
+    found.drawn += 1
+    if kind in PLAIN:
+        yield f"the code draws it: {values(first)}"
+    if kind not in DISCRETE and not bool(alike(made, first)[fixed].all()):
+        yield f"{int(fixed.sum())} elements that the code makes alike each time are not all alike"
+    moving = ~fixed
+    p = float(stats.ks_2samp(sample(made[moving]), sample(first[moving]), method="auto").pvalue)
+    found.least = min(found.least, p)
+    if not p >= LEAST_P:
+        yield f"{values(made[moving])} is not distributed as {values(first[moving])}: p = {p:.1e}"
+
+
+def _unlike(found: Compared, entry: Any, draws: list[torch.Tensor]) -> Iterator[str]:
+    """What of the author's values does not fit the distribution that an entry has for the whole of a parameter."""
+    if len(entry.placements) != 1 or not entry.covers or not entry.placements[0].weight.distribution.random:
+        return
+    distribution = entry.placements[0].weight.distribution
+    low, high = distribution.bounds
+    slack = 1e-6 * max(abs(each) for each in (low, high) if math.isfinite(each)) if math.isfinite(low + high) else 0.0
+    deviations = []
+    for each in draws:
+        wide = each.double()
+        if wide.numel() >= FEW:
+            deviations.append(max(map(abs, errors_of(wide, distribution.moments))))
+        if not (low - slack <= float(wide.min()) and float(wide.max()) <= high + slack):
+            yield f"{values(each)} is beyond [{low}, {high}]"
+    if deviations:
+        # Of some ten thousand parameters, chance alone has a few beyond four errors, but none of them twice.
+        repeated = sorted(deviations)[1]
+        found.errors = max(found.errors, repeated)
+        if repeated > MOST_ERRORS:
+            yield f"{values(draws[0])} is {repeated:.1f} standard errors from {distribution.moments}"
+
+
+def errors_of(drawn: torch.Tensor, moments: Any) -> tuple[float, float]:
+    """How far the mean and standard deviation of a sample are from those of its distribution, in standard errors."""
+    mean, stddev, kurtosis = moments
+    root = math.sqrt(drawn.numel())
+    spread = stddev * math.sqrt(max(kurtosis - 1, 1e-3) / 4) / root
+    return (float(drawn.mean()) - mean) / (stddev / root), (float(drawn.std()) - stddev) / spread
+
+
+def alike(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Which elements are equal; NaNs are."""
+    return (first == second) | ((first != first) & (second != second))
+
+
+def sample(drawn: torch.Tensor) -> np.ndarray:
+    """Some of the values, evenly chosen."""
+    flat = torch.view_as_real(drawn).reshape(-1) if drawn.is_complex() else drawn.reshape(-1)
+    return flat[:: max(1, flat.numel() // MANY)].double().numpy()
+
+
+def values(tensor: torch.Tensor) -> str:
+    """A tensor in short."""
+    if tensor.numel() == 0 or tensor.is_complex():
+        return f"{tensor.dtype} {tuple(tensor.shape)}"
+    wide = tensor.double()
+    spread = f" ± {float(wide.std(correction=0)):.4g}"
+    return f"{float(wide.mean()):.4g}{spread} in [{float(wide.min()):.4g}, {float(wide.max()):.4g}]"
