@@ -48,6 +48,7 @@ class Recorded:
         same: whether the plan of that recipe is the recorded one.
         notes: what the recording remarks.
         faults: what is wrong.
+        unmade: why nobody can make the model, recorded or not; "" for one that was recorded.
     """
 
     library: str
@@ -59,6 +60,7 @@ class Recorded:
     same: bool = False
     notes: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    unmade: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -78,6 +80,7 @@ class Compared:
         least: the least p of all tests of Kolmogorov and Smirnov.
         seconds: how long all of it took.
         faults: what is wrong.
+        unmade: why the author's code does not make the model; "" for one that was compared.
     """
 
     library: str
@@ -89,6 +92,7 @@ class Compared:
     least: float = 1.0
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
+    unmade: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -106,9 +110,14 @@ def record(make: Callable[[], Any]) -> tuple[nn.Module, Any]:
 
 def measure(case: Case, *, fold: bool = True) -> Recorded:
     """What is read of a model, and whether its recipe makes the same plan."""
-    make = case.prepare()
-    start = time.perf_counter()
-    model, recorded = record(make)
+    try:
+        make = case.prepare()
+        start = time.perf_counter()
+        model, recorded = record(make)
+    except Exception:
+        if reason := refusal(case):
+            return Recorded(case.library, case.name, unmade=reason)
+        raise
     seconds = time.perf_counter() - start
     kinds: Counter[str] = Counter()
     elements: Counter[str] = Counter()
@@ -139,8 +148,11 @@ def compare(case: Case) -> Compared:
     """Makes a model by its author's code and by fanin, and compares them."""
     start = time.perf_counter()
     found = Compared(case.library, case.name)
-    make = case.prepare()
-    theirs = [tensors_of(authors(make, seed)) for seed in SEEDS]
+    try:
+        make = case.prepare()
+        theirs = [tensors_of(authors(make, seed)) for seed in SEEDS]
+    except Exception as error:
+        return Compared(case.library, case.name, unmade=in_short(error))
     model, recorded = record(make)
     found.kinds = dict(Counter(recorded[path].kind for path, _ in model.named_parameters()))
     plan = recorded.plan(model, seed=SEED)
@@ -159,6 +171,21 @@ def compare(case: Case) -> Compared:
             found.faults += [f"{path} ({recorded[path]}): {fault}" for fault in _unlike(found, entry, draws)]
     found.seconds = time.perf_counter() - start
     return found
+
+
+def refusal(case: Case) -> str:
+    """Why a model cannot be made on the meta device without recording; "" if it can."""
+    try:
+        with torch.device("meta"):
+            case.prepare()()
+    except Exception as error:
+        return in_short(error)
+    return ""
+
+
+def in_short(error: Exception) -> str:
+    """An error in a line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
 
 
 def authors(make: Callable[[], Any], seed: int) -> Any:

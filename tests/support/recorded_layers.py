@@ -1,4 +1,4 @@
-"""Every layer of torch.nn that has parameters, found by walking the module, and its utilities that change parameters."""
+"""Every layer of torch.nn that has parameters, found by walking the module, and utilities that change parameters."""
 
 from __future__ import annotations
 

@@ -13,10 +13,6 @@ from typing import Any
 from recorded_cases import Case
 from timm_models import without_operators
 
-with without_operators():
-    import timm  # pyright: ignore[reportMissingImports]
-    import torchvision.models  # pyright: ignore[reportMissingImports]
-
 # The smallest model of each family (a module of timm.models) of timm 1.0.31.
 FAMILIES = {
     "beit": "beit_base_patch16_224",
@@ -163,11 +159,7 @@ _NO_WEIGHTS = {"weights_backbone": None}  # of detectors, which else download th
 def families() -> Iterable[Case]:
     """A model of every family of timm, as small as there is one."""
     for family, name in FAMILIES.items():
-        yield Case.of(
-            "timm",
-            f"{family}/{name}",
-            partial(timm.create_model, name, num_classes=10, **({"depth": 2} if name in _LARGE else {})),
-        )
+        yield Case.of("timm", f"{family}/{name}", partial(_timm, name, **({"depth": 2} if name in _LARGE else {})))
 
 
 def torchvisions() -> Iterable[Case]:
@@ -175,4 +167,16 @@ def torchvisions() -> Iterable[Case]:
     for name in TORCHVISION:
         detects = any(each in name for each in ("fcos", "retinanet", "ssdlite", "lraspp"))
         more = _NO_WEIGHTS if detects else {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-        yield Case.of("torchvision", name, partial(torchvision.models.get_model, name, weights=None, **more))
+        yield Case.of("torchvision", name, partial(_torchvision, name, **more))
+
+
+def _timm(name: str, **arguments: Any) -> Any:
+    with without_operators():
+        import timm  # pyright: ignore[reportMissingImports]
+    return timm.create_model(name, num_classes=10, **arguments)
+
+
+def _torchvision(name: str, **arguments: Any) -> Any:
+    with without_operators():
+        import torchvision.models  # pyright: ignore[reportMissingImports]
+    return torchvision.models.get_model(name, weights=None, **arguments)

@@ -187,7 +187,7 @@ def forget_gates() -> nn.Module:
 @torch.no_grad()
 def fused_qkv() -> nn.Module:
     """A fused layer whose queries, keys and values differ, with the keys' bias at zero and a zeroed output."""
-    model = nn.ModuleDict({"qkv": nn.Linear(32, 96), "out": nn.Linear(32, 32)})
+    model: Any = nn.ModuleDict({"qkv": nn.Linear(32, 96), "out": nn.Linear(32, 32)})
     weight = model["qkv"].weight
     nn.init.xavier_normal_(weight[:32])
     nn.init.normal_(weight[32:64], std=0.01)
@@ -228,10 +228,12 @@ class Siren(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(3 if not depth else 32, 32) for depth in range(3))
-        for depth, layer in enumerate(self.layers):
+        layers = [nn.Linear(3 if not depth else 32, 32) for depth in range(3)]
+        for depth, layer in enumerate(layers):
             width = layer.in_features
-            layer.weight.data.uniform_(*((-1 / width, 1 / width) if not depth else (-bound(width), bound(width))))
+            limit = bound(width) if depth else 1 / width
+            layer.weight.data.uniform_(-limit, limit)
+        self.layers = nn.ModuleList(layers)
 
 
 def bound(width: int, omega: float = 30.0) -> float:
@@ -242,7 +244,7 @@ def bound(width: int, omega: float = 30.0) -> float:
 @torch.no_grad()
 def lora() -> nn.Module:
     """An adapter written by hand: frozen, with a scale and a zeroed half."""
-    model = nn.ModuleDict({"base": nn.Linear(40, 30), "a": nn.Linear(40, 4, False), "b": nn.Linear(4, 30, False)})
+    model: Any = nn.ModuleDict({"base": nn.Linear(40, 30), "a": nn.Linear(40, 4, False), "b": nn.Linear(4, 30, False)})
     nn.init.kaiming_uniform_(model["a"].weight, a=math.sqrt(5))
     nn.init.zeros_(model["b"].weight)
     model["base"].requires_grad_(False)
@@ -251,7 +253,7 @@ def lora() -> nn.Module:
 
 def deep_norm() -> nn.Module:
     """DeepNet (Wang et al. 2022): values and outputs are scaled by the depth after PyTorch's own initialization."""
-    model = nn.ModuleDict({name: nn.Linear(32, 32) for name in ("q", "k", "v", "o", "up", "down")})
+    model: Any = nn.ModuleDict({name: nn.Linear(32, 32) for name in ("q", "k", "v", "o", "up", "down")})
     for name in ("v", "o", "up", "down"):
         nn.init.xavier_normal_(model[name].weight, gain=(8 * LAYERS) ** -0.25)
     for name in ("o", "down"):
