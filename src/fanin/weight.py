@@ -16,8 +16,8 @@ import numpy as np
 
 from fanin import _native
 from fanin._core.layouts import permuted
-from fanin._core.memory import allocate
-from fanin._core.shapes import Region, chunks, parse_region
+from fanin._core.memory import allocate, parts
+from fanin._core.shapes import Region, parse_region
 from fanin._core.streams import Stream
 from fanin._core.types import Array, DType, RegionLike, Shape
 from fanin.distributions import Distribution
@@ -108,18 +108,13 @@ def _with_all_axes(out: Array, region: Region) -> tuple[Array, Region]:
 
 
 def _fill_rounded(weight: Weight, out: Array, region: Region | None) -> None:
-    """Draws a chunk at a time in the distribution's dtype and rounds it once."""
+    """Draws a part at a time in the distribution's dtype and rounds it once."""
     distribution = weight.distribution
-    if region is None:
-        region = parse_region(..., distribution.shape)
-    out, region = _with_all_axes(out, region)
-    for chunk in chunks(region.lengths, _CHUNK):
-        lengths = tuple(stop - start for start, stop in chunk)
-        starts = tuple(begin + start for begin, (start, _) in zip(region.starts, chunk, strict=True))
-        drawn = np.empty(lengths, distribution.dtype)
-        distribution.fill(drawn, weight.stream, region._replace(starts=starts, lengths=lengths))
+    for target, part in parts(out, distribution.shape, region, _CHUNK):
+        drawn = np.empty(part.lengths, distribution.dtype)
+        distribution.fill(drawn, weight.stream, part)
         with np.errstate(all="ignore"):  # an overflow becomes whatever the dtype has for it
-            out[(*(slice(*each) for each in chunk), ...)] = drawn.astype(out.dtype)
+            target[...] = drawn.astype(out.dtype)
 
 
 def pieces_of(shape: Shape, make: Callable[[RegionLike], Array], regions: Iterable[RegionLike]) -> list[Array]:

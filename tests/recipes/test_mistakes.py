@@ -16,7 +16,7 @@ SCALING = ALL + 'initializer = "variance_scaling"\ndistribution = "uniform"\n'
 CONSTANTS = ZEROS + "[constants]\na = 1\n"
 KEYS = (
     "path, regex, layer, within, role, rank, trainable, block, "
-    "name, initializer, layout, stacked, fan_in, fan_out, blocks, optional"
+    "name, initializer, layout, stacked, fan_in, fan_out, blocks, zero_rows, optional"
 )
 ROLES = (
     "kernel, recurrent_kernel, depthwise_kernel, bias, recurrent_bias, embedding, lora_a, lora_b, scale, offset, "

@@ -9,7 +9,7 @@ import bisect
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from fanin import _native
 from fanin._core import dtypes
 from fanin._core.messages import class_name, readable, visible
-from fanin._core.shapes import chunks
+from fanin._core.shapes import Region, chunks, parse_region
 
 _IMMUTABLE = {
     "jax": "JAX arrays are immutable. Use fanin.jax, which returns new ones.",
@@ -127,6 +127,27 @@ def fill_constant(out: np.ndarray, value: Any) -> None:
     """Fills an array with one value, in steps between which it can be interrupted."""
     for chunk in chunks(out.shape, _STEP):
         out[(*(slice(*each) for each in chunk), ...)] = value  # the dots keep a 0-d array an array
+
+
+def parts(
+    out: np.ndarray, shape: tuple[int, ...], region: Region | None, most: int
+) -> Iterator[tuple[np.ndarray, Region]]:
+    """Views that tile an array, each of at most `most` elements and with all of the tensor's axes, and their regions.
+
+    Args:
+        out: an array of the tensor's or the region's shape.
+        shape: the shape of the whole tensor.
+        region: a region of the tensor; None for all of it.
+        most: the largest number of elements of a part.
+    """
+    if region is None:
+        region = parse_region(..., shape)
+    whole = region._replace(dropped=(False,) * len(shape))
+    out = out[(*region.restored_axes, ...)]  # the dots keep a 0-d array an array
+    for chunk in chunks(region.lengths, most):
+        lengths = tuple(stop - start for start, stop in chunk)
+        starts = tuple(begin + start for begin, (start, _) in zip(region.starts, chunk, strict=True))
+        yield out[(*(slice(*each) for each in chunk), ...)], whole._replace(starts=starts, lengths=lengths)
 
 
 def as_unsigned(array: np.ndarray) -> np.ndarray:

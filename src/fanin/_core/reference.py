@@ -7,7 +7,7 @@ it explicit that a weight is a function of (seed, index).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ml_dtypes
 import numpy as np
@@ -157,6 +157,53 @@ _LAWS: dict[str, Callable[[Blocks, np.ndarray, str], np.ndarray]] = {
 }
 
 
+def _open_unit(blocks: Blocks, indices: np.ndarray, dtype: str) -> np.ndarray:
+    """Doubles in (0, 1), neither of which is reached: the middles of 2**32 equal intervals, or 2**52 for float64."""
+    if dtype == "float64":
+        return _uniform(blocks, indices, dtype) + 2.0**-53
+    word = np.choose((indices % 4).astype(np.intp), blocks(indices // 4))
+    return (word.astype(np.float64) + 0.5) * 2.0**-32
+
+
+def _bounded(
+    unit: np.ndarray,
+    scale: float,
+    origin: float,
+    below: float = 0.0,
+    above: float = 0.0,
+    width: float = 1.0,
+    centre: float = -0.5,
+    lowest: float = -math.inf,
+    highest: float = math.inf,
+) -> np.ndarray:
+    """Normals between bounds: `streams.run_kernel` says what the numbers are."""
+    lower, upper = unit * width + below, (1.0 - unit) * width + above
+    value = reference64.quantile(lower, upper, unit * width + centre) * scale + origin
+    value = np.where(value < highest, value, highest)
+    return np.where(value > lowest, value, lowest)
+
+
+def _exponential(unit: np.ndarray, scale: float, origin: float) -> np.ndarray:
+    return -reference64.log(unit) * scale + origin
+
+
+def _lognormal(unit: np.ndarray, scale: float, origin: float) -> np.ndarray:
+    return reference64.exp(reference64.quantile(unit, 1.0 - unit, unit - 0.5) * scale + origin)
+
+
+_QUANTILES: dict[str, Callable[..., np.ndarray]] = {
+    "bounded": _bounded,
+    "exponential": _exponential,
+    "lognormal": _lognormal,
+}
+
+
+def quantiles(law: str, unit: np.ndarray, scale: float, origin: float, interval: Sequence[float] = ()) -> np.ndarray:
+    """The doubles, not rounded yet, that a law makes of unit doubles in (0, 1)."""
+    with np.errstate(all="ignore"):  # what is too large is infinite
+        return _QUANTILES[law](unit, scale, origin, *interval)
+
+
 def _integers(blocks: Blocks, indices: np.ndarray, width: str, minval: int, span: int) -> np.ndarray:
     """minval + bits mod span, modulo 2**width; a span of 0 stands for the full range."""
     if width == "32":
@@ -178,6 +225,7 @@ def values(
     origin: float = 0.0,
     minval: int = 0,
     span: int = 0,
+    interval: Sequence[float] = (),
 ) -> np.ndarray:
     """The values of a kernel, named as in the native table, at the given flat indices (uint64, any shape)."""
     law, dtype, *rounded = kernel.split("/")
@@ -186,6 +234,9 @@ def values(
         if law == "integers":
             return _integers(blocks, flat, dtype, minval, span).reshape(indices.shape)
         number = _FLOAT_TYPES[dtype]
+        if law in _QUANTILES:
+            made = quantiles(law, _open_unit(blocks, flat, dtype), scale, origin, interval).astype(number)
+            return (made.astype(_FLOAT_TYPES[rounded[0]]) if rounded else made).reshape(indices.shape)
         # NumPy's and ml_dtypes' 16-bit arithmetic rounds every operation, as required here.
         made = _LAWS[law](blocks, flat, dtype) * number(scale) + number(origin)
         if rounded:

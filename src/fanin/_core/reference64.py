@@ -1,15 +1,18 @@
-"""glibc's log, sin and cos of doubles, in plain NumPy, for the arguments of a Box-Muller transform.
+"""Functions of doubles in plain NumPy: glibc's log, sin and cos for a Box-Muller transform, exp and normal quantiles.
 
-The steps, and where their multiply-adds are fused, are those of glibc's x86-64 build with fused multiply-add
-(native/elementary64.h has the details). The fused ones are computed from sums and products, so no special instruction
-and no libm is needed. Branches select, as in glibc, what belongs to an argument.
+The steps of the former, and where their multiply-adds are fused, are those of glibc's x86-64 build with fused
+multiply-add (native/elementary64.h has the details). The fused ones are computed from sums and products, so no special
+instruction and no libm is needed. Branches select, as in glibc, what belongs to an argument.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
-from fanin._core.reference_tables import LOGARITHM, SINE_COSINE
+from fanin._core.reference_tables import LOGARITHM, QUANTILE, SINE_COSINE
 
 _TERMS = tuple[np.ndarray, np.ndarray]
 
@@ -83,7 +86,8 @@ def _log_near_one(x: np.ndarray) -> np.ndarray:
     return high + fma(upper, r3, low)
 
 
-def _log_by_table(x: np.ndarray) -> np.ndarray:
+def log_below_one(x: np.ndarray) -> np.ndarray:
+    """glibc's log of normal doubles below 0.9375."""
     bits = x.view(np.int64)
     difference = bits - 0x3FE6000000000000
     k = difference >> 52
@@ -101,11 +105,11 @@ def _log_by_table(x: np.ndarray) -> np.ndarray:
 
 
 def log(x: np.ndarray) -> np.ndarray:
-    """glibc's log of doubles in (0, 1), without subnormals."""
+    """glibc's log of normal doubles in (0, 1)."""
     value = np.empty_like(x)
     near_one = x >= 0.9375
     value[near_one] = _log_near_one(x[near_one])
-    value[~near_one] = _log_by_table(x[~near_one])
+    value[~near_one] = log_below_one(x[~near_one])
     return value
 
 
@@ -175,3 +179,53 @@ def sincos(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     odd = n & 1 == 1
     sine, cosine = np.where(odd, cosine, sine), np.where(odd, sine, cosine)
     return np.where(n & 2, -sine, sine), np.where((n + 1) & 2, -cosine, cosine)
+
+
+def _horner(x: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
+    """c0 + c1 x + c2 x**2 + …, by Horner's scheme, with every operation rounded."""
+    *rest, value = coefficients
+    result = np.full(x.shape, value)
+    for coefficient in reversed(rest):
+        result = result * x + coefficient
+    return result
+
+
+_LN2_HIGH, _LN2_LOW = float.fromhex("0x1.62e42fefa38p-1"), float.fromhex("0x1.ef35793c7673p-45")
+_INVERSE_FACTORIALS = [1 / math.factorial(n) for n in range(2, 14)]
+_MAGIC = 1.5 * 2**52  # a sum with it has no fraction
+
+
+def exp(x: np.ndarray) -> np.ndarray:
+    """The exponential function of any doubles but NaN, to about a unit in the last place.
+
+    `x = n ln 2 + r`, and the Taylor polynomial of degree 13 for |r| <= ln 2 / 2. Every operation is rounded.
+    """
+    x = np.where(x < -750.0, -750.0, np.where(x > 710.0, 710.0, x))
+    n = (x * float.fromhex("0x1.71547652b82fep+0") + _MAGIC) - _MAGIC
+    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+    mantissa = 1.0 + (r + (r * r) * _horner(r, _INVERSE_FACTORIALS))
+    half = (n * 0.5 + _MAGIC) - _MAGIC  # two powers of two, since 2**n alone may overflow or underflow
+    return mantissa * _power_of_two(half) * _power_of_two(n - half)
+
+
+def _power_of_two(n: np.ndarray) -> np.ndarray:
+    return ((n.astype(np.int64) + 1023) << 52).view(np.float64)
+
+
+def quantile(lower: np.ndarray, upper: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Where a unit normal has the probability `lower` below and `upper` above, to a few units in the last place.
+
+    Args:
+        lower: normal doubles in (0, 1).
+        upper: `1 - lower`, of its own accuracy.
+        centre: `lower - 1/2`, of its own accuracy.
+    """
+    log_product = -log_below_one(lower * upper)
+    t = log_product - float.fromhex("0x1.62e42fefa39efp+0")
+    middle = centre * (_horner(t, QUANTILE["middle"][0]) / _horner(t, QUANTILE["middle"][1]))
+    r = np.sqrt(-log_below_one(np.minimum(lower, upper)))
+    near, far = (
+        _horner(r - start, QUANTILE[part][0]) / _horner(r - start, QUANTILE[part][1])
+        for part, start in (("tail", 1.6), ("far tail", 5.0))
+    )
+    return np.where(log_product < 6.5, middle, np.copysign(np.where(r < 5.0, near, far), centre))

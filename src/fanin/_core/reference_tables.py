@@ -1,7 +1,7 @@
-"""The tables of the reference's double-precision logarithm, sine and cosine: glibc's constants.
+"""The tables of the reference's functions of doubles: glibc's constants, and rational approximations of quantiles.
 
 `LOGARITHM` has 1/c and log(c) for each of the 128 intervals of [0x1.6p-1, 0x1.6p0), `SINE_COSINE` the sine and cosine
-of k/128, each as a double and the rest.
+of k/128, each as a double and the rest. `QUANTILE` has the coefficients of numerators and denominators.
 """
 
 import numpy as np
@@ -159,3 +159,49 @@ SINE_COSINE = _table(
     """,
     columns=4,
 )
+
+_Rational = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def _rational(numerator: str, denominator: str) -> _Rational:
+    first, second = (
+        tuple(float.fromhex(c) if "x" in c else float(c) for c in t.split()) for t in (numerator, denominator)
+    )
+    return first, second
+
+
+QUANTILE: dict[str, _Rational] = {
+    # z / (p - 1/2) in -log(p (1 - p)) - log 4, up to 5.1: fitted by scripts/fit_quantile.py, to 2e-16
+    "middle": _rational(
+        """
+        0x1.40d931ff62704p+1 0x1.b1b5cb51ad5e7p-1 0x1.ab112f56ccb51p-3 0x1.20128948f99bdp-5 0x1.15170eaf1d667p-8
+        0x1.7c796b4774371p-12 0x1.4bea3fa5fb247p-16 0x1.c10d5e03904b8p-22 -0x1.da876a0fed198p-27
+        """,
+        """
+        0x1p+0 0x1.37df478e1e6bep-4 0x1.9b7239dd53ab7p-5 0x1.4aa079c360e5fp-9 0x1.77e0de1c0d53ep-11
+        0x1.f517b7108f5e6p-17 0x1.2f32749ce34e1p-19 -0x1.49ae0cfc4dc47p-25
+        """,
+    ),
+    # |z| in sqrt(-log(tail)), less 1.6 and less 5: M. J. Wichura, "Algorithm AS 241: the percentage points of the
+    # normal distribution", Applied Statistics 37 (1988)
+    "tail": _rational(
+        """
+        1.42343711074968357734e0 4.63033784615654529590e0 5.76949722146069140550e0 3.64784832476320460504e0
+        1.27045825245236838258e0 2.41780725177450611770e-1 2.27238449892691845833e-2 7.74545014278341407640e-4
+        """,
+        """
+        1.0 2.05319162663775882187e0 1.67638483018380384940e0 6.89767334985100004550e-1 1.48103976427480074590e-1
+        1.51986665636164571966e-2 5.47593808499534494600e-4 1.05075007164441684324e-9
+        """,
+    ),
+    "far tail": _rational(
+        """
+        6.65790464350110377720e0 5.46378491116411436990e0 1.78482653991729133580e0 2.96560571828504891230e-1
+        2.65321895265761230930e-2 1.24266094738807843860e-3 2.71155556874348757815e-5 2.01033439929228813265e-7
+        """,
+        """
+        1.0 5.99832206555887937690e-1 1.36929880922735805310e-1 1.48753612908506148525e-2 7.86869131145613259100e-4
+        1.84631831751005468180e-5 1.42151175831644588870e-7 2.04426310338993978564e-15
+        """,
+    ),
+}

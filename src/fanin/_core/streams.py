@@ -6,7 +6,7 @@ Two 64-bit integers select a stream; an initializer's seed s selects `Stream(s, 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -138,7 +138,7 @@ def choose_seed() -> int:
 
 def has_kernel(kernel: str) -> bool:
     """Whether there is a kernel of this name."""
-    return kernel in _KERNELS
+    return kernel in _KERNELS or kernel.partition("/")[0] in ("bounded", "exponential", "lognormal")
 
 
 def run_kernel(
@@ -152,6 +152,7 @@ def run_kernel(
     origin: float = 0.0,
     minval: int = 0,
     span: int = 0,
+    interval: Sequence[float] = (),
 ) -> None:
     """Fills an array with a stream's tensor of the given shape, or a region of it. All random values come from here.
 
@@ -165,18 +166,22 @@ def run_kernel(
         origin: the term that is added to the product: the value of a unit float of 0.
         minval: the smallest integer.
         span: the number of integers; 0 stands for the full range.
+        interval: for the law "bounded" alone, the probabilities of lying below, above and within the bounds, that of
+            lying below less 1/2, and the smallest and the largest value.
     """
     if not out.size:
         return
     key, counter = key_and_counter(stream)
     tier = config.tier
-    if tier == REFERENCE:
+    if tier == REFERENCE or kernel not in _KERNELS:
         from fanin._core import reference  # rarely used
 
         first, strides = _geometry(shape, region)
         for chunk in chunks(out.shape, _CHUNK):
             indices = _flat_indices(first, strides, chunk)
-            values = _native.undisturbed(reference.values, kernel, key, counter, indices, scale, origin, minval, span)
+            values = _native.undisturbed(
+                reference.values, kernel, key, counter, indices, scale, origin, minval, span, interval
+            )
             as_unsigned(out)[(*(slice(*each) for each in chunk), ...)] = as_unsigned(values)
         return
     arguments = (key, counter, scale, origin, minval & _UINT64, span, config.threads)

@@ -1,15 +1,15 @@
-"""The layer weight initializers of Keras 2 (tf_keras): the same classes, arguments and bits.
+"""The layer weight initializers of Keras 2 (tf_keras), with the same classes, arguments and bits, and some more.
 
 Each class returns the `Distribution` that it draws from; the base class does the rest. `get`, `serialize` and
 `deserialize` convert initializers from names and configurations, and back.
 """
 
 from fanin.initializers.base import Initializer, SeededInitializer
-from fanin.initializers.constants import Constant, Ones, Zeros
-from fanin.initializers.matrices import Identity, Orthogonal
+from fanin.initializers.constants import Constant, Ones, Table, Zeros
+from fanin.initializers.matrices import Identity, Orthogonal, Sparse
 from fanin.initializers.names import name_hint
-from fanin.initializers.random import RandomNormal, RandomUniform, TruncatedNormal
-from fanin.initializers.registry import CLASSES, NAMES, deserialize, get, serialize
+from fanin.initializers.random import Bernoulli, Exponential, LogNormal, RandomNormal, RandomUniform, TruncatedNormal
+from fanin.initializers.registry import CLASSES, KERAS_CLASSES, NAMES, deserialize, get, serialize
 from fanin.initializers.scaling import (
     GlorotNormal,
     GlorotUniform,
@@ -36,11 +36,19 @@ identity = Identity
 orthogonal = Orthogonal
 constant = Constant
 variance_scaling = VarianceScaling
+exponential = Exponential
+log_normal = LogNormal
+bernoulli = Bernoulli
+sparse = Sparse
+table = Table
 
 __all__ = [
     "CLASSES",
+    "KERAS_CLASSES",
     "NAMES",
+    "Bernoulli",
     "Constant",
+    "Exponential",
     "GlorotNormal",
     "GlorotUniform",
     "HeNormal",
@@ -49,16 +57,21 @@ __all__ = [
     "Initializer",
     "LecunNormal",
     "LecunUniform",
+    "LogNormal",
     "Ones",
     "Orthogonal",
     "RandomNormal",
     "RandomUniform",
     "SeededInitializer",
+    "Sparse",
+    "Table",
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
+    "bernoulli",
     "constant",
     "deserialize",
+    "exponential",
     "get",
     "glorot_normal",
     "glorot_uniform",
@@ -67,12 +80,15 @@ __all__ = [
     "identity",
     "lecun_normal",
     "lecun_uniform",
+    "log_normal",
     "name_hint",
     "ones",
     "orthogonal",
     "random_normal",
     "random_uniform",
     "serialize",
+    "sparse",
+    "table",
     "truncated_normal",
     "variance_scaling",
     "zeros",

@@ -1,4 +1,4 @@
-"""Initializers with the same value everywhere: zeros, ones, a constant."""
+"""Initializers of given values: zeros, ones, a constant, a table."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from fanin import distributions
 from fanin._core import dtypes
-from fanin._core.environment import quietly
+from fanin._core.environment import quietly, undisturbed
+from fanin._core.memory import as_numpy, is_torch
 from fanin._core.messages import class_name, shown
 from fanin._core.shapes import checked_shape
-from fanin._core.types import DType, DTypeLike, ShapeLike
+from fanin._core.types import Array, DType, DTypeLike, Shape, ShapeLike
 from fanin.distributions import Distribution
 from fanin.initializers.base import Initializer, scalar
 
@@ -63,6 +64,27 @@ class Ones(Initializer):
 
 
 _KINDS = ("bool", "integer", "float", "complex")
+_KIND_OF: dict[type, str] = {bool: "bool", int: "integer", float: "float", complex: "complex"}
+
+
+def _check_kinds(kind: str, dtype: DType, received: str) -> None:
+    """Raises if values of a kind do not fit a dtype of a plainer kind."""
+    dtype_kind = dtypes.kind(dtype)
+    if _KINDS.index(kind) > _KINDS.index(dtype_kind):
+        raise TypeError(
+            f"A value of kind {kind} does not fit a dtype of kind {dtype_kind}. "
+            f"Received: {received}, dtype={dtype.name}."
+        )
+
+
+def _check_range(lowest: int, highest: int, dtype: DType, name: str, received: str) -> None:
+    """Raises if integers do not fit an integer dtype."""
+    smallest, largest = dtypes.integer_range(dtype)
+    if not smallest <= lowest <= highest <= largest:
+        raise ValueError(
+            f"`{name}` must lie in the dtype's range, [{smallest}, {largest}]. "
+            f"Received: {name}={received}, dtype={dtype.name}."
+        )
 
 
 class Constant(Initializer):
@@ -95,20 +117,10 @@ class Constant(Initializer):
         return _constant(shape, resolved, self._converted(resolved), self.value)
 
     def _converted(self, dtype: DType) -> np.generic:
-        types = {bool: "bool", int: "integer", float: "float", complex: "complex"}
-        kind, dtype_kind = types[type(self.value)], dtypes.kind(dtype)
-        if _KINDS.index(kind) > _KINDS.index(dtype_kind):
-            raise TypeError(
-                f"A value of kind {kind} does not fit a dtype of kind {dtype_kind}. "
-                f"Received: value={shown(self.value)}, dtype={dtype.name}."
-            )
+        kind, dtype_kind = _KIND_OF[type(self.value)], dtypes.kind(dtype)
+        _check_kinds(kind, dtype, f"value={shown(self.value)}")
         if dtype_kind == "integer":
-            smallest, largest = dtypes.integer_range(dtype)
-            if not smallest <= self.value <= largest:
-                raise ValueError(
-                    f"`value` must lie in the dtype's range, [{smallest}, {largest}]. "
-                    f"Received: value={shown(self.value)}, dtype={dtype.name}."
-                )
+            _check_range(self.value, self.value, dtype, "value", shown(self.value))
         if dtype_kind == "float":
             return dtypes.rounded(_as_float(self.value), dtype)
         value = _as_float(self.value) if dtype_kind == "complex" and kind != "complex" else self.value
@@ -123,3 +135,104 @@ def _as_float(value: int | float) -> float:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
+
+
+class Table(Initializer):
+    """Makes tensors of given values, broadcast to the shape as NumPy broadcasts them.
+
+    Also available as `table`.
+
+    >>> import fanin
+    >>> fanin.initializers.Table([1, 2, 3])((2, 3)).tolist()
+    [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
+
+    Args:
+        values: an array or tensor in CPU memory, which is copied, or nested lists: of bools, integers, floats or
+            complex numbers.
+
+    Attributes:
+        values: the values as a read-only NumPy array: of bool, int64, uint64, float64 or complex128.
+
+    Raises:
+        TypeError, ValueError: the values are not numbers, or no array of them; at the call, they cannot be broadcast to
+            the shape, or do not fit the dtype (3.0 for int32, 300 for int8).
+    """
+
+    def __init__(self, values: Any) -> None:
+        self.values: Array = _table(values)
+
+    def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
+        resolved, shape = _numeric_dtype(dtype), checked_shape(shape)
+        if not _broadcasts(self.values.shape, shape):
+            raise ValueError(
+                "`values` must be broadcastable to the shape. "
+                f"Received: values of shape {self.values.shape}, shape={shape}."
+            )
+        return distributions.Table(shape, resolved, self._converted(resolved))
+
+    def _converted(self, dtype: DType) -> Array:
+        values, received = self.values, f"of shape {self.values.shape}"
+        _check_kinds(dtypes.kind(values.dtype), dtype, f"values {received}")
+        if dtypes.kind(dtype) == "integer" and values.size:
+            _check_range(int(values.min()), int(values.max()), dtype, "values", f"{received}")
+        with np.errstate(all="ignore"):
+            if dtypes.kind(dtype) == "float" and dtype.itemsize < 4:  # as a constant is rounded
+                values = values.astype(np.float32)
+            converted = values.astype(dtype)
+            if (np.isnan(converted.astype(np.complex128)) & ~np.isnan(values.astype(np.complex128))).any():
+                raise ValueError(
+                    f"The dtype must be able to represent the values. Received: values {received}, dtype={dtype.name}."
+                )
+        converted.flags.writeable = False
+        return converted
+
+    def get_config(self) -> dict[str, Any]:
+        return {"values": self.values.tolist()}
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other) or not isinstance(other, Table):
+            return NotImplemented
+        return self._exact() == other._exact()
+
+    def __hash__(self) -> int:
+        return hash(self._exact())
+
+    def _exact(self) -> tuple[Any, ...]:
+        return type(self), self.values.shape, self.values.dtype.str, self.values.tobytes()
+
+    def __repr__(self) -> str:
+        if self.values.size > _MOST_SHOWN:
+            return f"{class_name(type(self))}(values=<{self.values.dtype} of shape {self.values.shape}>)"
+        return f"{class_name(type(self))}(values={self.values.tolist()})"
+
+
+_MOST_SHOWN = 16  # values in a representation
+
+
+@undisturbed
+def _table(values: Any) -> Array:
+    """The values as an array of the widest dtype of their kind."""
+    try:
+        array = np.array(as_numpy(values) if hasattr(values, "__dlpack__") or is_torch(values) else values)
+        kind = dtypes.kind(array.dtype)
+        if kind not in _KINDS:
+            raise TypeError(f"they are of dtype {dtypes.name(array.dtype)}")
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            "`values` must be an array of numbers, or nested lists of them with equal lengths. "
+            f"Received: values={shown(values)} ({error})."
+        ) from None
+    if kind == "integer":
+        wide = np.uint64 if array.size and int(array.max()) > np.iinfo(np.int64).max else np.int64
+    else:
+        wide = {"bool": np.bool_, "float": np.float64, "complex": np.complex128}[kind]
+    array = array.astype(wide)
+    array.flags.writeable = False
+    return array
+
+
+def _broadcasts(shape: Shape, to: Shape) -> bool:
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False

@@ -19,7 +19,7 @@ _UNTRUNCATED = (
 _DIFFERENT = {
     "xavier_normal": _UNTRUNCATED.format(scale=1, mode="fan_avg", keras="glorot_normal", name="xavier_normal"),
     "kaiming_normal": _UNTRUNCATED.format(scale=2, mode="fan_in", keras="he_normal", name="kaiming_normal"),
-    "trunc_normal": "'random_normal', nearly, since it truncates at -2 and 2 whatever the standard deviation. "
+    "trunc_normal": "'truncated_normal' with stddev=1, minval=-2, maxval=2, by its defaults. Without bounds, "
     "'truncated_normal' truncates at two standard deviations.",
 }
 # PyTorch's functions whose names Keras has for the same distributions with other default arguments.

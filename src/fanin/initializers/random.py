@@ -1,14 +1,16 @@
-"""Initializers by distribution: normal, truncated normal, uniform."""
+"""Initializers by distribution: normal, truncated normal, log-normal, exponential, uniform, Bernoulli."""
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
 from fanin import distributions
 from fanin._core import dtypes
 from fanin._core.messages import shown
 from fanin._core.shapes import checked_shape
-from fanin._core.types import DType, DTypeLike, NumberLike, Seed, ShapeLike
+from fanin._core.types import DType, DTypeLike, NumberLike, Seed, Shape, ShapeLike
 from fanin.distributions import Distribution
 from fanin.initializers.base import SeededInitializer, float_dtype, number
 
@@ -50,25 +52,172 @@ class RandomNormal(_MeanAndStddev):
 
 
 class TruncatedNormal(_MeanAndStddev):
-    """Draws from a normal distribution, and redraws values two standard deviations or more from the mean.
+    """Draws from a normal distribution that is truncated: at two standard deviations, or at bounds of your own.
 
-    Also available as `truncated_normal`.
+    Also available as `truncated_normal`. Without bounds, values two standard deviations or more from the mean are
+    redrawn, as in Keras. With `minval` or `maxval`, each value is the inverse of the truncated distribution function
+    at a uniform number of 32 bits (52 for float64), so tails of any weight are exact, and no value exceeds a bound.
 
     >>> import fanin
     >>> initializer = fanin.initializers.TruncatedNormal(mean=0., stddev=1.)
     >>> values = initializer(shape=(2, 2))
+    >>> tail = fanin.TruncatedNormal(0.0, 1.0, seed=1, minval=10.0)((1000,))
+    >>> bool(tail.min() >= 10.0), round(float(tail.mean()), 1)
+    (True, 10.1)
 
     Args:
-        mean: the mean of the values, a number or a scalar tensor.
-        stddev: their standard deviation before the truncation, which reduces it to 0.88 of that.
+        mean: the mean of the values before the truncation, a number or a scalar tensor.
+        stddev: their standard deviation before the truncation; without bounds, this reduces it to 0.88 of that.
+        seed: an integer in [-2**63, 2**63 - 1]. A seeded initializer returns the same values at every call.
+        minval: the smallest value, whatever mean and standard deviation are. None beside a `maxval` is no bound.
+        maxval: the largest value. None beside a `minval` is no bound.
+
+    Raises:
+        TypeError, ValueError: an argument is not a finite number or a seed, or `stddev` is negative beside a bound; at
+            the call, `minval` is not less than `maxval`, no value between them lies within 36 standard deviations of
+            the mean, or the dtype has no number between them.
+    """
+
+    minval: float | None
+    maxval: float | None
+
+    def __init__(
+        self,
+        mean: NumberLike = 0.0,
+        stddev: NumberLike = 0.05,
+        seed: Seed = None,
+        *,
+        minval: NumberLike | None = None,
+        maxval: NumberLike | None = None,
+    ) -> None:
+        super().__init__(mean, stddev, seed)
+        self.minval = None if minval is None else number("minval", minval)
+        self.maxval = None if maxval is None else number("maxval", maxval)
+        if self._is_bounded and self.stddev < 0:
+            raise ValueError(f"`stddev` must not be negative beside bounds. Received: stddev={shown(self.stddev)}.")
+
+    @property
+    def _is_bounded(self) -> bool:
+        return self.minval is not None or self.maxval is not None
+
+    def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
+        shape, resolved = checked_shape(shape), float_dtype(dtype)
+        if not self._is_bounded:
+            return distributions.TruncatedNormal(shape, resolved, self.mean, self.stddev)
+        return _bounded_normal(shape, resolved, self.mean, self.stddev, self.minval, self.maxval)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **({"minval": self.minval, "maxval": self.maxval} if self._is_bounded else {})}
+
+
+@lru_cache(maxsize=1024)  # whose probabilities take longer than a small tensor
+def _bounded_normal(
+    shape: Shape, dtype: DType, mean: float, stddev: float, minval: float | None, maxval: float | None
+) -> Distribution:
+    received = f"Received: mean={shown(mean)}, stddev={shown(stddev)}, minval={shown(minval)}, maxval={shown(maxval)}"
+    low, high = -math.inf if minval is None else float(minval), math.inf if maxval is None else float(maxval)
+    if not low < high:
+        raise ValueError(f"`minval` must be less than `maxval`. {received}.")
+    mean, stddev = float(mean), float(stddev)
+    if not distributions.BoundedNormal.reaches(mean, stddev, low, high):
+        raise ValueError(f"Bounds must leave values within 36 standard deviations of the mean. {received}.")
+    drawn = distributions.BoundedNormal(shape, dtype, mean, stddev, low, high)
+    if drawn.range[0] > drawn.range[1]:
+        raise ValueError(f"The dtype must have a number between `minval` and `maxval`. {received}, dtype={dtype.name}.")
+    return drawn
+
+
+class Exponential(SeededInitializer):
+    """Draws from an exponential distribution: `-log(u) / rate` for a uniform u.
+
+    Also available as `exponential`.
+
+    >>> import fanin
+    >>> initializer = fanin.initializers.Exponential(rate=2.0)
+    >>> values = initializer(shape=(2, 2))
+
+    Args:
+        rate: the inverse of the mean, a positive number or a scalar tensor: the `lambd` of PyTorch's `exponential_`.
+        seed: an integer in [-2**63, 2**63 - 1]. A seeded initializer returns the same values at every call.
+
+    Raises:
+        TypeError, ValueError: an argument is not a finite number or a seed, or `rate` is not positive.
+    """
+
+    def __init__(self, rate: NumberLike = 1.0, seed: Seed = None) -> None:
+        super().__init__(seed)
+        self.rate: float = number("rate", rate)
+        if self.rate <= 0:
+            raise ValueError(f"`rate` must be positive. Received: rate={shown(self.rate)}.")
+
+    def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
+        return distributions.Exponential(checked_shape(shape), float_dtype(dtype), float(self.rate))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"rate": self.rate, "seed": self.seed}
+
+
+class LogNormal(_MeanAndStddev):
+    """Draws values whose logarithms are normally distributed.
+
+    Also available as `log_normal`.
+
+    >>> import fanin
+    >>> initializer = fanin.initializers.LogNormal(mean=-3.0, stddev=0.5)
+    >>> values = initializer(shape=(2, 2))
+
+    Args:
+        mean: the mean of the logarithms, a number or a scalar tensor.
+        stddev: the standard deviation of the logarithms.
         seed: an integer in [-2**63, 2**63 - 1]. A seeded initializer returns the same values at every call.
 
     Raises:
         TypeError, ValueError: an argument is not a finite number or a seed.
     """
 
+    def __init__(self, mean: NumberLike = 0.0, stddev: NumberLike = 1.0, seed: Seed = None) -> None:
+        super().__init__(mean, stddev, seed)
+
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
-        return distributions.TruncatedNormal(checked_shape(shape), float_dtype(dtype), self.mean, self.stddev)
+        shape, resolved = checked_shape(shape), float_dtype(dtype)
+        return distributions.LogNormal(shape, resolved, float(self.mean), float(self.stddev))
+
+
+class Bernoulli(SeededInitializer):
+    """Draws ones and zeros, of any float or integer dtype or bool.
+
+    Also available as `bernoulli`. The same seed and shape have their ones at the same places in every dtype.
+
+    >>> import fanin
+    >>> fanin.initializers.Bernoulli(p=0.25, seed=1)((6,), "bool")
+    array([False, False, False, False, False, False])
+
+    Args:
+        p: the probability of a one, a number in [0, 1] or a scalar tensor. It is rounded to a multiple of 2**-32.
+        seed: an integer in [-2**63, 2**63 - 1]. A seeded initializer returns the same values at every call.
+
+    Raises:
+        TypeError, ValueError: an argument is not a number or a seed, or `p` does not lie in [0, 1]; at the call, the
+            dtype is none of these.
+    """
+
+    def __init__(self, p: NumberLike = 0.5, seed: Seed = None) -> None:
+        super().__init__(seed)
+        self.p: float = number("p", p)
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"`p` must lie in [0, 1]. Received: p={shown(self.p)}.")
+
+    def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
+        resolved = dtypes.resolve(dtype)
+        kind = dtypes.kind(resolved)
+        if kind not in ("bool", "integer", "float") or (kind == "float" and not dtypes.is_signed(resolved)):
+            raise ValueError(
+                f"Expected a boolean, integer or floating point dtype with 0 and 1, got {dtypes.name(resolved)}."
+            )
+        return distributions.Bernoulli(checked_shape(shape), resolved, float(self.p))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"p": self.p, "seed": self.seed}
 
 
 class RandomUniform(SeededInitializer):

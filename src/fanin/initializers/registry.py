@@ -8,10 +8,10 @@ from typing import Any
 
 from fanin._core.messages import shown
 from fanin.initializers.base import Initializer, SeededInitializer
-from fanin.initializers.constants import Constant, Ones, Zeros
-from fanin.initializers.matrices import Identity, Orthogonal
+from fanin.initializers.constants import Constant, Ones, Table, Zeros
+from fanin.initializers.matrices import Identity, Orthogonal, Sparse
 from fanin.initializers.names import ALIASES, name_hint
-from fanin.initializers.random import RandomNormal, RandomUniform, TruncatedNormal
+from fanin.initializers.random import Bernoulli, Exponential, LogNormal, RandomNormal, RandomUniform, TruncatedNormal
 from fanin.initializers.scaling import (
     GlorotNormal,
     GlorotUniform,
@@ -22,7 +22,8 @@ from fanin.initializers.scaling import (
     VarianceScaling,
 )
 
-CLASSES: tuple[type[Initializer], ...] = (
+# The classes of Keras 2, whose configurations and names every Keras knows.
+KERAS_CLASSES: tuple[type[Initializer], ...] = (
     RandomNormal,
     RandomUniform,
     TruncatedNormal,
@@ -39,15 +40,18 @@ CLASSES: tuple[type[Initializer], ...] = (
     LecunNormal,
     LecunUniform,
 )
+CLASSES: tuple[type[Initializer], ...] = (*KERAS_CLASSES, Exponential, LogNormal, Bernoulli, Sparse, Table)
 
 
 def _names() -> dict[str, type[Initializer]]:
-    """The classes by every name that tf_keras has for them, and by other packages' names."""
+    """The classes by every name that fanin and tf_keras have for them, and by other packages' names."""
     names: dict[str, type[Initializer]] = {"Initializer": Initializer, "initializer": Initializer}
     for cls in CLASSES:
         name = cls.__name__
         snake_case = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-        names |= {name: cls, snake_case: cls, name + "V2": cls}
+        names |= {name: cls, snake_case: cls}
+        if cls in KERAS_CLASSES:
+            names[name + "V2"] = cls
         if issubclass(cls, SeededInitializer) and not cls.repeats:  # the six that old files may name so
             names[snake_case + "V2"] = cls
     for alias, name in {"uniform": "RandomUniform", "normal": "RandomNormal", "one": "Ones", "zero": "Zeros"}.items():
@@ -106,11 +110,13 @@ def serialize(initializer: Any, use_legacy_format: bool = False) -> dict[str, An
     described = {"class_name": cls.__name__, "config": initializer.get_config()}
     if use_legacy_format:
         return described
-    ours = cls in CLASSES
+    if cls in KERAS_CLASSES:
+        return {"module": "keras.initializers", **described, "registered_name": None}
+    ours = cls in CLASSES  # registered in Keras by `fanin.keras.as_keras`
     return {
-        "module": "keras.initializers" if ours else cls.__module__,
+        "module": "fanin.keras" if ours else cls.__module__,
         **described,
-        "registered_name": None if ours else cls.__name__,
+        "registered_name": f"fanin>{cls.__name__}" if ours else cls.__name__,
     }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 from fanin._core.layouts import permuted
 from fanin._core.types import DType, Shape
@@ -82,6 +83,11 @@ class Parameter:
         return self.size * self.dtype.itemsize
 
 
+# What a model's own code makes of a parameter: from the parameter, the name that it is drawn under and the recipe's
+# seed, its placements (`fanin.recipes.Placement`). A ValueError says why there are none.
+Written: TypeAlias = Callable[[Parameter, str, int], tuple[Any, ...]]
+
+
 @dataclass(frozen=True)
 class Model:
     """A model, as a framework's module describes it.
@@ -94,6 +100,8 @@ class Model:
         notes: what a reader of a plan should know.
         layers: further paths that show which blocks there are, besides those of the parameters.
         complete: whether it has all of its parameters, so that each glob must match one; False if layers are not built.
+        written: what the model's own code makes of a parameter, for rules that say `as_written`; None if that is not
+            known.
     """
 
     parameters: tuple[Parameter, ...]
@@ -103,6 +111,7 @@ class Model:
     notes: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     complete: bool = True
+    written: Written | None = field(default=None, compare=False)
 
     def parts_of(self, path: str) -> tuple[str, ...]:
         """The paths of the parts with a configuration that a parameter is in, the outermost first."""
@@ -111,6 +120,8 @@ class Model:
 
     def placed(self, prefix: str) -> Model:
         """The same model as a part of a larger one.
+
+        Its own code is still asked about the parameters of the model itself; their names tell that they are elsewhere.
 
         Args:
             prefix: its path there; "" for the model itself.
@@ -133,4 +144,13 @@ class Model:
             left={longer(path): reason for path, reason in self.left.items()},
             layers=tuple(map(longer, self.layers)),
             configs={longer(path) if path else prefix: config for path, config in self.configs.items()},
+            written=self._written_within(prefix),
         )
+
+    def _written_within(self, prefix: str) -> Written | None:
+        """`written` for the parameters of the larger model."""
+        written = self.written
+        if written is None:
+            return None
+        own = {f"{prefix}.{each.path}": each for each in self.parameters}
+        return lambda parameter, name, seed: written(own[parameter.path], name, seed)

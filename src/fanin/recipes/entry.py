@@ -35,6 +35,7 @@ class Placement:
         source: the start in the tensor, for each axis. The tensor of a layer has no axis for those that stack layers.
         label: the block; "" for the whole parameter.
         fans: the fans of that tensor: the rule's own, or else the layer's.
+        is_copy: whether it has the values of another parameter on purpose.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Placement:
     source: Shape
     label: str = ""
     fans: Fans = (None, None)
+    is_copy: bool = False
 
     @property
     def seed(self) -> int | None:
@@ -134,10 +136,10 @@ class Entry:
 
     @undisturbed
     def _moments(self) -> tuple[float, float] | None:
-        """The mean and standard deviation of everything that is drawn, except padding."""
+        """The mean and standard deviation of everything that is drawn, except padding; None if one is unknown."""
         parts = [(each.size, each.weight.distribution.moments) for each in self.placements if each.label != "padding"]
         total = sum(size for size, _ in parts)
-        if not parts:
+        if not parts or any(math.isnan(moments.stddev) for _, moments in parts):
             return None
         if not total or len(parts) == 1:
             return parts[0][1].mean, parts[0][1].stddev

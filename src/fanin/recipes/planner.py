@@ -20,12 +20,12 @@ from fanin._core.types import DType, Shape
 from fanin.distributions import Distribution, Matrix
 from fanin.initializers import Initializer, SeededInitializer
 from fanin.models.names import NameMap, depths
-from fanin.models.parameters import Model, Parameter
+from fanin.models.parameters import Model, Parameter, Written
 from fanin.models.traits import STATISTICS, Traits
 from fanin.recipes.advice import lacking_fans
 from fanin.recipes.entry import Entry, Fans, Placement
 from fanin.recipes.plan import Plan
-from fanin.recipes.rules import Rule
+from fanin.recipes.rules import AS_WRITTEN, Rule
 from fanin.recipes.stacks import LAYER, joined, layer_of, places, restricted, stack_axes, stack_lengths
 from fanin.weight import Weight
 
@@ -43,7 +43,7 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
         )
     depth_of = depths([*paths, *model.layers])
     configs: dict[tuple[str, ...], dict[str, float]] = {}
-    recipe = _Recipe(rules, seed, names)
+    recipe = _Recipe(rules, seed, names, model.written)
     if model.complete:
         recipe.check_names(model.parameters)
     entries = []
@@ -62,6 +62,19 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
     return Plan(tuple(entries), seed, model, tuple(rule.label for rule in unused), unmet)
 
 
+def entry_of(parameter: Parameter, rules: Sequence[Rule], seed: int, names: NameMap) -> Entry:
+    """The entry of one parameter of which all these rules are, whatever else there is.
+
+    Args:
+        parameter: the parameter.
+        rules: its rules, without variables other than those of its layer.
+        seed: the seed that its own is spawned from.
+        names: the names that are drawn under.
+    """
+    numbers = {"rank": len(parameter.shape), "size": parameter.size, **parameter.traits.numbers}
+    return _Planner(_Recipe(rules, seed, names), parameter, numbers).entry_of_any()
+
+
 class _Recipe:
     """What is common to all parameters of a plan.
 
@@ -69,11 +82,12 @@ class _Recipe:
         rules: the recipe's rules.
         seed: the recipe's seed.
         names: the names that are drawn under.
+        written: what the model's own code makes; None if that is not known.
         has_blocks: whether some rules are about blocks, so that others can apply to the same parameter.
     """
 
-    def __init__(self, rules: Sequence[Rule], seed: int, names: NameMap) -> None:
-        self.rules, self.seed, self.names = rules, seed, names
+    def __init__(self, rules: Sequence[Rule], seed: int, names: NameMap, written: Written | None) -> None:
+        self.rules, self.seed, self.names, self.written = rules, seed, names, written
         self.has_blocks = any(rule.by_block for rule in rules)
         self._made: dict[Any, tuple[Initializer, Distribution, Fans]] = {}  # those of equal parameters, once
 
@@ -185,7 +199,9 @@ class _Planner:
             self.parameter = self._with_layout(rules)
             if all(rule.keeps for rule in rules):
                 return Entry(self.parameter, self.name, label, numbers, kept=True)
-            placements = (*self._placements(chosen, blocks), *self._padding())
+            if any(rule.as_written for rule in rules):
+                return Entry(self.parameter, self.name, label, numbers, self._written(rules))
+            placements = (*self._placements(chosen, blocks), *self._padding(rules))
             return Entry(self.parameter, self.name, label, numbers, placements)
         except (TypeError, ValueError, MemoryError) as error:
             text = str(error).removesuffix(".")
@@ -328,9 +344,28 @@ class _Planner:
         weight = Weight(distribution, stream, self.parameter.dtype)
         return Placement(name, initializer, weight, tuple(target), tuple(starts), label, fans)
 
-    def _padding(self) -> Iterator[Placement]:
-        for row in self.parameter.traits.zero_rows:
-            shape = self.parameter.kernel_shape
+    def _written(self, rules: Sequence[Rule]) -> tuple[Placement, ...]:
+        """The placements that the model's own code makes.
+
+        Raises:
+            ValueError: there is no such code here, or it does not say what it makes; the message says why.
+        """
+        if len(rules) > 1:
+            raise ValueError(f"{AS_WRITTEN} makes a whole parameter, but another rule is about a block of it")
+        if self.recipe.written is None or self.layer is not None:
+            raise ValueError(
+                f"{AS_WRITTEN} asks the model's own code, which only PyTorch models can be asked. Give the parameter "
+                "an initializer by a rule in front"
+            )
+        return self.recipe.written(self.parameter, self.name, self.recipe.seed)
+
+    def _padding(self, rules: Sequence[Rule]) -> Iterator[Placement]:
+        shape = self.parameter.kernel_shape
+        given = next((rule.zero_rows for rule in rules if rule.zero_rows is not None), None)
+        if given and (not shape or max(given) >= shape[0]):
+            has = f"has {shape[0]} rows" if shape else "has no rows"
+            raise ValueError(f"`zero_rows` must be rows of the parameter, which {has}. Received: {list(given)}")
+        for row in self.parameter.traits.zero_rows if given is None else given:
             zeros = initializers.Zeros()
             weight = zeros.weight((1, *shape[1:]), self.parameter.dtype)
             target = ((row, row + 1), *((0, length) for length in shape[1:]))

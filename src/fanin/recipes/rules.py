@@ -16,7 +16,8 @@ from fanin.models.traits import ROLES
 from fanin.recipes.expressions import Expression
 from fanin.recipes.files import Source
 
-KEEP = "keep"  # instead of an initializer: the parameter stays as it is
+# Instead of an initializer: the parameter stays as it is, or is made as the model's own code makes it.
+KEEP, AS_WRITTEN = "keep", "as_written"
 
 CONDITIONS = {
     "path": "one or more globs of the parameter's path; * matches any text, including dots",
@@ -30,16 +31,20 @@ CONDITIONS = {
 }
 SETTINGS = {
     "name": "a name for the rule, for tables and messages",
-    "initializer": "the name of an initializer, or keep",
+    "initializer": "the name of an initializer, or keep, or as_written",
     "layout": 'the order of its axes, if the layer table does not know it: "keras", "torch" or Keras\'s axes',
     "stacked": "how many of the first axes stack kernels; layout and fans refer to the remaining axes",
     "fan_in": "the fan-in, a number or an expression, instead of the layer table's",
     "fan_out": "the fan-out, a number or an expression, instead of the layer table's",
     "blocks": "the names of the equal blocks along its outputs; each block is drawn on its own",
+    "zero_rows": "the rows that are zero, instead of the layer table's padding; [] for none",
     "optional": "true if no warning is wanted where no parameter uses the rule",
 }
+# The keys of a rule that says as_written: a model's own code makes whole parameters, and needs to be told nothing.
+_OF_AS_WRITTEN = {*CONDITIONS, "name", "initializer", "optional"} - {"block"}
 _MOST_AXES = 1000  # beyond what any framework has
 _TEXTS = {"mode", "distribution"}  # arguments that are words, not numbers
+_TABLES = {"values"}  # arguments that are lists of numbers, however deep
 _CLASSES = {cls.__name__: cls for cls in initializers.CLASSES}
 
 
@@ -148,7 +153,7 @@ class Rule:
     Args:
         **data: the keys of a rule. Conditions: `path`, `regex`, `layer`, `within`, `role`, `rank`, `trainable`,
             `block`. Settings: `initializer` and its own arguments, as numbers or expressions; `name`, `layout`,
-            `stacked`, `fan_in`, `fan_out`, `blocks`, `optional`.
+            `stacked`, `fan_in`, `fan_out`, `blocks`, `zero_rows`, `optional`.
 
     Raises:
         RecipeError: the rule has mistakes; the error lists all of them.
@@ -164,7 +169,9 @@ class Rule:
     layout: Layout | None
     stacked: int
     blocks: tuple[str, ...]
+    zero_rows: tuple[int, ...] | None
     optional: bool
+    as_written: bool  # whether the model's own code makes the parameters
     variables: tuple[str, ...]  # in its expressions, with constants and `config.NAME`
 
     def __init__(self, **data: Any) -> None:
@@ -228,6 +235,7 @@ class Rule:
             checker.add(f"`optional` must be true or false. Received: {shown(self.optional)}.", "optional")
 
     def _read_initializer(self, checker: Checker, data: dict[str, Any]) -> None:
+        self.as_written = False
         self._given: Initializer | None = None
         self._class: type[Initializer] | None = None
         self._arguments: dict[str, Any] = {}
@@ -235,13 +243,13 @@ class Rule:
         value = data.get("initializer")
         if value is None:
             checker.add('A rule needs an `initializer`, such as initializer = "he_normal", or "keep".', "initializer")
-        elif isinstance(value, str) and value == KEEP:
-            pass
+        elif isinstance(value, str) and value in (KEEP, AS_WRITTEN):
+            self.as_written = value == AS_WRITTEN
         elif isinstance(value, str):
             found = initializers.NAMES.get(value)
             if found is None or found is Initializer:
                 hint = (
-                    initializers.name_hint(value, [*initializers.NAMES, KEEP])
+                    initializers.name_hint(value, [*initializers.NAMES, KEEP, AS_WRITTEN])
                     or " `fanin show --list` lists all names."
                 )
                 checker.add(f"Unknown initializer {shown(value)}.{hint}", "initializer")
@@ -302,9 +310,9 @@ class Rule:
         assert self._class is not None
         constructed = {}
         for key, value in arguments.items():
-            numeric = key not in _TEXTS and not (self._class is _CLASSES["Constant"] and not isinstance(value, str))
+            as_given = key in _TEXTS | _TABLES or (self._class is _CLASSES["Constant"] and not isinstance(value, str))
             before = len(checker.mistakes)
-            found = checker.expression(key, value) if numeric or value is None else value
+            found = value if as_given and value is not None else checker.expression(key, value)
             if len(checker.mistakes) > before:
                 return
             self._arguments[key] = found
@@ -342,6 +350,22 @@ class Rule:
         self.blocks = checker.strings(data, "blocks")
         if len(set(self.blocks)) != len(self.blocks) or len(self.blocks) == 1 or isinstance(data.get("blocks"), str):
             checker.add(f"`blocks` must be two or more different names. Received: {shown(data['blocks'])}.", "blocks")
+        self.zero_rows = self._read_zero_rows(checker, data)
+        if self.as_written:
+            for key in data.keys() & SETTINGS.keys() | data.keys() & {"block"}:
+                if key not in _OF_AS_WRITTEN:
+                    rule = f"A rule that says {AS_WRITTEN} makes whole parameters as the model's own code does, without"
+                    checker.add(f"{rule} `{key}`. Received: {key} = {shown(data[key])}.", key)
+
+    @staticmethod
+    def _read_zero_rows(checker: Checker, data: Mapping[str, Any]) -> tuple[int, ...] | None:
+        rows = data.get("zero_rows")
+        if "zero_rows" not in data:
+            return None
+        if not isinstance(rows, (list, tuple)) or not all(type(row) is int and row >= 0 for row in rows):
+            checker.add(f"`zero_rows` must be a list of rows, from 0. Received: {shown(rows)}.", "zero_rows")
+            return None
+        return tuple(dict.fromkeys(rows))
 
     def renumbered(self, number: int) -> Rule:
         """The same rule at another position in a recipe, counted from 0."""
@@ -400,7 +424,7 @@ class Rule:
     @property
     def keeps(self) -> bool:
         """Whether the rule leaves parameters as they are."""
-        return self._given is None and self._class is None
+        return self._given is None and self._class is None and not self.as_written
 
     def initializer(self, known: Mapping[str, float], seed: int) -> Initializer:
         """The initializer, with its expressions evaluated and the recipe's seed.

@@ -9,7 +9,7 @@ from fanin import initializers
 from fanin.initializers import Initializer
 from fanin.models.traits import ROLES
 from fanin.recipes.expressions import VARIABLES
-from fanin.recipes.rules import CONDITIONS, KEEP, SETTINGS
+from fanin.recipes.rules import AS_WRITTEN, CONDITIONS, KEEP, SETTINGS
 
 _WORDS = {
     "mode": ["fan_in", "fan_out", "fan_avg"],
@@ -31,6 +31,7 @@ def schema() -> dict[str, Any]:
             if name != "seed":
                 arguments[name] = {"enum": _WORDS[name]} if name in _WORDS else number
     arguments["value"] = {"type": ["number", "string", "boolean"]}
+    arguments["values"] = {"description": "Numbers, or lists of them.", "type": ["array", "number"]}
     texts = {"anyOf": [{"type": "string", "minLength": 1}, _list({"type": "string", "minLength": 1})]}
     kinds: dict[str, Any] = {key: texts for key in (*CONDITIONS, *SETTINGS)}
     roles = {"enum": list(ROLES)}
@@ -41,10 +42,11 @@ def schema() -> dict[str, Any]:
         "role": {"anyOf": [roles, _list(roles)]},
         "rank": {"anyOf": [ranks, _list(ranks)]},
         "name": {"type": "string"},
-        "initializer": {"enum": [*names, KEEP]},
+        "initializer": {"enum": [*names, KEEP, AS_WRITTEN]},
         "layout": {"anyOf": [{"enum": ["keras", "torch"]}, axes]},
         "trainable": {"type": "boolean"},
         "optional": {"type": "boolean", "default": False},
+        "zero_rows": {"type": "array", "items": {"type": "integer", "minimum": 0}},
         "stacked": {"type": "integer", "minimum": 0},
         "fan_in": number,
         "fan_out": number,

@@ -19,7 +19,7 @@ from fanin._core import dtypes
 from fanin._core.environment import undisturbed
 from fanin._core.messages import readable
 from fanin._core.types import DTypeLike, ShapeLike
-from fanin.distributions import Affine, Distribution, Identity, Orthogonal, Uniform, UniformInteger
+from fanin.distributions import Distribution, Floats, Identity, Orthogonal, Quantile, Uniform, UniformInteger
 from fanin.initializers import Initializer, SeededInitializer, VarianceScaling
 from fanin.report import literal, number, plain
 
@@ -301,10 +301,14 @@ def _bins(drawn: Distribution) -> tuple[np.ndarray, np.ndarray | None]:
         # Halfway between two of the few values of a 16-bit dtype; otherwise rounding would move some to the next bin.
         steps -= 0.5 / 2 ** dtypes.UNIT_BITS[drawn.dtype]
         inner = np.sort(drawn.minval + (drawn.maxval - drawn.minval) * steps)
+    elif isinstance(drawn, Quantile):  # which may be skewed, and end at a bound
+        mean, reach = drawn.moments.mean, _REACH * drawn.moments.stddev
+        first, last = max(low, mean - reach), min(high, mean + reach)
+        inner = first + (last - first) * steps
     else:
         reach = min(_REACH * drawn.moments.stddev, (high - low) / 2)
         inner = drawn.moments.mean + reach * (2 * steps - 1)
-    if not isinstance(drawn, Affine):
+    if not isinstance(drawn, Floats):
         return inner, None
     if drawn.grid is not None:
         values, probabilities = drawn.grid

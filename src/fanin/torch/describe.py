@@ -126,6 +126,12 @@ class Table(NamedTuple):
 class Scan:
     """The contents of a module: the tensors that recipes apply to, and the others.
 
+    Args:
+        root: the module.
+        shard_of: what this process holds of tensors that are no DTensors.
+        as_stored: whether each tensor is taken as it is stored, because a recording says what each of them gets. By
+            default weights that are computed from others are drawn as such, and frozen tables are made by their code.
+
     Attributes:
         root: the module.
         inner: the module inside all wrappers.
@@ -135,8 +141,9 @@ class Scan:
         computed: the tensors that are computed from drawn ones, by path, with the reason.
     """
 
-    def __init__(self, root: nn.Module, shard_of: ShardOf | None = None) -> None:
+    def __init__(self, root: nn.Module, shard_of: ShardOf | None = None, *, as_stored: bool = False) -> None:
         self.root = root
+        self._as_stored = as_stored
         self._given_shard: ShardOf = shard_of or (lambda path, tensor: None)
         self._shards: dict[int, Shard] = {}  # those that are given, by the id of the tensor
         self._misplaced: dict[int, str] = {}  # tensors whose shards cannot be what is given, by id, with the reason
@@ -155,11 +162,12 @@ class Scan:
         for visit in self._visits:
             self._add(visit)
         self._tie_equal_memory()
-        self._set_tables_apart()
+        if not as_stored:
+            self._set_tables_apart()
 
     def _add(self, visit: Visit) -> None:
         module = visit.module
-        for weight in reparametrized(module):
+        for weight in () if self._as_stored else reparametrized(module):
             self._add_reparametrized(visit, weight)
         for leaf, tensor in module._parameters.items():
             if tensor is not None and (id(module), leaf) not in self._settled:
@@ -198,6 +206,7 @@ class Scan:
         if not problem:
             traits = traits_of(layer_module, source.name, whole, visit.parent, visit.name)
             problem, traits = self._adapters.applied(visit.adapter, path, tuple(whole.shape), traits)
+            problem = "" if self._as_stored else problem
         shape, dtype = outline(whole)
         layer, *bases = class_names(type(module), "Module")
         held = self.held.get(id(tensor))
@@ -261,6 +270,8 @@ class Scan:
             return problem
         if shard is not None and source.weight is not None:
             return _COMPUTED_FROM_SHARD
+        if self._as_stored:
+            return ""
         if isinstance(module, ParametrizationList) or "ParametrizationList" in visit.within:
             return UNKNOWN_PARAMETRIZATION  # which may have a state
         whole = tensor if shard is None else stand_in(tensor, shard)

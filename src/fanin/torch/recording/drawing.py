@@ -1,0 +1,309 @@
+"""From readings to the entries of a plan: each draw gets a stream from the seed and the name of the parameter it is in.
+
+What rules can say is planned by the planner, as for any recipe. The rest is laid out here: copies have the values of
+the parameter that they were copied from, and formulas and programs are computed from the very values that the draws in
+them have elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from fanin import initializers
+from fanin._core import dtypes
+from fanin._core.layouts import permuted
+from fanin._core.shapes import Region
+from fanin._core.streams import Stream, derived_seed
+from fanin._core.types import DType
+from fanin.distributions import Matrix
+from fanin.initializers import Initializer
+from fanin.models.names import NameMap
+from fanin.models.parameters import Parameter
+from fanin.recipes.entry import Entry, Placement
+from fanin.recipes.planner import entry_of
+from fanin.recipes.rules import Rule
+from fanin.torch.recording.expressions import Constant, Draw, Expression, Seen, Source
+from fanin.torch.recording.laws import Formula, OwnCode, Program, Tabulated
+from fanin.torch.recording.reading import Law, Part, Reading, is_formula, kind_of, region_words
+from fanin.torch.recording.regions import Box, lengths_of
+from fanin.torch.recording.rules import initializer_of, permuted_box, rules_of
+from fanin.weight import Weight
+
+RECORDED = "recorded"  # what tables show as the rule
+_MOST_MARKS = 2**26  # elements of a draw of which views are compared
+_NOTHING = (
+    "No code of the model initializes it{where}: its memory would be used as it is found. Initialize it in the model's "
+    "constructor, or leave it out with `skip=` and give it values yourself"
+)
+_UNKNOWN = (
+    "The recording does not know it: it was made before or after. Make the whole model, with all that is added to it, "
+    "within `fanin.torch.recording()`"
+)
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """The parameter whose values a source has.
+
+    Attributes:
+        entry: its entry, without rows of zeros.
+        draw: the draw as it is there.
+        box: where it is.
+    """
+
+    entry: Entry
+    draw: Draw
+    box: Box
+
+
+class Drawing:
+    """The entries of recorded tensors, for a seed.
+
+    Args:
+        tensors: each parameter and its reading, in the model's order; None for one that the recording does not know.
+            Buffers come after the parameters.
+        seed: the seed.
+        names: the names that are drawn under.
+    """
+
+    def __init__(self, tensors: Iterable[tuple[Parameter, Reading | None]], seed: int, names: NameMap) -> None:
+        self._tensors = list(tensors)
+        self._seed, self._names = seed, names
+        self._owners: dict[Source, _Owner] = {}
+        self._own: dict[Source, Weight] = {}  # of draws that no parameter has as they are
+        self._views = _independent_views(reading for _, reading in self._tensors if reading is not None)
+
+    def entries(self) -> dict[str, Entry]:
+        """The entry of each tensor, by its path."""
+        ruled = [(parameter, reading, self._ruled(parameter, reading)) for parameter, reading in self._tensors]
+        found = {}
+        for parameter, reading, entry in ruled:
+            if entry is None:
+                assert reading is not None
+                entry = self._written(parameter, reading)
+            found[parameter.path] = entry
+        return found
+
+    def _ruled(self, parameter: Parameter, reading: Reading | None) -> Entry | None:
+        """The entry of a tensor that rules can describe, or that has a problem; None for others."""
+        problem = parameter.problem or (f"{_UNKNOWN}." if reading is None else _lacking(reading))
+        if problem or reading is None:
+            return Entry(parameter, self._name(parameter), problem=f"{parameter.path}: {problem}")
+        reading = self._with_views(reading)
+        drawn = [part for part in reading.parts if isinstance(part.expression, Draw)]
+        if any(part.expression.sources[0] in self._owners for part in drawn):
+            return None
+        data = rules_of(parameter, reading)
+        if not data:
+            return None
+        role = {"role": parameter.role} if parameter.has_usual_start else {}
+        entry = entry_of(parameter, [Rule(path="*", **role, **each) for each in data], self._seed, self._names)
+        entry = replace(entry, rule=RECORDED if entry.rule else "", rules=())
+        if entry.problem:
+            return entry
+        for part in drawn:
+            if len(part.shown) == 1 or part is reading.parts[0]:
+                self._note_owner(entry, part)
+        return entry
+
+    def _note_owner(self, entry: Entry, part: Part) -> None:
+        """Remembers that a source has the values of a part of an entry, if all of them are there."""
+        assert isinstance(part.expression, Draw)
+        bare = replace(entry, placements=tuple(each for each in entry.placements if each.label != "padding"))
+        lies_open = part.shown == (part.box,) or len(bare.placements) < len(entry.placements)
+        if bare.covers and lies_open:
+            self._owners.setdefault(part.expression.source, _Owner(bare, part.expression, part.box))
+
+    def _with_views(self, reading: Reading) -> Reading:
+        """The reading with draws in place of views of draws that nothing else has."""
+        parts = tuple(
+            replace(part, expression=self._views.get(_view_key(part.expression), part.expression))
+            for part in reading.parts
+        )
+        return replace(reading, parts=parts)
+
+    def _written(self, parameter: Parameter, reading: Reading) -> Entry:
+        """The entry of a tensor that its model's own code makes."""
+        reading = self._with_views(reading)
+        name = self._name(parameter)
+        try:
+            placements = self._copied(parameter, reading) or tuple(self._placements(parameter, reading, name))
+            return Entry(parameter, name, RECORDED, (), placements)
+        except (TypeError, ValueError, MemoryError) as error:
+            text = str(error).removesuffix(".")
+            return Entry(parameter, name, RECORDED, problem=f"{parameter.path}, as recorded: {text}.")
+
+    def _copied(self, parameter: Parameter, reading: Reading) -> tuple[Placement, ...]:
+        """The placements of the parameter that this one was copied from; none if it is no plain copy."""
+        part = reading.parts[0]
+        if len(reading.parts) > 1 or not isinstance(part.expression, Draw):
+            return ()
+        owner = self._owners.get(part.expression.source)
+        if owner is None or owner.box != part.box or not _same_law(owner.draw, part.expression):
+            return ()
+        other = owner.entry.parameter
+        if other.shape != parameter.shape or other.kernel_axes != parameter.kernel_axes:
+            return ()
+        return tuple(
+            replace(each, is_copy=True, weight=each.weight._replace(stored=parameter.dtype))
+            for each in owner.entry.placements
+        )
+
+    def _placements(self, parameter: Parameter, reading: Reading, name: str) -> Iterator[Placement]:
+        for part in reading.parts:
+            own = name if len(reading.parts) == 1 else f"{name}{region_words(part.box, parameter.shape).strip()}"
+            initializer, weight = self._weight(parameter, part.expression, own)
+            label = region_words(part.box, parameter.shape).strip()
+            for box in part.shown:
+                source = tuple(start - low for (start, _), (low, _) in zip(box, part.box, strict=True))
+                target = permuted_box(parameter, box)
+                yield Placement(own, initializer, weight, target, permuted(source, parameter.kernel_axes), label)
+
+    def _weight(self, parameter: Parameter, expression: Expression, name: str) -> tuple[Initializer, Weight]:
+        """The weight of an expression, laid out as the parameter is, and its initializer."""
+        dtype = parameter.dtype
+        if isinstance(expression, Constant):
+            initializer: Initializer = initializers.Constant(expression.value)
+            return initializer, initializer.weight(permuted(expression.shape, parameter.kernel_axes), dtype)
+        stream = Stream(derived_seed(self._seed, name))
+        if not expression.is_drawn:
+            initializer = OwnCode(Tabulated, expression)
+            distribution = initializer.distribution(expression.shape, dtype)
+        elif isinstance(expression, Draw) and expression.source not in self._owners and _has_initializer(expression):
+            initializer = initializer_of(Law.of(expression)).with_seed(stream.seed)
+            distribution = initializer.distribution(expression.shape, _drawn_dtype(dtype))
+            if isinstance(distribution, Matrix):
+                distribution = distribution.reshaped(expression.shape, len(expression.shape) - 1)
+        else:
+            stream = self._stream_of(expression, name)
+            law = Formula if self._is_formula(expression) else Program
+            initializer = OwnCode(law, expression, self.sample, stream.seed)
+            distribution = initializer.distribution(expression.shape, dtype)
+        axes = tuple(map(parameter.kernel_axes.index, range(len(parameter.shape))))
+        return initializer, Weight(distribution, stream, dtype, axes)
+
+    def _stream_of(self, expression: Expression, name: str) -> Stream:
+        """The stream of the first draw in an expression, after all that nothing else has got streams of this name."""
+        fresh = [each for each in expression.sources if each not in self._owners and each not in self._own]
+        for number, source in enumerate(fresh):
+            seed = derived_seed(self._seed, f"{name}#{number}" if number else name)
+            self._own[source] = _unit_weight(source, expression.dtype, Stream(seed))
+        first = expression.sources[0]
+        return self._own[first].stream if first in self._own else self._owners[first].entry.placements[0].weight.stream
+
+    def _is_formula(self, expression: Expression) -> bool:
+        """Whether an expression is a formula of draws that have, where they are drawn, its shape."""
+        shapes = {
+            lengths_of(self._owners[each].box) if each in self._owners else each.shape for each in expression.sources
+        }
+        return is_formula(expression, expression.shape) and shapes == {expression.shape}
+
+    def sample(self, draw: Draw, region: Region | None) -> torch.Tensor:
+        """The values of a draw in a region of it, in float64, as they are in the parameter that has them."""
+        owner = self._owners.get(draw.source)
+        if owner is None:
+            weight = self._own[draw.source]
+            unit = torch.from_numpy(weight.make(None if region is None else region.slices).astype(np.float64))
+            values = draw.origin + draw.scale * unit
+        else:
+            starts = tuple(start for start, _ in owner.box)
+            first, lengths = ((0,) * len(starts), lengths_of(owner.box)) if region is None else region[1:3]
+            wanted = tuple(
+                slice(low + start, low + start + length)
+                for low, start, length in zip(starts, first, lengths, strict=True)
+            )
+            values = torch.from_numpy(np.asarray(owner.entry.make(wanted)).astype(np.float64))
+            if not _same_law(owner.draw, draw):
+                values = draw.origin + draw.scale * ((values - owner.draw.origin) / owner.draw.scale)
+        return values.reshape(draw.shape) if region is None else values
+
+    def _name(self, parameter: Parameter) -> str:
+        return self._names.of(parameter, parameter.path)
+
+
+def _lacking(reading: Reading) -> str:
+    """The problem of a tensor, all or a part of which nothing is written to; "" if all is written."""
+    bare = [part for part in reading.parts if part.kind == "nothing"]
+    if not bare:
+        return ""
+    where = region_words(bare[0].box, reading.shape).strip()
+    return f"{_NOTHING.format(where=f' in {where}' if where else '')}."
+
+
+def _same_law(first: Draw, second: Draw) -> bool:
+    return (first.scale, first.origin) == (second.scale, second.origin)
+
+
+def _has_initializer(draw: Draw) -> bool:
+    return kind_of(draw) not in ("formula", "integers")
+
+
+def _drawn_dtype(dtype: DType) -> DType:
+    """The dtype to draw values in: float32 for narrower floats, which are rounded once when they are stored."""
+    return dtypes.FLOAT32 if dtype in dtypes.FLOATS and dtype.itemsize < 4 else dtype
+
+
+def _unit_weight(source: Source, dtype: torch.dtype, stream: Stream) -> Weight:
+    """The unit variables of a source, in the order of its own axes."""
+    drawn = dtypes.FLOAT64 if dtype in (torch.float64, torch.complex128) else dtypes.FLOAT32
+    kind, arguments = source.unit.kind, source.unit.arguments
+    if kind == "integers":
+        drawn = np.dtype(np.int64)
+        initializer: Initializer = initializers.RandomUniform(int(arguments[0]), int(arguments[1]))
+    else:
+        initializer = initializer_of(Law.of(Draw(source.shape, dtype, source)))
+    distribution = initializer.distribution(source.shape, drawn)
+    if isinstance(distribution, Matrix):
+        distribution = distribution.reshaped(source.shape, len(source.shape) - 1)
+    return Weight(distribution, stream)
+
+
+def _view_key(expression: Expression) -> Any:
+    """What tells a view of a draw from others; None if it is no such view."""
+    if not isinstance(expression, Seen) or len(expression.writes) != 1 or expression.stored != expression.dtype:
+        return None
+    drawn = expression.writes[0].expression
+    if not isinstance(drawn, Draw) or not drawn.source.unit.is_pointwise:
+        return None
+    return drawn.source, drawn.scale, drawn.origin, expression.geometry, expression.writes[0].geometry
+
+
+def _independent_views(readings: Iterable[Reading]) -> Mapping[Any, Draw]:
+    """Draws in place of views of draws, where no two of them have an element in common and nothing else has one."""
+    views: dict[Source, dict[Any, Seen]] = {}
+    others: set[Source] = set()
+    for reading in readings:
+        for part in reading.parts:
+            key = _view_key(part.expression)
+            if key is None:
+                others.update(part.expression.sources)
+            else:
+                assert isinstance(part.expression, Seen)
+                views.setdefault(key[0], {})[key] = part.expression
+    return {
+        key: Draw(seen.shape, seen.dtype, Source(source.unit, seen.shape), key[1], key[2])
+        for source, found in views.items()
+        if source not in others and _are_apart(list(found.values()))
+        for key, seen in found.items()
+    }
+
+
+def _are_apart(views: Sequence[Seen]) -> bool:
+    """Whether each view's elements are different ones, and no two views have one in common."""
+    if len({view.writes[0].geometry for view in views}) > 1:
+        return False
+    if views[0].length > _MOST_MARKS:
+        return False
+    marks = np.zeros(views[0].length, np.uint8)
+    for view in views:
+        size, stride, offset = view.geometry
+        if any(length > 1 and not step for length, step in zip(size, stride, strict=True)):
+            return False
+        seen = np.lib.stride_tricks.as_strided(marks[offset:], size, stride)
+        seen += 1
+    return int(marks.max(initial=0)) <= 1

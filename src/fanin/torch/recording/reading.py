@@ -1,0 +1,327 @@
+"""Readings: what a recorded tensor gets, as a few regions with an expression each, in words and as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from fanin.distributions import LARGEST_NORMAL
+from fanin.torch.recording.expressions import (
+    Constant,
+    Draw,
+    Expression,
+    Geometry,
+    Operation,
+    Seen,
+    Size,
+    Source,
+    Table,
+    Unwritten,
+    Write,
+)
+from fanin.torch.recording.regions import Box, covered, lengths_of
+
+# The names of laws in words, and of the numbers that belong to them.
+_LAWS = {
+    "normal": "normal",
+    "uniform": "uniform",
+    "truncated": "truncated_normal",
+    "exponential": "exponential",
+    "log_normal": "log_normal",
+    "bernoulli": "bernoulli",
+    "integers": "integers",
+    "orthogonal": "orthogonal",
+    "sparse": "sparse",
+}
+_MOST_WORDS = 6  # regions that a text names
+
+
+@dataclass(frozen=True)
+class Law:
+    """What a draw is: the law of its elements and their numbers.
+
+    Attributes:
+        kind: "normal", "truncated_normal", "uniform", "exponential", "log_normal", "bernoulli", "integers",
+            "orthogonal" or "sparse".
+        numbers: the numbers by name.
+    """
+
+    kind: str
+    numbers: dict[str, float]
+
+    @classmethod
+    def of(cls, draw: Draw) -> Law:
+        """The law of a draw, of which the scale is positive."""
+        unit, scale, origin = draw.source.unit, draw.scale, draw.origin
+        ends = sorted(origin + scale * end for end in _ends(draw))
+        if unit.kind == "truncated" and not cuts(draw):
+            return cls("normal", {"mean": origin, "stddev": abs(scale)})
+        numbers = {
+            "normal": lambda: {"mean": origin, "stddev": abs(scale)},
+            "uniform": lambda: {"minval": ends[0], "maxval": ends[1]},
+            "truncated": lambda: {"mean": origin, "stddev": abs(scale), "minval": ends[0], "maxval": ends[1]},
+            "exponential": lambda: {"rate": 1 / scale} if scale > 0 else {"rate": 1.0},
+            "log_normal": lambda: dict(zip(("mean", "stddev"), unit.arguments, strict=True)),
+            "bernoulli": lambda: {"p": unit.arguments[0]},
+            "integers": lambda: {"minval": unit.arguments[0], "maxval": unit.arguments[1]},
+            "orthogonal": lambda: {"gain": scale},
+            "sparse": lambda: {"sparsity": unit.arguments[0], "stddev": unit.arguments[1] * abs(scale)},
+        }[unit.kind]()
+        return cls(_LAWS[unit.kind], numbers)
+
+    def __str__(self) -> str:
+        return f"{self.kind}({', '.join(f'{name}={number:.6g}' for name, number in self.numbers.items())})"
+
+
+def cuts(draw: Draw) -> bool:
+    """Whether the bounds of a truncated normal cut off anything that a normal of fanin can be."""
+    low, high = draw.source.unit.arguments
+    return low > -LARGEST_NORMAL or high < LARGEST_NORMAL
+
+
+def _ends(draw: Draw) -> tuple[float, ...]:
+    return (0.0, 1.0) if draw.source.unit.kind == "uniform" else draw.source.unit.arguments
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A region of a tensor, and its values.
+
+    Attributes:
+        expression: the values of the box, in the order of the tensor's axes.
+        box: the (start, stop) along each axis.
+        shown: disjoint boxes of what no later part lies over.
+    """
+
+    expression: Expression
+    box: Box
+    shown: tuple[Box, ...]
+
+    @property
+    def kind(self) -> str:
+        """What it is, as in `Reading.kind`."""
+        return kind_of(self.expression)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a model's code writes into one parameter or buffer.
+
+    Attributes:
+        path: its path.
+        shape: its shape.
+        dtype: its dtype.
+        parts: the regions that it consists of, in the order in which they were written: later ones lie over earlier
+            ones.
+    """
+
+    path: str
+    shape: Size
+    dtype: torch.dtype
+    parts: tuple[Part, ...]
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word.
+
+        "constant"; a law, such as "normal", "truncated_normal", "uniform" or "orthogonal"; "table", computed values;
+        "formula", a function of each drawn element by itself; "program", values that are computed from drawn ones in
+        another way; "regions", several of these; "nothing", if the code leaves some of it unwritten.
+        """
+        kinds = {part.kind for part in self.parts}
+        if "nothing" in kinds:
+            return "nothing"
+        return kinds.pop() if len(self.parts) == 1 else "regions"
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the values are random."""
+        return any(part.expression.is_drawn for part in self.parts)
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """The sources of its draws, each once."""
+        return tuple(dict.fromkeys(source for part in self.parts for source in part.expression.sources))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The reading as plain data, for JSON."""
+        parts = [
+            {"region": [list(edges) for edges in part.box], "kind": part.kind, **_data(part.expression)}
+            for part in self.parts
+        ]
+        return {
+            "path": self.path,
+            "shape": list(self.shape),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "kind": self.kind,
+            "parts": parts,
+        }
+
+    def __str__(self) -> str:
+        if len(self.parts) == 1:
+            return words(self.parts[0].expression)
+        texts = [f"{region_words(part.box, self.shape)}{words(part.expression)}" for part in self.parts]
+        if len(texts) > _MOST_WORDS:
+            texts = [*texts[: _MOST_WORDS // 2], f"… {len(texts)} regions"]
+        return "; ".join(texts)
+
+    def __repr__(self) -> str:
+        return f"<Reading of {self.path}: {self}>"
+
+
+class Readings:
+    """Makes readings of expressions. Views that several tensors have of one draw become one draw."""
+
+    def __init__(self) -> None:
+        self._views: dict[tuple[Source, Geometry], Source] = {}
+
+    def of(self, path: str, expression: Expression) -> Reading:
+        """The reading of a tensor.
+
+        Args:
+            path: its path.
+            expression: its values.
+        """
+        return Reading(path, expression.shape, expression.dtype, tuple(self._parts(expression)))
+
+    def _parts(self, expression: Expression) -> Iterator[Part]:
+        whole: Box = tuple((0, length) for length in expression.shape)
+        found = None
+        if isinstance(expression, Seen) and expression.stored == expression.dtype:
+            if not expression.is_written or expression.is_drawn:
+                found = covered(expression.geometry, expression.writes)
+        if found is None:
+            yield Part(expression, whole, (whole,))
+            return
+        assert isinstance(expression, Seen)
+        writes, bare = found
+        for each in writes:
+            yield Part(self._of_write(expression, each.write, each.box, each.is_in_order), each.box, each.shown)
+        for box in bare:
+            yield Part(Unwritten(lengths_of(box), expression.dtype), box, (box,))
+
+    def _of_write(self, seen: Seen, write: Write, box: Box, is_in_order: bool) -> Expression:
+        """The values of a box of a tensor, from the write that covers it."""
+        lengths, written = lengths_of(box), write.expression
+        if isinstance(written, (Constant, Unwritten)):
+            return replace(written, shape=lengths)
+        if isinstance(written, Draw) and written.source.unit.is_pointwise:
+            if is_in_order:
+                return replace(written, shape=lengths)
+            key = written.source, write.geometry  # in another order: another draw, but the same one for each copy
+            source = self._views.setdefault(key, Source(written.source.unit, lengths))
+            return replace(written, shape=lengths, source=source)
+        if is_in_order and written.shape == lengths:
+            return written
+        stride = seen.geometry.stride
+        offset = seen.geometry.offset + sum(start * step for (start, _), step in zip(box, stride, strict=True))
+        return replace(
+            seen, shape=lengths, geometry=Geometry(lengths, stride, offset), writes=(write,)
+        )
+
+
+def kind_of(expression: Expression) -> str:
+    """What an expression is, in a word: see `Reading.kind`."""
+    if not expression.is_written:
+        return "nothing"
+    if isinstance(expression, Constant):
+        return "constant"
+    if not expression.is_drawn:
+        return "table"
+    if isinstance(expression, Draw):
+        return Law.of(expression).kind if _is_plain(expression) else "formula"
+    return "formula" if is_formula(expression, expression.shape) else "program"
+
+
+def _is_plain(draw: Draw) -> bool:
+    """Whether the law of a draw has a name, whatever its scale and origin."""
+    kind, scale, origin = draw.source.unit.kind, draw.scale, draw.origin
+    if kind == "exponential":
+        return scale > 0 and origin == 0
+    return kind not in ("log_normal", "bernoulli", "integers") or (scale, origin) == (1, 0)
+
+
+def is_formula(expression: Expression, shape: Size) -> bool:
+    """Whether each element of a tensor of this shape follows from draws and tables at the same place alone."""
+    if isinstance(expression, Draw):
+        return expression.source.unit.is_pointwise and expression.shape == shape
+    if isinstance(expression, Operation) and expression.is_drawn:
+        if not expression.is_pointwise or expression.shape != shape or not isinstance(expression.output, (int, str)):
+            return False
+        return all(is_formula(part, shape) for part in expression.parts)
+    return not expression.is_drawn and expression.is_written and _broadcasts(expression.shape, shape)
+
+
+def _broadcasts(shape: Size, to: Size) -> bool:
+    if len(shape) > len(to):
+        return False
+    return all(length in (1, other) for length, other in zip(reversed(shape), reversed(to), strict=False))
+
+
+def words(expression: Expression) -> str:
+    """An expression in words, such as `log(uniform(minval=1, maxval=16))`."""
+    if not expression.is_written:
+        return "nothing"
+    if isinstance(expression, Constant):
+        return _number(expression.value)
+    if not expression.is_drawn:
+        return f"a table of shape {expression.shape}"
+    if isinstance(expression, Draw):
+        law = str(Law.of(expression))
+        return law if _is_plain(expression) else f"{expression.scale:.6g} * {law} + {expression.origin:.6g}"
+    if isinstance(expression, Operation):
+        given = [*expression.arguments, *(value for key, value in expression.keywords.items() if key in _TOLD)]
+        shown = ", ".join(text for each in given if (text := _argument(each)))
+        return f"{operator_name(expression)}({shown})"
+    texts = [words(part) for part in expression.parts]
+    return f"a view of {texts[0]}" if len(texts) == 1 else f"a mixture of {'; '.join(texts[:_MOST_WORDS])}"
+
+
+_TOLD = ("min", "max", "alpha", "p", "dim", "keepdim", "other")  # keyword arguments that tell something
+
+
+def operator_name(operation: Operation) -> str:
+    """The name of an operator, such as `log`."""
+    return str(operation.function).removeprefix("aten.").partition(".")[0].rstrip("_")
+
+
+def _argument(value: Any) -> str:
+    if isinstance(value, Expression):
+        return words(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_argument, value))}]"
+    return "" if value is None or isinstance(value, (torch.dtype, torch.device, torch.layout)) else _number(value)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def region_words(box: Box, shape: Size) -> str:
+    """A region in the form of an index, such as `[0:2, 3] `; "" for all of a tensor."""
+    texts = []
+    for (start, stop), length in zip(box, shape, strict=True):
+        texts.append(":" if (start, stop) == (0, length) else str(start) if stop - start == 1 else f"{start}:{stop}")
+    while texts and texts[-1] == ":":
+        texts.pop()
+    return f"[{', '.join(texts)}] " if texts else ""
+
+
+def _data(expression: Expression) -> dict[str, Any]:
+    """The numbers of an expression, for JSON, and the expression in words."""
+    data: dict[str, Any] = {"text": words(expression)}
+    if isinstance(expression, Constant):
+        data["value"] = expression.value if not isinstance(expression.value, complex) else str(expression.value)
+    if isinstance(expression, Draw) and _is_plain(expression):
+        data["numbers"] = {
+            name: number if math.isfinite(number) else str(number)
+            for name, number in Law.of(expression).numbers.items()
+        }
+    if isinstance(expression, Table) and expression.values.numel() <= 64 and not expression.dtype.is_complex:
+        data["values"] = expression.values.tolist()
+    return data

@@ -1,0 +1,333 @@
+"""`recording()`, the context in which a model's code is read, and `Recorded`, what was read in it."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as nn_module
+
+from fanin._core.environment import undisturbed
+from fanin._core.messages import class_name, suggestion, visible, warn
+from fanin.models.names import NameMap, Names
+from fanin.models.parameters import Model, Parameter
+from fanin.recipes.folding import recipe_from
+from fanin.recipes.plan import Plan
+from fanin.recipes.recipe import Recipe
+from fanin.recipes.tables import folded_lines
+from fanin.torch.describe import Scan, joined, put, visits
+from fanin.torch.recording.drawing import Drawing
+from fanin.torch.recording.expressions import Expression
+from fanin.torch.recording.reading import Reading, Readings
+from fanin.torch.recording.recorder import Recorder, watching
+from fanin.torch.refusals import outline
+
+# The recording that each module was made in, as long as both live.
+_recorded: weakref.WeakKeyDictionary[nn.Module, Recorded] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """The tensors of a module as they were when its recording ended.
+
+    Attributes:
+        expressions: what each of them gets, by name.
+    """
+
+    expressions: Mapping[str, Expression]
+
+
+class Recorded(Mapping[str, Reading]):
+    """What the code of a model writes into its parameters and buffers: a reading for each, by its path.
+
+    `fanin.torch.recording` makes it. It is empty until the context ends.
+
+    Attributes:
+        notes: what could not be read, in words: random numbers that do not come from PyTorch's own generator.
+
+    >>> import fanin.torch, torch
+    >>> with fanin.torch.recording() as recorded:
+    ...     model = torch.nn.Linear(256, 10)
+    >>> recorded["weight"]
+    <Reading of weight: uniform(minval=-0.0625, maxval=0.0625)>
+    >>> list(recorded)
+    ['weight', 'bias']
+    """
+
+    def __init__(self) -> None:
+        self._recorder: Recorder | None = None
+        self._taken: weakref.WeakKeyDictionary[nn.Module, _Taken] = weakref.WeakKeyDictionary()
+        self._roots: list[weakref.ref[nn.Module]] = []
+        self._readings = Readings()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return () if self._recorder is None else tuple(map(str, self._recorder.notes))
+
+    def take(self, recorder: Recorder, modules: list[nn.Module]) -> None:
+        """Takes what was read for modules, at the end of a recording, and leaves their tensors on the meta device."""
+        self._recorder = recorder
+        moved: dict[int, torch.Tensor] = {}
+        known: dict[int, Expression] = {}
+        for root in modules:
+            self._roots.append(weakref.ref(root))
+            for each in root.modules():
+                if each not in self._taken:
+                    self._take_module(recorder, each, known, moved)
+                    _recorded[each] = self
+
+    def _take_module(
+        self, recorder: Recorder, module: nn.Module, known: dict[int, Expression], moved: dict[int, torch.Tensor]
+    ) -> None:
+        expressions = {}
+        for leaf, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is None:
+                continue
+            if id(tensor) not in known:
+                known[id(tensor)] = recorder.read(tensor)
+            expressions[leaf] = known[id(tensor)]
+            if not tensor.is_meta:
+                if id(tensor) not in moved:
+                    moved[id(tensor)] = put([(module, leaf)], tensor, tensor.detach().to("meta"))
+                    known[id(moved[id(tensor)])] = known[id(tensor)]
+                else:
+                    put([(module, leaf)], tensor, moved[id(tensor)])
+        self._taken[module] = _Taken(expressions)
+
+    def expression(self, module: nn.Module, leaf: str) -> Expression | None:
+        """What one tensor of a module gets; None if the recording does not know the module."""
+        taken = self._taken.get(module)
+        if taken is not None:
+            return taken.expressions.get(leaf)
+        tensor = module._parameters.get(leaf, module._buffers.get(leaf))
+        if self._recorder is None or tensor is None or not self._recorder.knows(tensor):
+            return None
+        return self._recorder.read(tensor)
+
+    def reading(self, path: str, module: nn.Module, leaf: str) -> Reading | None:
+        """The reading of one tensor of a module, under a path; None if the recording does not know it."""
+        expression = self.expression(module, leaf)
+        return None if expression is None else self._readings.of(path, expression)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that was recorded.
+
+        Raises:
+            ValueError: none was, or several were; or it is gone.
+        """
+        roots = [root for ref in self._roots if (root := ref()) is not None]
+        if len(roots) > 1:
+            gc.collect()  # modules that the code only needed for a while may wait to be collected
+            roots = [root for ref in self._roots if (root := ref()) is not None]
+        if len(roots) != 1:
+            received = ", ".join(class_name(type(root)) for root in roots) or "none"
+            raise ValueError(
+                "The recording must have one model, for its paths to mean something. "
+                f"Received: {visible(received)}. For one of several, use recorded.of(model)."
+            )
+        return roots[0]
+
+    def of(self, model: nn.Module) -> Mapping[str, Reading]:
+        """The readings of one of several recorded models, or of a part of one, by their paths in it.
+
+        Args:
+            model: a module that was made in the recording.
+
+        Raises:
+            ValueError: the recording does not know it.
+        """
+        found: dict[str, Reading] = {}
+        for visit in visits(model):
+            for leaf in (*visit.module._parameters, *visit.module._buffers):
+                path = joined(visit.path, leaf)
+                reading = self.reading(path, visit.module, leaf)
+                if reading is not None:
+                    found.setdefault(path, reading)
+        if not found and any(True for _ in model.parameters()):
+            raise ValueError(
+                f"The model must be one that was made in the recording. Received: {class_name(type(model))}."
+            )
+        return found
+
+    def _all(self) -> Mapping[str, Reading]:
+        return self.of(self.model)
+
+    def __getitem__(self, path: str) -> Reading:
+        found = self._all()
+        if path not in found:
+            raise KeyError(f"No parameter or buffer {path!r}.{suggestion(path, list(found))}")
+        return found[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all()) if self._roots else 0
+
+    def plan(self, model: nn.Module | None = None, *, seed: int = 0, names: Names = None) -> Plan:
+        """What each parameter gets for a seed, as for a recipe: see `fanin.Recipe.plan`. Nothing is drawn.
+
+        Args:
+            model: the model, or one that has the recorded one in it; by default the one that was recorded.
+            seed: the seed.
+            names: the names that parameters are drawn under, as for `Recipe.plan`.
+        """
+        scan = Scan(self.model if model is None else model, as_stored=True)
+        return SeededRecording(self, scan, seed).plan(scan.model(), names=names)
+
+    def recipe(self, seed: int = 0, *, model: nn.Module | None = None, twin: Recorded | None = None) -> Recipe:
+        """The recording as a recipe: few rules, which make the same plan.
+
+        Args:
+            seed: the recipe's seed.
+            model: as in `plan`.
+            twin: a recording of the same model at another size. With it, numbers that follow from the configuration
+                become expressions, such as `0.02 / sqrt(2 * n_layers)`.
+        """
+        root = self.model if model is None else model
+        plan = self.plan(root, seed=seed)
+        other = None if twin is None else twin.plan(seed=seed)
+        return recipe_from(plan, twin=other, description=f"{class_name(type(root))}, as its own code initializes it")
+
+    def __str__(self) -> str:
+        lines = [f"{path}: {text}" for path, text in folded_lines({path: str(each) for path, each in self.items()})]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def __repr__(self) -> str:
+        return f"<Recorded {', '.join(class_name(type(root)) for ref in self._roots if (root := ref()) is not None)}>"
+
+
+class SeededRecording:
+    """A recording with a seed, which plans a scanned model as a recipe does.
+
+    Args:
+        recorded: the recording.
+        scan: the model, scanned with it.
+        seed: the seed.
+        prefix: what comes before the paths of the model.
+    """
+
+    def __init__(
+        self, recorded: Recorded, scan: Scan, seed: int, placed: Callable[[str], str] = lambda path: path
+    ) -> None:
+        self._recorded, self._scan, self._seed, self._placed = recorded, scan, seed, placed
+        self._buffers = [
+            (_buffer(joined(visit.path, leaf), tensor), visit.module, leaf) for visit, leaf, tensor in scan.buffers
+        ]
+
+    @undisturbed
+    def drawing(self, model: Model, names: NameMap) -> Drawing:
+        """The entries of a model's parameters, with its prefix, and of its buffers."""
+        held = {self._placed(each.parameter.path): each for each in self._scan.all()}
+        tensors = []
+        for parameter in model.parameters:
+            module, leaf = held[parameter.path].owners[0]
+            tensors.append(self._read(parameter, module, leaf))
+        for parameter, module, leaf in self._buffers:
+            path = self._placed(parameter.path)
+            tensors.append(self._read(replace(parameter, path=path), module, leaf))
+        return Drawing(tensors, self._seed, names)
+
+    def _read(self, parameter: Parameter, module: nn.Module, leaf: str) -> tuple[Parameter, Reading | None]:
+        reading = self._recorded.reading(parameter.path, module, leaf)
+        if reading is not None and reading.shape != parameter.shape and not parameter.problem:
+            problem = f"it has the shape {parameter.shape}, but was recorded with the shape {reading.shape}"
+            return replace(parameter, problem=f"{problem}. Record the model again, as it is now."), reading
+        return parameter, reading
+
+    def plan(self, model: Model, *, names: Names = None) -> Plan:
+        """The plan of a model, as the scan describes it."""
+        entries = self.drawing(model, NameMap(names)).entries()
+        notes = (*model.notes, *self._recorded.notes)
+        return Plan(
+            tuple(entries[each.path] for each in model.parameters), self._seed, replace(model, notes=notes)
+        )
+
+
+def _buffer(path: str, tensor: torch.Tensor) -> Parameter:
+    shape, dtype = outline(tensor)
+    return Parameter(path, shape, dtype, trainable=False)
+
+
+@contextmanager
+def recording(*models: nn.Module) -> Iterator[Recorded]:
+    """Reads how models initialize themselves, while their own code makes them.
+
+    In this context nothing is allocated and nothing is drawn: tensors have meta storage, but say that they are on the
+    CPU, and what the code writes to them is followed. The models that come out are on the meta device, with their ties,
+    buffers and flags as their constructors made them; `fanin.torch.initialize(model, recorded, seed=…)` gives them
+    their values, before or after they are sharded. Other threads are not touched.
+
+    Args:
+        *models: models that exist already, if their code is called again in the context.
+
+    Yields:
+        A `Recorded`, which has its readings once the context has ended.
+
+    Raises:
+        RecordingError: the code needs values that are random: it looks at them, or takes a shape from them. (A
+            RuntimeError.)
+
+    >>> import fanin.torch, torch
+    >>> with fanin.torch.recording() as recorded:
+    ...     model = torch.nn.Sequential(torch.nn.Linear(784, 256), torch.nn.LayerNorm(256))
+    >>> report = fanin.torch.initialize(model, recorded, seed=42)
+    >>> len(report.filled), model[0].weight.device
+    (4, device(type='cpu'))
+    """
+    for model in models:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"`models` must be torch.nn.Module. Received: {class_name(type(model))}.")
+    recorded = Recorded()
+    with ExitStack() as stack:
+        made = stack.enter_context(_noting_modules())
+        recorder = stack.enter_context(watching())
+        yield recorded
+    recorded.take(recorder, [*models, *made()])
+    if recorded.notes:
+        more = len(recorded.notes) - 1
+        others = f" And {more} more, which `recorded.notes` lists." if more else ""
+        warn(f"Not all of the model's random numbers can be read: {recorded.notes[0]}{others}")
+
+
+@contextmanager
+def _noting_modules() -> Iterator[Callable[[], list[nn.Module]]]:
+    """Yields a function that returns the modules that this thread made in the context and that are in no other one."""
+    thread = threading.get_ident()
+    made: dict[int, weakref.ref[nn.Module]] = {}
+    inner: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+    def note(module: nn.Module, name: str, value: Any) -> None:
+        if threading.get_ident() == thread:
+            made.setdefault(id(module), weakref.ref(module))
+            if isinstance(value, nn.Module):
+                made.setdefault(id(value), weakref.ref(value))
+                inner.add(value)
+
+    def found() -> list[nn.Module]:
+        alive = [module for ref in made.values() if (module := ref()) is not None]
+        return [module for module in alive if module not in inner]
+
+    handles = [
+        nn_module.register_module_parameter_registration_hook(note),
+        nn_module.register_module_buffer_registration_hook(note),
+        nn_module.register_module_module_registration_hook(note),
+    ]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def recording_of(model: nn.Module) -> Recorded | None:
+    """The recording that a model was made in, if there was one and it is still there."""
+    return _recorded.get(model)
