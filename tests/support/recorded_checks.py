@@ -22,6 +22,7 @@ from scipy import stats
 from torch import nn
 
 import fanin.torch
+from fanin.torch.describe import joined, visits
 from recorded_cases import Case
 
 SEEDS = (1, 2, 3)  # of the author's code
@@ -31,6 +32,7 @@ LEAST_P = 1e-6
 FEW = 32  # of fewer values, a standard deviation has no standard error to speak of
 MANY = 100_000  # values are compared at most
 DISCRETE = {"bernoulli", "sparse", "random", "randint", "formula", "program"}  # may draw one value twice
+BOUNDED = {"uniform", "truncated_normal"}  # normals end where their generator's resolution does
 UNREAD = "nothing"
 PLAIN = {"constant", "table"}
 
@@ -122,16 +124,19 @@ def measure(case: Case, *, fold: bool = True) -> Recorded:
     kinds: Counter[str] = Counter()
     elements: Counter[str] = Counter()
     faults = []
-    for path, parameter in model.named_parameters():
-        kind = recorded[path].kind
-        kinds[kind] += 1
-        elements[kind] += parameter.numel()
-        if kind == UNREAD:
-            faults.append(f"{path} is not accounted for")
-        if not parameter.is_meta:
-            faults.append(f"{path} is on {parameter.device}")
+    readings = recorded.of(model)
+    faults += [f"{path} is on {each.device}" for path, each in tensors_of(model).items() if not each.is_meta]
     plan = recorded.plan(model, seed=SEED)
-    faults += [f"{entry.path}: {entry.problem}" for entry in plan.entries if entry.problem]
+    paths = parameters_of(model)
+    for entry in (each for each in plan.entries if each.path in paths):  # running statistics have entries, too
+        kind = readings[entry.path].kind
+        kinds[kind] += 1
+        elements[kind] += entry.parameter.size
+        if kind == UNREAD:
+            faults.append(f"{entry.path} is not accounted for")
+        if entry.problem:
+            faults.append(f"{entry.path}: {entry.problem}")
+    faults += [f"{path} is not in the plan" for path in paths - {entry.path for entry in plan.entries}]
     rules, same = 0, False
     if fold:
         recipe = recorded.recipe(seed=SEED)
@@ -154,9 +159,9 @@ def compare(case: Case) -> Compared:
     except Exception as error:
         return Compared(case.library, case.name, unmade=in_short(error))
     model, recorded = record(make)
-    found.kinds = dict(Counter(recorded[path].kind for path, _ in model.named_parameters()))
-    plan = recorded.plan(model, seed=SEED)
-    entries = {entry.path: entry for entry in plan.entries}
+    readings = recorded.of(model)
+    entries = {entry.path: entry for entry in recorded.plan(model, seed=SEED).entries}
+    found.kinds = dict(Counter(readings[path].kind for path in parameters_of(model)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fanin.torch.initialize(model, recorded, seed=SEED)
@@ -165,10 +170,10 @@ def compare(case: Case) -> Compared:
         found.faults.append(f"tensors differ: {sorted(ours.keys() ^ theirs[0].keys())[:5]}")
     for path in ours.keys() & theirs[0].keys():
         draws = [each[path] for each in theirs]
-        kind = recorded[path].kind
-        found.faults += [f"{path} ({recorded[path]}): {fault}" for fault in _faults(found, kind, draws, ours[path])]
+        faults = [*_faults(found, readings[path].kind, draws, ours[path])]
         if (entry := entries.get(path)) is not None:
-            found.faults += [f"{path} ({recorded[path]}): {fault}" for fault in _unlike(found, entry, draws)]
+            faults += _unlike(found, readings[path].kind, entry, draws)
+        found.faults += [f"{path} ({readings[path]}): {fault}" for fault in faults]
     found.seconds = time.perf_counter() - start
     return found
 
@@ -199,8 +204,23 @@ def authors(make: Callable[[], Any], seed: int) -> Any:
 
 
 def tensors_of(model: Any) -> dict[str, torch.Tensor]:
-    """All parameters and buffers."""
-    return {path: tensor.detach() for path, tensor in [*model.named_parameters(), *model.named_buffers()]}
+    """All parameters and buffers, each once, by the paths that they have without wrappers and adapters."""
+    return {path: tensor.detach() for path, tensor in _first_places(model).items()}
+
+
+def _first_places(model: Any) -> dict[str, torch.Tensor]:
+    found: dict[int, tuple[str, torch.Tensor]] = {}
+    for visit in visits(model):
+        for leaf, tensor in (*visit.module._parameters.items(), *visit.module._buffers.items()):
+            if tensor is not None:
+                found.setdefault(id(tensor), (joined(visit.path, leaf), tensor))
+    return dict(found.values())
+
+
+def parameters_of(model: Any) -> set[str]:
+    """The paths of `tensors_of` that are parameters."""
+    parameters = {id(each) for each in model.parameters()}
+    return {path for path, tensor in _first_places(model).items() if id(tensor) in parameters}
 
 
 def _faults(found: Compared, kind: str, draws: list[torch.Tensor], made: torch.Tensor) -> Iterator[str]:
@@ -228,19 +248,21 @@ def _faults(found: Compared, kind: str, draws: list[torch.Tensor], made: torch.T
         yield f"{values(made[moving])} is not distributed as {values(first[moving])}: p = {p:.1e}"
 
 
-def _unlike(found: Compared, entry: Any, draws: list[torch.Tensor]) -> Iterator[str]:
+def _unlike(found: Compared, kind: str, entry: Any, draws: list[torch.Tensor]) -> Iterator[str]:
     """What of the author's values does not fit the distribution that an entry has for the whole of a parameter."""
     if len(entry.placements) != 1 or not entry.covers or not entry.placements[0].weight.distribution.random:
         return
     distribution = entry.placements[0].weight.distribution
     low, high = distribution.bounds
-    slack = 1e-6 * max(abs(each) for each in (low, high) if math.isfinite(each)) if math.isfinite(low + high) else 0.0
+    bounded = kind in BOUNDED
+    rounding = torch.finfo(draws[0].dtype).eps  # values are rounded, and so may be bounds
+    slack = rounding * max((abs(each) for each in (low, high) if math.isfinite(each)), default=0.0)
     deviations = []
     for each in draws:
         wide = each.double()
         if wide.numel() >= FEW:
             deviations.append(max(map(abs, errors_of(wide, distribution.moments))))
-        if not (low - slack <= float(wide.min()) and float(wide.max()) <= high + slack):
+        if bounded and not (low - slack <= float(wide.min()) and float(wide.max()) <= high + slack):
             yield f"{values(each)} is beyond [{low}, {high}]"
     if deviations:
         # Of some ten thousand parameters, chance alone has a few beyond four errors, but none of them twice.
@@ -254,6 +276,8 @@ def errors_of(drawn: torch.Tensor, moments: Any) -> tuple[float, float]:
     """How far the mean and standard deviation of a sample are from those of its distribution, in standard errors."""
     mean, stddev, kurtosis = moments
     root = math.sqrt(drawn.numel())
+    if kurtosis is None:
+        kurtosis = float(stats.kurtosis(drawn.reshape(-1).numpy(), fisher=False))
     spread = stddev * math.sqrt(max(kurtosis - 1, 1e-3) / 4) / root
     return (float(drawn.mean()) - mean) / (stddev / root), (float(drawn.std()) - stddev) / spread
 

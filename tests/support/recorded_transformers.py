@@ -43,6 +43,10 @@ NEEDED: dict[str, dict[str, Any]] = {
     "time_series_transformer": _HORIZON,
 }
 _AUTO = {"AutoModel": AutoModel, "AutoModelForCausalLM": AutoModelForCausalLM}
+_TABLES: dict[str, Any] = {
+    "AutoModel": modeling_auto.MODEL_MAPPING,
+    "AutoModelForCausalLM": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING,
+}
 
 
 def architectures() -> Iterator[tuple[str, str, str]]:
@@ -82,7 +86,9 @@ def _made(auto: str, config: Any) -> Any:
 
 
 def _prepared(kind: str, auto: str) -> Make:
-    return partial(_made, auto, _config(kind))
+    config = _config(kind)
+    _TABLES[auto][type(config)]  # its module is imported before anything is recorded
+    return partial(_made, auto, config)
 
 
 def _prepared_small(kind: str, auto: str) -> Make:
