@@ -28,6 +28,7 @@ def fill_buffer(
     threads: int,
     first_index: int,
     index_strides: Sequence[int],
+    interval: Sequence[float] = ...,
 ) -> None:
     """Fills a buffer of any strides with the elements at the flat indices that the index strides describe.
 
@@ -45,6 +46,7 @@ def fill_memory(
     minval: int,
     span: int,
     threads: int,
+    interval: Sequence[float] = ...,
 ) -> None:
     """Fills all of a `Memory` with a stream from its beginning."""
 

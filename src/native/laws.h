@@ -1,10 +1,12 @@
-// The laws: what a batch of groups is, uniform, normal, truncated normal or integers, and how its values are laid out.
+// The laws: what a batch of groups is, uniform, normal, truncated normal, integers or the quantiles of unit doubles, and how
+// its values are laid out.
 // `Vector` is the tier's back-end.
 #pragma once
 #include <cstdint>
 
 #include "elementary.h"
 #include "elementary64.h"
+#include "quantiles.h"
 #include "rounding.h"
 #include "tiers.h"
 
@@ -261,6 +263,63 @@ struct NormalFloat64 : Doubles {
             values.of[n][1] = cosine * radius;
         }
     }
+};
+
+// The quantiles of a word's unit double each, in (0, 1), which has 32 bits: computed in doubles and rounded once to a float.
+template <class Quantile, class Format>
+struct Quantiles {
+    using Element = typename Format::Element;
+    using Values = Fours<F>;
+    static constexpr uint64_t stride = 1;
+    const Quantile quantile;
+
+    explicit Quantiles(const Draw& draw) : quantile(draw) {}
+
+    [[gnu::always_inline]] void make(const Words& words, Values& values) const {
+        D made[interleaved][4];
+        compute(words, made);
+        for (int half = 0; half < 2; ++half)
+            for (int element = 0; element < 4; ++element)
+                values.of[half][element] = V::join(made[2 * half][element], made[2 * half + 1][element]);
+    }
+    [[gnu::always_inline]] void store_run(const Values& values, Element* to) const {
+        values.in_order([&](int place, F first, F second) { Format::store(to + place, first, second); });
+    }
+    [[gnu::always_inline]] void store_row(const Values& values, int element, Element* to) const {
+        Format::store(to, values.of[0][element], values.of[1][element]);
+    }
+
+  private:
+    // One loop in one place: its body is long.
+    [[gnu::noinline]] void compute(const Words& words, D (&made)[interleaved][4]) const {
+#pragma GCC unroll 1
+        for (int i = 0; i < 4 * interleaved; ++i) {
+            const U word = words[i / 4][i % 4] & 0xFFFFFFFFull;
+            made[i / 4][i % 4] = quantile((V::to_double(word) + 0.5) * 0x1p-32);
+        }
+    }
+};
+
+// The quantiles of unit doubles of 52 bits, in (0, 1).
+template <class Quantile>
+struct QuantilesFloat64 {
+    using Element = double;
+    using Values = Twos<D>;
+    static constexpr uint64_t stride = 1;
+    const Quantile quantile;
+
+    explicit QuantilesFloat64(const Draw& draw) : quantile(draw) {}
+
+    [[gnu::noinline]] void make(const Words& words, Values& values) const {
+#pragma GCC unroll 1
+        for (int i = 0; i < 2 * interleaved; ++i) {
+            const U(&word)[4] = words[i / 2];
+            const int first = i % 2 * 2;
+            values.of[i / 2][i % 2] = quantile(unit_double<V>(word[first], word[first + 1]) + 0x1p-53);
+        }
+    }
+    [[gnu::always_inline]] void store_run(const Values& values, Element* to) const { values.store_run(to); }
+    [[gnu::always_inline]] void store_row(const Values& values, int element, Element* to) const { values.store_row(element, to); }
 };
 
 // Every group of a truncated normal has blocks of its own and takes their values in order, skipping those of two standard

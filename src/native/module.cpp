@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -70,8 +71,13 @@ const KernelInfo& info_of(int kernel) {
 
 KeySchedule schedule(uint64_t key) { return {uint32_t(key), uint32_t(key >> 32)}; }
 
-Draw draw_of(uint64_t key, uint64_t counter, double scale, double origin, uint64_t minval, uint64_t span) {
-    return {{schedule(key), uint32_t(counter), uint32_t(counter >> 32)}, scale, origin, minval, span};
+Draw draw_of(uint64_t key, uint64_t counter, double scale, double origin, uint64_t minval, uint64_t span,
+             const std::vector<double>& interval) {
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    Interval bounds = {0, 0, 1, -0.5, -infinity, infinity};
+    if (interval.size() == 6) bounds = {interval[0], interval[1], interval[2], interval[3], interval[4], interval[5]};
+    else if (!interval.empty()) throw nb::value_error("an interval has six numbers");
+    return {{schedule(key), uint32_t(counter), uint32_t(counter >> 32)}, scale, origin, minval, span, bounds};
 }
 
 // Whether this is the thread in which Python calls the handlers of signals.
@@ -121,10 +127,10 @@ void fill_or_raise(const Array& array, const Kernels& kernels, int kernel, const
 // Fills a buffer with elements of a stream. `index_strides` has the stride of the flat index along each axis.
 void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double origin,
                  uint64_t minval, uint64_t span, int threads, uint64_t first_index,
-                 const std::vector<uint64_t>& index_strides) {
+                 const std::vector<uint64_t>& index_strides, const std::vector<double>& interval) {
     const Kernels& kernels = kernels_of(tier);
     const KernelInfo& info = info_of(kernel);
-    const Draw draw = draw_of(key, counter, scale, origin, minval, span);
+    const Draw draw = draw_of(key, counter, scale, origin, minval, span, interval);
     const Buffer buffer(out);
     const Py_buffer& view = buffer.view;
     if (view.itemsize != info.item_size) throw nb::value_error("the buffer's items do not fit the kernel");
@@ -137,10 +143,10 @@ void fill_buffer(nb::handle out, int tier, int kernel, uint64_t key, uint64_t co
 
 // Fills all of a fresh `Memory`, from the beginning of the stream.
 void fill_memory(Memory& memory, int tier, int kernel, uint64_t key, uint64_t counter, double scale, double origin,
-                 uint64_t minval, uint64_t span, int threads) {
+                 uint64_t minval, uint64_t span, int threads, const std::vector<double>& interval) {
     const Kernels& kernels = kernels_of(tier);
     const int64_t item_size = info_of(kernel).item_size;
-    const Draw draw = draw_of(key, counter, scale, origin, minval, span);
+    const Draw draw = draw_of(key, counter, scale, origin, minval, span, interval);
     Array array = {static_cast<char*>(memory.data), item_size, 0, {{int64_t(memory.size) / item_size, item_size, 1}}};
     fill_or_raise(array, kernels, kernel, draw, threads, int64_t(memory.size) / item_size);
 }
@@ -245,8 +251,11 @@ NB_MODULE(_native, m) {
     for (int i = 0; i < tier_count; ++i)
         if (tiers[i].supported()) tier_numbers[tiers[i].name] = i;
     m.attr("TIERS") = tier_numbers;
-    m.def("fill_buffer", &fill_buffer);
-    m.def("fill_memory", &fill_memory);
+    const std::vector<double> unbounded;
+    m.def("fill_buffer", &fill_buffer, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+          nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg("interval") = unbounded);
+    m.def("fill_memory", &fill_memory, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+          nb::arg(), nb::arg(), nb::arg("interval") = unbounded);
     m.def("undisturbed", &undisturbed);
     m.def("call_all", &call_all);
     m.def("noted", &noted);

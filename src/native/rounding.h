@@ -31,10 +31,11 @@ struct Float32 {
 
     Float32(double scale, double origin) : scale(V::splat(float(scale))), origin(V::splat(float(origin))) {}
     static F round(F value) { return value; }
-    void write(Element* to, F first, F second) const {
-        V::store(to, first * scale + origin);
-        V::store(to + 2 * V::lanes, second * scale + origin);
+    static void store(Element* to, F first, F second) {
+        V::store(to, first);
+        V::store(to + 2 * V::lanes, second);
     }
+    void write(Element* to, F first, F second) const { store(to, first * scale + origin, second * scale + origin); }
 };
 
 // In the 16-bit formats every operation is done in float32 and rounded immediately. Rounding twice equals rounding once
@@ -74,8 +75,9 @@ struct Float32AsFloat16 : Float32<V> {
     using Element = uint16_t;
     using F = typename V::F;
     using Float32<V>::Float32;
+    static void store(Element* to, F first, F second) { V::store_half(to, first, second); }
     void write(Element* to, F first, F second) const {
-        V::store_half(to, first * this->scale + this->origin, second * this->scale + this->origin);
+        store(to, first * this->scale + this->origin, second * this->scale + this->origin);
     }
 };
 
@@ -84,9 +86,11 @@ struct Float32AsBfloat16 : Float32<V> {
     using Element = uint16_t;
     using F = typename V::F;
     using Float32<V>::Float32;
+    static void store(Element* to, F first, F second) {
+        V::store_high_halves(to, round_to_bfloat16<V>(first), round_to_bfloat16<V>(second));
+    }
     void write(Element* to, F first, F second) const {
-        V::store_high_halves(to, round_to_bfloat16<V>(first * this->scale + this->origin),
-                             round_to_bfloat16<V>(second * this->scale + this->origin));
+        store(to, first * this->scale + this->origin, second * this->scale + this->origin);
     }
 };
 

@@ -7,11 +7,18 @@
 
 namespace fanin {
 
-// What to draw, as plain data. Floats are x * scale + origin for a unit value x; integers are minval + bits mod span.
+// The probabilities of a unit normal below, above and within bounds, that below less 1/2, and the smallest and largest value.
+struct Interval {
+    double below, above, width, centre, lowest, highest;
+};
+
+// What to draw, as plain data. Floats are x * scale + origin for a unit value x; integers are minval + bits mod span. Only
+// normals between bounds have an interval.
 struct Draw {
     Stream stream;
     double scale, origin;
     uint64_t minval, span;
+    Interval interval;
 };
 
 // A group is the elements that a block of the stream makes: 2 if they have 64 bits, 4 otherwise.
@@ -54,6 +61,10 @@ constexpr KernelInfo kernel_infos[] = {
     {"uniform/float32/float16", 2},   {"uniform/float32/bfloat16", 2},
     {"normal/float32/float16", 2},    {"normal/float32/bfloat16", 2},
     {"truncated/float32/float16", 2}, {"truncated/float32/bfloat16", 2},
+    // Quantiles of open unit doubles, computed in doubles.
+    {"bounded/float32", 4},     {"bounded/float32/float16", 2},     {"bounded/float32/bfloat16", 2},     {"bounded/float64", 8},
+    {"exponential/float32", 4}, {"exponential/float32/float16", 2}, {"exponential/float32/bfloat16", 2}, {"exponential/float64", 8},
+    {"lognormal/float32", 4},   {"lognormal/float32/float16", 2},   {"lognormal/float32/bfloat16", 2},   {"lognormal/float64", 8},
 };
 constexpr int kernel_count = sizeof kernel_infos / sizeof kernel_infos[0];
 

@@ -43,6 +43,7 @@ struct Avx2 : VectorCommon {
     static D to_double(U a) { return (D)(a | 0x4330000000000000ull) - 0x1p52; }
     static D maximum(D a, D b) { return (D)_mm256_max_pd((__m256d)a, (__m256d)b); }
     static D round_to_float(D a) { return (D)_mm256_cvtps_pd(_mm256_cvtpd_ps((__m256d)a)); }
+    static bool any(U mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }  // whether a lane is not 0
     static F square_root(F a) { return (F)_mm256_sqrt_ps((__m256)a); }
     static F join(D a, D b) { return (F)_mm256_set_m128(_mm256_cvtpd_ps((__m256d)b), _mm256_cvtpd_ps((__m256d)a)); }
     static W join_low_halves(U a, U b) {

@@ -39,6 +39,7 @@ struct Avx512 : VectorCommon {
     static D exponent(U a) { return (D)_mm512_getexp_pd((__m512d)a); }
     static D maximum(D a, D b) { return (D)_mm512_max_pd((__m512d)a, (__m512d)b); }
     static D round_to_float(D a) { return (D)_mm512_cvtps_pd(_mm512_cvtpd_ps((__m512d)a)); }
+    static bool any(U mask) { return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0; }  // whether a lane is not 0
     static F square_root(F a) { return (F)_mm512_sqrt_ps((__m512)a); }
     // table[index mod 16]
     static D table(const double* table, U index) {

@@ -55,6 +55,7 @@ struct Baseline : VectorCommon {
         return __builtin_convertvector(__builtin_convertvector(a, Half), D);
 #endif
     }
+    static bool any(U mask) { return (mask[0] | mask[1]) != 0; }  // whether a lane is not 0
     static F square_root(F a) {
 #ifdef FANIN_SSE2
         return (F)_mm_sqrt_ps((__m128)a);

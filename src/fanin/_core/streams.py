@@ -138,7 +138,7 @@ def choose_seed() -> int:
 
 def has_kernel(kernel: str) -> bool:
     """Whether there is a kernel of this name."""
-    return kernel in _KERNELS or kernel.partition("/")[0] in ("bounded", "exponential", "lognormal")
+    return kernel in _KERNELS
 
 
 def run_kernel(
@@ -173,7 +173,7 @@ def run_kernel(
         return
     key, counter = key_and_counter(stream)
     tier = config.tier
-    if tier == REFERENCE or kernel not in _KERNELS:
+    if tier == REFERENCE:
         from fanin._core import reference  # rarely used
 
         first, strides = _geometry(shape, region)
@@ -187,10 +187,10 @@ def run_kernel(
     arguments = (key, counter, scale, origin, minval & _UINT64, span, config.threads)
     memory = out.base
     if region is None and isinstance(memory, _Memory):  # a whole array from `allocate`: one run
-        _native.fill_memory(memory, _TIERS[tier], _KERNELS[kernel], *arguments)
+        _native.fill_memory(memory, _TIERS[tier], _KERNELS[kernel], *arguments, interval)
     else:
         first, strides = _geometry(shape, region)
-        _native.fill_buffer(as_unsigned(out), _TIERS[tier], _KERNELS[kernel], *arguments, first, strides)
+        _native.fill_buffer(as_unsigned(out), _TIERS[tier], _KERNELS[kernel], *arguments, first, strides, interval)
 
 
 def _geometry(shape: Shape, region: Region | None) -> tuple[int, Shape]:

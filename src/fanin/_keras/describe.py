@@ -124,16 +124,29 @@ def numbered(leaf: str, before: list[str]) -> str:
 
 
 class Scan:
-    """Every variable of a model, each once."""
+    """Every variable of a model, each once.
+
+    Attributes:
+        root: the model.
+        framework: its framework.
+        variables: the variables, by path.
+        parameters: the same as parameters, with ties resolved.
+        lineages: the layer of each variable and those that contain it, the innermost first, by the variable's path.
+        layers: the paths of all layers.
+        unbuilt: the paths of those that are not built.
+    """
 
     def __init__(self, root: Any, framework: Framework) -> None:
         self.root, self.framework = root, framework
         self.variables: dict[str, Any] = {}
         self.parameters: list[Parameter] = []
+        self.lineages: dict[str, tuple[Visit, ...]] = {}
         self.layers: list[str] = []
         self.unbuilt: list[str] = []
         seen: dict[int, int] = {}
+        above: list[Visit] = []
         for visit in visits(root):
+            above = [*above[: len(visit.within)], visit]
             self.layers.append(visit.path)
             if not visit.layer.built:
                 self.unbuilt.append(visit.path or visit.layer.name)
@@ -150,6 +163,7 @@ class Scan:
                     continue
                 self.parameters.append(parameter)
                 self.variables[parameter.path] = variable
+                self.lineages[parameter.path] = tuple(reversed(above))
 
     def model(self) -> Model:
         """The description of the model, for a plan."""

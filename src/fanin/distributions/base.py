@@ -48,6 +48,7 @@ class Distribution:
     # Whether `fill` leaves all arithmetic to the kernels, which shut out the caller's floating-point environment.
     in_kernels: ClassVar[bool] = False
     is_made_whole: ClassVar[bool] = False  # whether `fill` makes the whole tensor, whatever the region
+    is_own_code: ClassVar[bool] = False  # whether a model's own code computes the values
 
     @undisturbed
     def __post_init__(self) -> None:

@@ -16,10 +16,11 @@ try:
     from fanin.jax.initialize import initialize
     from fanin.jax.layers import Layer
     from fanin.jax.linen import layers_of
+    from fanin.jax.origins import recipe_of
     from fanin.jax.trees import describe
 except ModuleNotFoundError as _error:
     raise missing(_error, "jax", "JAX", extra="jax") from _error
 
-__all__ = ["Layer", "as_jax", "initialize", "layers_of", "make_array"]
+__all__ = ["Layer", "as_jax", "initialize", "layers_of", "make_array", "recipe_of"]
 
 registry.register("jax", describe)

@@ -33,6 +33,7 @@ class Leaf:
     parameter: Parameter | None
     make: Callable[[int, str], Any] | None = None  # makes a random state from the recipe's seed and a path
     annotation: Annotation = not_annotated  # the sharding that flax's metadata have for it
+    owner: Any = None  # the module of equinox that has it
 
 
 class Tree:
@@ -275,7 +276,8 @@ class PytreeTree(Tree):
             layer, within, traits = self._of_flax(path, shape)
         annotation = annotation_of_box(nodes[-1]) if _is_box(nodes[-1], keys) else not_annotated
         annotation = annotation if variable is None else annotation_of_variable(variable)
-        return Leaf(dotted, value, _parameter(dotted, value, layer, within, traits), annotation=annotation)
+        parameter = _parameter(dotted, value, layer, within, traits)
+        return Leaf(dotted, value, parameter, annotation=annotation, owner=owners[-1] if owners else None)
 
     def _is_variable(self, node: Any) -> bool:
         nnx = sys.modules.get("flax.nnx")

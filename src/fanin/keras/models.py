@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
+from keras.src.backend.common.variables import Variable  # the base class of each backend's
 
 from fanin._core.tensors import to_jax, to_tensorflow, to_torch
 from fanin._core.types import Globs, Unmatched
 from fanin._keras.describe import Framework, Scan
 from fanin._keras.initialize import initialize as _initialize
+from fanin._keras.origins import Note, Origins
+from fanin._keras.readings import Reader
 from fanin.models.names import Names
 from fanin.models.parameters import Model
 from fanin.recipes.execution import Options, Report
+from fanin.recipes.readings import Unreadable
 from fanin.recipes.recipe import Recipe
 
 
@@ -89,3 +97,47 @@ def initialize(
     True
     """
     return _initialize(FRAMEWORK, model, recipe, seed, Options(only, skip, names, unmatched, progress, prefix))
+
+
+_watching = threading.RLock()
+
+
+@contextlib.contextmanager
+def _watch(note: Note) -> Iterator[None]:
+    """Tells a function of each variable that this thread creates."""
+    with _watching:
+        theirs, thread = Variable.__init__, threading.get_ident()
+
+        @functools.wraps(theirs)
+        def init(self: Any, initializer: Any, *args: Any, **kwargs: Any) -> None:
+            theirs(self, initializer, *args, **kwargs)
+            if threading.get_ident() == thread:
+                note(
+                    self,
+                    keras.initializers.get(initializer) if isinstance(initializer, str) else initializer,
+                    *_kind(self),
+                )
+
+        Variable.__init__ = init
+        try:
+            yield
+        finally:
+            Variable.__init__ = theirs
+
+
+def _kind(variable: Any) -> tuple[tuple[int, ...], str]:
+    return tuple(variable.shape), variable.dtype
+
+
+ORIGINS = Origins(
+    FRAMEWORK,
+    Reader("keras", keras.initializers),
+    watching=_watch,
+    valueless=lambda: keras.StatelessScope(initialize_variables=False),
+    inner=lambda variable: variable,
+)
+
+
+def recipe_of(model: Any, seed: int = 0, *, unreadable: Unreadable = "error") -> Recipe:
+    """The recipe of a model's own initializers: each variable gets the distribution that Keras draws it from."""
+    return ORIGINS.recipe_of(model, seed, unreadable)

@@ -148,6 +148,18 @@ class Entry:
         return mean, math.sqrt(max(0.0, square - mean**2))
 
     @property
+    def is_computed(self) -> bool:
+        """Whether the model's own code computes some of its values: a recording reads how."""
+        return any(each.weight.distribution.is_own_code for each in self.placements)
+
+    @property
+    def copy_of(self) -> str:
+        """The name of the parameter whose values it has on purpose; "" if it has its own, or computes them."""
+        if self.is_computed or not any(each.is_copy for each in self.placements):
+            return ""
+        return self.placements[0].name
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds of random weights, each once."""
         return tuple(dict.fromkeys(each.seed for each in self.placements if each.seed is not None))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from html import escape
+from typing import Protocol
 
 from fanin import _native
 from fanin._core.messages import plural, readable, visible, warn
@@ -16,7 +17,6 @@ from fanin.models.parameters import Model, Parameter
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
 from fanin.recipes.progress import watched
-from fanin.recipes.recipe import Recipe
 from fanin.recipes.tables import folded_lines, folded_paths, short_lines
 
 # What an exception says that ends the work.
@@ -90,6 +90,20 @@ class Report:
         return tuple(each.path for each in self.plan.entries if each.path in filled and not each.parameter.trainable)
 
     @property
+    def computed(self) -> dict[str, str]:
+        """The parameters that have values that the model's own code computes, and how, by path."""
+        filled = set(self.filled)
+        own = [each for each in self.plan.entries if each.path in filled and each.is_computed]
+        return {each.path: each.description for each in own}
+
+    @property
+    def copied(self) -> dict[str, str]:
+        """The parameters that have the values of another one, as the model's own code copies them, by path."""
+        filled = set(self.filled)
+        own = [each for each in self.plan.entries if each.path in filled and each.copy_of]
+        return {each.path: f"the values of {each.copy_of}" for each in own}
+
+    @property
     def nbytes(self) -> int:
         """The size of the parameters that have new values, in bytes."""
         filled = set(self.filled)
@@ -110,6 +124,8 @@ class Report:
         yield from (f"used by no parameter: {rule}" for rule in map(visible, self.plan.unmet))
         yield from (f"kept: {path} ({reason})" for path, reason in short_lines(self.kept))
         yield from (f"restored: {path} ({how})" for path, how in folded_lines(self.buffers))
+        yield from (f"computed by the model's own code: {path} ({how})" for path, how in folded_lines(self.computed))
+        yield from (f"copied: {path} ({how})" for path, how in folded_lines(self.copied))
         yield from (f"waiting to be built: {layer}" for layer, _ in folded_paths(dict.fromkeys(self.waiting)))
         yield from (f"initialized although frozen: {path}" for path, _ in short_lines(dict.fromkeys(self.frozen, "")))
         yield from (f"without values: {path} ({reason})" for path, reason in folded_lines(self.empty))
@@ -133,6 +149,14 @@ class Report:
         details = "<br>".join(escape(line) for line in self._details())
         folded = f"<details><summary>details</summary>{details}</details>" if details else ""
         return f"<div>{escape(self._summary)}{folded}</div>"
+
+
+class Planning(Protocol):
+    """What makes a plan of a model: a recipe, or the recording of a model's own code with a seed."""
+
+    def plan(self, model: Model, *, names: Names = None) -> Plan:
+        """The plan of what each parameter gets."""
+        ...
 
 
 def _chosen(plan: Plan, options: Options, there: Collection[str]) -> tuple[Plan, dict[str, str]]:
@@ -172,7 +196,7 @@ class Execution:
     def __init__(
         self,
         model: Model,
-        recipe: Recipe,
+        recipe: Planning,
         options: Options,
         *,
         there: Collection[str] = (),
@@ -181,7 +205,7 @@ class Execution:
 
         Args:
             model: the model, as its framework describes it.
-            recipe: the recipe.
+            recipe: the recipe, or what else makes a plan.
             options: the options of `initialize`.
             there: the paths of parameters that already have their values.
 

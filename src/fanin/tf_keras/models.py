@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tensorflow.python.ops import init_ops_v2  # TensorFlow's own classes, such as tf.random_normal_initializer
+from tf_keras.src.engine import base_layer_utils  # makes the variables of every layer
 
 from fanin._core.tensors import to_tensorflow
 from fanin._core.types import Globs, Unmatched
 from fanin._keras.describe import Framework, Scan
 from fanin._keras.initialize import initialize as _initialize
+from fanin._keras.origins import Note, Origins
+from fanin._keras.readings import Reader
 from fanin.models.names import Names
 from fanin.models.parameters import Model
 from fanin.recipes.execution import Options, Report
+from fanin.recipes.readings import Unreadable
 from fanin.recipes.recipe import Recipe
 
 
@@ -84,3 +93,42 @@ def initialize(
     True
     """
     return _initialize(FRAMEWORK, model, recipe, seed, Options(only, skip, names, unmatched, progress, prefix))
+
+
+_watching = threading.RLock()
+
+
+@contextlib.contextmanager
+def _watch(note: Note) -> Iterator[None]:
+    """Tells a function of each variable that a layer creates in this thread."""
+    with _watching:
+        theirs, thread = base_layer_utils.make_variable, threading.get_ident()
+
+        @functools.wraps(theirs)
+        def make_variable(
+            name: Any, shape: Any = None, dtype: Any = tf.float32, initializer: Any = None, **rest: Any
+        ) -> Any:
+            variable = theirs(name, shape, dtype, initializer, **rest)
+            if threading.get_ident() == thread:
+                note(variable, initializer, tuple(variable.shape), variable.dtype)
+            return variable
+
+        base_layer_utils.make_variable = make_variable
+        try:
+            yield
+        finally:
+            base_layer_utils.make_variable = theirs
+
+
+ORIGINS = Origins(
+    FRAMEWORK,
+    Reader("tf_keras", tf_keras.initializers, init_ops_v2),
+    watching=_watch,
+    valueless=lambda: tf.Graph().as_default(),
+    inner=lambda variable: getattr(variable, "_variable", variable),  # of one that casts it
+)
+
+
+def recipe_of(model: Any, seed: int = 0, *, unreadable: Unreadable = "error") -> Recipe:
+    """The recipe of a model's own initializers: each variable gets the distribution that tf_keras draws it from."""
+    return ORIGINS.recipe_of(model, seed, unreadable)

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from fanin.torch.dcp import save_plan
 
 try:
-    from fanin.torch.describe import describe
     from fanin.torch.fill import (
         constant_,
         fill_,
@@ -49,11 +48,18 @@ try:
         zeros_,
     )
     from fanin.torch.initialize import initialize
+    from fanin.torch.recording.described import described
+    from fanin.torch.recording.places import RecordingError
+    from fanin.torch.recording.reading import Reading
+    from fanin.torch.recording.recorded import Recorded, recording
     from fanin.torch.shards import Shard
 except ModuleNotFoundError as _error:
     raise missing(_error, "torch", "PyTorch", extra="torch") from _error
 
 __all__ = [
+    "Reading",
+    "Recorded",
+    "RecordingError",
     "Shard",
     "constant_",
     "fill_",
@@ -69,13 +75,14 @@ __all__ = [
     "orthogonal_",
     "random_normal_",
     "random_uniform_",
+    "recording",
     "save_plan",
     "truncated_normal_",
     "variance_scaling_",
     "zeros_",
 ]
 
-registry.register("torch", describe)
+registry.register("torch", described)
 
 
 def __getattr__(name: str) -> object:

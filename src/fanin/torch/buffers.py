@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -81,12 +81,20 @@ class Restoration:
     empty: Mapping[str, str]
 
 
-def restoration(scan: Scan, given: Mapping[str, torch.Tensor], *, everything: bool, remake: bool) -> Restoration:
+def restoration(
+    scan: Scan,
+    given: Mapping[str, torch.Tensor],
+    recorded: Mapping[str, Callable[[], torch.Tensor]],
+    *,
+    everything: bool,
+    remake: bool,
+) -> Restoration:
     """Values for buffers and frozen tables that have none, made before anything is written.
 
     Args:
         scan: the module.
         given: values of buffers by globs of paths.
+        recorded: functions that make the values of buffers that a recording knows, by their paths.
         everything: whether all buffers must have values.
         remake: whether to remake non-persistent buffers and frozen tables that have memory, too.
 
@@ -119,6 +127,9 @@ def restoration(scan: Scan, given: Mapping[str, torch.Tensor], *, everything: bo
         if not _is_wanted(visit.module, leaf, tensor, remake):
             if type(tensor).__name__ == "FakeTensor":
                 empty[path] = tensor_problem(tensor)
+            continue
+        if path in recorded:
+            restored.append(_of_buffer(path, place, tensor, recorded[path](), "as recorded"))
             continue
         if id(visit.module) not in made:
             made[id(visit.module)] = _made_again(visit, scan, code, remake)

@@ -12,6 +12,7 @@ from torch import nn
 
 from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_itself, read_only
 from fanin._core.messages import visible, warn
+from fanin._core.streams import checked_seed
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, stripped
 from fanin.models.registry import tensors_hint
@@ -21,7 +22,10 @@ from fanin.recipes.plan import Plan, PlanError
 from fanin.recipes.recipe import Recipe, recipe_of
 from fanin.torch.buffers import restoration
 from fanin.torch.describe import Held, Scan, joined, put
+from fanin.torch.recording.described import own_code
+from fanin.torch.recording.recorded import Recorded, SeededRecording
 from fanin.torch.refusals import check_mode
+from fanin.torch.reparametrized import refresh
 from fanin.torch.shards import (
     GivenShards,
     Shard,
@@ -40,7 +44,7 @@ _CPU = torch.device("cpu")
 
 def initialize(
     model: nn.Module,
-    recipe: Recipe | str,
+    recipe: Recipe | Recorded | str | None = None,
     *,
     seed: int | None = None,
     only: Globs | None = None,
@@ -55,10 +59,10 @@ def initialize(
     remake_buffers: bool = False,
     shards: Shards | None = None,
 ) -> Report:
-    """Gives every parameter of a module the values that a recipe has for it.
+    """Gives every parameter of a module the values that a recipe, or a recording of its own code, has for it.
 
-    The values are a function of the recipe's seed, the parameter's name and the index: other parameters and their order
-    do not matter. A module on the meta device is materialized, one parameter at a time. Tied parameters stay tied, and
+    The values are a function of the seed, the parameter's name and the index: other parameters and their order do not
+    matter. A module on the meta device is materialized, one parameter at a time. Tied parameters stay tied, and
     buffers without values (rotary tables, position ids) are rebuilt by the code of the modules that own them, as are
     frozen parameters that this code makes (tables of sinusoids), which stay as they are if they have values. Running
     statistics are reset.
@@ -69,8 +73,10 @@ def initialize(
 
     Args:
         model: a module, which is changed in place. Wrappers (`torch.compile`, `DataParallel`) make no difference.
-        recipe: a recipe, or the name of a preset. `recipe.plan(model)` shows what each parameter gets.
-        seed: a seed that replaces the recipe's.
+        recipe: a recipe, or the name of a preset; or what `fanin.torch.recording()` read, for the distributions that
+            the module's own code draws from; or None, to read that now: from the recording that the module was made in,
+            or from its code, called again on the meta device. `recipe.plan(model)` shows what each parameter gets.
+        seed: a seed that replaces the recipe's; without a recipe, 0 by default.
         only, skip, names, unmatched, progress, prefix: see `fanin.recipes.Options`. Without `prefix`, a second call
             that draws the same values for another module warns; `prefix=""` says that this is intended.
         only_missing: a state dict, its keys, or the result of `load_state_dict(…, strict=False)`: parameters that were
@@ -93,8 +99,9 @@ def initialize(
 
     Raises:
         fanin.recipes.PlanError: the recipe does not fit the module, a parameter cannot be written (a partial sum, a
-            shard of unknown place, a tensor class with operations of its own, read-only memory), or a buffer cannot be
-            rebuilt. Nothing has been written then. (A ValueError.)
+            shard of unknown place, a tensor class with operations of its own, read-only memory), a buffer cannot be
+            rebuilt, or no code of the module initializes a parameter. Nothing has been written then. (A ValueError.)
+        RecordingError: without a recipe, the module's code does not tell what each parameter gets. (A RuntimeError.)
         TypeError: an argument is not a module, or not a recipe.
 
     >>> import fanin, fanin.torch, torch
@@ -104,23 +111,31 @@ def initialize(
     >>> len(report.filled), model[2].weight.device
     (4, device(type='cpu'))
     """
-    recipe = recipe_of(recipe, seed)
     if not isinstance(model, nn.Module):
         raise TypeError(
             f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.{tensors_hint(model)}"
         )
+    rules, recorded = _rules_and_recording(model, recipe, seed)
     place = None if device is None else _checked_device(device)
     options = Options(only, skip, names, unmatched, progress, prefix)
     check_mode()
     _reshard(model)
     shard_of = GivenShards(shards)
-    scan = Scan(model, lambda path, tensor: shard_of(options.placed(path), tensor))
+    scan = Scan(model, lambda path, tensor: shard_of(options.placed(path), tensor), as_stored=recorded is not None)
     held = {options.placed(each.parameter.path): each for each in scan.all()}
     shard_of.check_used(held)
-    execution = Execution(scan.model(), recipe, options, there=_there(only_missing, held))
+    described, own = scan.model(), None
+    if recorded is not None:
+        own = SeededRecording(recorded, scan, rules.seed if rules else checked_seed(seed) or 0, options.placed)
+        described = own.with_own_code(described, names=names)
+    planning = rules or own
+    assert planning is not None
+    execution = Execution(described, planning, options, there=_there(only_missing, held))
     _check_memory(execution.plan, held, place)
     everything = only is None and skip is None and only_missing is None
-    made = restoration(scan, {} if buffers is None else buffers, everything=everything, remake=remake_buffers)
+    given = {} if buffers is None else buffers
+    known = {} if own is None else own.buffers()
+    made = restoration(scan, given, known, everything=everything, remake=remake_buffers)
     if prefix is None:
         warn_of_twins(execution.plan, held)
     for each in made.restored:
@@ -133,6 +148,8 @@ def initialize(
 
     execution.run(fill)
     reset_fsdp(model.modules())
+    if recorded is not None:
+        refresh(model)
     for module in scan.recurrent:
         if not any(is_dtensor(each) for each in module.parameters()):
             module.flatten_parameters()
@@ -144,6 +161,18 @@ def initialize(
     note_drawn(execution.plan, held)
     _warn_of_empty(execution.empty)
     return execution.report()
+
+
+def _rules_and_recording(
+    model: nn.Module, recipe: Recipe | Recorded | str | None, seed: int | None
+) -> tuple[Recipe | None, Recorded | None]:
+    """The recipe, and the recording of the module's own code, as far as each is needed."""
+    if isinstance(recipe, Recorded):
+        return None, recipe
+    rules = None if recipe is None else recipe_of(recipe, seed)
+    if rules is not None and not any(rule.as_written for rule in rules.rules):
+        return rules, None
+    return rules, own_code(model)
 
 
 def _warn_of_empty(empty: Mapping[str, str]) -> None:

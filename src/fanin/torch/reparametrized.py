@@ -101,6 +101,13 @@ def reparametrized(module: nn.Module) -> Iterator[Reparametrized]:
                 yield found
 
 
+def refresh(root: nn.Module) -> None:
+    """Computes the weights again that layers keep as plain attributes, from the tensors that they are computed from."""
+    for module in root.modules():
+        for weight in reparametrized(module):
+            weight.refresh()
+
+
 def _of_hook(module: nn.Module, hook: Any) -> Reparametrized | None:
     if isinstance(hook, WeightNorm):
         name, dim = hook.name, hook.dim

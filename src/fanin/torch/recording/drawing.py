@@ -25,10 +25,10 @@ from fanin.initializers import Initializer
 from fanin.models.names import NameMap
 from fanin.models.parameters import Parameter
 from fanin.recipes.entry import Entry, Placement
-from fanin.recipes.planner import entry_of
+from fanin.recipes.planner import entries_of
 from fanin.recipes.rules import Rule
 from fanin.torch.recording.expressions import Constant, Draw, Expression, Seen, Source
-from fanin.torch.recording.laws import Formula, OwnCode, Program, Tabulated
+from fanin.torch.recording.laws import OwnFormula, OwnProgram, OwnTable
 from fanin.torch.recording.reading import Law, Part, Reading, is_formula, kind_of, region_words
 from fanin.torch.recording.regions import Box, lengths_of
 from fanin.torch.recording.rules import initializer_of, permuted_box, rules_of
@@ -74,6 +74,8 @@ class Drawing:
     def __init__(self, tensors: Iterable[tuple[Parameter, Reading | None]], seed: int, names: NameMap) -> None:
         self._tensors = list(tensors)
         self._seed, self._names = seed, names
+        self._entry_of = entries_of(seed, names)
+        self._rules: dict[str, Rule] = {}  # by what they say
         self._owners: dict[Source, _Owner] = {}
         self._own: dict[Source, Weight] = {}  # of draws that no parameter has as they are
         self._views = _independent_views(reading for _, reading in self._tensors if reading is not None)
@@ -102,7 +104,7 @@ class Drawing:
         if not data:
             return None
         role = {"role": parameter.role} if parameter.has_usual_start else {}
-        entry = entry_of(parameter, [Rule(path="*", **role, **each) for each in data], self._seed, self._names)
+        entry = self._entry_of(parameter, tuple(self._rule({"path": "*", **role, **each}) for each in data))
         entry = replace(entry, rule=RECORDED if entry.rule else "", rules=())
         if entry.problem:
             return entry
@@ -110,6 +112,13 @@ class Drawing:
             if len(part.shown) == 1 or part is reading.parts[0]:
                 self._note_owner(entry, part)
         return entry
+
+    def _rule(self, data: dict[str, Any]) -> Rule:
+        """The rule of this data, which many parameters share."""
+        key = repr(data)
+        if key not in self._rules:
+            self._rules[key] = Rule(**data)
+        return self._rules[key]
 
     def _note_owner(self, entry: Entry, part: Part) -> None:
         """Remembers that a source has the values of a part of an entry, if all of them are there."""
@@ -157,12 +166,14 @@ class Drawing:
     def _placements(self, parameter: Parameter, reading: Reading, name: str) -> Iterator[Placement]:
         for part in reading.parts:
             own = name if len(reading.parts) == 1 else f"{name}{region_words(part.box, parameter.shape).strip()}"
+            follows = any(each in self._owners or each in self._own for each in part.expression.sources[:1])
             initializer, weight = self._weight(parameter, part.expression, own)
             label = region_words(part.box, parameter.shape).strip()
             for box in part.shown:
                 source = tuple(start - low for (start, _), (low, _) in zip(box, part.box, strict=True))
                 target = permuted_box(parameter, box)
-                yield Placement(own, initializer, weight, target, permuted(source, parameter.kernel_axes), label)
+                begin = permuted(source, parameter.kernel_axes)
+                yield Placement(own, initializer, weight, target, begin, label, is_copy=follows)
 
     def _weight(self, parameter: Parameter, expression: Expression, name: str) -> tuple[Initializer, Weight]:
         """The weight of an expression, laid out as the parameter is, and its initializer."""
@@ -172,7 +183,7 @@ class Drawing:
             return initializer, initializer.weight(permuted(expression.shape, parameter.kernel_axes), dtype)
         stream = Stream(derived_seed(self._seed, name))
         if not expression.is_drawn:
-            initializer = OwnCode(Tabulated, expression)
+            initializer = OwnTable(expression)
             distribution = initializer.distribution(expression.shape, dtype)
         elif isinstance(expression, Draw) and expression.source not in self._owners and _has_initializer(expression):
             initializer = initializer_of(Law.of(expression)).with_seed(stream.seed)
@@ -181,11 +192,12 @@ class Drawing:
                 distribution = distribution.reshaped(expression.shape, len(expression.shape) - 1)
         else:
             stream = self._stream_of(expression, name)
-            law = Formula if self._is_formula(expression) else Program
-            initializer = OwnCode(law, expression, self.sample, stream.seed)
+            own = OwnFormula if self._is_formula(expression) else OwnProgram
+            initializer = own(expression, self.sample, stream.seed)
             distribution = initializer.distribution(expression.shape, dtype)
         axes = tuple(map(parameter.kernel_axes.index, range(len(parameter.shape))))
-        return initializer, Weight(distribution, stream, dtype, axes)
+        in_order = axes == tuple(range(len(axes)))
+        return initializer, Weight(distribution, stream, dtype, None if in_order else axes)
 
     def _stream_of(self, expression: Expression, name: str) -> Stream:
         """The stream of the first draw in an expression, after all that nothing else has got streams of this name."""

@@ -15,12 +15,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
+from fanin._core import dtypes
 from fanin._core.memory import as_numpy
-from fanin._core.shapes import Region, chunks, parse_region
+from fanin._core.shapes import Region, checked_shape, chunks, parse_region
 from fanin._core.streams import Stream
 from fanin._core.types import Array, DTypeLike, ShapeLike
 from fanin.distributions import Distribution, Moments
-from fanin.initializers import Initializer, SeededInitializer
+from fanin.initializers import SeededInitializer
 from fanin.torch.recording.expressions import (
     Constant,
     Draw,
@@ -52,6 +53,7 @@ class Computed(Distribution):
 
     expression: Expression = field(compare=False)
     sampler: Sampler | None = field(default=None, compare=False, repr=False)
+    is_own_code: ClassVar[bool] = True
 
     def parameters(self) -> dict[str, Any]:
         return {"values": words(self.expression)}
@@ -111,7 +113,8 @@ class Formula(Computed):
         return super().moments
 
     def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
-        assert self.sampler is not None
+        sampler = self.sampler
+        assert sampler is not None
         wanted = parse_region(..., self.shape) if region is None else region
         out = out[(*wanted.restored_axes, ...)]
         wanted = wanted._replace(dropped=(False,) * len(self.shape))
@@ -119,7 +122,7 @@ class Formula(Computed):
             lengths = tuple(stop - start for start, stop in chunk)
             starts = tuple(begin + start for begin, (start, _) in zip(wanted.starts, chunk, strict=True))
             part = wanted._replace(starts=starts, lengths=lengths)
-            values = _evaluated(self.expression, lambda draw, part=part: self.sampler(draw, part), part)
+            values = _evaluated(self.expression, lambda draw, part=part: sampler(draw, part), part)
             target = out[(*(slice(*each) for each in chunk), ...)]
             with np.errstate(all="ignore"):  # as above
                 target[...] = as_numpy(values.expand(lengths).contiguous()).astype(out.dtype)
@@ -217,23 +220,25 @@ class OwnCode(SeededInitializer):
     """An initializer of one tensor, whose values its model's own code computes.
 
     Args:
-        law: the class of the distribution.
         expression: how the values are computed.
         sampler: the values of the draws.
         seed: the seed of the first draw.
     """
 
-    def __init__(
-        self, law: type[Computed], expression: Expression, sampler: Sampler | None = None, seed: int | None = None
-    ) -> None:
+    law: ClassVar[type[Computed]]
+
+    def __init__(self, expression: Expression, sampler: Sampler | None = None, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.law, self.expression, self.sampler = law, expression, sampler
+        self.expression, self.sampler = expression, sampler
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
-        """The distribution of the values, which have the shape and dtype of the tensor."""
-        del shape
-        dtype = as_numpy(torch.empty(0, dtype=self.expression.dtype)).dtype if dtype is None else np.dtype(dtype)
-        return self.law(self.expression.shape, dtype, self.expression, self.sampler)
+        """The distribution of the values of the tensor.
+
+        Args:
+            shape: the shape that the tensor was recorded with.
+            dtype: the dtype that the values are rounded to.
+        """
+        return self.law(checked_shape(shape), dtypes.resolve(dtype), self.expression, self.sampler)
 
     def get_config(self) -> dict[str, Any]:
         """What is computed, in words. No data recreates it."""
@@ -245,9 +250,22 @@ class OwnCode(SeededInitializer):
         raise TypeError("Values that a model's own code computes cannot be made from a configuration.")
 
     def __repr__(self) -> str:
-        return f"{self.law.__name__}({words(self.expression)})"
+        return f"{type(self).__name__}({words(self.expression)})"
 
 
-def is_own_code(initializer: Initializer | None) -> bool:
-    """Whether an initializer gives what a model's own code computes."""
-    return isinstance(initializer, OwnCode)
+class OwnTable(OwnCode):
+    """A table that a model's own code computes."""
+
+    law: ClassVar[type[Computed]] = Tabulated
+
+
+class OwnFormula(OwnCode):
+    """Values each of which a model's own code computes from drawn elements at the same place."""
+
+    law: ClassVar[type[Computed]] = Formula
+
+
+class OwnProgram(OwnCode):
+    """Values that a model's own code computes from drawn ones as a whole."""
+
+    law: ClassVar[type[Computed]] = Program

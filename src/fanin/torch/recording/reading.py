@@ -193,14 +193,16 @@ class Readings:
         whole: Box = tuple((0, length) for length in expression.shape)
         found = None
         if isinstance(expression, Seen) and expression.stored == expression.dtype:
-            if not expression.is_written or expression.is_drawn:
-                found = covered(expression.geometry, expression.writes)
+            found = covered(expression.geometry, expression.writes)
         if found is None:
             yield Part(expression, whole, (whole,))
             return
         assert isinstance(expression, Seen)
         writes, bare = found
         for each in writes:
+            if isinstance(each.write.expression, Unwritten):
+                bare = (*bare, *each.shown)
+                continue
             yield Part(self._of_write(expression, each.write, each.box, each.is_in_order), each.box, each.shown)
         for box in bare:
             yield Part(Unwritten(lengths_of(box), expression.dtype), box, (box,))
@@ -220,9 +222,7 @@ class Readings:
             return written
         stride = seen.geometry.stride
         offset = seen.geometry.offset + sum(start * step for (start, _), step in zip(box, stride, strict=True))
-        return replace(
-            seen, shape=lengths, geometry=Geometry(lengths, stride, offset), writes=(write,)
-        )
+        return replace(seen, shape=lengths, geometry=Geometry(lengths, stride, offset), writes=(write,))
 
 
 def kind_of(expression: Expression) -> str:

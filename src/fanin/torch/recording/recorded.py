@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,10 +16,11 @@ from torch import nn
 from torch.nn.modules import module as nn_module
 
 from fanin._core.environment import undisturbed
+from fanin._core.memory import as_numpy
 from fanin._core.messages import class_name, suggestion, visible, warn
 from fanin.models.names import NameMap, Names
 from fanin.models.parameters import Model, Parameter
-from fanin.recipes.folding import recipe_from
+from fanin.recipes.entry import Entry, Placement
 from fanin.recipes.plan import Plan
 from fanin.recipes.recipe import Recipe
 from fanin.recipes.tables import folded_lines
@@ -47,10 +49,8 @@ class _Taken:
 class Recorded(Mapping[str, Reading]):
     """What the code of a model writes into its parameters and buffers: a reading for each, by its path.
 
-    `fanin.torch.recording` makes it. It is empty until the context ends.
-
-    Attributes:
-        notes: what could not be read, in words: random numbers that do not come from PyTorch's own generator.
+    `fanin.torch.recording` makes it. It is empty until the context ends. Its `notes` name random numbers that could not be
+    read, because they do not come from PyTorch's own generator.
 
     >>> import fanin.torch, torch
     >>> with fanin.torch.recording() as recorded:
@@ -69,6 +69,7 @@ class Recorded(Mapping[str, Reading]):
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """What could not be read, each with the line of the code."""
         return () if self._recorder is None else tuple(map(str, self._recorder.notes))
 
     def take(self, recorder: Recorder, modules: list[nn.Module]) -> None:
@@ -192,6 +193,8 @@ class Recorded(Mapping[str, Reading]):
             twin: a recording of the same model at another size. With it, numbers that follow from the configuration
                 become expressions, such as `0.02 / sqrt(2 * n_layers)`.
         """
+        from fanin.recipes.folding import recipe_from
+
         root = self.model if model is None else model
         plan = self.plan(root, seed=seed)
         other = None if twin is None else twin.plan(seed=seed)
@@ -210,31 +213,31 @@ class SeededRecording:
 
     Args:
         recorded: the recording.
-        scan: the model, scanned with it.
+        scan: the model, scanned as it is stored.
         seed: the seed.
-        prefix: what comes before the paths of the model.
+        placed: the path of a tensor of the model in a larger model that it is a part of.
+
+    Attributes:
+        seed: the seed.
+        entries: what each parameter and buffer gets, by its path; empty before the first plan.
     """
 
     def __init__(
         self, recorded: Recorded, scan: Scan, seed: int, placed: Callable[[str], str] = lambda path: path
     ) -> None:
-        self._recorded, self._scan, self._seed, self._placed = recorded, scan, seed, placed
-        self._buffers = [
-            (_buffer(joined(visit.path, leaf), tensor), visit.module, leaf) for visit, leaf, tensor in scan.buffers
-        ]
+        self._recorded, self._scan, self.seed, self._placed = recorded, scan, seed, placed
+        self.entries: Mapping[str, Entry] = {}
 
     @undisturbed
-    def drawing(self, model: Model, names: NameMap) -> Drawing:
-        """The entries of a model's parameters, with its prefix, and of its buffers."""
-        held = {self._placed(each.parameter.path): each for each in self._scan.all()}
-        tensors = []
-        for parameter in model.parameters:
-            module, leaf = held[parameter.path].owners[0]
-            tensors.append(self._read(parameter, module, leaf))
-        for parameter, module, leaf in self._buffers:
-            path = self._placed(parameter.path)
-            tensors.append(self._read(replace(parameter, path=path), module, leaf))
-        return Drawing(tensors, self._seed, names)
+    def drawn(self, parameters: Iterable[Parameter], seed: int, names: NameMap) -> dict[str, Entry]:
+        """The entries of the model's parameters and buffers."""
+        places = {self._placed(each.parameter.path): each.owners[0] for each in self._scan.all()}
+        tensors = [self._read(parameter, *places[parameter.path]) for parameter in parameters]
+        for visit, leaf, tensor in self._scan.buffers:
+            shape, dtype = outline(tensor)
+            buffer = Parameter(self._placed(joined(visit.path, leaf)), shape, dtype, trainable=False)
+            tensors.append(self._read(buffer, visit.module, leaf))
+        return Drawing(tensors, seed, names).entries()
 
     def _read(self, parameter: Parameter, module: nn.Module, leaf: str) -> tuple[Parameter, Reading | None]:
         reading = self._recorded.reading(parameter.path, module, leaf)
@@ -245,16 +248,41 @@ class SeededRecording:
 
     def plan(self, model: Model, *, names: Names = None) -> Plan:
         """The plan of a model, as the scan describes it."""
-        entries = self.drawing(model, NameMap(names)).entries()
+        self.entries = self.drawn(model.parameters, self.seed, NameMap(names))
         notes = (*model.notes, *self._recorded.notes)
-        return Plan(
-            tuple(entries[each.path] for each in model.parameters), self._seed, replace(model, notes=notes)
-        )
+        return Plan(tuple(self.entries[each.path] for each in model.parameters), self.seed, replace(model, notes=notes))
+
+    def with_own_code(self, model: Model, *, names: Names = None) -> Model:
+        """The scanned model, of which recipes can ask what its own code makes."""
+        own = {each.path: each for each in model.placed(self._placed("")).parameters}
+        by_path = {each.path: place for each, place in zip(model.parameters, own, strict=True)}
+
+        def written(parameter: Parameter, name: str, seed: int) -> tuple[Placement, ...]:
+            del name  # that of every parameter is needed, for copies and programs
+            if not self.entries:
+                self.entries = self.drawn(own.values(), seed, NameMap(names))
+            entry = self.entries[by_path[parameter.path]]
+            if entry.problem:
+                raise ValueError(entry.problem.removeprefix(f"{entry.path}: ").removesuffix("."))
+            return entry.placements
+
+        return replace(model, written=written)
+
+    def buffers(self) -> dict[str, Callable[[], torch.Tensor]]:
+        """Functions that make the values of the buffers that the recording knows, by their paths in the model."""
+        found = {}
+        for visit, leaf, tensor in self._scan.buffers:
+            path = joined(visit.path, leaf)
+            entry = self.entries.get(self._placed(path))
+            if entry is not None and not entry.problem:
+                found[path] = partial(_values, entry, tensor.dtype)
+        return found
 
 
-def _buffer(path: str, tensor: torch.Tensor) -> Parameter:
-    shape, dtype = outline(tensor)
-    return Parameter(path, shape, dtype, trainable=False)
+def _values(entry: Entry, dtype: torch.dtype) -> torch.Tensor:
+    values = torch.empty(entry.shape, dtype=dtype, device="cpu")
+    entry.fill(as_numpy(values))
+    return values
 
 
 @contextmanager

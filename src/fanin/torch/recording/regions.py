@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from fanin.torch.recording.expressions import Geometry, Size, Write
+from fanin.torch.recording.geometry import is_dense, order, span
 
 Box: TypeAlias = tuple[tuple[int, int], ...]  # the (start, stop) along each axis
 _MOST_CELLS = 2**16  # of the grid that the boxes of all writes cut a tensor into
@@ -42,7 +43,7 @@ def covered(geometry: Geometry, writes: Sequence[Write]) -> tuple[list[Covered],
     Returns:
         None if a write is no box of the tensor.
     """
-    if not _is_dense(geometry):
+    if not is_dense(geometry):
         return None
     inside = [write for write in writes if _overlaps(geometry, write.geometry)]
     boxes = [box_of(geometry, write.geometry) for write in inside]
@@ -80,8 +81,7 @@ def box_of(geometry: Geometry, part: Geometry) -> Box | None:
     if rest:
         return None
     by_stride = {geometry.stride[axis]: axis for axis in axes}
-    pieces = [(part.size[axis], part.stride[axis]) for axis in _axes(part)]
-    for length, stride in _joined(sorted(pieces, key=lambda piece: -piece[1])):
+    for length, stride in order(_descending(part)):
         while length > 1:
             axis = by_stride.get(stride)
             if axis is None or counts[axis] > 1:
@@ -93,8 +93,13 @@ def box_of(geometry: Geometry, part: Geometry) -> Box | None:
             else:  # it runs through several axes
                 counts[axis] = geometry.size[axis]
                 length, stride = length // geometry.size[axis], stride * geometry.size[axis]
-    box = tuple((starts[axis], starts[axis] + counts[axis]) for axis in range(len(geometry.size)))
-    return box
+    return tuple((starts[axis], starts[axis] + counts[axis]) for axis in range(len(geometry.size)))
+
+
+def _descending(geometry: Geometry) -> Geometry:
+    """The same elements, with the axes in the order of memory."""
+    axes = sorted(zip(geometry.size, geometry.stride, strict=True), key=lambda axis: -axis[1])
+    return Geometry(tuple(size for size, _ in axes), tuple(stride for _, stride in axes), geometry.offset)
 
 
 def lengths_of(box: Box) -> Size:
@@ -106,63 +111,27 @@ def _axes(geometry: Geometry) -> list[int]:
     return [axis for axis, length in enumerate(geometry.size) if length != 1]
 
 
-def _is_dense(geometry: Geometry) -> bool:
-    """Whether a tensor's elements fill a stretch of memory, each at a place of its own."""
-    expected = 1
-    for axis in sorted(_axes(geometry), key=lambda axis: geometry.stride[axis]):
-        if geometry.stride[axis] != expected:
-            return False
-        expected *= geometry.size[axis]
-    return True
-
-
 def _overlaps(first: Geometry, second: Geometry) -> bool:
     """Whether the stretches of memory of two tensors have an element in common."""
-    (begin, end), (begin2, end2) = extent(first), extent(second)
+    (begin, end), (begin2, end2) = span(first), span(second)
     return begin < end2 and begin2 < end
 
 
-def extent(geometry: Geometry) -> tuple[int, int]:
-    """The first element of a tensor in its memory, and the one after its last."""
-    if 0 in geometry.size:
-        return geometry.offset, geometry.offset
-    reach = sum((length - 1) * stride for length, stride in zip(geometry.size, geometry.stride, strict=True))
-    return geometry.offset, geometry.offset + reach + 1
-
-
-def _joined(pieces: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Axes as lengths and strides, in which those that follow one another without gaps are one."""
-    found: list[tuple[int, int]] = []
-    for length, stride in pieces:
-        if found and found[-1][1] == length * stride:
-            found[-1] = found[-1][0] * length, stride
-        else:
-            found.append((length, stride))
-    return found
-
-
 def _is_in_order(geometry: Geometry, part: Geometry) -> bool:
+    """Whether a view that is a box of a tensor has its elements in the order of the tensor's axes."""
     box = box_of(geometry, part)
     assert box is not None
-    lengths = lengths_of(box)
-    expected = [
-        (length, stride) for length, stride in zip(lengths, geometry.stride, strict=True) if length != 1
-    ]
-    return _joined([(part.size[axis], part.stride[axis]) for axis in _axes(part)]) == _joined(expected)
+    return order(part) == order(Geometry(lengths_of(box), geometry.stride, part.offset))
 
 
 def _merged(mask: np.ndarray, cuts: Sequence[Sequence[int]]) -> tuple[Box, ...]:
     """Few disjoint boxes of the cells of a grid that a mask selects."""
     if not mask.ndim:
         return ((),) if mask else ()
-    boxes: list[Box] = [
-        tuple((cell, cell + 1) for cell in cells) for cells in np.argwhere(mask).tolist()
-    ]
+    boxes: list[Box] = [tuple((cell, cell + 1) for cell in cells) for cells in np.argwhere(mask).tolist()]
     for axis in reversed(range(mask.ndim)):
         boxes = list(_merged_along(boxes, axis))
-    return tuple(
-        tuple((edges[a], edges[b]) for edges, (a, b) in zip(cuts, box, strict=True)) for box in boxes
-    )
+    return tuple(tuple((edges[a], edges[b]) for edges, (a, b) in zip(cuts, box, strict=True)) for box in boxes)
 
 
 def _merged_along(boxes: Sequence[Box], axis: int) -> Iterator[Box]:

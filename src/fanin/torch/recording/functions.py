@@ -1,0 +1,174 @@
+"""Functions of PyTorch that hide from meta tensors what they do, replaced while somebody records.
+
+A function's code object is replaced, which covers every name that it was imported by. The substitute runs only in
+threads that record; in the others the original code does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FunctionType
+from typing import Any, Protocol
+
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+
+from fanin.torch.recording.algebra import normal_between
+from fanin.torch.recording.draws import draw
+from fanin.torch.recording.expressions import Constant, Expression, Geometry, Unit
+
+
+class Writer(Protocol):
+    """What the substitutes ask of a recorder."""
+
+    def put(self, tensor: torch.Tensor, expression: Expression) -> None:
+        """Writes to a tensor."""
+
+    def remark(self, text: str) -> None:
+        """Notes what a recording cannot read."""
+
+
+class _Local(threading.local):
+    writer: Writer | None = None
+
+
+_local = _Local()
+_lock = threading.Lock()
+_recordings = 0
+_Substitute = Callable[..., Any]
+
+
+def _truncated(writer: Writer, tensor: Any, mean: Any, std: Any, a: Any, b: Any, generator: Any = None) -> Any:
+    """`torch.nn.init.trunc_normal_`: a normal variable, drawn again while it is outside of the bounds."""
+    _noted(writer, generator)
+    mean, std, low, high = float(mean), float(std), float(a), float(b)
+    shape = tuple(tensor.size())
+    if std == 0:
+        raise ZeroDivisionError("float division by zero")
+    unit = normal_between((low - mean) / std, (high - mean) / std)
+    writer.put(tensor, draw(shape, tensor.dtype, unit, std, mean))
+    return tensor
+
+
+def _orthogonal(writer: Writer, tensor: Any, gain: Any = 1, generator: Any = None) -> Any:
+    _noted(writer, generator)
+    if tensor.dim() < 2:
+        raise ValueError("Only tensors with 2 or more dimensions are supported")
+    if tensor.numel():
+        writer.put(tensor, draw(tuple(tensor.size()), tensor.dtype, Unit("orthogonal"), float(gain)))
+    return tensor
+
+
+def _sparse(writer: Writer, tensor: Any, sparsity: Any, std: Any = 0.01, generator: Any = None) -> Any:
+    _noted(writer, generator)
+    if tensor.dim() != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    unit = Unit("sparse", (float(sparsity), float(std)))
+    writer.put(tensor, draw(tuple(tensor.size()), tensor.dtype, unit))
+    return tensor
+
+
+def _dirac(writer: Writer, tensor: Any, groups: int = 1) -> Any:
+    """Ones at the middle of the filters of equal inputs and outputs, all of them at once."""
+    if tensor.dim() not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    shape = tuple(tensor.size())
+    if shape[0] % groups != 0:
+        raise ValueError("dim 0 must be divisible by groups")
+    writer.put(tensor, Constant(shape, tensor.dtype, _zero(tensor.dtype)))
+    rows = shape[0] // groups
+    middle = sum(size // 2 * stride for size, stride in zip(shape[2:], tensor.stride()[2:], strict=True))
+    across, along = tensor.stride()[:2]
+    for group in range(groups):
+        offset = tensor.storage_offset() + group * rows * across + middle
+        diagonal = Geometry((min(rows, shape[1]),), (across + along,), offset)
+        writer.put(tensor.as_strided(*diagonal), Constant(diagonal.size, tensor.dtype, _zero(tensor.dtype) + 1))
+    return tensor
+
+
+def _zero(dtype: torch.dtype) -> Any:
+    return 0.0 if dtype.is_floating_point else 0
+
+
+def _seeded(writer: Writer, *arguments: Any, **keywords: Any) -> torch.Generator:
+    """`torch.manual_seed`, `torch.seed`: nothing draws from PyTorch's generator while a model is recorded."""
+    writer.remark("PyTorch's generator is seeded, which has no effect on what is drawn later")
+    return torch.default_generator
+
+
+def _noted(writer: Writer, generator: Any) -> None:
+    if generator is not None:
+        writer.remark("a generator of the code's own draws, which has no effect on what is drawn later")
+
+
+_INIT = torch.nn.init
+_SUBSTITUTES: dict[str, tuple[Any, _Substitute]] = {
+    "trunc_normal_": (_INIT._no_grad_trunc_normal_, _truncated),
+    "orthogonal_": (_INIT.orthogonal_, _orthogonal),
+    "sparse_": (_INIT.sparse_, _sparse),
+    "dirac_": (_INIT.dirac_, _dirac),
+    "manual_seed": (torch.random.manual_seed, _seeded),
+}
+_originals: dict[str, FunctionType] = {}
+
+
+def called(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """What a replaced function does: the substitute in a thread that records, else what it always does."""
+    writer = _local.writer
+    if writer is None:
+        return _originals[name](*arguments, **keywords)
+    with _disable_current_modes(), torch._C.DisableTorchFunction():
+        return _SUBSTITUTES[name][1](writer, *arguments, **keywords)
+
+
+def _replacement(name: str) -> CodeType:
+    """Code for a function of any module and any defaults, which finds its way back here."""
+    text = (
+        f"def {name}(*arguments, **keywords):\n"
+        f"    from {__name__} import called\n"
+        f"    return called({name!r}, arguments, keywords)\n"
+    )
+    scope: dict[str, Any] = {}
+    exec(compile(text, __file__, "exec"), scope)
+    return scope[name].__code__
+
+
+def is_recording() -> bool:
+    """Whether this thread records."""
+    return _local.writer is not None
+
+
+@contextmanager
+def replaced_functions(writer: Writer) -> Iterator[None]:
+    """A context in which the functions write to a recorder, in this thread."""
+    global _recordings
+    with _lock:
+        _recordings += 1
+        if _recordings == 1:
+            _swap()
+    try:
+        _local.writer = writer
+        yield
+    finally:
+        _local.writer = None
+        with _lock:
+            _recordings -= 1
+            if _recordings == 0:
+                _restore()
+
+
+def _swap() -> None:
+    for name, (function, _) in _SUBSTITUTES.items():
+        original = FunctionType(
+            function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+        )
+        original.__kwdefaults__ = function.__kwdefaults__
+        _originals[name] = original
+        function.__code__ = _replacement(name)
+
+
+def _restore() -> None:
+    for name, (function, _) in _SUBSTITUTES.items():
+        function.__code__ = _originals[name].__code__

@@ -1,0 +1,88 @@
+"""What an operator's schema says of it, worked out once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+
+# Operators that copy elements with another dtype or in another memory.
+COPIES = {
+    "_to_copy", "clone", "lift_fresh_copy", "detach_copy", "alias_copy", "contiguous",
+}  # fmt: skip
+# Pointwise operators that PyTorch does not tag as such.
+_POINTWISE = {"masked_fill", "_to_copy", "clone", "_conj_physical", "erfinv", "where"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """An argument that an operator writes to.
+
+    Attributes:
+        name: its name.
+        position: its number in the schema.
+        is_output: whether what it holds before does not count.
+    """
+
+    name: str
+    position: int
+    is_output: bool
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator of PyTorch.
+
+    Attributes:
+        function: the overload.
+        name: its name without a trailing underscore.
+        written: the arguments that it writes to.
+        is_view: whether its results are views of its arguments.
+        is_random: whether it draws random numbers.
+        is_pointwise: whether each element of the result depends only on those at the same place.
+        takes_tensors: whether it has arguments that are tensors.
+        takes_device: whether it has an argument `device`.
+        takes_generator: whether it has an argument `generator`.
+        returns_tensors: whether all of its results are tensors.
+    """
+
+    function: Any
+    name: str
+    written: tuple[Written, ...]
+    is_view: bool
+    is_random: bool
+    is_pointwise: bool
+    takes_tensors: bool
+    takes_device: bool
+    takes_generator: bool
+    returns_tensors: bool
+
+
+@cache
+def operator_of(function: Any) -> Operator:
+    """What is known of an overload."""
+    schema = function._schema
+    base = schema.name.split("::")[1]
+    name = base[:-1] if base.endswith("_") and not base.endswith("__") else base
+    names = {argument.name for argument in schema.arguments}
+    written = tuple(
+        Written(argument.name, position, argument.is_out)
+        for position, argument in enumerate(schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+    returns = schema.returns
+    kinds = [str(argument.type) for argument in schema.arguments]
+    return Operator(
+        function=function,
+        name=name,
+        written=written,
+        is_view=not written and bool(returns) and all(each.alias_info is not None for each in returns),
+        is_random=torch.Tag.nondeterministic_seeded in function.tags,
+        is_pointwise=torch.Tag.pointwise in function.tags or name in _POINTWISE,
+        takes_tensors=any("Tensor" in kind for kind in kinds),
+        takes_device="device" in names,
+        takes_generator="generator" in names,
+        returns_tensors=all("Tensor" in str(each.type) for each in returns),
+    )
