@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 from fanin import distributions, initializers
 from fanin._core import dtypes
 from fanin._core.messages import shown
 from fanin._core.streams import Stream
-from fanin._core.types import DType, Shape
+from fanin._core.types import Array, DType, Shape
 from fanin.checkpoints.files import CheckpointError
 from fanin.distributions import Distribution
 from fanin.initializers import Initializer
@@ -26,20 +28,27 @@ from fanin.weight import Weight
 _CLASSES: dict[str, type[Distribution]] = {
     cls.__name__: cls
     for cls in (
+        distributions.Bernoulli,
+        distributions.BoundedNormal,
         distributions.Constant,
+        distributions.Exponential,
         distributions.Identity,
+        distributions.LogNormal,
         distributions.Normal,
         distributions.Orthogonal,
+        distributions.Sparse,
+        distributions.Table,
         distributions.TruncatedNormal,
         distributions.Uniform,
         distributions.UniformInteger,
     )
 }
+_LONGEST_TABLE = 2**12  # values of a table that are written out
 _COMMON = ("shape", "dtype", "own_fans")  # the fields of all distributions; the others are arguments of one
 
 
 def record_of(entry: Entry) -> dict[str, Any] | None:
-    """The record of an entry, for JSON; None if it draws from a distribution of someone's own, which no data describes.
+    """The record of an entry, for JSON; None if no data describes it: a distribution of someone's own, or a long table.
 
     >>> import fanin
     >>> from fanin.checkpoints.records import entry_of, record_of
@@ -50,7 +59,7 @@ def record_of(entry: Entry) -> dict[str, Any] | None:
     True
     """
     drawn = [each.weight.distribution for each in entry.placements]
-    if any(_CLASSES.get(type(each).__name__) is not type(each) for each in drawn):
+    if any(_CLASSES.get(type(each).__name__) is not type(each) or _is_long(each) for each in drawn):
         return None
     return {
         "name": entry.name,
@@ -94,7 +103,7 @@ def _of_placement(placement: Placement) -> dict[str, Any]:
         "shape": list(distribution.shape),
         "dtype": distribution.dtype.name,
         "fans": None if distribution.own_fans is None else list(distribution.own_fans),
-        "arguments": {name: _plain(value) for name, value in own.items()},
+        "arguments": {name: _listed(value) if name == "values" else _plain(value) for name, value in own.items()},
         "stream": list(stream),
         "target": [list(each) for each in placement.target],
         "source": list(placement.source),
@@ -105,9 +114,11 @@ def _of_placement(placement: Placement) -> dict[str, Any]:
 
 def _placement(record: Mapping[str, Any], parameter: Parameter) -> Placement:
     cls, dtype = _CLASSES[record["class"]], dtypes.resolve(record["dtype"])
-    arguments = {name: _value(value) for name, value in record["arguments"].items()}
+    arguments = {name: value if name == "values" else _value(value) for name, value in record["arguments"].items()}
     if cls is distributions.Constant:
         arguments["value"] = dtype.type(arguments["value"])
+    if cls is distributions.Table:
+        arguments["values"] = _array(arguments["values"], dtype)
     fans = None if record["fans"] is None else tuple(record["fans"])
     distribution = cls(shape=tuple(record["shape"]), dtype=dtype, own_fans=fans, **arguments)
     weight = Weight(distribution, Stream(*record["stream"]), parameter.dtype)
@@ -137,7 +148,30 @@ def _initializer(weight: Weight) -> Initializer:
         return initializers.TruncatedNormal(**arguments, seed=seed)
     if isinstance(distribution, distributions.Normal):
         return initializers.RandomNormal(**arguments, seed=seed)
+    if isinstance(distribution, distributions.Table):
+        return initializers.Table(distribution.values)
+    if isinstance(distribution, distributions.BoundedNormal):
+        finite = {name: value for name, value in arguments.items() if math.isfinite(value)}
+        return initializers.TruncatedNormal(**finite, seed=seed)
+    for kind in (initializers.Exponential, initializers.LogNormal, initializers.Bernoulli, initializers.Sparse):
+        if type(distribution).__name__ == kind.__name__:
+            return kind(**arguments, seed=seed)
     return initializers.RandomUniform(**arguments, seed=seed)
+
+
+def _is_long(distribution: Distribution) -> bool:
+    return isinstance(distribution, distributions.Table) and distribution.values.size > _LONGEST_TABLE
+
+
+def _listed(values: Array) -> dict[str, Any]:
+    """A table of values for JSON: its shape, and its elements as they are alone."""
+    return {"shape": list(values.shape), "flat": [_plain(each) for each in values.reshape(-1)]}
+
+
+def _array(listed: Mapping[str, Any], dtype: DType) -> Array:
+    """A table of values from JSON."""
+    flat = np.array([dtype.type(_value(each)) for each in listed["flat"]], dtype)
+    return flat.reshape(listed["shape"])
 
 
 def _plain(value: Any) -> Any:
