@@ -141,7 +141,6 @@ def test_files_have_the_same_plan(kit: Kit) -> None:
     assert [each.seeds for each in read.plan(model).entries] == [each.seeds for each in recipe.plan(model).entries]
 
 
-
 def test_a_second_model_of_the_same_code(kit: Kit) -> None:
     """Names that Keras counts on do not matter: the recipe is for every model of the code."""
     recipe = kit.ours.recipe_of(text_model(kit), seed=9)
