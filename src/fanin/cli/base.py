@@ -8,16 +8,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from fanin._core.messages import shown, suggestion, visible
+import click
 
-try:
-    import click
-    import rich  # noqa: F401  (rich loads its parts on first use; this only checks that it is installed)
-except ModuleNotFoundError as _error:
-    if _error.name not in ("click", "rich"):
-        raise
-    sys.stderr.write(f"The command line needs {_error.name}: install `fanin[cli]`.\n")
-    raise SystemExit(2) from None
+from fanin._core.messages import shown, suggestion, visible
 
 if TYPE_CHECKING:
     from fanin.models.parameters import Model
@@ -85,7 +78,7 @@ def model_argument(text: str, recipe: Recipe) -> Model:
 
     if text == STANDARD_INPUT:
         return describe_text(standard_input(), "standard input")
-    return described_argument(text, recording if recipe.is_as_written else None)
+    return described_argument(text, recorded_by_torch if recipe.is_as_written else None)
 
 
 def planned_argument(recipe: str, model: str, seed: int | None) -> Plan:
@@ -94,11 +87,11 @@ def planned_argument(recipe: str, model: str, seed: int | None) -> Plan:
     return found.plan(model_argument(model, found))
 
 
-def recording() -> AbstractContextManager[Any]:
+def recorded_by_torch() -> AbstractContextManager[Any]:
     """The context in which PyTorch's models are recorded; only for a factory that has loaded PyTorch."""
-    import fanin.torch
+    from fanin.torch import recording
 
-    return fanin.torch.recording()
+    return recording()
 
 
 def standard_input() -> str:

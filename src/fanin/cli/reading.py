@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fanin._core.messages import class_name
-from fanin.cli.base import recording
+from fanin.cli.base import recorded_by_torch
 from fanin.models.arguments import Factory
 from fanin.recipes import Plan, Recipe
 from fanin.recipes.folding import recipe_from
@@ -36,7 +36,7 @@ def _plan(text: str, option: str, seed: int) -> Plan:
 
     @contextlib.contextmanager
     def around() -> Iterator[None]:
-        with recording() as found:
+        with recorded_by_torch() as found:
             yield
         recorded.append(found)
 
@@ -74,21 +74,21 @@ def _of_torch(model: Any, recorded: list[Recorded], make: Callable[[], Any], see
 
 
 def _of_keras(model: Any, recorded: list[Recorded], make: Callable[[], Any], seed: int) -> Plan:
-    import fanin.keras
+    from fanin.keras import recipe_of
 
-    return fanin.keras.recipe_of(model, seed).plan(model)
+    return recipe_of(model, seed).plan(model)
 
 
 def _of_tf_keras(model: Any, recorded: list[Recorded], make: Callable[[], Any], seed: int) -> Plan:
-    import fanin.tf_keras
+    from fanin.tf_keras import recipe_of
 
-    return fanin.tf_keras.recipe_of(model, seed).plan(model)
+    return recipe_of(model, seed).plan(model)
 
 
 def _of_jax(model: Any, recorded: list[Recorded], make: Callable[[], Any], seed: int) -> Plan:
-    import fanin.jax
+    from fanin.jax import recipe_of
 
-    return fanin.jax.recipe_of(make, seed=seed).plan(model)
+    return recipe_of(make, seed=seed).plan(model)
 
 
 _PLANS: dict[str, Callable[[Any, list[Recorded], Callable[[], Any], int], Plan]] = {
