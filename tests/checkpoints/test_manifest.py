@@ -32,6 +32,15 @@ MODEL = [
     {"path": "conv", "shape": [8, 4, 3, 3], "layout": "torch", "fan_in": 7, "fan_out": 9, "tied": ["head"]},
 ]
 VALUES = [0.5, float("inf"), float("-inf"), float("nan"), 1e-45, -0.0]
+LAWS = (
+    {"initializer": "truncated_normal", "minval": -0.05, "maxval": 0.15},
+    {"initializer": "truncated_normal", "minval": 0.1},
+    {"initializer": "exponential", "rate": 3},
+    {"initializer": "log_normal", "mean": 1, "stddev": 0.5},
+    {"initializer": "bernoulli", "p": 0.3},
+    {"initializer": "sparse", "sparsity": 0.4},
+    {"initializer": "table", "values": [[0.5], [1.5]] * 15},
+)
 
 
 def plans() -> dict[str, Plan]:
@@ -49,6 +58,10 @@ def plans() -> dict[str, Plan]:
         "complex": kit.plan_of(
             [{"path": "c", "shape": [2], "dtype": "complex64"}],
             [{"path": "*", "initializer": fanin.Constant(1.5 - 2j)}],
+        ),
+        "laws": kit.plan_of(
+            [{"path": str(number), "shape": [40, 30], "layout": "torch"} for number in range(len(LAWS))],
+            [{"path": str(number), **law} for number, law in enumerate(LAWS)],
         ),
         "integers": kit.plan_of(
             [{"path": "n", "shape": [50], "dtype": "int64"}],

@@ -53,6 +53,7 @@ def test_docstrings_are_found() -> None:
 def test_pages(path: Path) -> None:
     """Every `>>>` example of a page gives what it says, tf_keras's own where tf_keras is installed."""
     needed = {
+        "as_written.md": ("torch",),
         "dcp.md": ("torch",),
         "frameworks.md": ("tf_keras", "keras", "torch", "jax", "flax"),
         "models.md": ("torch", "tensorflow", "keras"),
@@ -65,6 +66,7 @@ def test_pages(path: Path) -> None:
         page.examples = [each for each in page.examples if "tf_keras" not in each.source]
     assert len(page.examples) >= {
         "README.md": 7,
+        "as_written.md": 9,
         "checkpoints.md": 14,
         "dcp.md": 15,
         "promise.md": 5,

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # The preset of each model.
@@ -28,17 +30,24 @@ MODELS = {
 }
 
 
-def made(name: str) -> Any:
-    """A new model."""
+@contextmanager
+def without_operators() -> Iterator[None]:
+    """A context in which torchvision, and what needs it, can be imported without its operators."""
     import torch
 
     register = torch.library.register_fake
     torch.library.register_fake = lambda *_, **__: lambda function: function  # pyright: ignore
     try:
-        import timm  # pyright: ignore[reportMissingImports]
-        import torchvision.models  # pyright: ignore[reportMissingImports]
+        yield
     finally:
         torch.library.register_fake = register
+
+
+def made(name: str) -> Any:
+    """A new model."""
+    with without_operators():
+        import timm  # pyright: ignore[reportMissingImports]
+        import torchvision.models  # pyright: ignore[reportMissingImports]
     return torchvision.models.resnet18() if name.startswith("torchvision") else timm.create_model(name)
 
 

@@ -16,6 +16,7 @@ from fanin._core.types import Array, Shape
 from fanin.initializers.base import Initializer
 from fanin.recipes.readings import Reading, UnreadableError, reading
 
+_MOST_VALUES = 4096  # of a table in a recipe
 _FORGET_BIAS = "build.<locals>.bias_initializer"  # what the cells of LSTMs make of their bias initializer
 
 
@@ -109,14 +110,12 @@ def _instance(cls: type[Initializer], theirs: Any, dtype: Any) -> Initializer:
 def _constant(value: Array, dtype: Any) -> Initializer:
     """The initializer of a constant, or of a table of values."""
     if value.ndim:
-        return _table(value)
+        if value.size > _MOST_VALUES:
+            raise UnreadableError(f"it is a constant of {value.size} values, more than the {_MOST_VALUES} of a table")
+        return initializers.Table(value)
     number = value.item()
     whole = dtypes.kind(dtypes.resolve(dtype)) == "integer"
     return initializers.Constant(int(number) if whole and number == int(number) else number)
-
-
-def _table(values: Array) -> Initializer:
-    raise UnreadableError(f"it is made of the {values.size} values of an array")
 
 
 def _constant_call(function: Any, shape: Shape, dtype: Any) -> Initializer:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 from fanin import distributions, initializers
 from fanin._core import dtypes
 from fanin._core.messages import shown
@@ -23,18 +25,23 @@ from fanin.models.traits import Traits
 from fanin.recipes.entry import Entry, Placement
 from fanin.weight import Weight
 
-_CLASSES: dict[str, type[Distribution]] = {
-    cls.__name__: cls
-    for cls in (
-        distributions.Constant,
-        distributions.Identity,
-        distributions.Normal,
-        distributions.Orthogonal,
-        distributions.TruncatedNormal,
-        distributions.Uniform,
-        distributions.UniformInteger,
-    )
+# The distributions that data describes, and the initializers that draw from them.
+_INITIALIZERS: dict[type[Distribution], type[Initializer]] = {
+    distributions.Bernoulli: initializers.Bernoulli,
+    distributions.BoundedNormal: initializers.TruncatedNormal,
+    distributions.Constant: initializers.Constant,
+    distributions.Exponential: initializers.Exponential,
+    distributions.Identity: initializers.Identity,
+    distributions.LogNormal: initializers.LogNormal,
+    distributions.Normal: initializers.RandomNormal,
+    distributions.Orthogonal: initializers.Orthogonal,
+    distributions.Sparse: initializers.Sparse,
+    distributions.Table: initializers.Table,
+    distributions.TruncatedNormal: initializers.TruncatedNormal,
+    distributions.Uniform: initializers.RandomUniform,
+    distributions.UniformInteger: initializers.RandomUniform,
 }
+_CLASSES = {cls.__name__: cls for cls in _INITIALIZERS}
 _COMMON = ("shape", "dtype", "own_fans")  # the fields of all distributions; the others are arguments of one
 
 
@@ -49,8 +56,7 @@ def record_of(entry: Entry) -> dict[str, Any] | None:
     >>> bool((again.make() == entry.make()).all())
     True
     """
-    drawn = [each.weight.distribution for each in entry.placements]
-    if any(_CLASSES.get(type(each).__name__) is not type(each) for each in drawn):
+    if not all(_has_data(each.weight) for each in entry.placements):
         return None
     return {
         "name": entry.name,
@@ -86,15 +92,24 @@ def entry_of(path: str, dtype: DType, shape: Shape, record: Mapping[str, Any]) -
         raise CheckpointError(f"The record of {shown(path)} is damaged: {reason}.") from None
 
 
+def _has_data(weight: Weight) -> bool:
+    """Whether data describes a weight: of a known distribution, laid out as the parameter is in Keras's order."""
+    law = weight.distribution
+    if isinstance(law, distributions.Table) and (law.dtype.kind == "c" or not np.isfinite(law.values).all()):
+        return False
+    return type(law) in _INITIALIZERS and weight.axes is None
+
+
 def _of_placement(placement: Placement) -> dict[str, Any]:
     distribution, stream, *_ = placement.weight
     own = {each.name: getattr(distribution, each.name) for each in fields(distribution) if each.name not in _COMMON}
+    is_table = isinstance(distribution, distributions.Table)
     return {
         "class": type(distribution).__name__,
         "shape": list(distribution.shape),
         "dtype": distribution.dtype.name,
         "fans": None if distribution.own_fans is None else list(distribution.own_fans),
-        "arguments": {name: _plain(value) for name, value in own.items()},
+        "arguments": distribution.parameters() if is_table else {name: _plain(value) for name, value in own.items()},
         "stream": list(stream),
         "target": [list(each) for each in placement.target],
         "source": list(placement.source),
@@ -105,7 +120,10 @@ def _of_placement(placement: Placement) -> dict[str, Any]:
 
 def _placement(record: Mapping[str, Any], parameter: Parameter) -> Placement:
     cls, dtype = _CLASSES[record["class"]], dtypes.resolve(record["dtype"])
-    arguments = {name: _value(value) for name, value in record["arguments"].items()}
+    if cls is distributions.Table:
+        arguments = {"values": np.array(record["arguments"]["values"], dtype)}
+    else:
+        arguments = {name: _value(value) for name, value in record["arguments"].items()}
     if cls is distributions.Constant:
         arguments["value"] = dtype.type(arguments["value"])
     fans = None if record["fans"] is None else tuple(record["fans"])
@@ -125,19 +143,16 @@ def _placement(record: Mapping[str, Any], parameter: Parameter) -> Placement:
 
 def _initializer(weight: Weight) -> Initializer:
     """The plain initializer that draws from a weight's distribution."""
-    distribution, seed = weight.distribution, weight.stream.seed
-    arguments = distribution.parameters()
+    distribution = weight.distribution
     if isinstance(distribution, distributions.Constant):
         return initializers.Constant(distribution.value)
-    if isinstance(distribution, distributions.Identity):
-        return initializers.Identity(**arguments)
-    if isinstance(distribution, distributions.Orthogonal):
-        return initializers.Orthogonal(**arguments, seed=seed)
-    if isinstance(distribution, distributions.TruncatedNormal):
-        return initializers.TruncatedNormal(**arguments, seed=seed)
-    if isinstance(distribution, distributions.Normal):
-        return initializers.RandomNormal(**arguments, seed=seed)
-    return initializers.RandomUniform(**arguments, seed=seed)
+    arguments = {name: value for name, value in distribution.parameters().items() if _is_finite(value)}
+    return _INITIALIZERS[type(distribution)](**arguments).with_seed(weight.stream.seed)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether an argument is given: bounds that do not bound are infinite."""
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,38 @@ from fanin.recipes.recipe import Recipe
 
 
 def recipe_of(model: Any, *args: Any, seed: int = 0, unreadable: Unreadable = "error", **kwargs: Any) -> Recipe:
-    """The recipe of a model's own initializers."""
+    """The recipe of a model's own initializers: each array gets the distribution that the model's code draws it from.
+
+    JAX turns the code that makes the arrays into a program, without running it, and fanin reads there what becomes of
+    the values of `jax.random`: in the initializers of JAX, flax and equinox, and in your own functions, as long as
+    these scale, shift, reshape, split or stack what they draw. The recipe's seed replaces the keys.
+
+    Args:
+        model: a module of flax.linen; or a function without arguments that makes a module of flax.nnx or equinox, or
+            any tree of arrays, as `lambda: hk.transform(f).init(key, inputs)` does. A module of equinox is read, too:
+            its layers are followed once more with the arguments that they keep, and its values must be likely ones.
+            One of flax.nnx is not, since it does not keep its initializers.
+        *args: for flax.linen, the arguments that the module is called with, as arrays or `jax.ShapeDtypeStruct`.
+        seed: the recipe's seed.
+        unreadable: "error", or "warn" to leave arrays out whose values cannot be read, for rules of your own.
+        **kwargs: for flax.linen, the keyword arguments of the call.
+
+    Returns:
+        A recipe whose plan for the model has the same distributions. Standard deviations that follow from the fans of
+        a kernel by a usual rule are written as that rule (`LecunNormal`), others as numbers.
+
+    Raises:
+        ValueError: arrays cannot be read; the message lists them, with the reasons and the lines of the code.
+        TypeError: `model` is none of these.
+
+    >>> import fanin.jax, jax
+    >>> from flax import nnx
+    >>> normal = jax.nn.initializers.normal(0.02)
+    >>> make = lambda: nnx.Linear(784, 256, kernel_init=normal, rngs=nnx.Rngs(0))
+    >>> recipe = fanin.jax.recipe_of(make, seed=1)
+    >>> [entry.description for entry in recipe.plan(nnx.eval_shape(make)).entries]
+    ['Zeros()', 'RandomNormal(mean=0, stddev=0.02)']
+    """
     tree, values = _read(model, args, kwargs)
     parameters = {leaf.path: leaf.parameter for leaf in tree.leaves if leaf.parameter is not None}
     of_equinox = _is_of(model, "equinox", "Module")

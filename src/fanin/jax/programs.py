@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import jax
@@ -28,7 +29,18 @@ class Same:
 
 @dataclass(frozen=True)
 class Computed:
-    """An array that the program computes without random values."""
+    """An array that the program computes without random values.
+
+    Attributes:
+        values: them, if they have been computed.
+    """
+
+    values: Any = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """An array from outside of the program, whose values may be random ones."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +75,9 @@ class Draw:
     """An array of independent random values `shift + scale * x`; or of an orthogonal matrix, scaled.
 
     Attributes:
-        kind: what x is: "uniform" within [low, high), "normal", "truncated" (a normal value within [low, high]) or
-            "orthogonal".
+        kind: what x is: "uniform" within [low, high), "normal", "truncated" (a normal value within [low, high]),
+            "orthogonal", "exponential", "lognormal" (the exponential of a normal value with mean `low` and standard
+            deviation `high`) or "bernoulli" (1 with a probability of `low`, else 0).
         origin: the call that draws it.
         low, high: the bounds of x.
         scale, shift: what x is multiplied by, and what is added to it then.
@@ -92,7 +105,7 @@ class Draw:
         return isinstance(other, Draw) and replace(other, origin=self.origin) == self
 
 
-Value: TypeAlias = Same | Computed | Bits | Unread | Draw
+Value: TypeAlias = Same | Computed | Given | Bits | Unread | Draw
 # The primitives that only move elements, and those that compute each element of its own.
 _MOVES = frozenset(
     (
@@ -111,6 +124,8 @@ _ELEMENTWISE = frozenset(
         *("stop_gradient", "reduce_precision", "convert_element_type"),
     )
 )
+# The code that an operation is not said to be of: fanin's, and that of the libraries.
+_OWN, _LIBRARIES = str(Path(__file__).parents[1]), ("jax", "flax", "equinox", "haiku")
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
@@ -162,7 +177,7 @@ def _of_array(array: Any) -> Value:
     values = np.asarray(array)
     if values.size and (values == values.flat[0]).all():
         return Same(values.reshape(-1)[0])
-    return Unread("its values come from outside of the function: an array that was there before, or one of NumPy's")
+    return Given()
 
 
 def _is_key(variable: Any) -> bool:
@@ -171,9 +186,6 @@ def _is_key(variable: Any) -> bool:
 
 def _equation(equation: Any, operands: list[Value]) -> list[Value]:
     name, count = equation.primitive.name, len(equation.outvars)
-    unread = next((each for each in operands if isinstance(each, Unread)), None)
-    if unread is not None:
-        return [unread] * count
     if any(map(_is_key, equation.outvars)):
         return [Bits()] * count
     drawn = _named_draw(equation, operands)
@@ -181,13 +193,17 @@ def _equation(equation: Any, operands: list[Value]) -> list[Value]:
         return [drawn]
     if name == "scan":
         return _scan(equation, operands)
-    inner = next((equation.params[key] for key in _CALLS if key in equation.params), None)
-    if inner is not None and len(getattr(inner, "jaxpr", inner).invars) == len(operands):
-        return _run(inner, operands)
+    if _inner(equation) is not None:
+        return _run(next(equation.params[key] for key in _CALLS if key in equation.params), operands)
+    unread = next((each for each in operands if isinstance(each, Unread)), None)
+    if unread is not None:
+        return [unread] * count
     if any(isinstance(each, Draw) for each in operands):
         return [_of_draws(equation, operands)] * count
     if any(isinstance(each, Bits) for each in operands):
         return [Bits()] * count
+    if any(isinstance(each, Given) for each in operands):
+        return [Given()] * count
     if all(isinstance(each, Same) for each in operands) and operands and count == 1:
         return [_of_same(equation, [each.value for each in operands if isinstance(each, Same)])]
     return [Computed()] * count
@@ -199,6 +215,8 @@ _NAMED = {
     "_normal_real": "normal",
     "_truncated_normal": "truncated",
     "_orthogonal": "orthogonal",
+    "_exponential": "exponential",
+    "_bernoulli": "bernoulli",
 }
 
 
@@ -214,20 +232,57 @@ def _named_draw(equation: Any, operands: list[Value]) -> Value | None:
     if len(bounds) != len(operands) - 1:
         return Unread(f"the bounds of a {kind} draw differ by element, or are random{_place(equation)}")
     draw = Draw(kind, Origin(math.prod(shape)), columns=len(shape) - 1 if kind == "orthogonal" else None)
-    return replace(draw, low=shortest(bounds[0]), high=shortest(bounds[1])) if len(bounds) == 2 else draw
+    return replace(draw, **{name: shortest(bound) for name, bound in zip(("low", "high"), bounds, strict=False)})
 
 
 def _scan(equation: Any, operands: list[Value]) -> list[Value]:
-    """The results of a loop, such as one over the layers of a stack: the same in each turn, or unknown."""
+    """The results of a loop, such as one over the layers of a stack, which may draw anew in each turn."""
     consts, carries = equation.params["num_consts"], equation.params["num_carry"]
-    inner = equation.params["jaxpr"]
+    inner, turns = equation.params["jaxpr"], equation.params["length"]
     carried = operands[consts : consts + carries]
     after = _run(inner, operands)[:carries]
     changed: list[Value] = [
         before if before == now else Bits() if isinstance(now, Bits) else Unread(f"a loop changes it{_place(equation)}")
         for before, now in zip(carried, after, strict=True)
     ]
-    return _run(inner, [*operands[:consts], *changed, *operands[consts + carries :]])
+    results = _run(inner, [*operands[:consts], *changed, *operands[consts + carries :]])
+    jaxpr = inner.jaxpr
+    kept = [before is now for before, now in zip(jaxpr.invars[consts:], jaxpr.outvars[:carries], strict=False)]
+    other = [*(False,) * consts, *(not each for each in kept), *(True,) * (len(operands) - consts - carries)]
+    differs = _depends(jaxpr, other)
+    stacked = [_in_turns(each, turns, new) for each, new in zip(results[carries:], differs[carries:], strict=True)]
+    return [*results[:carries], *stacked]
+
+
+def _in_turns(value: Value, turns: int, differs: bool) -> Value:
+    """The stack of what a loop makes in each turn."""
+    if not isinstance(value, Draw):
+        return value
+    if not differs and turns > 1:
+        return Unread("a loop makes the same draw in each turn")
+    return replace(value, origin=Origin(value.origin.size * turns))
+
+
+def _depends(jaxpr: Any, inputs: Sequence[bool]) -> list[bool]:
+    """Whether each result of a program depends on one of the inputs that are true."""
+    found = {variable for variable, each in zip(jaxpr.invars, inputs, strict=True) if each}
+
+    def is_found(atom: Any) -> bool:
+        return not isinstance(atom, core.Literal) and atom in found
+
+    for equation in jaxpr.eqns:
+        operands = [is_found(atom) for atom in equation.invars]
+        inner = _inner(equation)
+        reached = [any(operands)] * len(equation.outvars) if inner is None else _depends(inner, operands)
+        found.update(variable for variable, each in zip(equation.outvars, reached, strict=True) if each)
+    return [is_found(atom) for atom in jaxpr.outvars]
+
+
+def _inner(equation: Any) -> Any:
+    """The program that an operation calls with its own operands, once; None for any other operation."""
+    programs = [equation.params[key] for key in _CALLS if key in equation.params and equation.primitive.name != "scan"]
+    jaxprs = [getattr(each, "jaxpr", each) for each in programs]
+    return next((each for each in jaxprs if len(each.invars) == len(equation.invars)), None)
 
 
 def _of_same(equation: Any, values: list[Any]) -> Value:
@@ -249,6 +304,8 @@ def _of_draws(equation: Any, operands: list[Value]) -> Unread | Draw:
         return _moved(equation, operands) or refused
     if name == "neg" and isinstance(first, Draw):
         return first.times(-1.0)
+    if name == "exp" and isinstance(first, Draw) and first.kind == "normal":
+        return replace(first, kind="lognormal", low=first.shift, high=abs(first.scale), shift=0.0, scale=1.0)
     draw = _shifted_or_scaled(name, *operands) if len(operands) == 2 else None
     return refused if draw is None or (draw.columns is not None and draw.shift) else draw
 
@@ -314,4 +371,4 @@ def _place(equation: Any) -> str:
 
 
 def _is_of_library(file: str) -> bool:
-    return any(f"/{package}/" in file for package in ("jax", "flax", "equinox", "haiku", "fanin"))
+    return file.startswith(_OWN) or any(f"-packages/{package}/" in file for package in _LIBRARIES)

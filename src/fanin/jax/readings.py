@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 from ml_dtypes import finfo
 
 from fanin import initializers
 from fanin.initializers import Initializer
-from fanin.jax.programs import Bits, Computed, Draw, Same, Unread, Value, shortest
+from fanin.jax.programs import Bits, Computed, Draw, Given, Same, Unread, Value, shortest
+from fanin.jax.traced import MOST_VALUES
 from fanin.models.parameters import Parameter
 from fanin.recipes.readings import Reading, UnreadableError
 
@@ -54,10 +56,14 @@ def _reading(value: Value, parameter: Parameter) -> Reading:
         return Reading(_constant(value))
     if isinstance(value, Unread):
         raise UnreadableError(value.reason)
+    if isinstance(value, Given):
+        raise UnreadableError(
+            "its values come from outside of the function: from an array that was there before, or from NumPy"
+        )
     if isinstance(value, Bits):
         raise UnreadableError("it is made of random bits by a function that fanin does not know")
     if isinstance(value, Computed):
-        raise UnreadableError("it is a table of values that the function computes")
+        return Reading(_table(value, parameter))
     if value.kind == "orthogonal":
         return _orthogonal(value, parameter)
     initializer = _drawn(value)
@@ -70,6 +76,15 @@ def _constant(value: Same) -> Initializer:
     return {0.0: initializers.Zeros(), 1.0: initializers.Ones()}.get(number) or initializers.Constant(number)
 
 
+def _table(table: Computed, parameter: Parameter) -> Initializer:
+    if table.values is None:
+        raise UnreadableError(f"it is a table of more than {MOST_VALUES} computed values")
+    values = np.asarray(table.values)
+    if values.size and (values == values.flat[0]).all():
+        return _constant(Same(values.flat[0]))
+    return initializers.Table(values.transpose(parameter.kernel_axes))
+
+
 def _drawn(draw: Draw) -> Initializer:
     """The initializer with the numbers of a draw."""
     scale, shift = abs(draw.scale), draw.shift
@@ -78,9 +93,18 @@ def _drawn(draw: Draw) -> Initializer:
     if draw.kind == "uniform":
         bounds = sorted(shift + draw.scale * bound for bound in (draw.low, draw.high))
         return initializers.RandomUniform(*bounds)
-    if (draw.low, draw.high) == (-2.0, 2.0):
+    if draw.kind == "truncated" and (draw.low, draw.high) == (-2.0, 2.0):
         return initializers.TruncatedNormal(shift, scale)
-    raise UnreadableError(f"it is a normal draw that is truncated at {draw.low:g} and {draw.high:g}")
+    if draw.kind == "truncated":
+        low, high = sorted(shift + draw.scale * bound for bound in (draw.low, draw.high))
+        return initializers.TruncatedNormal(shift, scale, minval=low, maxval=high)
+    if draw.kind == "exponential" and not shift and draw.scale > 0:
+        return initializers.Exponential(1 / scale)
+    if draw.kind == "lognormal" and not shift and draw.scale == 1:
+        return initializers.LogNormal(draw.low, draw.high)
+    if draw.kind == "bernoulli" and not shift and draw.scale == 1:
+        return initializers.Bernoulli(draw.low)
+    raise UnreadableError(f"it is a {draw.kind} draw that is shifted or scaled")
 
 
 def _orthogonal(draw: Draw, parameter: Parameter) -> Reading:

@@ -23,7 +23,8 @@ from fanin.models import registry
 try:
     from fanin.keras.classes import as_keras, carriers, get
     from fanin.keras.lookups import install as _install
-    from fanin.keras.models import describe, initialize, recipe_of
+    from fanin.keras.models import describe, initialize
+    from fanin.keras.origins import recipe_of
     from fanin.keras.patching import patch, unpatch
 except ModuleNotFoundError as _error:
     raise missing(_error, "keras", "Keras 3", extra="keras") from _error

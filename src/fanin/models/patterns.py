@@ -16,6 +16,11 @@ def glob(pattern: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(pattern.replace("/", ".")))  # of atomic groups, which do not backtrack
 
 
+def escaped(text: str) -> str:
+    """The glob that matches this text alone."""
+    return re.sub(r"[*?[]", r"[\g<0>]", text)
+
+
 class AnyGlob:
     """Globs, one of which must match: in each, `*` matches any text, including dots, and `/` stands for a dot.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from fanin._core.environment import undisturbed
-from fanin._core.messages import missing, shown
+from fanin._core.messages import missing, shown, visible
 
 SUFFIXES = (".toml", ".yaml", ".yml")
 # The tags that each kind of YAML's nodes may have, after what the kind is called.
@@ -299,9 +299,23 @@ def _line(node: Any) -> int:
     return node.start_mark.line + 1
 
 
-def written(data: Mapping[str, Any]) -> str:
-    """A recipe's data as TOML, with a table for each rule."""
+def written(data: Mapping[str, Any], comments: Sequence[str] = (), comment: str = "") -> str:
+    """A recipe's data as TOML, with a table for each rule.
+
+    Args:
+        data: the data.
+        comments: lines to write above each rule; "" for none.
+        comment: lines to write above all.
+    """
     import tomli_w
 
     rest = {key: value for key, value in data.items() if key != "rules"}
-    return "\n".join([tomli_w.dumps(rest), *(f"[[rules]]\n{tomli_w.dumps(rule)}" for rule in data["rules"])])
+    above = comments or [""] * len(data["rules"])
+    rules = [
+        f"{_commented(text)}[[rules]]\n{tomli_w.dumps(rule)}" for rule, text in zip(data["rules"], above, strict=True)
+    ]
+    return "\n".join([_commented(comment) + tomli_w.dumps(rest), *rules])
+
+
+def _commented(text: str) -> str:
+    return "".join(f"# {visible(line)}\n" for line in text.splitlines())

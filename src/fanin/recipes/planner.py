@@ -35,18 +35,29 @@ _USUAL = "its default initial value"  # of statistics and adapters
 @undisturbed
 def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], seed: int, names: NameMap) -> Plan:
     """The plan of a recipe's rules, constants and seed for a model's parameters."""
-    paths = [path for each in model.parameters for path in (each.path, *each.tied)]
     counts = Counter(each.path for each in model.parameters)
     if counts and counts.most_common(1)[0][1] > 1:
         raise ValueError(
             f"Each parameter must have its own path. Received: {shown(counts.most_common(1)[0][0])} twice."
         )
-    depth_of = depths([*paths, *model.layers])
-    configs: dict[tuple[str, ...], dict[str, float]] = {}
     recipe = _Recipe(rules, seed, names, model.written)
     if model.complete:
         recipe.check_names(model.parameters)
-    entries = []
+    entries = [
+        _Planner(recipe, parameter, {**numbers, **constants}).entry_of_any()
+        for parameter, numbers in zip(model.parameters, numbers_of(model), strict=True)
+    ]
+    used = {number for entry in entries for number in entry.rules}
+    unused = [rule for number, rule in enumerate(rules) if number not in used]
+    unmet = tuple(rule.label for rule in unused if rule.names_its_parameters and rule.sets_scale and not rule.optional)
+    return Plan(tuple(entries), seed, model, tuple(rule.label for rule in unused), unmet)
+
+
+def numbers_of(model: Model) -> Iterator[dict[str, float]]:
+    """The numbers that expressions can use for each parameter of a model, besides fans and a recipe's constants."""
+    paths = [path for each in model.parameters for path in (each.path, *each.tied)]
+    depth_of = depths([*paths, *model.layers])
+    configs: dict[tuple[str, ...], dict[str, float]] = {}
     for parameter in model.parameters:
         parts = model.parts_of(parameter.path)
         if parts not in configs:
@@ -54,12 +65,7 @@ def plan(model: Model, rules: Sequence[Rule], constants: Mapping[str, float], se
         numbers = {**configs[parts], "rank": len(parameter.shape), "size": parameter.size}
         if parameter.path in depth_of:
             numbers["depth"], numbers["n_layers"] = depth_of[parameter.path]
-        numbers |= {**parameter.traits.numbers, **constants}
-        entries.append(_Planner(recipe, parameter, numbers).entry_of_any())
-    used = {number for entry in entries for number in entry.rules}
-    unused = [rule for number, rule in enumerate(rules) if number not in used]
-    unmet = tuple(rule.label for rule in unused if rule.names_its_parameters and rule.sets_scale and not rule.optional)
-    return Plan(tuple(entries), seed, model, tuple(rule.label for rule in unused), unmet)
+        yield {**numbers, **parameter.traits.numbers}
 
 
 def entries_of(seed: int, names: NameMap) -> Callable[[Parameter, tuple[Rule, ...]], Entry]:
@@ -91,7 +97,7 @@ class _Recipe:
         has_blocks: whether some rules are about blocks, so that others can apply to the same parameter.
     """
 
-    def __init__(self, rules: Sequence[Rule], seed: int, names: NameMap, written: Written | None) -> None:
+    def __init__(self, rules: Sequence[Rule], seed: int, names: NameMap, written: Written | None = None) -> None:
         self.rules, self.seed, self.names, self.written = rules, seed, names, written
         self.has_blocks = any(rule.by_block for rule in rules)
         self._made: dict[Any, tuple[Initializer, Distribution, Fans]] = {}  # those of equal parameters, once

@@ -96,8 +96,8 @@ class Readings:
             if makes_matrix and each.traits.column_axes != 1:
                 yield (
                     each.path,
-                    "its code makes a matrix whose columns are the last axis, and in recipes the columns of this kernel "
-                    f"are its last {each.traits.column_axes} axes",
+                    "its code makes a matrix of the last axis' columns, and in recipes this kernel's columns are its "
+                    f"last {each.traits.column_axes} axes",
                 )
 
     def _complain(self, left_out: Mapping[str, str], unreadable: Unreadable) -> None:

@@ -60,6 +60,7 @@ class Recipe:
     description: str
     sources: tuple[str, ...]
     file: str | None
+    comment: str = ""  # lines about it that files have above it
 
     def __init__(
         self,
@@ -285,6 +286,12 @@ class Recipe:
         other.rules = (*added, *(rule.renumbered(number) for number, rule in enumerate(self.rules, len(added))))
         return other
 
+    def commented(self, comment: str) -> Recipe:
+        """The same recipe with lines about it, which files have above it. (Reading a file ignores its comments.)"""
+        other = self._copy()
+        other.comment = comment
+        return other
+
     def _copy(self) -> Recipe:
         other = type(self).__new__(type(self))
         vars(other).update(vars(self))
@@ -315,7 +322,7 @@ class Recipe:
 
     def to_toml(self, path: str | os.PathLike[str] | None = None) -> str:
         """The recipe as TOML, which `load` reads; also written to a file if a path is given."""
-        text = written(self.as_dict())
+        text = written(self.as_dict(), [rule.comment for rule in self.rules], self.comment)
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
         return text

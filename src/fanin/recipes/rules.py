@@ -172,6 +172,7 @@ class Rule:
     zero_rows: tuple[int, ...] | None
     optional: bool
     as_written: bool  # whether the model's own code makes the parameters
+    comment: str = ""  # lines about it that files have above it
     variables: tuple[str, ...]  # in its expressions, with constants and `config.NAME`
 
     def __init__(self, **data: Any) -> None:
@@ -184,13 +185,15 @@ class Rule:
     @classmethod
     def checked(cls, checker: Checker, data: Any) -> Rule | None:
         """The rule of an item in a recipe's data; None, and mistakes in the checker, if it is invalid."""
+        comment = ""
         if isinstance(data, Rule):
-            data = dict(data._data)
+            data, comment = dict(data._data), data.comment
         if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
             checker.add(f"A rule must be a table of keys and values. Received: {shown(data)}.")
             return None
         before = len(checker.mistakes)
         rule = cls.__new__(cls)
+        rule.comment = comment
         rule._read(checker, dict(data))
         return rule if len(checker.mistakes) == before else None
 
@@ -369,9 +372,19 @@ class Rule:
 
     def renumbered(self, number: int) -> Rule:
         """The same rule at another position in a recipe, counted from 0."""
+        other = self._copy()
+        other.number = number
+        return other
+
+    def commented(self, comment: str) -> Rule:
+        """The same rule with lines about it, which files have above it. (Reading a file ignores its comments.)"""
+        other = self._copy()
+        other.comment = comment
+        return other
+
+    def _copy(self) -> Rule:
         other = type(self).__new__(type(self))
         vars(other).update(vars(self))
-        other.number = number
         return other
 
     def matches(self, parameter: Parameter, name: str) -> bool:

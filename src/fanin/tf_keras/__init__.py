@@ -18,7 +18,8 @@ from fanin.models import registry
 
 try:
     from fanin.tf_keras.classes import as_tf_keras, carriers, get
-    from fanin.tf_keras.models import describe, initialize, recipe_of
+    from fanin.tf_keras.models import describe, initialize
+    from fanin.tf_keras.origins import recipe_of
     from fanin.tf_keras.patching import patch, unpatch
 except ModuleNotFoundError as _error:
     _module = "tf_keras" if _error.name == "tf_keras" else "tensorflow"

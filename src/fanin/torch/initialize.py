@@ -22,8 +22,8 @@ from fanin.recipes.plan import Plan, PlanError
 from fanin.recipes.recipe import Recipe, recipe_of
 from fanin.torch.buffers import restoration
 from fanin.torch.describe import Held, Scan, joined, put
-from fanin.torch.recording.again import recorded_again
-from fanin.torch.recording.recorded import Recorded, SeededRecording, recording_of
+from fanin.torch.recording.described import own_code
+from fanin.torch.recording.recorded import Recorded, SeededRecording
 from fanin.torch.refusals import check_mode
 from fanin.torch.reparametrized import refresh
 from fanin.torch.shards import (
@@ -172,7 +172,7 @@ def _rules_and_recording(
     rules = None if recipe is None else recipe_of(recipe, seed)
     if rules is not None and not any(rule.as_written for rule in rules.rules):
         return rules, None
-    return rules, recording_of(model) or recorded_again(model)
+    return rules, own_code(model)
 
 
 def _warn_of_empty(empty: Mapping[str, str]) -> None:

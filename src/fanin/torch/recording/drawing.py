@@ -196,7 +196,8 @@ class Drawing:
             initializer = own(expression, self.sample, stream.seed)
             distribution = initializer.distribution(expression.shape, dtype)
         axes = tuple(map(parameter.kernel_axes.index, range(len(parameter.shape))))
-        return initializer, Weight(distribution, stream, dtype, axes)
+        in_order = axes == tuple(range(len(axes)))
+        return initializer, Weight(distribution, stream, dtype, None if in_order else axes)
 
     def _stream_of(self, expression: Expression, name: str) -> Stream:
         """The stream of the first draw in an expression, after all that nothing else has got streams of this name."""

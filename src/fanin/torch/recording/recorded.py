@@ -19,8 +19,9 @@ from fanin._core.environment import undisturbed
 from fanin._core.memory import as_numpy
 from fanin._core.messages import class_name, suggestion, visible, warn
 from fanin.models.names import NameMap, Names
-from fanin.models.parameters import Model, Parameter
+from fanin.models.parameters import Model, Parameter, Written
 from fanin.recipes.entry import Entry, Placement
+from fanin.recipes.folding import recipe_from
 from fanin.recipes.plan import Plan
 from fanin.recipes.recipe import Recipe
 from fanin.recipes.tables import folded_lines
@@ -66,6 +67,7 @@ class Recorded(Mapping[str, Reading]):
         self._taken: weakref.WeakKeyDictionary[nn.Module, _Taken] = weakref.WeakKeyDictionary()
         self._roots: list[weakref.ref[nn.Module]] = []
         self._readings = Readings()
+        self._found: Mapping[str, Reading] | None = None  # of the only model
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -159,7 +161,9 @@ class Recorded(Mapping[str, Reading]):
         return found
 
     def _all(self) -> Mapping[str, Reading]:
-        return self.of(self.model)
+        if self._found is None:
+            self._found = self.of(self.model)
+        return self._found
 
     def __getitem__(self, path: str) -> Reading:
         found = self._all()
@@ -193,8 +197,6 @@ class Recorded(Mapping[str, Reading]):
             twin: a recording of the same model at another size. With it, numbers that follow from the configuration
                 become expressions, such as `0.02 / sqrt(2 * n_layers)`.
         """
-        from fanin.recipes.folding import recipe_from
-
         root = self.model if model is None else model
         plan = self.plan(root, seed=seed)
         other = None if twin is None else twin.plan(seed=seed)
@@ -229,7 +231,7 @@ class SeededRecording:
         self.entries: Mapping[str, Entry] = {}
 
     @undisturbed
-    def _drawn(self, parameters: Iterable[Parameter], seed: int, names: NameMap) -> dict[str, Entry]:
+    def drawn(self, parameters: Iterable[Parameter], seed: int, names: NameMap) -> dict[str, Entry]:
         """The entries of the model's parameters and buffers."""
         places = {self._placed(each.parameter.path): each.owners[0] for each in self._scan.all()}
         tensors = [self._read(parameter, *places[parameter.path]) for parameter in parameters]
@@ -247,26 +249,43 @@ class SeededRecording:
         return parameter, reading
 
     def plan(self, model: Model, *, names: Names = None) -> Plan:
-        """The plan of a model, as the scan describes it."""
-        self.entries = self._drawn(model.parameters, self.seed, NameMap(names))
-        notes = (*model.notes, *self._recorded.notes)
-        return Plan(tuple(self.entries[each.path] for each in model.parameters), self.seed, replace(model, notes=notes))
+        """The plan of a model, as the scan describes it, with its prefix."""
+        found = NameMap(names)
+        self.entries = self.drawn(model.parameters, self.seed, found)
+        model = replace(
+            model,
+            notes=(*model.notes, *self._recorded.notes),
+            written=self._written(model.parameters, found, lambda parameter: parameter.path),
+        )
+        return Plan(tuple(self.entries[each.path] for each in model.parameters), self.seed, model)
 
     def with_own_code(self, model: Model, *, names: Names = None) -> Model:
-        """The scanned model, of which recipes can ask what its own code makes."""
-        own = {each.path: each for each in model.placed(self._placed("")).parameters}
-        by_path = {each.path: place for each, place in zip(model.parameters, own, strict=True)}
+        """The scanned model, still without its prefix, of which recipes can ask what its own code makes."""
+        placed = model.placed(self._placed("")).parameters
+        by_path = {each.path: other.path for each, other in zip(model.parameters, placed, strict=True)}
+        return replace(model, written=self._written(placed, NameMap(names), lambda each: by_path[each.path]))
+
+    def _written(
+        self, parameters: tuple[Parameter, ...], names: NameMap, path_of: Callable[[Parameter], str]
+    ) -> Written:
+        """A function that says what the model's own code makes of a parameter.
+
+        Args:
+            parameters: the model's parameters, with its prefix.
+            names: the names that they are drawn under.
+            path_of: the path with the prefix of a parameter that is asked about.
+        """
 
         def written(parameter: Parameter, name: str, seed: int) -> tuple[Placement, ...]:
-            del name  # that of every parameter is needed, for copies and programs
-            if not self.entries:
-                self.entries = self._drawn(own.values(), seed, NameMap(names))
-            entry = self.entries[by_path[parameter.path]]
+            del name  # those of all parameters are needed, for copies and programs
+            if not self.entries or seed != self.seed:
+                self.entries, self.seed = self.drawn(parameters, seed, names), seed
+            entry = self.entries[path_of(parameter)]
             if entry.problem:
                 raise ValueError(entry.problem.removeprefix(f"{entry.path}: ").removesuffix("."))
             return entry.placements
 
-        return replace(model, written=written)
+        return written
 
     def buffers(self) -> dict[str, Callable[[], torch.Tensor]]:
         """Functions that make the values of the buffers that the recording knows, by their paths in the model."""

@@ -1,0 +1,170 @@
+"""Initializers as settings of rules, in every way in which their numbers can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fanin import distributions, initializers
+from fanin._core import dtypes
+from fanin._core.types import DType
+from fanin.distributions import Distribution, Matrix
+from fanin.initializers import Initializer, VarianceScaling
+from fanin.recipes.folding.numbers import Numbers, shortest_number
+
+Settings: TypeAlias = tuple[tuple[str, Any], ...]  # the keys and values of a rule besides its conditions
+
+_MOST_VALUES = 16  # that a table in a rule may have
+_AS_IT_IS = 9.0  # the cost of arguments with all of their digits
+_LARGEST_RATIO = 10  # of a bound to the standard deviation
+_DEFAULTS: dict[str, float] = {"mean": 0.0, "gain": 1.0}  # arguments that a rule need not say
+# The rules from the literature, and what each costs: those without a name of their own more than `1 / sqrt(fan_in)`.
+_SCALINGS = {
+    initializers.GlorotUniform(): 1.4,
+    initializers.HeUniform(): 1.4,
+    initializers.LecunUniform(): 1.4,
+    initializers.GlorotNormal(): 1.4,
+    initializers.HeNormal(): 1.4,
+    initializers.LecunNormal(): 1.4,
+    VarianceScaling(2.0, "fan_in", "untruncated_normal"): 1.7,
+    VarianceScaling(2.0, "fan_out", "untruncated_normal"): 1.8,
+    VarianceScaling(1.0, "fan_avg", "untruncated_normal"): 1.9,
+}
+
+
+def bits(distribution: Distribution) -> tuple[Any, ...]:
+    """What a distribution draws, as data that is equal only where all bits are. (Fans alone change no bits.)"""
+    values = sorted(distribution.parameters().items())
+    return type(distribution), distribution.shape, distribution.dtype, tuple((key, _bits(each)) for key, each in values)
+
+
+def _bits(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, float):
+        return value.hex()
+    return (type(value), value) if isinstance(value, (bool, int, str, type(None))) else id(value)
+
+
+def spelled(initializer: Initializer, distribution: Distribution, numbers: Numbers) -> Iterator[tuple[Settings, float]]:
+    """The settings of rules that draw from a distribution, and what each costs; none if no rule can.
+
+    Args:
+        initializer: the initializer that has the distribution.
+        distribution: the distribution.
+        numbers: the ways to write numbers for the parameter.
+    """
+    if isinstance(distribution, distributions.Constant):
+        yield from _constant(distribution.value, distribution.dtype, numbers)
+        return
+    name = _NAMES.get(type(initializer))
+    if name is None:  # a class of the user's own
+        return
+    if isinstance(initializer, VarianceScaling):
+        yield from _scaling(initializer, distribution, numbers, 1.0)
+    for each, cost in _SCALINGS.items():
+        yield from _scaling(each, distribution, numbers, cost)
+    arguments = _arguments(initializer, distribution)
+    if arguments is not None:
+        yield from _numbered(*arguments, distribution, numbers)
+
+
+def _constant(value: Any, dtype: DType, numbers: Numbers) -> Iterator[tuple[Settings, float]]:
+    for name, cls in (("zeros", initializers.Zeros), ("ones", initializers.Ones)):
+        if bits(cls().distribution((), dtype)) == bits(distributions.Constant((), dtype, value)):
+            yield (("initializer", name),), 1.0
+            return
+    plain = value.item() if hasattr(value, "item") else value
+    if isinstance(plain, np.generic):  # of ml_dtypes
+        plain = float(plain)
+    if isinstance(plain, (bool, int)):
+        yield (("initializer", "constant"), ("value", plain)), 1.0
+    elif isinstance(plain, float):
+        for text, cost in numbers.wordings(plain, dtype).items():
+            yield (("initializer", "constant"), ("value", text)), cost
+
+
+def _scaling(
+    scaling: VarianceScaling, distribution: Distribution, numbers: Numbers, cost: float
+) -> Iterator[tuple[Settings, float]]:
+    """A rule from the literature, if it draws from a distribution with the fans of the layer."""
+    fan_in, fan_out = numbers.known.get("fan_in"), numbers.known.get("fan_out")
+    if not isinstance(distribution, distributions.Affine) or fan_in is None or fan_out is None:
+        return
+    made = scaling.distribution_of_fans(distribution.shape, distribution.dtype, fan_in, fan_out)
+    if bits(made) == bits(distribution):
+        config = {key: value for key, value in scaling.get_config().items() if key != "seed"}
+        yield (("initializer", _NAMES[type(scaling)]), *config.items()), cost
+
+
+def _arguments(initializer: Initializer, distribution: Distribution) -> tuple[type[Initializer], dict[str, Any]] | None:
+    """A class and its arguments that make a distribution; None for one with more values than a rule should have."""
+    simple = {
+        distributions.Uniform: initializers.RandomUniform,
+        distributions.Normal: initializers.RandomNormal,
+        distributions.TruncatedNormal: initializers.TruncatedNormal,
+    }
+    if isinstance(initializer, VarianceScaling):
+        return simple[type(distribution)], distribution.parameters()
+    config = {key: value for key, value in initializer.get_config().items() if key != "seed" and value is not None}
+    if "values" in config and np.size(config["values"]) > _MOST_VALUES:
+        return None
+    real = dtypes.kind(distribution.dtype) == "float"
+    return type(initializer), {key: float(each) if real and type(each) is int else each for key, each in config.items()}
+
+
+def _numbered(
+    cls: type[Initializer], arguments: Mapping[str, Any], distribution: Distribution, numbers: Numbers
+) -> Iterator[tuple[Settings, float]]:
+    """A class with its arguments, in every way to write the one that scales them, which others may follow."""
+    said = {key: value for key, value in arguments.items() if repr(value) != repr(_DEFAULTS.get(key))}
+    scale = next((key for key in ("stddev", "maxval", *said) if isinstance(said.get(key), float)), "")
+    found = False
+    for text, cost in numbers.wordings(said[scale], distribution.dtype).items() if scale else ():
+        for relative in (True, False) if isinstance(text, str) else (False,):
+            worded = {
+                key: _multiple(value, said[scale], text if relative else "") or _plain(value, distribution.dtype)
+                for key, value in said.items()
+            } | {scale: text}
+            if _makes(cls, worded, distribution, numbers):
+                found = True
+                yield (("initializer", _NAMES[cls]), *worded.items()), cost
+    if not found:
+        yield (("initializer", _NAMES[cls]), *((key, _frozen(value)) for key, value in said.items())), _AS_IT_IS
+
+
+def _multiple(value: Any, scale: float, text: Any) -> str:
+    """Another argument as a multiple of the one that scales, which has a text; "" if that is not simple."""
+    ratio = round(value / scale, 6) if isinstance(value, float) and text and scale else 0.0
+    if not ratio or abs(ratio) > _LARGEST_RATIO or ratio % 1:
+        return ""
+    return f"-{text}" if ratio == -1 else text if ratio == 1 else f"{ratio:g} * {text}"
+
+
+def _plain(value: Any, dtype: DType) -> Any:
+    """Another argument as it is."""
+    return shortest_number(value, dtype) if isinstance(value, float) else _frozen(value)
+
+
+def _makes(cls: type[Initializer], worded: Mapping[str, Any], distribution: Distribution, numbers: Numbers) -> bool:
+    """Whether a class with these arguments has a distribution."""
+    shape = distribution.matrix_shape if isinstance(distribution, Matrix) else distribution.shape
+    values = {key: numbers.value(value) if isinstance(value, str) else value for key, value in worded.items()}
+    try:
+        made = cls(**values).distribution(shape, distribution.dtype)
+    except (TypeError, ValueError):
+        return False
+    return bits(made)[-1] == bits(distribution)[-1]
+
+
+def _frozen(value: Any) -> Any:
+    """A value whose lists are tuples, so that it can be counted."""
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+
+
+_NAMES: dict[type[Initializer], str] = {}
+for _name, _cls in initializers.NAMES.items():
+    if _name.islower():
+        _NAMES.setdefault(_cls, _name)
