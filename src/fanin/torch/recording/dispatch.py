@@ -283,31 +283,22 @@ class Dispatch(TorchDispatchMode):
         return None if operator.written else found
 
     def _shaped_by_values(self, operator: Operator, args: _Arguments, kwargs: _Keywords, error: Exception) -> Any:
-        """An operator whose results have shapes that its arguments' values decide."""
+        """An operator that PyTorch does not know on meta, or whose results have shapes that values decide."""
         given, named = replaced((args, dict(kwargs)), self._tensors.expression_of, torch.Tensor)
         parts: list[Expression] = []
         replaced((given, named), parts.append)
-        if any(part.is_drawn or not part.is_written for part in parts):
-            if not isinstance(error, NotImplementedError):
-                raise error
-            if not operator.is_shaped_by_values and sum(part.size for part in parts) <= _LARGEST_TRIED:
-                return self._written_results(operator, args, kwargs, self._tried(operator, args, kwargs))
-        given, named = replaced((given, named), lambda part: self._tensors.computed(part, operator.name))
+        is_known = not any(part.is_drawn or not part.is_written for part in parts)
+        if not is_known and not isinstance(error, NotImplementedError):
+            raise error
+        if is_known or operator.is_shaped_by_values or sum(part.size for part in parts) > _LARGEST_TRIED:
+            given, named = replaced((given, named), lambda part: self._tensors.computed(part, operator.name))
+        else:
+            given, named = replaced((given, named), lambda part: torch.ones(part.shape, dtype=part.dtype))
         with torch.no_grad():
-            return replaced(operator.function(*given, **named), self._taken, torch.Tensor)
-
-    def _tried(self, operator: Operator, args: _Arguments, kwargs: _Keywords) -> Any:
-        """Tensors like the results of an operator that PyTorch does not know on meta, found by running it on ones."""
-
-        def ones(like: torch.Tensor) -> torch.Tensor:
-            return torch.ones(like.size(), dtype=like.dtype)
-
-        def empty(like: torch.Tensor) -> torch.Tensor:
-            return torch.empty_strided(like.size(), like.stride(), dtype=like.dtype, device=META)
-
-        given, named = replaced((args, dict(kwargs)), ones, torch.Tensor)
-        with torch.no_grad():
-            return replaced(operator.function(*given, **named), empty, torch.Tensor)
+            found = operator.function(*given, **named)
+        if is_known:
+            return replaced(found, self._taken, torch.Tensor)
+        return self._written_results(operator, args, kwargs, replaced(found, _empty_like, torch.Tensor))
 
     def _answer(self, operator: Operator, args: _Arguments, kwargs: _Keywords) -> Any:
         """An operator whose result is no tensor."""
@@ -350,6 +341,10 @@ def _has_dispatch(kind: type) -> bool:
 
 def _is_cheap(operator: Operator, tensors: list[torch.Tensor]) -> bool:
     return operator.is_pointwise and math.prod(each.numel() for each in tensors) <= SMALL
+
+
+def _empty_like(values: torch.Tensor) -> torch.Tensor:
+    return torch.empty_strided(values.size(), values.stride(), dtype=values.dtype, device=META)
 
 
 def _listed(results: Any) -> list[Any]:

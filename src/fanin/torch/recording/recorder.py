@@ -60,7 +60,7 @@ class Recorder(Tensors):
         with _disable_current_modes(), torch._C.DisableTorchFunction():
             expression = self.expression_of(tensor)
             values = self.computed(expression, question).detach().clone()
-            if isinstance(expression, (Operation, Seen)):
+            if isinstance(expression, (Operation, Seen)) and not expression.is_drawn:
                 self.put(tensor, Table.of(values.clone()))  # so that the next question needs no computation
             return values
 

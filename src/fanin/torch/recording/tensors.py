@@ -13,7 +13,8 @@ from fanin.torch.recording.disguise import META
 from fanin.torch.recording.expressions import Expression, Geometry, Size, Table, Values
 from fanin.torch.recording.memory import Memory
 from fanin.torch.recording.operators import operator_of
-from fanin.torch.recording.places import Note, note, refusal
+from fanin.torch.recording.places import Note, is_library_code, note, refusal
+from fanin.torch.recording.sampling import can_be_sampled, sampled
 
 ADVICE = (
     "Compute it from what does not depend on drawn weights, or initialize this module without recording: by a recipe, "
@@ -90,7 +91,7 @@ class Tensors:
         return flat.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
 
     def computed(self, expression: Expression, question: str) -> torch.Tensor:
-        """The values of an expression, which the caller must not change.
+        """The values of an expression, which the caller must not change; samples, if PyTorch's own modules ask.
 
         Args:
             expression: the expression.
@@ -99,6 +100,8 @@ class Tensors:
         Raises:
             RecordingError: They are random, or nothing was written.
         """
+        if expression.is_drawn and is_library_code() and can_be_sampled(expression):
+            return sampled(expression)
         if expression.is_drawn:
             raise refusal(
                 "While a model is recorded, nothing is drawn, so its code must not depend on drawn values.",
