@@ -194,7 +194,7 @@ def run(kernel: str, shape: tuple[int, ...], region: Any = None, **numbers: Any)
 
 def test_which_kernels_round() -> None:
     """Each law has a kernel for each 16-bit float that rounds float32 once."""
-    laws = ("uniform", "normal", "truncated")
+    laws = ("uniform", "normal", "truncated", "bounded", "exponential", "lognormal")
     assert sorted(NARROW) == sorted(f"{law}/float32/{dtype}" for law in laws for dtype in ("float16", "bfloat16"))
 
 
@@ -210,7 +210,7 @@ def test_kernels_that_round(tier: str, kernel: str, scale: float, origin: float)
     with np.errstate(all="ignore"):
         expected = single.astype(made.dtype)
     assert_same_bits(made, expected)
-    if (scale, origin) == (-3e37, 1e37):
+    if (scale, origin) == (-3e37, 1e37) and not kernel.startswith("lognormal"):
         assert np.isfinite(single).all()
         assert np.isinf(made[np.abs(single) > 1e5]).all() == (made.dtype == np.float16)
 

@@ -8,7 +8,7 @@ import pytest
 
 import fanin
 from catalogue import CATALOGUE, fresh
-from fanin.initializers import CLASSES, NAMES
+from fanin.initializers import CLASSES, KERAS_CLASSES, NAMES
 
 ALIASES = {"uniform": "RandomUniform", "normal": "RandomNormal", "one": "Ones", "zero": "Zeros"}
 SNAKE = {
@@ -28,6 +28,14 @@ SNAKE = {
     "LecunNormal": "lecun_normal",
     "LecunUniform": "lecun_uniform",
 }
+MORE = {
+    "Exponential": "exponential",
+    "LogNormal": "log_normal",
+    "Bernoulli": "bernoulli",
+    "Sparse": "sparse",
+    "Table": "table",
+}
+NEEDED = {"Sparse": {"sparsity": 0.5}, "Table": {"values": [1]}}  # arguments without a default
 # PyTorch's names of laws that are Keras's, and names that Keras 3.0 to 3.6 wrote
 OTHERS = {
     "xavier_uniform": "GlorotUniform",
@@ -60,15 +68,18 @@ def test_every_name() -> None:
         expected |= {name: name, shortcut: name, name + "V2": name}
         if shortcut in OLD:
             expected[shortcut + "V2"] = name
+    for name, shortcut in MORE.items():
+        expected |= {name: name, shortcut: name}
     assert {name: cls.__name__ for name, cls in NAMES.items()} == expected
-    assert len(CLASSES) == 15
+    assert (*KERAS_CLASSES, *(getattr(fanin, name) for name in MORE)) == CLASSES
+    assert len(KERAS_CLASSES) == 15
     for name, cls in expected.items():
-        assert type(fanin.get(name)).__name__ == cls
+        assert type(fanin.get({"class_name": name, "config": NEEDED.get(cls, {})})).__name__ == cls
 
 
 def test_shortcuts_are_the_classes() -> None:
     """The lower-case names are the classes themselves, in `fanin` and in `fanin.initializers`."""
-    for name, shortcut in SNAKE.items():
+    for name, shortcut in (SNAKE | MORE).items():
         assert getattr(fanin, shortcut) is getattr(fanin, name) is getattr(fanin.initializers, shortcut)
 
 
@@ -109,6 +120,12 @@ def test_the_format() -> None:
         "registered_name": None,
     }
     assert fanin.serialize(fanin.Zeros(), use_legacy_format=True) == {"class_name": "Zeros", "config": {}}
+    assert fanin.serialize(fanin.Exponential(seed=3)) == {
+        "module": "fanin.keras",
+        "class_name": "Exponential",
+        "config": {"rate": 1.0, "seed": 3},
+        "registered_name": "fanin>Exponential",
+    }
     assert fanin.serialize(None) is None
     assert fanin.deserialize(None) is None
     assert fanin.VarianceScaling(2, "fan_out", "Normal", 3).get_config() == {
@@ -202,7 +219,7 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     ("eye_", ValueError, "Unknown initializer: 'eye_'. Pass your own classes in `custom_objects`. Did you mean 'identity'?"),
     ("normal_", ValueError, "Unknown initializer: 'normal_'. Pass your own classes in `custom_objects`. PyTorch's normal_ is 'random_normal' with stddev=1"),
     ("uniform_", ValueError, "Unknown initializer: 'uniform_'. Pass your own classes in `custom_objects`. PyTorch's uniform_ is 'random_uniform' with minval=0"),
-    ("trunc_normal_", ValueError, "Unknown initializer: 'trunc_normal_'. Pass your own classes in `custom_objects`. PyTorch's trunc_normal is 'random_normal', nearly"),
+    ("trunc_normal_", ValueError, "Unknown initializer: 'trunc_normal_'. Pass your own classes in `custom_objects`. PyTorch's trunc_normal is 'truncated_normal' with stddev=1, minval=-2, maxval=2"),
     ({"class_name": "Ones"}, ValueError, "Improper config format for {'class_name': 'Ones'}."),
     ({"config": {}}, ValueError, "Improper config format for {'config': {}}."),
     ({"class_name": "Ones", "config": 3}, ValueError, "Improper config format for"),

@@ -11,7 +11,7 @@ from typing import Any
 import ml_dtypes  # noqa: F401 (NumPy then knows bfloat16)
 import numpy as np
 
-from catalogue import CATALOGUE, FLOATS, fresh
+from catalogue import CATALOGUE, FLOATS, KERAS, fresh
 
 SHAPES = {2: ((37, 21),), 4: ((37, 21), (3, 3, 5, 7))}  # by the highest rank to try
 
@@ -93,7 +93,8 @@ def column(name: str) -> dict[str, dict[str, list[str] | None]]:
     make = COLUMNS[name]()
     refusals: tuple[type[Exception], ...] = (Exception,) if name == "tf_keras itself" else ()
     found: dict[str, dict[str, list[str] | None]] = {}
-    for label, (initializer, dtypes, ranks) in CATALOGUE.items():
+    for label in KERAS:
+        initializer, dtypes, ranks = CATALOGUE[label]
         if not set(FLOATS) <= set(dtypes):
             continue
         cells = found[type(initializer).__name__] = {}

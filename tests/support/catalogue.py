@@ -33,7 +33,29 @@ CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
     ),
     "Identity": (fanin.Identity(-0.3), FLOATS, (2,)),
     "Orthogonal": (fanin.Orthogonal(1.3, seed=23), FLOATS, (2, 3, 4, 5)),
+    "TruncatedNormal, bounded": (
+        fanin.TruncatedNormal(-0.1, 0.3, seed=24, minval=-0.25, maxval=0.7),
+        FLOATS,
+        (0, 1, 2, 3, 4, 5),
+    ),
+    "TruncatedNormal, tail": (fanin.TruncatedNormal(0.5, 0.1, seed=25, maxval=0.2), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "Exponential": (fanin.Exponential(1.7, seed=26), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "LogNormal": (fanin.LogNormal(-1.0, 0.4, seed=27), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "Bernoulli": (
+        fanin.Bernoulli(0.3, seed=28),
+        (*FLOATS, "bool", "int8", "uint64", "float8_e4m3fn"),
+        (0, 1, 2, 3, 4, 5),
+    ),
+    "Sparse": (fanin.Sparse(0.3, 0.2, seed=29), FLOATS, (2,)),
+    "Table": (fanin.Table([-3.5]), (*FLOATS, "complex64", "float8_e4m3fn"), (1, 2, 3, 4, 5)),
 }
+# The names of those that Keras makes, too.
+KERAS = tuple(
+    name
+    for name, (each, _, _) in CATALOGUE.items()
+    if type(each) in fanin.initializers.KERAS_CLASSES
+    and name not in ("TruncatedNormal, bounded", "TruncatedNormal, tail")
+)
 # The names of those that draw at random.
 SEEDED = tuple(name for name, (each, _, _) in CATALOGUE.items() if isinstance(each, fanin.SeededInitializer))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import fanin
-from catalogue import CATALOGUE
+from catalogue import CATALOGUE, KERAS
 from fanin._core.streams import Stream
 from keras_kit import BACKEND, imported
 from strategies import FILLS, FIXED_SCALINGS, assert_same_bits
@@ -22,7 +22,7 @@ K, L, SeedGenerator = keras.initializers, keras.layers, keras.random.SeedGenerat
 ON_TENSORFLOW, ON_JAX = BACKEND == "tensorflow", BACKEND == "jax"
 PEER = K if ON_TENSORFLOW else ours  # whose bytes are fanin's
 
-ARGUMENTS = {type(made).__name__: made.get_config() for made, _, _ in reversed(CATALOGUE.values())}
+ARGUMENTS = {type(CATALOGUE[name][0]).__name__: CATALOGUE[name][0].get_config() for name in reversed(KERAS)}
 SEEDED = [name for name in ARGUMENTS if name not in FILLS]
 SCALINGS = (*FIXED_SCALINGS, "VarianceScaling")
 KERAS_NAMES = {name: cls.__name__ for name, cls in theirs.ALL_OBJECTS_DICT.items() if cls.__name__ in ARGUMENTS}

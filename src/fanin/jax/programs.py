@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import jax
@@ -123,6 +124,8 @@ _ELEMENTWISE = frozenset(
         *("stop_gradient", "reduce_precision", "convert_element_type"),
     )
 )
+# The code that an operation is not said to be of: fanin's, and that of the libraries.
+_OWN, _LIBRARIES = str(Path(__file__).parents[1]), ("jax", "flax", "equinox", "haiku")
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
@@ -183,9 +186,6 @@ def _is_key(variable: Any) -> bool:
 
 def _equation(equation: Any, operands: list[Value]) -> list[Value]:
     name, count = equation.primitive.name, len(equation.outvars)
-    unread = next((each for each in operands if isinstance(each, Unread)), None)
-    if unread is not None:
-        return [unread] * count
     if any(map(_is_key, equation.outvars)):
         return [Bits()] * count
     drawn = _named_draw(equation, operands)
@@ -193,9 +193,11 @@ def _equation(equation: Any, operands: list[Value]) -> list[Value]:
         return [drawn]
     if name == "scan":
         return _scan(equation, operands)
-    inner = next((equation.params[key] for key in _CALLS if key in equation.params), None)
-    if inner is not None and len(getattr(inner, "jaxpr", inner).invars) == len(operands):
-        return _run(inner, operands)
+    if _inner(equation) is not None:
+        return _run(next(equation.params[key] for key in _CALLS if key in equation.params), operands)
+    unread = next((each for each in operands if isinstance(each, Unread)), None)
+    if unread is not None:
+        return [unread] * count
     if any(isinstance(each, Draw) for each in operands):
         return [_of_draws(equation, operands)] * count
     if any(isinstance(each, Bits) for each in operands):
@@ -234,16 +236,53 @@ def _named_draw(equation: Any, operands: list[Value]) -> Value | None:
 
 
 def _scan(equation: Any, operands: list[Value]) -> list[Value]:
-    """The results of a loop, such as one over the layers of a stack: the same in each turn, or unknown."""
+    """The results of a loop, such as one over the layers of a stack, which may draw anew in each turn."""
     consts, carries = equation.params["num_consts"], equation.params["num_carry"]
-    inner = equation.params["jaxpr"]
+    inner, turns = equation.params["jaxpr"], equation.params["length"]
     carried = operands[consts : consts + carries]
     after = _run(inner, operands)[:carries]
     changed: list[Value] = [
         before if before == now else Bits() if isinstance(now, Bits) else Unread(f"a loop changes it{_place(equation)}")
         for before, now in zip(carried, after, strict=True)
     ]
-    return _run(inner, [*operands[:consts], *changed, *operands[consts + carries :]])
+    results = _run(inner, [*operands[:consts], *changed, *operands[consts + carries :]])
+    jaxpr = inner.jaxpr
+    kept = [before is now for before, now in zip(jaxpr.invars[consts:], jaxpr.outvars[:carries], strict=False)]
+    other = [*(False,) * consts, *(not each for each in kept), *(True,) * (len(operands) - consts - carries)]
+    differs = _depends(jaxpr, other)
+    stacked = [_in_turns(each, turns, new) for each, new in zip(results[carries:], differs[carries:], strict=True)]
+    return [*results[:carries], *stacked]
+
+
+def _in_turns(value: Value, turns: int, differs: bool) -> Value:
+    """The stack of what a loop makes in each turn."""
+    if not isinstance(value, Draw):
+        return value
+    if not differs and turns > 1:
+        return Unread("a loop makes the same draw in each turn")
+    return replace(value, origin=Origin(value.origin.size * turns))
+
+
+def _depends(jaxpr: Any, inputs: Sequence[bool]) -> list[bool]:
+    """Whether each result of a program depends on one of the inputs that are true."""
+    found = {variable for variable, each in zip(jaxpr.invars, inputs, strict=True) if each}
+
+    def is_found(atom: Any) -> bool:
+        return not isinstance(atom, core.Literal) and atom in found
+
+    for equation in jaxpr.eqns:
+        operands = [is_found(atom) for atom in equation.invars]
+        inner = _inner(equation)
+        reached = [any(operands)] * len(equation.outvars) if inner is None else _depends(inner, operands)
+        found.update(variable for variable, each in zip(equation.outvars, reached, strict=True) if each)
+    return [is_found(atom) for atom in jaxpr.outvars]
+
+
+def _inner(equation: Any) -> Any:
+    """The program that an operation calls with its own operands, once; None for any other operation."""
+    programs = [equation.params[key] for key in _CALLS if key in equation.params and equation.primitive.name != "scan"]
+    jaxprs = [getattr(each, "jaxpr", each) for each in programs]
+    return next((each for each in jaxprs if len(each.invars) == len(equation.invars)), None)
 
 
 def _of_same(equation: Any, values: list[Any]) -> Value:
@@ -332,4 +371,4 @@ def _place(equation: Any) -> str:
 
 
 def _is_of_library(file: str) -> bool:
-    return any(f"/{package}/" in file for package in ("jax", "flax", "equinox", "haiku", "fanin"))
+    return file.startswith(_OWN) or any(f"-packages/{package}/" in file for package in _LIBRARIES)

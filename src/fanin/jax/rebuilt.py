@@ -66,7 +66,10 @@ def _made_again(module: Any) -> _Outcome:
     except Exception as error:  # foreign code can raise anything
         if is_interrupt(error):
             raise
-        return f"{class_name(cls)} cannot be made again ({type(error).__name__}: {' '.join(str(error).split())[:150]})"
+        return (
+            forgotten
+            or f"{class_name(cls)} cannot be made again ({type(error).__name__}: {' '.join(str(error).split())[:150]})"
+        )
     own = {path: value for path, value in values.items() if "." not in path}
     # Constants are certain all the same: the array's values are compared with them.
     return {path: Unread(forgotten) if forgotten and isinstance(each, Draw) else each for path, each in own.items()}

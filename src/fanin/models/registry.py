@@ -94,7 +94,7 @@ def no_model(model: Any) -> TypeError:
 
 def tensors_hint(model: Any) -> str:
     """What to do with an argument that is no model but tensors, such as a state dict; "" for any other."""
-    if not model or not isinstance(model, (Mapping, list, tuple)):
+    if not isinstance(model, (Mapping, list, tuple)) or not model:
         return ""
     items = dict(model.items() if isinstance(model, Mapping) else enumerate(model))
     if not all(map(_is_tensor, items.values())):

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, pairwise, repeat
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -310,8 +310,10 @@ def written(data: Mapping[str, Any], comments: Sequence[str] = (), comment: str 
     import tomli_w
 
     rest = {key: value for key, value in data.items() if key != "rules"}
-    above = chain(comments, repeat(""))
-    rules = [f"{_commented(text)}[[rules]]\n{tomli_w.dumps(rule)}" for rule, text in zip(data["rules"], above)]
+    above = comments or [""] * len(data["rules"])
+    rules = [
+        f"{_commented(text)}[[rules]]\n{tomli_w.dumps(rule)}" for rule, text in zip(data["rules"], above, strict=True)
+    ]
     return "\n".join([_commented(comment) + tomli_w.dumps(rest), *rules])
 
 

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from fanin._core.messages import shown
+
 
 def number(value: Any, digits: int = 6) -> str:
-    """A number in readable form; a dash for None."""
+    """A number in readable form, or nested lists of them; a dash for None."""
     if value is None:
         return "–"
+    if isinstance(value, list):
+        return shown(value)
     return str(value) if isinstance(value, (complex, np.complexfloating)) else f"{float(value):.{digits}g}"
 
 

@@ -19,7 +19,7 @@ from fanin._core import dtypes
 from fanin._core.environment import undisturbed
 from fanin._core.messages import readable
 from fanin._core.types import DTypeLike, ShapeLike
-from fanin.distributions import Distribution, Floats, Identity, Orthogonal, Quantile, Uniform, UniformInteger
+from fanin.distributions import Bernoulli, Distribution, Floats, Identity, Orthogonal, Quantile, Uniform, UniformInteger
 from fanin.initializers import Initializer, SeededInitializer, VarianceScaling
 from fanin.report import literal, number, plain
 
@@ -296,6 +296,8 @@ def _bins(drawn: Distribution) -> tuple[np.ndarray, np.ndarray | None]:
         return np.empty(0), None  # one value, or no finite range
     if isinstance(drawn, UniformInteger):
         return _integer_bins(drawn)
+    if isinstance(drawn, Bernoulli):
+        return np.array([0.5]), _between([1 - drawn.moments.mean])
     steps = np.arange(1, _BINS) / _BINS
     if isinstance(drawn, Uniform):
         # Halfway between two of the few values of a 16-bit dtype; otherwise rounding would move some to the next bin.

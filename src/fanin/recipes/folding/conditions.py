@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -149,13 +149,12 @@ def candidates(groups: Sequence[Group]) -> Iterator[Conditions]:
 
 def _with_role(conditions: Conditions, item: Item) -> Conditions:
     """The same conditions, with the role that rules for statistics and the like must name."""
-    if not item.parameter.has_usual_start or any(key == "role" for key, _ in conditions):
-        return conditions
-    return ("role", (item.parameter.role,)), *conditions
+    role = needed_role(item.parameter)
+    return (("role", role), *conditions) if role and all(key != "role" for key, _ in conditions) else conditions
 
 
 def _of_group(item: Item) -> Iterator[Conditions]:
-    """By the type of the layer, the role and the leaf of the path, then by more of the path and the layers around it."""
+    """By the role, the type of the layer and the leaf of the path, then by more of the path and layers around."""
     each, (leaf, *longer) = item.parameter, [("path", (end,)) for end in _ends(item.parameter.path)]
     layer = (("layer", (escaped(each.layer),)),) if each.layer else ()
     role = (("role", (each.role,)),) if each.role in _ROLES or (each.role != "other" and not each.layer) else ()
@@ -212,3 +211,14 @@ def _numbered(items: Sequence[Item], others: Sequence[Item]) -> Iterator[tuple[s
 def exactly(parameters: Iterable[Parameter]) -> tuple[str, ...]:
     """The globs of the paths of some parameters alone."""
     return tuple(escaped(each.path) for each in parameters)
+
+
+def needed_role(parameter: Parameter) -> tuple[str, ...]:
+    """The role that a rule must name to be about a parameter, if it must: of statistics, counters and adapters."""
+    return (parameter.role,) if parameter.has_usual_start else ()
+
+
+def alone(parameters: Sequence[Parameter]) -> Conditions:
+    """The conditions that only these parameters meet, which need the same role."""
+    role = needed_role(parameters[0])
+    return (("path", exactly(parameters)), *((("role", role),) if role else ()))

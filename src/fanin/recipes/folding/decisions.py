@@ -1,16 +1,26 @@
-"""Ordered rules for groups of parameters: as few and as simple as a greedy search finds; the first that matches counts."""
+"""Ordered decisions for groups of parameters, as few and simple as a greedy search finds: the first match counts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
-from fanin.recipes.folding.conditions import Conditions, Group, Masks, candidates, cost_of, exactly
+from fanin.recipes.folding.conditions import Conditions, Group, Masks, alone, candidates, cost_of
 from fanin.recipes.folding.settings import Wanted
 
-# What outweighs a group more that a decision is for: its settings' costs, and groups that it also matches without need.
-_OF_SETTINGS, _OF_OTHERS = 0.3, 0.01
+# What counts besides the number of groups that a decision is for: the cost of its settings, the number of other groups
+# that it would match, and, where all else is equal, the number of parameters.
+_OF_SETTINGS, _OF_OTHERS, _OF_SIZE = 0.3, 0.01, 1e-9
+
+
+class _Choice(NamedTuple):
+    """Settings, and what they cost."""
+
+    wanted: Wanted
+    cost: float
 
 
 @dataclass(frozen=True)
@@ -60,40 +70,38 @@ class Decisions:
     def _greedy(self) -> Iterator[Decision]:
         """Takes the conditions of most groups that can get the same, removes these groups, and begins again."""
         known = [(each, self._masks.of(each), cost_of(each)) for each in candidates(self._groups)]
-        sizes = [len(group.items) for group in self._groups]
         alive, needed = self._all, self._needed
         while needed:
-            best, most = None, float("-inf")
+            best, most = None, -math.inf
+            known = [each for each in known if each[1] & needed]
             for conditions, mask, cost in known:
-                live, gain = mask & alive, (mask & needed).bit_count() - cost
-                gain -= _OF_OTHERS * (mask & ~alive).bit_count()
-                if not mask & needed or gain <= most:
-                    continue
-                found = self._common(live)
-                if found is None:
-                    continue
-                wanted, cost = found
-                score = gain - _OF_SETTINGS * cost + 1e-9 * sum(sizes[number] for number in _numbers(live))
-                if score > most:
-                    best, most = Decision(conditions, wanted, mask), score
+                gain = (mask & needed).bit_count() - cost - _OF_OTHERS * (mask & ~alive).bit_count()
+                if gain > most and (common := self._common(mask & alive)) is not None:
+                    score = gain - _OF_SETTINGS * common.cost + _OF_SIZE * self._size(mask & alive)
+                    if score > most:
+                        best, most = Decision(conditions, common.wanted, mask), score
             if best is None:
                 best = self._alone(_numbers(needed)[0])
             alive &= ~best.mask
             needed &= ~best.mask
-            known = [each for each in known if each[1] & needed]
             yield best
 
-    def _common(self, mask: int) -> tuple[Wanted, float] | None:
-        """The cheapest settings that all of some groups may have, and their cost; None if there are none."""
-        choices = self._groups[_numbers(mask)[0]].choices
-        common = [(cost, at, wanted) for at, (wanted, cost) in enumerate(choices.items()) if not mask & ~self._accepting[wanted]]
-        return (lambda least: (least[2], least[0]))(min(common)) if common else None
+    def _size(self, mask: int) -> int:
+        """The number of parameters in some groups."""
+        return sum(len(self._groups[number].items) for number in _numbers(mask))
+
+    def _common(self, mask: int) -> _Choice | None:
+        """The cheapest settings that all of some groups may have; None if there are none."""
+        choices = self._groups[_numbers(mask)[0]].choices.items()
+        common = (_Choice(wanted, cost) for wanted, cost in choices if not mask & ~self._accepting[wanted])
+        return min(common, key=lambda each: each.cost, default=None)
 
     def _alone(self, number: int) -> Decision:
-        """The decision for a group that no conditions but its own paths tell from the others."""
+        """The decision for a group that only its own paths tell from the others."""
         group = self._groups[number]
         wanted = min(group.choices, key=group.choices.__getitem__)
-        return Decision((("path", exactly(item.parameter for item in group.items)),), wanted, 1 << number)
+        conditions = alone([item.parameter for item in group.items])
+        return Decision(conditions, wanted, self._masks.of(conditions))
 
     def _holds(self, decisions: Sequence[Decision]) -> bool:
         """Whether all groups get what they may have."""
@@ -106,17 +114,23 @@ class Decisions:
 
     def _merged(self, decisions: list[Decision]) -> list[Decision]:
         """Decisions with the same settings in one, where the order allows it."""
+        while (merged := self._with_two_merged(decisions)) is not None:
+            decisions = merged
+        return decisions
+
+    def _with_two_merged(self, decisions: Sequence[Decision]) -> list[Decision] | None:
+        """The decisions with two of them in one, in place of either; None if no two can be."""
         for first, second in combinations(range(len(decisions)), 2):
             one, other = decisions[first], decisions[second]
             conditions = _united(one.conditions, other.conditions) if one.wanted == other.wanted else None
             if conditions is None:
                 continue
-            both = replace(one, conditions=conditions, mask=self._masks.of(conditions))
-            for place in (first, second):
-                changed = [both if at == place else each for at, each in enumerate(decisions) if at in (place,) or at not in (first, second)]
+            both = Decision(conditions, one.wanted, self._masks.of(conditions))
+            for kept, gone in ((first, second), (second, first)):
+                changed = [both if at == kept else each for at, each in enumerate(decisions) if at != gone]
                 if self._holds(changed):
-                    return self._merged(changed)
-        return decisions
+                    return changed
+        return None
 
     def _fewer(self, decisions: list[Decision]) -> list[Decision]:
         """The decisions that are needed."""
@@ -128,21 +142,20 @@ class Decisions:
 
     def _ordered(self, decisions: list[Decision]) -> list[Decision]:
         """In the order of the model, except that a decision stays before those that also match what is its own."""
-        firsts = [_numbers(mask)[0] for mask in self._own_masks(decisions)]
+        alive, first_own = self._all, []
+        for decision in decisions:
+            first_own.append(_numbers(decision.mask & alive)[0])
+            alive &= ~decision.mask
         waiting, ordered = list(range(len(decisions))), []
         while waiting:
-            free = [
-                each for each in waiting if not any(decisions[other].mask & decisions[each].mask for other in waiting if other < each)
-            ]
-            ordered.append(min(free, key=firsts.__getitem__))
+            free = [each for each in waiting if not self._is_held_back(each, waiting, decisions)]
+            ordered.append(min(free, key=first_own.__getitem__))
             waiting.remove(ordered[-1])
         return [decisions[each] for each in ordered]
 
-    def _own_masks(self, decisions: Sequence[Decision]) -> Iterator[int]:
-        alive = self._all
-        for decision in decisions:
-            yield decision.mask & alive
-            alive &= ~decision.mask
+    def _is_held_back(self, number: int, waiting: Sequence[int], decisions: Sequence[Decision]) -> bool:
+        """Whether a decision would take groups from one that waits before it."""
+        return any(other < number and decisions[other].mask & decisions[number].mask for other in waiting)
 
 
 def _numbers(mask: int) -> list[int]:

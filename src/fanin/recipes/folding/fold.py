@@ -19,9 +19,7 @@ from fanin.recipes.tables import folded_paths
 
 
 @undisturbed
-def recipe_from(
-    plan: Plan, *, twin: Plan | None = None, description: str = "", sources: Iterable[str] = ()
-) -> Recipe:
+def recipe_from(plan: Plan, *, twin: Plan | None = None, description: str = "", sources: Iterable[str] = ()) -> Recipe:
     """A recipe with the fewest readable rules that make the same plan.
 
     The rules are by the types of layers, the leaves of paths and the roles of parameters; numbers are written by a
@@ -55,7 +53,7 @@ def recipe_from(
     given.check()
     other = None if twin is None else Given(twin)
     speller = Speller(Vocabulary.of(plan.model, None if twin is None else twin.model))
-    groups = grouped(_agreed(given.items(speller), [] if other is None else list(other.items(speller))))
+    groups = grouped(_agreed(list(given.items(speller)), [] if other is None else list(other.items(speller))))
     rules = given.corrected(_folded(groups, len(plan.entries)))
     recipe = Recipe(rules, plan.seed, description=description, sources=sources)
     if other is None or not (differing := other.differing(recipe.rules)):
@@ -71,27 +69,23 @@ def _folded(groups: Sequence[Group], count: int) -> list[Rule]:
     return [
         rule
         for decision, taken in zip(found, decisions.taken(found), strict=True)
-        for rule in rules_of(dict(decision.conditions), decision.wanted, comment_of(decision.wanted, taken, count))
+        for rule in rules_of(decision.conditions, decision.wanted, comment_of(decision.wanted, taken, count))
     ]
 
 
-def _agreed(items: Iterable[Item], others: Sequence[Item]) -> Iterator[Item]:
-    """The items, with the settings that they and their counterparts at another size can both have, if there are any."""
-    items = list(items)
+def _agreed(items: Sequence[Item], others: Sequence[Item]) -> Iterator[Item]:
+    """The items, each with the settings that it can have as all of its kind can, and at another size, too, if any."""
     kinds: dict[tuple[object, ...], list[Choices]] = {}
     for item in (*items, *others):
         kinds.setdefault(kind_of(item), []).append(item.choices)
     shared = {kind: _common(choices) for kind, choices in kinds.items()}
     by_path = {item.parameter.path: item.choices for item in others}
     for item in items:
-        same = shared[kind_of(item)]
-        if not same and item.parameter.path in by_path:
-            same = _common([item.choices, by_path[item.parameter.path]])
-        yield replace(item, choices=same) if same and others else item
+        same = shared[kind_of(item)] or _common([item.choices, by_path.get(item.parameter.path, item.choices)])
+        yield replace(item, choices=same) if same else item
 
 
 def _common(choices: Sequence[Choices]) -> Choices:
     """The settings that are in all of some choices."""
-    first, *others = choices
-    rest = {id(each): each for each in others}.values()
-    return {wanted: cost for wanted, cost in first.items() if all(wanted in each for each in rest)}
+    first, *others = {id(each): each for each in choices}.values()
+    return {wanted: cost for wanted, cost in first.items() if all(wanted in each for each in others)}

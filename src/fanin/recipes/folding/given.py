@@ -7,13 +7,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from fanin._core.messages import plural, visible
+from fanin._core.messages import visible
 from fanin.models.names import NameMap
-from fanin.models.parameters import Model, Parameter
+from fanin.models.parameters import Model, Parameter, Written
 from fanin.recipes import planner
 from fanin.recipes.entry import Entry, Placement
-from fanin.recipes.folding.conditions import Item, exactly
-from fanin.recipes.folding.settings import WRITTEN, Choices, Speller, Wanted
+from fanin.recipes.folding.conditions import Item, alone, needed_role
+from fanin.recipes.folding.settings import WRITTEN, Choices, Speller, Wanted, of_own_code
 from fanin.recipes.folding.spelling import bits
 from fanin.recipes.folding.texts import rules_of
 from fanin.recipes.plan import Plan
@@ -32,8 +32,12 @@ class Given:
     """
 
     def __init__(self, plan: Plan) -> None:
+        by_path = {entry.path: entry for entry in plan.entries}
+        if plan.model.written is None and any(map(of_own_code, plan.entries)):
+            written: Written = lambda parameter, name, seed: by_path[parameter.path].placements  # noqa: E731
+            plan = replace(plan, model=replace(plan.model, written=written))
         self.plan = plan
-        self._entries = {entry.path: entry for entry in plan.entries}
+        self._entries = by_path
         self._choices: dict[str, Choices] = {}
 
     def check(self) -> None:
@@ -64,7 +68,9 @@ class Given:
     def items(self, speller: Speller) -> Iterator[Item]:
         """The parameters, with what they may have."""
         model = self.plan.model
-        usual = self._planned(replace(model, parameters=tuple(each for each in model.parameters if each.has_usual_start)), ())
+        usual = self._planned(
+            replace(model, parameters=tuple(each for each in model.parameters if each.has_usual_start)), ()
+        )
         for parameter, known in zip(model.parameters, planner.numbers_of(model), strict=True):
             entry = self._entries.get(parameter.path)
             if entry is None:
@@ -97,7 +103,7 @@ class Given:
         Raises:
             ValueError: no rule can make the weights of a parameter.
         """
-        alike: dict[tuple[Wanted, str], list[Parameter]] = {}
+        alike: dict[tuple[Wanted, tuple[str, ...]], list[Parameter]] = {}
         wrong = {}
         parameters = {each.path: each for each in self.plan.model.parameters}
         for entry in self.differing(rules):
@@ -106,14 +112,14 @@ class Given:
             if wanted is None:
                 wrong[entry.path] = f": {entry.description}"
             else:
-                alike.setdefault((wanted, _needed_role(parameter)), []).append(parameter)
+                alike.setdefault((wanted, needed_role(parameter)), []).append(parameter)
         self._refuse(wrong, "A rule must be able to say each weight of a plan.")
         if not alike:
             return rules
         added = [
             rule
             for (wanted, _), several in alike.items()
-            for rule in rules_of(_alone(several), wanted, "for these alone")
+            for rule in rules_of(alone(several), wanted, "for these alone")
         ]
         self._refuse(
             {each.path: f": {each.description}" for each in self.differing([*added, *rules])},
@@ -125,25 +131,14 @@ class Given:
         """Settings that make an entry, in a model of this parameter alone; None if there are none."""
         model = self.plan.model
         paths = tuple(path for each in model.parameters for path in (each.path, *each.tied))
-        alone = replace(model, parameters=(parameter,), layers=(*paths, *model.layers))
+        single = replace(model, parameters=(parameter,), layers=(*paths, *model.layers))
         choices = self._choices[entry.path]
         asked = [WRITTEN] if model.written is not None else []
         for wanted in (*sorted(choices, key=choices.__getitem__), *asked):
-            rules = rules_of(_alone([parameter]), wanted, "")
-            if same(self._planned(alone, rules)[entry.path], entry):
+            rules = rules_of(alone([parameter]), wanted)
+            if same(self._planned(single, rules)[entry.path], entry):
                 return wanted
         return None
-
-
-def _needed_role(parameter: Parameter) -> str:
-    """The role that a rule for a parameter must name, if any."""
-    return parameter.role if parameter.has_usual_start else ""
-
-
-def _alone(parameters: Sequence[Parameter]) -> Mapping[str, Sequence[str]]:
-    """The conditions that these parameters alone meet, of which none needs another role."""
-    role = _needed_role(parameters[0])
-    return {"path": exactly(parameters), **({"role": (role,)} if role else {})}
 
 
 def same(first: Entry, second: Entry) -> bool:
@@ -160,4 +155,4 @@ def _of_placement(placement: Placement) -> tuple[Any, ...]:
     weight = placement.weight
     stream = weight.stream if weight.distribution.random else None
     place = placement.name, placement.label, placement.target, placement.source
-    return *place, weight.dtype, stream, bits(weight.distribution)
+    return *place, weight.dtype, weight.axes, stream, bits(weight.distribution)

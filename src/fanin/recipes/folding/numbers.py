@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import combinations
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,8 +24,8 @@ Wordings: TypeAlias = dict[Number, float]  # ways to write a number, and how far
 _OF_INITIALIZATION, _OF_LAYERS = re.compile(r"init|std"), re.compile(r"layers?$")
 _OF_SIZES = re.compile(r"dim|size|model|width")
 _TRIVIAL = {0, 1}  # that a number of a configuration is one of these means nothing
-# The costs of a number of a configuration, where a number of one digit has 1: one of a likely name, one that follows the
-# other size, and one that is only a size.
+# The costs of a number of a configuration, where a number of one digit has 1: one of a likely name, one that follows
+# the other size, and one that is only a size.
 _LIKELY, _VARYING, _POSSIBLE = 0.9, 2.5, 4.5
 _CLOSE = 1e-6  # relative; what is as close is compared exactly afterwards
 # Texts of sizes, in the order in which they come to mind, with what each adds to the cost.
@@ -37,6 +38,7 @@ _SIZES = {
     "fan_out / groups": 3.0,
     "receptive_field * inputs": 3.0,
 }
+_VARIABLES = ("fan_in", "fan_out", "units", "inputs", "groups", "receptive_field", "n_layers", "depth")  # in these
 _DEPTHS = {"2 * n_layers": 1.0, "n_layers": 1.5, "2 * (depth + 1)": 1.5, "(depth + 1)": 2.0}
 
 
@@ -47,10 +49,16 @@ class Vocabulary:
     Attributes:
         factors: those that may stand for a number, and what each costs.
         counts: those that may stand for a size or a number of layers, and what each costs.
+        varying: those of them that differ at another size, and so may be multiplied with each other.
     """
 
     factors: Mapping[str, float]
     counts: Mapping[str, float]
+    varying: Set[str] = frozenset()
+
+    def relevant(self, known: Mapping[str, float]) -> dict[str, float]:
+        """The numbers that texts may use, of those that are known for a parameter."""
+        return {name: known[name] for name in (*_VARIABLES, *self.factors, *self.counts) if name in known}
 
     @classmethod
     def of(cls, model: Model, twin: Model | None = None) -> Vocabulary:
@@ -72,7 +80,7 @@ class Vocabulary:
                     counts[name] = _VARYING
                 elif name in varying or (twin is None and _OF_SIZES.search(name)):
                     counts[name] = _POSSIBLE
-        return cls(factors, counts)
+        return cls(factors, counts, varying & counts.keys())
 
 
 def _values(model: Model) -> dict[str, set[float]]:
@@ -114,8 +122,12 @@ class Numbers:
     def __init__(self, known: Mapping[str, float], vocabulary: Vocabulary) -> None:
         self.known = known
         self._factors = [(name, known[name], cost) for name, cost in vocabulary.factors.items() if name in known]
-        self._divisors = list(_divisors(known, {name: cost for name, cost in vocabulary.counts.items() if name in known}))
+        self._vocabulary = vocabulary
         self._found: dict[tuple[float, DType], Wordings] = {}
+
+    @cached_property
+    def _divisors(self) -> list[_Divisor]:
+        return list(_divisors(self.known, self._vocabulary))
 
     def wordings(self, value: float, dtype: DType) -> Wordings:
         """The ways to write a number, each of which has the same value once it is rounded to a dtype."""
@@ -152,8 +164,10 @@ class Numbers:
                 yield f"{factor} / sqrt({divisor.text})", divisor.cost + cost
             if divisor.is_size:
                 variance = _short(root * root, 2)
-                if variance is not None and math.sqrt(variance) != int(math.sqrt(variance)):
-                    yield f"sqrt({variance:g} / {text})", divisor.cost + _digits(variance)
+                if variance is not None and math.sqrt(variance) % 1:
+                    whole = 1 / variance % 1 == 0
+                    root_text = f"1 / sqrt({1 / variance:g} * {text})" if whole else f"sqrt({variance:g} / {text})"
+                    yield root_text, divisor.cost + _digits(variance)
                 for factor, cost in self._factor(size * divisor.value, 1):
                     yield f"{factor} / {text}", divisor.cost + cost + 1
 
@@ -169,7 +183,7 @@ class Numbers:
                 yield name, cost
 
 
-def _divisors(known: Mapping[str, float], counts: Mapping[str, float]) -> Iterator[_Divisor]:
+def _divisors(known: Mapping[str, float], vocabulary: Vocabulary) -> Iterator[_Divisor]:
     """Sizes, numbers of layers, and their products, as far as they are known."""
 
     def valued(costs: Mapping[str, float]) -> Iterator[tuple[str, float, float]]:
@@ -178,7 +192,7 @@ def _divisors(known: Mapping[str, float], counts: Mapping[str, float]) -> Iterat
             if expression.names <= known.keys() and (value := expression.value(known)) > 0:
                 yield text, value, cost
 
-    sizes, depths, configured = list(valued(_SIZES)), list(valued(_DEPTHS)), list(valued(counts))
+    sizes, depths, configured = list(valued(_SIZES)), list(valued(_DEPTHS)), list(valued(vocabulary.counts))
     depths += [(f"2 * {text}", 2 * value, cost) for text, value, cost in configured]
     for text, value, cost in sizes:
         yield _Divisor(text, value, cost, 1, is_size=True)
@@ -190,9 +204,9 @@ def _divisors(known: Mapping[str, float], counts: Mapping[str, float]) -> Iterat
         for other, count, more in (*depths, *configured):
             product = f"2 * {text} * {other[4:]}" if other.startswith("2 * ") else f"{text} * {other}"
             yield _Divisor(product, value * count, cost + more, 0)
-    for position, (text, value, cost) in enumerate(configured):
-        for other, count, more in configured[:position]:
-            yield _Divisor(f"{other} * {text}", value * count, cost + more, 0)
+    varying = [each for each in configured if each[0] in vocabulary.varying]
+    for (text, value, cost), (other, count, more) in combinations(varying, 2):
+        yield _Divisor(f"{text} * {other}", value * count, cost + more, 0)
 
 
 @lru_cache(maxsize=4096)

@@ -43,13 +43,13 @@ class Speller:
         """
         if entry.kept:
             return {(_KEPT,): 1.0}
+        if of_own_code(entry):
+            return {}
         placements = [each for each in entry.placements if each.label != "padding"]
         common = (*_layout(entry.parameter, parameter), *_zero_rows(entry))
         if any(each.label and each.name != entry.name for each in placements):
             return self._of_blocks(entry, placements, known, common)
-        return {
-            ((*settings, *common),): cost for settings, cost in self._of_all(entry, placements, known).items()
-        }
+        return {((*settings, *common),): cost for settings, cost in self._of_all(entry, placements, known).items()}
 
     def _of_all(
         self, entry: Entry, placements: Sequence[Placement], known: Mapping[str, float]
@@ -70,6 +70,8 @@ class Speller:
         traits = entry.parameter.traits
         stored = (traits.part.block,) if traits.part else traits.blocks.stored
         labels = stored or tuple(dict.fromkeys(each.label for each in placements))
+        if not traits.part and not _are_blocks(entry.parameter, placements, len(labels)):
+            return {}
         found: dict[str, Mapping[Settings, float]] = {}
         for label in labels:
             own = [each for each in placements if each.label == label]
@@ -94,10 +96,28 @@ class Speller:
 
     def _numbers_of(self, known: Mapping[str, float]) -> Numbers:
         """The ways to write numbers where these are known; the same object for equal ones."""
-        key = tuple(sorted(known.items()))
+        relevant = self._vocabulary.relevant(known)
+        key = tuple(relevant.items())
         if key not in self._numbers:
-            self._numbers[key] = Numbers(known, self._vocabulary)
+            self._numbers[key] = Numbers(relevant, self._vocabulary)
         return self._numbers[key]
+
+
+def of_own_code(entry: Entry) -> bool:
+    """Whether a parameter has values that no initializer draws for it: computed ones, or those of another parameter."""
+    return any(each.is_copy or each.weight.distribution.is_own_code for each in entry.placements)
+
+
+def _are_blocks(parameter: Parameter, placements: Sequence[Placement], count: int) -> bool:
+    """Whether placements lie in so many equal blocks of a parameter along its outputs."""
+    *others, outputs = parameter.kernel_shape or (0,)
+    whole = [(0, length) for length in others]
+    ends = {(stop - start, start % (outputs // count)) for *_, (start, stop) in (each.target for each in placements)}
+    return (
+        outputs % count == 0
+        and ends == {(outputs // count, 0)}
+        and all([*each.target[:-1]] == whole for each in placements)
+    )
 
 
 def _rules_of_blocks(chosen: Mapping[str, Settings], declared: bool) -> Iterable[Settings]:

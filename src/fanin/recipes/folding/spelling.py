@@ -12,7 +12,7 @@ from fanin._core import dtypes
 from fanin._core.types import DType
 from fanin.distributions import Distribution, Matrix
 from fanin.initializers import Initializer, VarianceScaling
-from fanin.recipes.folding.numbers import Number, Numbers, shortest_number
+from fanin.recipes.folding.numbers import Numbers, shortest_number
 
 Settings: TypeAlias = tuple[tuple[str, Any], ...]  # the keys and values of a rule besides its conditions
 
@@ -48,9 +48,7 @@ def _bits(value: Any) -> Any:
     return (type(value), value) if isinstance(value, (bool, int, str, type(None))) else id(value)
 
 
-def spelled(
-    initializer: Initializer, distribution: Distribution, numbers: Numbers
-) -> Iterator[tuple[Settings, float]]:
+def spelled(initializer: Initializer, distribution: Distribution, numbers: Numbers) -> Iterator[tuple[Settings, float]]:
     """The settings of rules that draw from a distribution, and what each costs; none if no rule can.
 
     Args:
@@ -92,10 +90,11 @@ def _scaling(
     scaling: VarianceScaling, distribution: Distribution, numbers: Numbers, cost: float
 ) -> Iterator[tuple[Settings, float]]:
     """A rule from the literature, if it draws from a distribution with the fans of the layer."""
-    fans = [numbers.known.get(key) for key in ("fan_in", "fan_out")]
-    if not isinstance(distribution, distributions.Affine) or None in fans:
+    fan_in, fan_out = numbers.known.get("fan_in"), numbers.known.get("fan_out")
+    if not isinstance(distribution, distributions.Affine) or fan_in is None or fan_out is None:
         return
-    if bits(scaling.distribution_of_fans(distribution.shape, distribution.dtype, *fans)) == bits(distribution):
+    made = scaling.distribution_of_fans(distribution.shape, distribution.dtype, fan_in, fan_out)
+    if bits(made) == bits(distribution):
         config = {key: value for key, value in scaling.get_config().items() if key != "seed"}
         yield (("initializer", _NAMES[type(scaling)]), *config.items()), cost
 
@@ -120,31 +119,33 @@ def _numbered(
     cls: type[Initializer], arguments: Mapping[str, Any], distribution: Distribution, numbers: Numbers
 ) -> Iterator[tuple[Settings, float]]:
     """A class with its arguments, in every way to write the one that scales them, which others may follow."""
-    head = ("initializer", _NAMES[cls])
     said = {key: value for key, value in arguments.items() if repr(value) != repr(_DEFAULTS.get(key))}
-    scale = next((key for key in ("stddev", "maxval", *said) if isinstance(said.get(key), float)), None)
+    scale = next((key for key in ("stddev", "maxval", *said) if isinstance(said.get(key), float)), "")
     found = False
     for text, cost in numbers.wordings(said[scale], distribution.dtype).items() if scale else ():
         for relative in (True, False) if isinstance(text, str) else (False,):
             worded = {
-                key: text if key == scale else _beside(value, said[scale], text if relative else None, distribution.dtype)
+                key: _multiple(value, said[scale], text if relative else "") or _plain(value, distribution.dtype)
                 for key, value in said.items()
-            }
+            } | {scale: text}
             if _makes(cls, worded, distribution, numbers):
                 found = True
-                yield (head, *worded.items()), cost
+                yield (("initializer", _NAMES[cls]), *worded.items()), cost
     if not found:
-        yield (head, *((key, _frozen(value)) for key, value in said.items())), _AS_IT_IS
+        yield (("initializer", _NAMES[cls]), *((key, _frozen(value)) for key, value in said.items())), _AS_IT_IS
 
 
-def _beside(value: Any, scale: float, text: str | None, dtype: DType) -> Any:
-    """Another argument: as a multiple of the one that scales, if its text is given and that is simple, or as it is."""
-    if not isinstance(value, float):
-        return _frozen(value)
-    ratio = round(value / scale, 6) if text and scale else 0.0
-    if text and ratio and abs(ratio) < _LARGEST_RATIO and ratio == round(ratio):
-        return f"-{text}" if ratio == -1 else text if ratio == 1 else f"{ratio:g} * {text}"
-    return shortest_number(value, dtype)
+def _multiple(value: Any, scale: float, text: Any) -> str:
+    """Another argument as a multiple of the one that scales, which has a text; "" if that is not simple."""
+    ratio = round(value / scale, 6) if isinstance(value, float) and text and scale else 0.0
+    if not ratio or abs(ratio) > _LARGEST_RATIO or ratio % 1:
+        return ""
+    return f"-{text}" if ratio == -1 else text if ratio == 1 else f"{ratio:g} * {text}"
+
+
+def _plain(value: Any, dtype: DType) -> Any:
+    """Another argument as it is."""
+    return shortest_number(value, dtype) if isinstance(value, float) else _frozen(value)
 
 
 def _makes(cls: type[Initializer], worded: Mapping[str, Any], distribution: Distribution, numbers: Numbers) -> bool:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fanin._core.messages import plural
-from fanin.recipes.folding.conditions import Group
+from fanin.recipes.folding.conditions import Conditions, Group
 from fanin.recipes.folding.settings import Wanted
-from fanin.recipes.folding.spelling import Settings
 from fanin.recipes.rules import Rule
 
 _ORDER = ("layer", "within", "role", "path")  # of a rule's conditions
@@ -16,9 +15,10 @@ _MOST_OTHERS = 2  # ways to write a number that a comment mentions
 _FAR_FETCHED = 4.0  # the cost of those that it does not
 
 
-def rules_of(conditions: Mapping[str, Sequence[str]], wanted: Wanted, comment: str) -> list[Rule]:
+def rules_of(conditions: Conditions, wanted: Wanted, comment: str = "") -> list[Rule]:
     """The rules with these conditions and settings, the first of which has a comment."""
-    when = {key: _one_or_several(conditions[key]) for key in _ORDER if key in conditions}
+    values = dict(conditions)
+    when = {key: _one_or_several(values[key]) for key in _ORDER if key in values}
     rules = [Rule(**when, **{key: _listed(value) for key, value in settings}) for settings in wanted]
     return [rules[0].commented(comment), *rules[1:]]
 

@@ -37,10 +37,6 @@ class Oracle(Protocol):
         """A number that tells the tensor's first element from all others."""
         ...
 
-    def reduced(self, tensor: torch.Tensor) -> tuple[Any, ...]:
-        """How to pickle a tensor, as `__reduce_ex__` gives it."""
-        ...
-
     def values_came_in(self) -> None:
         """Called when the code makes a tensor from values of its own."""
         ...
@@ -147,10 +143,6 @@ def _address(oracle: Oracle, function: Any, args: tuple[Any, ...], kwargs: dict[
     return oracle.address_of(args[0]) if _is_disguised(args[0]) else function(*args, **kwargs)
 
 
-def _reduced(oracle: Oracle, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return oracle.reduced(args[0]) if _is_disguised(args[0]) else function(*args, **kwargs)
-
-
 def _set_data(oracle: Oracle, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensor, value = args
     return function(tensor, oracle.moved_in(value) if _is_disguised(tensor) else value)
@@ -186,7 +178,6 @@ _ANSWERS: dict[Any, _Answer] = {
     Tensor.is_pinned: _not,
     Tensor.is_shared: _not,
     Tensor.data_ptr: _address,
-    Tensor.__reduce_ex__: _reduced,
     torch.tensor: _from_values,
     torch.as_tensor: _from_values,
     torch.asarray: _from_values,

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from fanin.torch.recording.algebra import normal_between
 from fanin.torch.recording.draws import draw
-from fanin.torch.recording.expressions import Constant, Expression, Geometry, Unit
+from fanin.torch.recording.expressions import Constant, Draw, Expression, Geometry, Unit
 
 
 class Writer(Protocol):
@@ -25,9 +25,19 @@ class Writer(Protocol):
 
     def put(self, tensor: torch.Tensor, expression: Expression) -> None:
         """Writes to a tensor."""
+        ...
+
+    def expression_of(self, tensor: torch.Tensor) -> Expression:
+        """What a tensor has."""
+        ...
+
+    def reduced(self, tensor: torch.Tensor) -> tuple[Any, ...]:
+        """How to pickle a tensor, as `__reduce_ex__` gives it."""
+        ...
 
     def remark(self, text: str) -> None:
         """Notes what a recording cannot read."""
+        ...
 
 
 class _Local(threading.local):
@@ -92,6 +102,18 @@ def _zero(dtype: torch.dtype) -> Any:
     return 0.0 if dtype.is_floating_point else 0
 
 
+def _is_orthogonal(writer: Writer, tensor: Any, eps: Any = None) -> Any:
+    """`torch.nn.utils.parametrizations` asks it of square matrices: drawn elements by elements, none ever is."""
+    drawn = writer.expression_of(tensor)
+    if not isinstance(drawn, Draw) or tensor.size(-1) == 1:
+        return NotImplemented
+    return drawn.source.unit.kind == "orthogonal" and abs(drawn.scale) == 1
+
+
+def _reduced(writer: Writer, tensor: Any, protocol: int) -> Any:
+    return writer.reduced(tensor) if tensor.is_meta else NotImplemented
+
+
 def _seeded(writer: Writer, *arguments: Any, **keywords: Any) -> torch.Generator:
     """`torch.manual_seed`, `torch.seed`: nothing draws from PyTorch's generator while a model is recorded."""
     writer.remark("PyTorch's generator is seeded, which has no effect on what is drawn later")
@@ -109,6 +131,8 @@ _SUBSTITUTES: dict[str, tuple[Any, _Substitute]] = {
     "orthogonal_": (_INIT.orthogonal_, _orthogonal),
     "sparse_": (_INIT.sparse_, _sparse),
     "dirac_": (_INIT.dirac_, _dirac),
+    "is_orthogonal": (torch.nn.utils.parametrizations._is_orthogonal, _is_orthogonal),
+    "reduce": (torch.Tensor._reduce_ex_internal, _reduced),
     "manual_seed": (torch.random.manual_seed, _seeded),
 }
 _originals: dict[str, FunctionType] = {}
@@ -120,7 +144,8 @@ def called(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> A
     if writer is None:
         return _originals[name](*arguments, **keywords)
     with _disable_current_modes(), torch._C.DisableTorchFunction():
-        return _SUBSTITUTES[name][1](writer, *arguments, **keywords)
+        found = _SUBSTITUTES[name][1](writer, *arguments, **keywords)
+    return _originals[name](*arguments, **keywords) if found is NotImplemented else found
 
 
 def _replacement(name: str) -> CodeType:

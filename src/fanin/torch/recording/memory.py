@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import weakref
+from typing import Any
 
 import torch
 
@@ -52,12 +54,14 @@ class Memory:
         length: the number of its elements.
         dtype: the dtype that they were written in.
         device: the device that the code asked for.
+        owners: the storages, weakly: usually one.
     """
 
     def __init__(self, length: int, dtype: torch.dtype, device: torch.device | None = None) -> None:
         self.length = length
         self.dtype = dtype
         self.device = device
+        self.owners: list[weakref.ref[Any]] = []
         self._writes: list[Write] = []
         self._values: torch.Tensor | None = None  # the elements in a row, if they are all of what was written
         self._known: torch.Tensor | None = None  # which of them were written; None if all

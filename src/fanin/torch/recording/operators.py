@@ -14,6 +14,7 @@ COPIES = {
 }  # fmt: skip
 # Pointwise operators that PyTorch does not tag as such.
 _POINTWISE = {"masked_fill", "_to_copy", "clone", "_conj_physical", "erfinv", "where"}
+_VALUE_TAGS = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,12 @@ class Operator:
     Attributes:
         function: the overload.
         name: its name without a trailing underscore.
+        names: the names of its arguments.
         written: the arguments that it writes to.
         is_view: whether its results are views of its arguments.
         is_random: whether it draws random numbers.
         is_pointwise: whether each element of the result depends only on those at the same place.
+        is_shaped_by_values: whether the shapes of its results depend on the values of its arguments.
         takes_tensors: whether it has arguments that are tensors.
         takes_device: whether it has an argument `device`.
         takes_generator: whether it has an argument `generator`.
@@ -50,10 +53,12 @@ class Operator:
 
     function: Any
     name: str
+    names: tuple[str, ...]
     written: tuple[Written, ...]
     is_view: bool
     is_random: bool
     is_pointwise: bool
+    is_shaped_by_values: bool
     takes_tensors: bool
     takes_device: bool
     takes_generator: bool
@@ -66,7 +71,7 @@ def operator_of(function: Any) -> Operator:
     schema = function._schema
     base = schema.name.split("::")[1]
     name = base[:-1] if base.endswith("_") and not base.endswith("__") else base
-    names = {argument.name for argument in schema.arguments}
+    names = tuple(argument.name for argument in schema.arguments)
     written = tuple(
         Written(argument.name, position, argument.is_out)
         for position, argument in enumerate(schema.arguments)
@@ -77,10 +82,12 @@ def operator_of(function: Any) -> Operator:
     return Operator(
         function=function,
         name=name,
+        names=names,
         written=written,
         is_view=not written and bool(returns) and all(each.alias_info is not None for each in returns),
         is_random=torch.Tag.nondeterministic_seeded in function.tags,
         is_pointwise=torch.Tag.pointwise in function.tags or name in _POINTWISE,
+        is_shaped_by_values=bool(_VALUE_TAGS.intersection(function.tags)),
         takes_tensors=any("Tensor" in kind for kind in kinds),
         takes_device="device" in names,
         takes_generator="generator" in names,

@@ -6,6 +6,7 @@ import math
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ from fanin.torch.recording.operators import Operator, operator_of
 from fanin.torch.recording.places import Note, note, refusal
 from fanin.torch.recording.randomness import Generators
 
-_FEW = 2**10  # elements; nothing of the kind is worth asking first for the shape of a result
+_LARGEST_TRIED = 2**22  # elements of the arguments of an operator that is run for the shapes of its results
 _ADVICE = (
     "Compute it from what does not depend on drawn weights, or initialize this module without recording: by a recipe, "
     "or by its own code."
@@ -50,9 +51,8 @@ class Recorder:
     def __init__(self) -> None:
         self.notes: list[Note] = []
         self._memories: dict[int, Memory] = {}
-        self._alive: dict[int, weakref.ref[Any]] = {}
         self._addresses: dict[int, int] = {}
-        self._pickled: dict[int, tuple[torch.Tensor, Expression]] = {}
+        self._pickled: list[tuple[torch.Tensor, Expression]] = []
         self._generators = Generators()
 
     # For the reader
@@ -67,7 +67,7 @@ class Recorder:
             return self.expression_of(tensor)
 
     def knows(self, tensor: torch.Tensor) -> bool:
-        """Whether a tensor's storage was made or written to in the recording."""
+        """Whether the recorded code made the tensor's storage, read it or wrote to it."""
         return tensor.untyped_storage()._cdata in self._memories
 
     # For the modes; none of them is on while these run
@@ -89,14 +89,10 @@ class Recorder:
         return Memory.outside(tensor.detach().as_strided((length,), (1,), 0))
 
     def _remember(self, storage: Any, memory: Memory) -> None:
-        key, memories, alive = storage._cdata, self._memories, self._alive
-
-        def forget(_: Any) -> None:
-            memories.pop(key, None)
-            alive.pop(key, None)
-
-        memories[key] = memory
-        alive[key] = weakref.ref(storage, forget)
+        """Knows a storage until it dies."""
+        key = storage._cdata
+        self._memories[key] = memory
+        memory.owners.append(weakref.ref(storage, partial(self._memories.pop, key)))
 
     def expression_of(self, tensor: torch.Tensor) -> Expression:
         """What a tensor has."""
@@ -197,20 +193,18 @@ class Recorder:
         return (number << 44) + int(tensor.storage_offset()) * tensor.element_size()
 
     def reduced(self, tensor: torch.Tensor) -> tuple[Any, ...]:
-        """How to pickle a tensor within this process: by what it had."""
-        with _disable_current_modes(), torch._C.DisableTorchFunction():
-            self._pickled[id(tensor)] = tensor, self.expression_of(tensor)
-        return _unpickled, (id(self), id(tensor))
+        """How to pickle a tensor within this process: by what it has now."""
+        number = len(self._pickled)
+        self._pickled.append((tensor.detach(), self.expression_of(tensor)))
+        return _unpickled, (id(self), number, tensor.requires_grad)
 
-    def unpickled(self, number: int) -> torch.Tensor:
+    def unpickled(self, number: int, requires_grad: bool) -> torch.Tensor:
         """A copy of a tensor that was pickled."""
         tensor, expression = self._pickled[number]
-        copy = torch.empty_like(tensor)
         with _disable_current_modes(), torch._C.DisableTorchFunction():
-            self.put(copy, converted(expression, tuple(copy.shape), copy.dtype))
-        if isinstance(tensor, torch.nn.Parameter):
-            return torch.nn.Parameter(copy, requires_grad=tensor.requires_grad)
-        return copy.requires_grad_(tensor.requires_grad)
+            copy = torch.empty_like(tensor)
+            self.put(copy, expression)
+        return copy.requires_grad_(requires_grad)
 
     def values_came_in(self) -> None:
         """Notes whether NumPy's or Python's generator was used since the last time."""
@@ -226,8 +220,8 @@ class Recorder:
 _recorders: weakref.WeakValueDictionary[int, Recorder] = weakref.WeakValueDictionary()
 
 
-def _unpickled(recorder: int, number: int) -> torch.Tensor:
-    return _recorders[recorder].unpickled(number)
+def _unpickled(recorder: int, number: int, requires_grad: bool) -> torch.Tensor:
+    return _recorders[recorder].unpickled(number, requires_grad)
 
 
 def _alone(function: Any, expression: Expression) -> Expression:
@@ -377,12 +371,14 @@ class Dispatch(TorchDispatchMode):
 
     def _named(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments of an operator by their names, with expressions in place of tensors."""
-        names = [argument.name for argument in operator.function._schema.arguments]
-        named = {**dict(zip(names, args, strict=False)), **kwargs}
-        named = {name: value for name, value in named.items() if value is not None and name != "self"}
+        named = {**dict(zip(operator.names, args, strict=False)), **kwargs}
         if operator.name == "bernoulli" and not operator.written and "p" not in named:
             named["p"] = args[0]
-        return replaced(named, self._recorder.expression_of, torch.Tensor)
+        return {
+            name: self._recorder.expression_of(value) if isinstance(value, torch.Tensor) else value
+            for name, value in named.items()
+            if value is not None and name not in ("self", "generator")
+        }
 
     # All others
 
@@ -494,11 +490,26 @@ class Dispatch(TorchDispatchMode):
         if any(part.is_drawn or not part.is_written for part in parts):
             if not isinstance(error, NotImplementedError):
                 raise error
+            if not operator.is_shaped_by_values and sum(part.size for part in parts) <= _LARGEST_TRIED:
+                return self._written_results(operator, args, kwargs, self._tried(operator, args, kwargs))
             for part in parts:
                 self._recorder.computed(part, operator.name)
         given, named = replaced((given, named), lambda part: self._recorder.computed(part, operator.name))
         with torch.no_grad():
             return replaced(operator.function(*given, **named), self._taken, torch.Tensor)
+
+    def _tried(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Tensors like the results of an operator that PyTorch does not know on meta, found by running it on ones."""
+        given, named = replaced(
+            (args, dict(kwargs)), lambda each: torch.ones(each.size(), dtype=each.dtype), torch.Tensor
+        )
+        with torch.no_grad():
+            found = operator.function(*given, **named)
+        return replaced(
+            found,
+            lambda each: torch.empty_strided(each.size(), each.stride(), dtype=each.dtype, device=META),
+            torch.Tensor,
+        )
 
     def _answer(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operator whose result is no tensor."""
@@ -513,8 +524,10 @@ class Dispatch(TorchDispatchMode):
     def _on_meta(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The results of an operator on meta."""
         device = kwargs.get("device")
-        args, kwargs = replaced((args, dict(kwargs)), self._recorder.moved_in, torch.Tensor)
+        if operator.takes_tensors:
+            args, kwargs = replaced((args, dict(kwargs)), self._recorder.moved_in, torch.Tensor)
         if operator.takes_device:
+            kwargs = dict(kwargs)
             if device is not None or not operator.takes_tensors:
                 kwargs["device"] = META
             kwargs.pop("pin_memory", None)
