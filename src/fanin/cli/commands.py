@@ -456,12 +456,7 @@ def _arguments(cls: type[Initializer], settings: Iterable[str]) -> dict[str, Any
 
 
 def _value(text: str) -> Any:
-    """A number, true, false, none or a list in brackets; anything else stays text."""
-    if text.startswith("["):
-        import json
-
-        with contextlib.suppress(ValueError, RecursionError):
-            return json.loads(text)
+    """A number, true, false or none; anything else stays text."""
     words = {"none": None, "true": True, "false": False}
     if text.lower() in words:
         return words[text.lower()]

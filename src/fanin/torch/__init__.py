@@ -48,7 +48,7 @@ try:
         zeros_,
     )
     from fanin.torch.initialize import initialize
-    from fanin.torch.recording.described import described
+    from fanin.torch.recording.described import described as _described
     from fanin.torch.recording.places import RecordingError
     from fanin.torch.recording.reading import Reading
     from fanin.torch.recording.recorded import Recorded, recording
@@ -82,7 +82,7 @@ __all__ = [
     "zeros_",
 ]
 
-registry.register("torch", described)
+registry.register("torch", _described)
 
 
 def __getattr__(name: str) -> object:
