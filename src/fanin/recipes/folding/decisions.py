@@ -13,7 +13,7 @@ from fanin.recipes.folding.settings import Wanted
 
 # What counts besides the number of groups that a decision is for: the cost of its settings, the number of other groups
 # that it would match, and, where all else is equal, the number of parameters.
-_OF_SETTINGS, _OF_OTHERS, _OF_SIZE = 0.3, 0.01, 1e-9
+_OF_SETTINGS, _OF_OTHERS, _OF_SIZE = 0.3, 0.02, 1e-9
 
 
 class _Choice(NamedTuple):
@@ -137,17 +137,21 @@ class Decisions:
     def _simpler(self, decisions: list[Decision]) -> list[Decision]:
         """Decisions for what several groups have in common, in place of those for each of them."""
         for at in range(len(decisions)):
-            own = self.taken(decisions)[at]
+            decision, own = decisions[at], self.taken(decisions)[at]
             others = decisions[:at] + decisions[at + 1 :]
-            simpler = [each for each in shared(own) if cost_of(each) < cost_of(decisions[at].conditions)]
-            for conditions in sorted(simpler, key=cost_of):
-                one = replace(decisions[at], conditions=conditions, mask=self._masks.of(conditions))
+            given = [replace(decision, conditions=each, mask=self._masks.of(each)) for each in shared(own)]
+            simpler = [each for each in given if self._price(each, own) < self._price(decision, own)]
+            for one in sorted(simpler, key=lambda each: self._price(each, own)):
                 places = ([*others[:place], one, *others[place:]] for place in range(at, len(decisions)))
                 found = next(filter(self._holds, places), None)
                 if found is not None:
                     decisions = found
                     break
         return decisions
+
+    def _price(self, decision: Decision, own: Sequence[Group]) -> float:
+        """What the conditions of a decision cost, with the other groups that it would match."""
+        return cost_of(decision.conditions) + _OF_OTHERS * (decision.mask.bit_count() - len(own))
 
     def _fewer(self, decisions: list[Decision]) -> list[Decision]:
         """The decisions that are needed."""
