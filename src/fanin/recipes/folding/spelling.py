@@ -16,7 +16,6 @@ from fanin.recipes.folding.numbers import Numbers, shortest_number
 
 Settings: TypeAlias = tuple[tuple[str, Any], ...]  # the keys and values of a rule besides its conditions
 
-_MOST_VALUES = 16  # that a table in a rule may have
 _AS_IT_IS = 9.0  # the cost of arguments with all of their digits
 _LARGEST_RATIO = 10  # of a bound to the standard deviation
 _DEFAULTS: dict[str, float] = {"mean": 0.0, "gain": 1.0}  # arguments that a rule need not say
@@ -45,16 +44,21 @@ def _bits(value: Any) -> Any:
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, float):
         return value.hex()
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_bits, value))
     return (type(value), value) if isinstance(value, (bool, int, str, type(None))) else id(value)
 
 
-def spelled(initializer: Initializer, distribution: Distribution, numbers: Numbers) -> Iterator[tuple[Settings, float]]:
+def spelled(
+    initializer: Initializer, distribution: Distribution, numbers: Numbers, most_values: int
+) -> Iterator[tuple[Settings, float]]:
     """The settings of rules that draw from a distribution, and what each costs; none if no rule can.
 
     Args:
         initializer: the initializer that has the distribution.
         distribution: the distribution.
         numbers: the ways to write numbers for the parameter.
+        most_values: the most values that a table in a rule may have.
     """
     if isinstance(distribution, distributions.Constant):
         yield from _constant(distribution.value, distribution.dtype, numbers)
@@ -66,9 +70,9 @@ def spelled(initializer: Initializer, distribution: Distribution, numbers: Numbe
         yield from _scaling(initializer, distribution, numbers, 1.0)
     for each, cost in _SCALINGS.items():
         yield from _scaling(each, distribution, numbers, cost)
-    arguments = _arguments(initializer, distribution)
-    if arguments is not None:
-        yield from _numbered(*arguments, distribution, numbers)
+    cls, arguments = _arguments(initializer, distribution)
+    if np.size(arguments.get("values", ())) <= most_values:
+        yield from _numbered(cls, arguments, distribution, numbers)
 
 
 def _constant(value: Any, dtype: DType, numbers: Numbers) -> Iterator[tuple[Settings, float]]:
@@ -99,8 +103,8 @@ def _scaling(
         yield (("initializer", _NAMES[type(scaling)]), *config.items()), cost
 
 
-def _arguments(initializer: Initializer, distribution: Distribution) -> tuple[type[Initializer], dict[str, Any]] | None:
-    """A class and its arguments that make a distribution; None for one with more values than a rule should have."""
+def _arguments(initializer: Initializer, distribution: Distribution) -> tuple[type[Initializer], dict[str, Any]]:
+    """A class and its arguments that make a distribution."""
     simple = {
         distributions.Uniform: initializers.RandomUniform,
         distributions.Normal: initializers.RandomNormal,
@@ -109,8 +113,6 @@ def _arguments(initializer: Initializer, distribution: Distribution) -> tuple[ty
     if isinstance(initializer, VarianceScaling):
         return simple[type(distribution)], distribution.parameters()
     config = {key: value for key, value in initializer.get_config().items() if key != "seed" and value is not None}
-    if "values" in config and np.size(config["values"]) > _MOST_VALUES:
-        return None
     real = dtypes.kind(distribution.dtype) == "float"
     return type(initializer), {key: float(each) if real and type(each) is int else each for key, each in config.items()}
 
@@ -132,7 +134,10 @@ def _numbered(
                 found = True
                 yield (("initializer", _NAMES[cls]), *worded.items()), cost
     if not found:
-        yield (("initializer", _NAMES[cls]), *((key, _frozen(value)) for key, value in said.items())), _AS_IT_IS
+        short = {key: _plain(value, distribution.dtype) for key, value in said.items()}
+        exact = {key: _frozen(value) for key, value in said.items()}
+        worded = short if _makes(cls, short, distribution, numbers) else exact
+        yield (("initializer", _NAMES[cls]), *worded.items()), _AS_IT_IS
 
 
 def _multiple(value: Any, scale: float, text: Any) -> str:
@@ -144,8 +149,10 @@ def _multiple(value: Any, scale: float, text: Any) -> str:
 
 
 def _plain(value: Any, dtype: DType) -> Any:
-    """Another argument as it is."""
-    return shortest_number(value, dtype) if isinstance(value, float) else _frozen(value)
+    """Another argument as it is: a number, or the values of a table."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(each, dtype) for each in value)
+    return shortest_number(value, dtype) if isinstance(value, float) else value
 
 
 def _makes(cls: type[Initializer], worded: Mapping[str, Any], distribution: Distribution, numbers: Numbers) -> bool:
