@@ -170,6 +170,6 @@ def test_a_frozen_norm_has_buffers() -> None:
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return inputs * self.weight.reshape(1, -1, 1, 1) + self.bias.reshape(1, -1, 1, 1)
 
-    model = describe(FrozenBatchNorm2d())
+    model = ALL.plan(FrozenBatchNorm2d()).model
     assert not model.parameters
     assert model.left == {"weight": "a buffer", "bias": "a buffer"}
