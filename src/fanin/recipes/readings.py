@@ -85,16 +85,19 @@ class Readings:
         if left_out:
             self._complain(left_out, unreadable)
         recipe = Recipe(list(self._rules(left_out)), seed)
-        plan = recipe.plan(self.model)
+        plan = recipe.plan(_by_names(self.model))
         if plan.problems:
             raise ValueError("\n  ".join(["The model's own initializers do not fit its parameters:", *plan.problems]))
         if all(each.has_usual_start for each in self.model.parameters):  # which need no rules, and get these
             return recipe
         description = f"The own initializers of {self.model.name}"
-        by_names = recipe_from(recipe.plan(_by_names(self.model)), description=description)
+        by_names = recipe_from(plan, description=description)
         # Names are for every model of the same code, but a name may be another parameter's path in this one.
-        fits = _weights(by_names.plan(self.model)) == _weights(plan)
-        return by_names if fits else recipe_from(plan, description=description)
+        if _weights(by_names.plan(self.model)) == _weights(plan):
+            return by_names
+        entries = zip(plan.entries, self.model.parameters, strict=True)
+        entries = tuple(replace(entry, parameter=parameter) for entry, parameter in entries)
+        return recipe_from(replace(plan, model=self.model, entries=entries), description=description)
 
     def _unsayable(self) -> Iterator[tuple[str, str]]:
         """The parameters whose readings a rule would not mean, with the reason."""

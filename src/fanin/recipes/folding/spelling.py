@@ -69,11 +69,11 @@ def spelled(
     name = _NAMES.get(type(initializer))
     if name is None:  # a class of the user's own
         return
-    if isinstance(initializer, VarianceScaling):
-        yield from _scaling(initializer, distribution, numbers, 1.0)
-        yield from _with_own_fans(initializer, distribution, numbers, fans)
     for each, cost in _SCALINGS.items():
         yield from _scaling(each, distribution, numbers, cost)
+    if isinstance(initializer, VarianceScaling):  # after the others, one of which it may be, since it costs less
+        yield from _scaling(initializer, distribution, numbers, 1.0)
+        yield from _with_own_fans(initializer, distribution, numbers, fans)
     arguments = _arguments(initializer, distribution)
     if arguments is not None:
         yield from _numbered(*arguments, distribution, numbers)
