@@ -347,3 +347,11 @@ def test_the_second_module_alone() -> None:
     expected = spawned(lambda seed: fanin.RandomUniform(-0.5, 0.5, seed), "weight", (4, 4)).T  # pyright: ignore
     assert bits(model[1].weight) == np.ascontiguousarray(expected).tobytes()
     assert model[0].weight.is_meta
+
+
+def test_a_part_whose_whole_is_gone() -> None:
+    """The recording of a model of which only a part is kept is that of the part."""
+    with fanin.torch.recording() as recorded:
+        part = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))[1]
+    assert list(recorded) == ["weight", "bias"]
+    assert recorded.model is part

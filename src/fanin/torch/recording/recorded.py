@@ -50,8 +50,8 @@ class _Taken:
 class Recorded(Mapping[str, Reading]):
     """What the code of a model writes into its parameters and buffers: a reading for each, by its path.
 
-    `fanin.torch.recording` makes it. It is empty until the context ends. Its `notes` name random numbers that could not be
-    read, because they do not come from PyTorch's own generator.
+    `fanin.torch.recording` makes it. It is empty until the context ends. Its `notes` name random numbers that could not
+    be read, because they do not come from PyTorch's own generator.
 
     >>> import fanin.torch, torch
     >>> with fanin.torch.recording() as recorded:
@@ -350,18 +350,25 @@ def _noting_modules() -> Iterator[Callable[[], list[nn.Module]]]:
     """Yields a function that returns the modules that this thread made in the context and that are in no other one."""
     thread = threading.get_ident()
     made: dict[int, weakref.ref[nn.Module]] = {}
-    inner: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+    parents: dict[int, list[weakref.ref[nn.Module]]] = {}
+
+    def noted(module: nn.Module) -> weakref.ref[nn.Module]:
+        known = made.get(id(module))
+        if known is None or known() is not module:  # another module, since gone, had the same address
+            parents.pop(id(module), None)
+            made[id(module)] = weakref.ref(module)
+        return made[id(module)]
 
     def note(module: nn.Module, name: str, value: Any) -> None:
         if threading.get_ident() == thread:
-            made.setdefault(id(module), weakref.ref(module))
+            parent = noted(module)
             if isinstance(value, nn.Module):
-                made.setdefault(id(value), weakref.ref(value))
-                inner.add(value)
+                noted(value)
+                parents.setdefault(id(value), []).append(parent)
 
     def found() -> list[nn.Module]:
         alive = [module for ref in made.values() if (module := ref()) is not None]
-        return [module for module in alive if module not in inner]
+        return [module for module in alive if not any(parent() for parent in parents.get(id(module), ()))]
 
     handles = [
         nn_module.register_module_parameter_registration_hook(note),
