@@ -27,16 +27,27 @@ from fanin.torch.recording.expressions import (  # noqa: E402
     Values,
 )
 from fanin.torch.recording.places import RecordingError  # noqa: E402
-from fanin.torch.recording.recorder import watching  # noqa: E402
+from fanin.torch.recording.recorder import Recorder, watching  # noqa: E402
 
 Tensor = Any
+
+
+def numpy_key() -> bytes:
+    """The state of NumPy's generator."""
+    state: Any = np.random.get_state()
+    return state[1].tobytes() + bytes([state[2] % 256])
+
+
+def of(recorder: Recorder, tensor: Tensor) -> Any:
+    """What a tensor has."""
+    return recorder.read(tensor)
 
 
 def read(make: Callable[[], Tensor]) -> Any:
     """What a tensor has that code made."""
     with watching() as recorder:
         tensor = make()
-    return recorder.read(tensor)
+    return of(recorder, tensor)
 
 
 def values(make: Callable[[], Tensor]) -> Tensor:
@@ -289,7 +300,7 @@ def test_forget_gates_through_views() -> None:
     """A bias is set through `data`, `chunk` and a transposition."""
 
     def make() -> Tensor:
-        layer = nn.LSTM(3, 4)
+        layer: Any = nn.LSTM(3, 4)
         layer.bias_ih_l0.data.view(4, 4).t()[:, 1].fill_(1)
         return layer.bias_ih_l0
 
@@ -349,12 +360,12 @@ def test_copies() -> None:
         halved = copy.deepcopy(layer).half()
         with torch.no_grad():
             layer.bias.zero_()
-    source = recorder.read(layer.weight).source
-    assert all(recorder.read(each.weight).source is source for each in (*copies, halved))
-    assert recorder.read(tied).source is source
-    assert isinstance(recorder.read(copies[0].bias), Draw)
-    assert recorder.read(copies[3].bias).value == 0
-    assert recorder.read(halved.weight).dtype == torch.float16
+    source = of(recorder, layer.weight).source
+    assert all(of(recorder, each.weight).source is source for each in (*copies, halved))
+    assert of(recorder, tied).source is source
+    assert isinstance(of(recorder, copies[0].bias), Draw)
+    assert of(recorder, copies[3].bias).value == 0
+    assert of(recorder, halved.weight).dtype == torch.float16
 
 
 def test_equal_copies_are_one_after_copying_a_state() -> None:
@@ -363,7 +374,7 @@ def test_equal_copies_are_one_after_copying_a_state() -> None:
         first, second = nn.Linear(3, 3), nn.Linear(3, 3)
         second.weight.data = first.weight.data
         nn.init.constant_(first.weight, 2.0)
-    assert recorder.read(second.weight).value == 2.0
+    assert of(recorder, second.weight).value == 2.0
 
 
 def test_a_loop_over_parameters() -> None:
@@ -375,7 +386,7 @@ def test_a_loop_over_parameters() -> None:
                 nn.init.normal_(parameter, std=0.02 / 2)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
-    found = {name: recorder.read(parameter) for name, parameter in model.named_parameters()}
+    found = {name: of(recorder, parameter) for name, parameter in model.named_parameters()}
     assert found["0.weight"].scale == 0.01
     assert [found[name].value for name in ("0.bias", "1.weight", "1.bias")] == [0.0, 1.0, 0.0]
 
@@ -385,15 +396,15 @@ def test_tensors_of_values_outside() -> None:
     outside = nn.Parameter(torch.arange(4.0))
     unseen = torch.arange(3.0)
     with watching() as recorder:
-        before = recorder.read(outside)
+        before = of(recorder, outside)
         nn.init.normal_(outside)
         inside = nn.Parameter(torch.from_numpy(np.ones(2)))
     assert before.values.tolist() == [0, 1, 2, 3]
-    assert recorder.read(outside).source.unit == Unit("normal")
+    assert of(recorder, outside).source.unit == Unit("normal")
     assert outside.tolist() == [0, 1, 2, 3]
     assert inside.is_meta
-    assert recorder.read(inside).value == 1
-    assert recorder.read(unseen).values.tolist() == [0, 1, 2]
+    assert of(recorder, inside).value == 1
+    assert of(recorder, unseen).values.tolist() == [0, 1, 2]
 
 
 def test_values_outside_may_change_until_they_are_written_to() -> None:
@@ -404,7 +415,7 @@ def test_values_outside_may_change_until_they_are_written_to() -> None:
         tensor.sum().item()
         array[:] = 5
         doubled = tensor * 2
-    assert recorder.read(doubled).value == 10
+    assert of(recorder, doubled).value == 10
 
 
 @pytest.mark.parametrize(
@@ -420,7 +431,7 @@ def test_values_outside_may_change_until_they_are_written_to() -> None:
 )
 def test_notes(use: Callable[[], object], text: str) -> None:
     """Randomness that cannot be read is noted once for each line of the code, and the generators are put back."""
-    before = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())
+    before = (torch.get_rng_state(), numpy_key(), random.getstate())
 
     class Own(nn.Module):
         def __init__(self) -> None:
@@ -436,7 +447,7 @@ def test_notes(use: Callable[[], object], text: str) -> None:
     assert found.place == f"{__file__}:{inspect.getsourcelines(use)[1]}" or found.place.startswith(__file__)
     assert str(found) == f"{found.place} (Own): {found.text}"
     assert before[0].equal(torch.get_rng_state())
-    assert before[1:] == (np.random.get_state()[1].tolist(), random.getstate())
+    assert before[1:] == (numpy_key(), random.getstate())
 
 
 def test_recordings_within_recordings() -> None:
@@ -445,16 +456,16 @@ def test_recordings_within_recordings() -> None:
         with pytest.raises(RuntimeError, match="must not begin within another one"), watching():
             pass
         layer = nn.Linear(2, 2)
-    assert isinstance(recorder.read(layer.weight), Draw)
+    assert isinstance(of(recorder, layer.weight), Draw)
 
 
 def test_reading_within_the_context() -> None:
     """The recorder answers at any time what a tensor has then."""
     with watching() as recorder:
         tensor = torch.zeros(3)
-        first = recorder.read(tensor)
+        first = of(recorder, tensor)
         tensor.normal_()
-        second = recorder.read(tensor)
+        second = of(recorder, tensor)
     assert (first.value, second.source.unit) == (0.0, Unit("normal"))
 
 
@@ -548,4 +559,4 @@ def test_shapes_by_a_forward_pass() -> None:
         layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
         head = nn.Linear(layers(torch.zeros(2, 3, 8, 8)).shape[1], 2)
     assert head.in_features == 4 * 36
-    assert isinstance(recorder.read(head.weight), Draw)
+    assert isinstance(of(recorder, head.weight), Draw)
