@@ -21,7 +21,7 @@ PLACES = [
 ]
 
 
-def check(kit: Kit, model: Any, recipe: Recipe | None = None) -> Any:
+def check(kit: Kit, model: Any, recipe: Any = None) -> Any:
     """The plan of a model's own recipe agrees with what Keras has drawn; returns it."""
     recipe = kit.ours.recipe_of(model, seed=5) if recipe is None else recipe
     plan = recipe.plan(model)
@@ -139,7 +139,6 @@ def test_files_have_the_same_plan(kit: Kit) -> None:
     read = Recipe.from_toml(recipe.to_toml())
     assert descriptions(read.plan(model)) == descriptions(recipe.plan(model))
     assert [each.seeds for each in read.plan(model).entries] == [each.seeds for each in recipe.plan(model).entries]
-
 
 
 def test_a_second_model_of_the_same_code(kit: Kit) -> None:
@@ -328,18 +327,17 @@ def test_functions_are_not_guessed(kit: Kit) -> None:
     assert text.startswith("Each variable must have an initializer that fanin can read. Received: 1 variable")
     assert "\n  kernel (20, 30), Dense: its initializer is the function " in text
     assert "unreadable.<locals>.<lambda>, which is none that fanin knows." in text
-    assert text.endswith('call this with unreadable="warn" and add rules for them with `Recipe.extend`.')
+    assert text.endswith('Give them others, or call this with unreadable="warn", which keeps them as they are.')
 
 
-def test_rules_of_ones_own(kit: Kit) -> None:
-    """What cannot be read is left out with a warning, and a rule of one's own takes its place."""
+def test_what_is_kept(kit: Kit) -> None:
+    """What cannot be read stays as it is, with a warning; a rule of one's own in front changes that."""
     layer = unreadable(kit)
-    with pytest.warns(UserWarning, match="no rules for some variables, whose initializers fanin cannot read"):
+    with pytest.warns(UserWarning, match="keeps variables as they are whose initializers fanin cannot read"):
         recipe = kit.ours.recipe_of(layer, unreadable="warn")
-    assert [entry.path for entry in recipe.plan(layer).unmatched] == ["kernel"]
+    assert [entry.path for entry in recipe.plan(layer).entries if entry.kept] == ["kernel"]
     plan = recipe.extend([{"path": "kernel", "initializer": "random_normal", "stddev": 1}]).plan(layer)
-    assert not plan.unmatched
-    assert not plan.problems
+    assert descriptions(plan)["kernel"] == "RandomNormal(mean=0, stddev=1)"
 
 
 def test_columns_of_matrices(kit: Kit) -> None:
@@ -381,12 +379,18 @@ def test_nothing_else_changes(kit: Kit) -> None:
     model = text_model(kit)
     before = [array.tobytes() for array in kit.arrays(model)]
     watched, first = watched_functions(kit), kit.L.Dense(3).name
-    states = random.getstate(), np.random.get_state()[1].tobytes()
+    states = random.getstate(), numpys()
     kit.ours.recipe_of(model)
-    assert (random.getstate(), np.random.get_state()[1].tobytes()) == states
+    assert (random.getstate(), numpys()) == states
     assert number(kit.L.Dense(3).name) == number(first) + 1
     assert [array.tobytes() for array in kit.arrays(model)] == before
     assert watched_functions(kit) == watched
+
+
+def numpys() -> bytes:
+    """The state of NumPy's generator."""
+    state: Any = np.random.get_state()
+    return state[1].tobytes()
 
 
 def number(name: str) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import checkpoint_kit as kit
@@ -32,15 +33,6 @@ MODEL = [
     {"path": "conv", "shape": [8, 4, 3, 3], "layout": "torch", "fan_in": 7, "fan_out": 9, "tied": ["head"]},
 ]
 VALUES = [0.5, float("inf"), float("-inf"), float("nan"), 1e-45, -0.0]
-LAWS = (
-    {"initializer": "truncated_normal", "minval": -0.05, "maxval": 0.15},
-    {"initializer": "truncated_normal", "minval": 0.1},
-    {"initializer": "exponential", "rate": 3},
-    {"initializer": "log_normal", "mean": 1, "stddev": 0.5},
-    {"initializer": "bernoulli", "p": 0.3},
-    {"initializer": "sparse", "sparsity": 0.4},
-    {"initializer": "table", "values": [[0.5], [1.5]] * 15},
-)
 
 
 def plans() -> dict[str, Plan]:
@@ -60,8 +52,16 @@ def plans() -> dict[str, Plan]:
             [{"path": "*", "initializer": fanin.Constant(1.5 - 2j)}],
         ),
         "laws": kit.plan_of(
-            [{"path": str(number), "shape": [40, 30], "layout": "torch"} for number in range(len(LAWS))],
-            [{"path": str(number), **law} for number, law in enumerate(LAWS)],
+            [{"path": each, "shape": [6, 5], "layout": "torch", "dtype": "bfloat16"} for each in "abcdefg"],
+            [
+                {"path": "a", "initializer": "truncated_normal", "minval": 0.01},
+                {"path": "b", "initializer": "exponential", "rate": 2},
+                {"path": "c", "initializer": "log_normal"},
+                {"path": "d", "initializer": "bernoulli", "p": 0.3},
+                {"path": "e", "initializer": "sparse", "sparsity": 0.3},
+                {"path": "f", "initializer": "table", "values": [1.5, float("inf"), -0.0, 0.1, 0, 3]},
+                {"path": "g", "initializer": "truncated_normal", "minval": -2, "maxval": 2},
+            ],
         ),
         "integers": kit.plan_of(
             [{"path": "n", "shape": [50], "dtype": "int64"}],
@@ -82,6 +82,14 @@ def test_records_make_the_values_again(case: str) -> None:
         ] or case == "values"
         if entry.parameter.size and entry.shape:
             assert again.make(slice(1, None)).tobytes() == entry.make(slice(1, None)).tobytes()
+
+
+def test_long_tables_have_no_record() -> None:
+    """Their values are not written out."""
+    for size, described in ((4096, True), (4097, False)):
+        rules = [{"path": "*", "initializer": fanin.Table(np.arange(size))}]
+        (entry,) = kit.plan_of([{"path": "t", "shape": [size]}], rules).entries
+        assert (record_of(entry) is not None) == described
 
 
 def test_padding_is_recorded() -> None:

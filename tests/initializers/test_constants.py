@@ -1,6 +1,8 @@
-"""Constants: kinds of values that fit kinds of dtypes, and how they are rounded."""
+"""Constants and tables: kinds of values that fit kinds of dtypes, how they are rounded, and where values go."""
 
+import json
 import math
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -47,3 +49,81 @@ def test_a_dtype_without_zero() -> None:
         ValueError, match=r"^The dtype must be able to represent the value\. Received: value=0, dtype=float8_e8m0fnu\.$"
     ):
         fanin.Zeros()((2,), "float8_e8m0fnu")
+
+
+@pytest.mark.parametrize(
+    "values", [2.5, [1, 2, 3], [[1], [2]], [[1, 2, 3], [4, 5, 6]], [[[0]]], True, [1 + 2j]], ids=str
+)
+def test_tables_are_broadcast(values: Any) -> None:
+    """As NumPy broadcasts, whole and in regions, into memory of any strides."""
+    dtype = "complex64" if np.iscomplexobj(values) else "float32"
+    expected = np.broadcast_to(np.array(values, dtype), (4, 2, 3))
+    table = fanin.Table(values)
+    assert table((4, 2, 3), dtype).tobytes() == expected.tobytes()
+    for region in (np.s_[1:, 1], np.s_[..., 2], np.s_[3, 1, 0], np.s_[2:2]):
+        assert table((4, 2, 3), dtype, region=region).tobytes() == expected[region].tobytes()
+    out = np.zeros((3, 2, 4), dtype).T
+    assert table((4, 2, 3), dtype, out=out).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([0.1, 1e300, -1e-300, math.nan], "float64"),
+        ([0.1, 1e300, math.inf], "float32"),
+        ([1 + 2**-9 + 2**-40, 70000.0], "float16"),
+        ([0.1, 1e39], "bfloat16"),
+        ([-128, 127], "int8"),
+        ([2**64 - 1, 0], "uint64"),
+        ([-(2**63), 3], "int64"),
+        ([True, False], "bool"),
+        ([True, False], "float32"),
+        ([1, 0.5, 1j], "complex128"),
+        ([7, -8], "int4"),
+        ([0.3, 500.0], "float8_e4m3fn"),
+    ],
+    ids=str,
+)
+def test_tables_are_rounded_as_constants_are(values: list[Any], dtype: str) -> None:
+    """Each element is what a constant of it would be."""
+    if dtype == "float8_e4m3fn":  # which has no infinity: 500.0 is NaN
+        with pytest.raises(ValueError, match="The dtype must be able to represent the values"):
+            fanin.Table(values)((2,), dtype)
+        return
+    kind = complex if dtype.startswith("complex") else type(values[-1])
+    expected = [fanin.Constant(kind(each))((), dtype).tobytes() for each in values]
+    assert [each.tobytes() for each in fanin.Table(values)((len(values),), dtype)] == expected
+
+
+def test_what_tables_are_made_of() -> None:
+    """Arrays of any dtype, of PyTorch too, and lists; the array is copied, and cannot be changed afterwards."""
+    array = np.array([0.5, 0.25], ml_dtypes.bfloat16)
+    table = fanin.Table(array)
+    array[0] = 7
+    assert table.get_config() == {"values": [0.5, 0.25]}
+    with pytest.raises(ValueError, match="read-only"):
+        table.values[0] = 7
+    torch = pytest.importorskip("torch")
+    for dtype in (torch.bfloat16, torch.float32, torch.int16):
+        assert fanin.Table(torch.tensor([3, 2], dtype=dtype))((2,)).tolist() == [3, 2]
+    assert fanin.Table(torch.nn.Parameter(torch.ones(2)))((2,)).tolist() == [1, 1]
+
+
+def test_tables_compare_and_describe_themselves() -> None:
+    """By kind, shape and bytes; the configuration is nested lists, and a large table's representation is short."""
+    assert fanin.Table([1, 2]) == fanin.Table(np.array([1, 2], np.int8))
+    assert hash(fanin.Table([1, 2])) == hash(fanin.Table((1, 2)))
+    assert len({fanin.Table(each) for each in ([1, 2], [1.0, 2.0], [[1, 2]], [True, True], [0.0], [-0.0])}) == 6
+    assert fanin.Table([math.nan]) == fanin.Table([math.nan])
+    large = fanin.Table(np.arange(100_000).reshape(100, -1) / 3)
+    assert repr(large) == "Table(values=<float64 of shape (100, 1000)>)"
+    assert fanin.Table.from_config(json.loads(json.dumps(large.get_config()))) == large
+    assert fanin.Table([1, 2]).distribution((3, 2)) == fanin.Table([1.0, 2.0]).distribution((3, 2))
+    assert fanin.Table([1, 2]).distribution((3, 2)) != fanin.Table([[1, 2]]).distribution((3, 2))
+
+
+def test_tables_in_rules() -> None:
+    """A rule has a table's values as lists."""
+    recipe = fanin.Recipe([{"path": "*", "initializer": "table", "values": [[1, 2], [3, 4]]}])
+    (entry,) = recipe.plan([{"path": "w", "shape": [2, 2], "layout": "torch"}]).entries
+    assert entry.make().tolist() == [[1, 3], [2, 4]]

@@ -409,16 +409,17 @@ def test_copies() -> None:
     assert text.splitlines()[1:-1] == ["  second (30, 20), no known layer: it has the values of first."]
 
 
-def test_rules_of_ones_own() -> None:
-    """What cannot be read is left out with a warning, and a rule of one's own takes its place."""
+def test_what_is_kept() -> None:
+    """What cannot be read stays as it is, with a warning; a rule of one's own in front changes that."""
 
     def make() -> Any:
         return {"w": INIT.normal()(KEY, (30, 20)), "odd": jax.random.normal(KEY, (3,)) ** 2}
 
-    with pytest.warns(UserWarning, match="no rules for some parameters, whose initializers fanin cannot read"):
+    with pytest.warns(UserWarning, match="keeps parameters as they are whose initializers fanin cannot read"):
         recipe = recipe_of(make, unreadable="warn")
-    assert [entry.path for entry in recipe.plan(make()).unmatched] == ["odd"]
-    assert not recipe.extend([{"path": "odd", "initializer": "ones"}]).plan(make()).unmatched
+    assert [entry.path for entry in recipe.plan(make()).entries if entry.kept] == ["odd"]
+    plan = recipe.extend([{"path": "odd", "initializer": "ones"}]).plan(make())
+    assert descriptions(plan)["odd"] == "Ones()"
 
 
 def test_models_that_were_there_before() -> None:

@@ -316,7 +316,7 @@ def sizes(texts: Sources, short: Collection[str] = tuple(SHORT)) -> list[str]:
         lines = len(text.splitlines())
         if lines > LONGEST:
             wrong.append(f"{module} has {lines} lines")
-        is_face = any(other.startswith(f"{module}.") for other in texts) or module == "fanin.__main__"
+        is_face = any(other.startswith(f"{module}.") for other in texts) or module.endswith(".__main__")
         if lines < SHORTEST and not is_face and module not in short:
             wrong.append(f"{module} has only {lines} lines")
     return wrong

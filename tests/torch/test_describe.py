@@ -156,3 +156,20 @@ def test_layers_go_with_flax() -> None:
     with pytest.raises(TypeError) as caught:
         ALL.plan(two_layers(), layers={})
     assert str(caught.value) == "`layers` is only for flax.linen trees. Received: a torch model."
+
+
+def test_a_frozen_norm_has_buffers() -> None:
+    """A batch norm whose weight and bias are buffers, as detectors have it, has no parameters."""
+
+    class FrozenBatchNorm2d(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("weight", torch.ones(4))
+            self.register_buffer("bias", torch.zeros(4))
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return inputs * self.weight.reshape(1, -1, 1, 1) + self.bias.reshape(1, -1, 1, 1)
+
+    model = ALL.plan(FrozenBatchNorm2d()).model
+    assert not model.parameters
+    assert model.left == {"weight": "a buffer", "bias": "a buffer"}

@@ -73,7 +73,7 @@ def truncated_moments(mean: float, stddev: float, minval: float, maxval: float) 
         unit = [Decimal(0), Decimal(1)]
         for k in range(1, 5):
             ends = [
-                x ** (k - 1) * density if density else density
+                _power(x, k - 1) * density if density else density
                 for x, density in zip((low, high), densities, strict=True)
             ]
             unit.append((k - 1) * unit[-2] + (ends[0] - ends[1]) / width)
@@ -82,6 +82,10 @@ def truncated_moments(mean: float, stddev: float, minval: float, maxval: float) 
         spread = fourth - 4 * third * first + 6 * second * first**2 - 3 * first**4
         scale = Decimal(stddev)
         return float(Decimal(mean) + scale * first), float(scale * variance.sqrt()), float(spread / variance**2)
+
+
+def _power(x: Decimal, exponent: int) -> Decimal:
+    return x**exponent if exponent else Decimal(1)  # of which 0**0 has none
 
 
 def _context(digits: int) -> Context:

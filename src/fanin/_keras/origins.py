@@ -53,7 +53,8 @@ class Origins:
         layer_class, log = self.framework.layer_class, _Log(self)
         if callable(model) and not isinstance(model, (layer_class, type)):
             with log.watching():
-                model = model()
+                made: Any = model()
+            model = made
         package = layer_class.__module__.partition(".")[0]
         if not isinstance(model, layer_class):
             raise TypeError(

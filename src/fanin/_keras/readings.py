@@ -101,9 +101,9 @@ def _instance(cls: type[Initializer], theirs: Any, dtype: Any) -> Initializer:
         return _constant(np.asarray(theirs.value), dtype)
     names = [name for name in inspect.signature(cls).parameters if name != "seed" and hasattr(theirs, name)]
     made = cls(**{name: getattr(theirs, name) for name in names})
-    axes = getattr(theirs, "input_axes", None), getattr(theirs, "output_axes", None)
-    if isinstance(made, initializers.VarianceScaling) and None not in axes:
-        made.fan_axes = tuple(axes[0]), tuple(axes[1])
+    inputs, outputs = getattr(theirs, "input_axes", None), getattr(theirs, "output_axes", None)
+    if isinstance(made, initializers.VarianceScaling) and inputs is not None and outputs is not None:
+        made.fan_axes = tuple(inputs), tuple(outputs)
     return made
 
 

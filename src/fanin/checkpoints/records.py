@@ -16,7 +16,7 @@ from fanin import distributions, initializers
 from fanin._core import dtypes
 from fanin._core.messages import shown
 from fanin._core.streams import Stream
-from fanin._core.types import DType, Shape
+from fanin._core.types import Array, DType, Shape
 from fanin.checkpoints.files import CheckpointError
 from fanin.distributions import Distribution
 from fanin.initializers import Initializer
@@ -42,11 +42,12 @@ _INITIALIZERS: dict[type[Distribution], type[Initializer]] = {
     distributions.UniformInteger: initializers.RandomUniform,
 }
 _CLASSES = {cls.__name__: cls for cls in _INITIALIZERS}
+_LONGEST_TABLE = 2**12  # values of a table that are written out
 _COMMON = ("shape", "dtype", "own_fans")  # the fields of all distributions; the others are arguments of one
 
 
 def record_of(entry: Entry) -> dict[str, Any] | None:
-    """The record of an entry, for JSON; None if it draws from a distribution of someone's own, which no data describes.
+    """The record of an entry, for JSON; None if no data describes it: a distribution of someone's own, or a long table.
 
     >>> import fanin
     >>> from fanin.checkpoints.records import entry_of, record_of
@@ -95,21 +96,19 @@ def entry_of(path: str, dtype: DType, shape: Shape, record: Mapping[str, Any]) -
 def _has_data(weight: Weight) -> bool:
     """Whether data describes a weight: of a known distribution, laid out as the parameter is in Keras's order."""
     law = weight.distribution
-    if isinstance(law, distributions.Table) and (law.dtype.kind == "c" or not np.isfinite(law.values).all()):
-        return False
-    return type(law) in _INITIALIZERS and weight.axes is None
+    is_long = isinstance(law, distributions.Table) and law.values.size > _LONGEST_TABLE
+    return type(law) in _INITIALIZERS and weight.axes is None and not is_long
 
 
 def _of_placement(placement: Placement) -> dict[str, Any]:
     distribution, stream, *_ = placement.weight
     own = {each.name: getattr(distribution, each.name) for each in fields(distribution) if each.name not in _COMMON}
-    is_table = isinstance(distribution, distributions.Table)
     return {
         "class": type(distribution).__name__,
         "shape": list(distribution.shape),
         "dtype": distribution.dtype.name,
         "fans": None if distribution.own_fans is None else list(distribution.own_fans),
-        "arguments": distribution.parameters() if is_table else {name: _plain(value) for name, value in own.items()},
+        "arguments": {name: _listed(value) if name == "values" else _plain(value) for name, value in own.items()},
         "stream": list(stream),
         "target": [list(each) for each in placement.target],
         "source": list(placement.source),
@@ -120,12 +119,11 @@ def _of_placement(placement: Placement) -> dict[str, Any]:
 
 def _placement(record: Mapping[str, Any], parameter: Parameter) -> Placement:
     cls, dtype = _CLASSES[record["class"]], dtypes.resolve(record["dtype"])
-    if cls is distributions.Table:
-        arguments = {"values": np.array(record["arguments"]["values"], dtype)}
-    else:
-        arguments = {name: _value(value) for name, value in record["arguments"].items()}
+    arguments = {name: value if name == "values" else _value(value) for name, value in record["arguments"].items()}
     if cls is distributions.Constant:
         arguments["value"] = dtype.type(arguments["value"])
+    if cls is distributions.Table:
+        arguments["values"] = _array(arguments["values"], dtype)
     fans = None if record["fans"] is None else tuple(record["fans"])
     distribution = cls(shape=tuple(record["shape"]), dtype=dtype, own_fans=fans, **arguments)
     weight = Weight(distribution, Stream(*record["stream"]), parameter.dtype)
@@ -146,6 +144,8 @@ def _initializer(weight: Weight) -> Initializer:
     distribution = weight.distribution
     if isinstance(distribution, distributions.Constant):
         return initializers.Constant(distribution.value)
+    if isinstance(distribution, distributions.Table):
+        return initializers.Table(distribution.values)
     arguments = {name: value for name, value in distribution.parameters().items() if _is_finite(value)}
     return _INITIALIZERS[type(distribution)](**arguments).with_seed(weight.stream.seed)
 
@@ -153,6 +153,17 @@ def _initializer(weight: Weight) -> Initializer:
 def _is_finite(value: Any) -> bool:
     """Whether an argument is given: bounds that do not bound are infinite."""
     return not isinstance(value, float) or math.isfinite(value)
+
+
+def _listed(values: Array) -> dict[str, Any]:
+    """A table of values for JSON: its shape, and its elements as they are alone."""
+    return {"shape": list(values.shape), "flat": [_plain(each) for each in values.reshape(-1)]}
+
+
+def _array(listed: Mapping[str, Any], dtype: DType) -> Array:
+    """A table of values from JSON."""
+    flat = np.array([dtype.type(_value(each)) for each in listed["flat"]], dtype)
+    return flat.reshape(listed["shape"])
 
 
 def _plain(value: Any) -> Any:

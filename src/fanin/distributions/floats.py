@@ -172,6 +172,14 @@ class Normal(Affine):
     def _round_parameters(self) -> None:
         self._round(self.dtype, "mean", "stddev")
 
+    @undisturbed
+    def stays_within(self, minval: float, maxval: float) -> bool:
+        """Whether even six standard deviations, which no value reaches, with all rounding, do not pass the bounds."""
+        number = self.dtype.type
+        with np.errstate(all="ignore"):
+            ends = (float(number(unit) * number(self.stddev) + number(self.mean)) for unit in (-6.0, 6.0))
+        return all(minval <= end <= maxval for end in ends)
+
     def unit_cdf(self, x: float) -> float:
         return (1 + math.erf(x / math.sqrt(2))) / 2
 

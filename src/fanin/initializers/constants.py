@@ -83,7 +83,7 @@ def _check_range(lowest: int, highest: int, dtype: DType, name: str, received: s
     if not smallest <= lowest <= highest <= largest:
         raise ValueError(
             f"`{name}` must lie in the dtype's range, [{smallest}, {largest}]. "
-            f"Received: {name}={received}, dtype={dtype.name}."
+            f"Received: {received}, dtype={dtype.name}."
         )
 
 
@@ -120,7 +120,7 @@ class Constant(Initializer):
         kind, dtype_kind = _KIND_OF[type(self.value)], dtypes.kind(dtype)
         _check_kinds(kind, dtype, f"value={shown(self.value)}")
         if dtype_kind == "integer":
-            _check_range(self.value, self.value, dtype, "value", shown(self.value))
+            _check_range(self.value, self.value, dtype, "value", f"value={shown(self.value)}")
         if dtype_kind == "float":
             return dtypes.rounded(_as_float(self.value), dtype)
         value = _as_float(self.value) if dtype_kind == "complex" and kind != "complex" else self.value
@@ -171,17 +171,17 @@ class Table(Initializer):
         return distributions.Table(shape, resolved, self._converted(resolved))
 
     def _converted(self, dtype: DType) -> Array:
-        values, received = self.values, f"of shape {self.values.shape}"
-        _check_kinds(dtypes.kind(values.dtype), dtype, f"values {received}")
+        values, received = self.values, f"values of shape {self.values.shape}"
+        _check_kinds(dtypes.kind(values.dtype), dtype, received)
         if dtypes.kind(dtype) == "integer" and values.size:
-            _check_range(int(values.min()), int(values.max()), dtype, "values", f"{received}")
+            _check_range(int(values.min()), int(values.max()), dtype, "values", received)
         with np.errstate(all="ignore"):
             if dtypes.kind(dtype) == "float" and dtype.itemsize < 4:  # as a constant is rounded
                 values = values.astype(np.float32)
             converted = values.astype(dtype)
             if (np.isnan(converted.astype(np.complex128)) & ~np.isnan(values.astype(np.complex128))).any():
                 raise ValueError(
-                    f"The dtype must be able to represent the values. Received: values {received}, dtype={dtype.name}."
+                    f"The dtype must be able to represent the values. Received: {received}, dtype={dtype.name}."
                 )
         converted.flags.writeable = False
         return converted
@@ -214,6 +214,8 @@ def _table(values: Any) -> Array:
     """The values as an array of the widest dtype of their kind."""
     try:
         array = np.array(as_numpy(values) if hasattr(values, "__dlpack__") or is_torch(values) else values)
+        if array.dtype == np.float64 and not isinstance(values, np.ndarray) and (np.abs(array) >= 2.0**63).any():
+            array = _large_integers(values, array)
         kind = dtypes.kind(array.dtype)
         if kind not in _KINDS:
             raise TypeError(f"they are of dtype {dtypes.name(array.dtype)}")
@@ -228,6 +230,14 @@ def _table(values: Any) -> Array:
         wide = {"bool": np.bool_, "float": np.float64, "complex": np.complex128}[kind]
     array = array.astype(wide)
     array.flags.writeable = False
+    return array
+
+
+def _large_integers(values: Any, array: Array) -> Array:
+    """Lists of integers that int64 has not, of which NumPy makes floats, as uint64; of other numbers, the array."""
+    objects = np.array(values, object)
+    if all(type(each) is int and 0 <= each < 2**64 for each in objects.reshape(-1)):
+        return objects.astype(np.uint64)
     return array
 
 

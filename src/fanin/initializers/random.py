@@ -57,6 +57,7 @@ class TruncatedNormal(_MeanAndStddev):
     Also available as `truncated_normal`. Without bounds, values two standard deviations or more from the mean are
     redrawn, as in Keras. With `minval` or `maxval`, each value is the inverse of the truncated distribution function
     at a uniform number of 32 bits (52 for float64), so tails of any weight are exact, and no value exceeds a bound.
+    Bounds that cut nothing, since they lie six standard deviations away or more on both sides, leave `RandomNormal`.
 
     >>> import fanin
     >>> initializer = fanin.initializers.TruncatedNormal(mean=0., stddev=1.)
@@ -121,6 +122,9 @@ def _bounded_normal(
     mean, stddev = float(mean), float(stddev)
     if not distributions.BoundedNormal.reaches(mean, stddev, low, high):
         raise ValueError(f"Bounds must leave values within 36 standard deviations of the mean. {received}.")
+    normal = distributions.Normal(shape, dtype, mean, stddev)
+    if normal.stays_within(low, high):
+        return normal
     drawn = distributions.BoundedNormal(shape, dtype, mean, stddev, low, high)
     if drawn.range[0] > drawn.range[1]:
         raise ValueError(f"The dtype must have a number between `minval` and `maxval`. {received}, dtype={dtype.name}.")

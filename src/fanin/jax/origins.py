@@ -33,7 +33,7 @@ def recipe_of(model: Any, *args: Any, seed: int = 0, unreadable: Unreadable = "e
             One of flax.nnx is not, since it does not keep its initializers.
         *args: for flax.linen, the arguments that the module is called with, as arrays or `jax.ShapeDtypeStruct`.
         seed: the recipe's seed.
-        unreadable: "error", or "warn" to leave arrays out whose values cannot be read, for rules of your own.
+        unreadable: "error", or "warn" to keep arrays as they are whose values cannot be read.
         **kwargs: for flax.linen, the keyword arguments of the call.
 
     Returns:

@@ -92,7 +92,7 @@ def _drawn(draw: Draw) -> Initializer:
         return initializers.RandomNormal(shift, scale)
     if draw.kind == "uniform":
         bounds = sorted(shift + draw.scale * bound for bound in (draw.low, draw.high))
-        return initializers.RandomUniform(*bounds)
+        return initializers.RandomUniform(bounds[0], bounds[1])
     if draw.kind == "truncated" and (draw.low, draw.high) == (-2.0, 2.0):
         return initializers.TruncatedNormal(shift, scale)
     if draw.kind == "truncated":

@@ -62,7 +62,7 @@ def recipe_of(model: Any, seed: int = 0, *, unreadable: Unreadable = "error") ->
         model: a model or layer of Keras, which must be built; or a function without arguments that makes one, which is
             watched instead, for layers that cannot be made again from their configurations.
         seed: the recipe's seed.
-        unreadable: "error", or "warn" to leave variables out whose initializers cannot be read, for rules of your own.
+        unreadable: "error", or "warn" to keep variables as they are whose initializers cannot be read.
 
     Returns:
         A recipe whose plan for the model has the same distributions.

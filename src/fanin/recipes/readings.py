@@ -13,7 +13,9 @@ from fanin._core.shapes import fans_of_axes
 from fanin._core.types import Shape
 from fanin.initializers import Identity, Initializer, Orthogonal, VarianceScaling
 from fanin.models.parameters import Model, Parameter
+from fanin.recipes.folding import recipe_from
 from fanin.recipes.recipe import Recipe
+from fanin.recipes.rules import KEEP
 
 Unreadable: TypeAlias = Literal["error", "warn"]
 
@@ -70,7 +72,7 @@ class Readings:
 
         Args:
             seed: its seed.
-            unreadable: "error", or "warn" to leave parameters out whose initializers cannot be read.
+            unreadable: "error", or "warn" to keep parameters as they are whose initializers cannot be read.
 
         Raises:
             ValueError: a parameter cannot be read, or a rule cannot say what its code draws; the message lists all.
@@ -81,11 +83,10 @@ class Readings:
         left_out = {**self.unread, **unsayable}
         if left_out:
             self._complain(left_out, unreadable)
-        recipe = Recipe(list(self._rules(left_out)), seed, description=f"The initializers of {self.model.name} itself")
-        planned = recipe.plan(self.model)
-        if planned.problems:
-            raise ValueError("\n".join(["The model's own initializers do not fit its parameters:", *planned.problems]))
-        return recipe
+        plan = Recipe(list(self._rules(left_out)), seed).plan(self.model)
+        if plan.problems:
+            raise ValueError("\n  ".join(["The model's own initializers do not fit its parameters:", *plan.problems]))
+        return recipe_from(plan, description=f"The own initializers of {self.model.name}")
 
     def _unsayable(self) -> Iterator[tuple[str, str]]:
         """The parameters whose readings a rule would not mean, with the reason."""
@@ -108,22 +109,22 @@ class Readings:
         if unreadable == "error" or count == len(by_path):
             raise ValueError(
                 f"Each {kind} must have an initializer that fanin can read. {found}\n"
-                'Give them others, or call this with unreadable="warn" and add rules for them with `Recipe.extend`.'
+                'Give them others, or call this with unreadable="warn", which keeps them as they are.'
             )
-        warn(f"The recipe has no rules for some {plural(2, kind)}, whose initializers fanin cannot read. {found}")
+        warn(f"The recipe keeps {plural(2, kind)} as they are whose initializers fanin cannot read. {found}")
 
     def _rules(self, left_out: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         for parameter in self.model.parameters:
-            if parameter.path not in left_out:
-                for each in self.read[parameter.path]:
-                    yield _rule(parameter, each)
+            if parameter.path in left_out:
+                yield {**_conditions(parameter), "initializer": KEEP}
+                continue
+            for each in self.read[parameter.path]:
+                yield _rule(parameter, each)
 
 
 def _rule(parameter: Parameter, reading: Reading) -> dict[str, Any]:
     """The rule of one reading, for its parameter alone."""
-    rule: dict[str, Any] = {"path": _literal(parameter.name or parameter.path), "initializer": reading.initializer}
-    if parameter.has_usual_start:
-        rule["role"] = parameter.role
+    rule: dict[str, Any] = {**_conditions(parameter), "initializer": reading.initializer}
     part = parameter.traits.part
     if reading.block or part is not None:  # its code draws each block of its own
         rule["block"] = reading.block if part is None else part.block
@@ -132,6 +133,12 @@ def _rule(parameter: Parameter, reading: Reading) -> dict[str, Any]:
         named = zip(("fan_in", "fan_out"), reading.fans, layer, strict=True)
         rule |= {name: fan for name, fan, of_layer in named if fan != of_layer or reading.block}
     return rule
+
+
+def _conditions(parameter: Parameter) -> dict[str, Any]:
+    """The conditions that a parameter meets by itself."""
+    named = {"path": _literal(parameter.name or parameter.path)}
+    return {**named, "role": parameter.role} if parameter.has_usual_start else named
 
 
 def _literal(path: str) -> str:

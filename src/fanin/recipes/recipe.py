@@ -239,6 +239,16 @@ class Recipe:
         )
 
     @property
+    def is_as_written(self) -> bool:
+        """Whether a rule leaves parameters to the model's own code, by `as_written`.
+
+        >>> import fanin
+        >>> fanin.Recipe([{"path": "*", "initializer": "as_written"}]).is_as_written
+        True
+        """
+        return any(rule.as_written for rule in self.rules)
+
+    @property
     def unused_constants(self) -> tuple[str, ...]:
         """The names of constants that no rule uses, which may be misspelled.
 

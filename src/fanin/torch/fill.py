@@ -138,10 +138,12 @@ def truncated_normal_(
     stddev: NumberLike = 0.05,
     seed: Seed = None,
     *,
+    minval: NumberLike | None = None,
+    maxval: NumberLike | None = None,
     layout: Layout = "torch",
 ) -> torch.Tensor:
-    """Fills a tensor from a normal distribution truncated at two standard deviations: `fanin.TruncatedNormal`."""
-    return fill_(tensor, initializers.TruncatedNormal(mean, stddev, seed), layout=layout)
+    """Fills a tensor from a normal distribution that is truncated: `fanin.TruncatedNormal`, with or without bounds."""
+    return fill_(tensor, initializers.TruncatedNormal(mean, stddev, seed, minval=minval, maxval=maxval), layout=layout)
 
 
 def random_uniform_(

@@ -51,7 +51,7 @@ _INTERNAL = set(vars(nn.Module()))
 
 
 def _found(module: nn.Module, leaf: str) -> bool:
-    for inputs in _inputs(module._parameters[leaf]):
+    for inputs in _inputs(module._parameters.get(leaf, module._buffers.get(leaf))):  # a frozen norm has buffers
         try:
             return not is_shifted(lambda weight, inputs=inputs: _run(module, leaf, weight, inputs))
         except Exception as error:  # foreign code can raise anything; it may want inputs of another shape
@@ -78,7 +78,7 @@ def _run(module: nn.Module, leaf: str, weight: float, inputs: torch.Tensor) -> n
             twin._parameters[name] = nn.Parameter(torch.full(tensor.shape, value, device="cpu"), requires_grad=False)
     for name, tensor in twin._buffers.items():
         if tensor is not None:  # a running mean of zero and a running variance of one
-            value = 1 if "var" in name else 0
+            value = weight if name == leaf else 1 if "var" in name else 0
             twin._buffers[name] = torch.full(tensor.shape, value, dtype=tensor.dtype, device="cpu")
     required = [
         each

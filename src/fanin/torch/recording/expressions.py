@@ -13,6 +13,8 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 
+from fanin.torch.recording.operators import operator_of
+
 Size: TypeAlias = tuple[int, ...]
 
 
@@ -261,21 +263,18 @@ def run(function: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any], 
         keywords: its keyword arguments.
         output: the number of the result, or the name of the argument that is overwritten.
     """
-    arguments, keywords = replaced((arguments, dict(keywords)), torch.Tensor.contiguous, torch.Tensor)
-    declared = function._schema.arguments
-    names = [argument.name for argument in declared]
-    named = {**dict(zip(names, arguments, strict=False)), **keywords}
-    for argument in declared:
-        value = named.get(argument.name)
-        if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, torch.Tensor):
-            named[argument.name] = value.clone()
+    operator = operator_of(function)
+    named = {**dict(zip(operator.names, arguments, strict=False)), **keywords}
+    for written in operator.written:
+        if isinstance(named.get(written.name), torch.Tensor):
+            named[written.name] = named[written.name].clone()
     if named.get("device") is not None:
         named["device"] = torch.device("cpu")
-    positional = [named.pop(argument.name) for argument in declared[: len(arguments)]]
+    positional = [named.pop(name) for name in operator.names[: len(arguments)]]
     with torch.no_grad():
         result = function(*positional, **named)
     if isinstance(output, str):
-        at = names.index(output)
+        at = operator.names.index(output)
         return positional[at] if at < len(positional) else named[output]
     return result[output] if isinstance(result, (tuple, list)) else result
 

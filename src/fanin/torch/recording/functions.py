@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from fanin.torch.recording.algebra import normal_between
 from fanin.torch.recording.draws import draw
-from fanin.torch.recording.expressions import Constant, Draw, Expression, Geometry, Unit
+from fanin.torch.recording.expressions import Constant, Expression, Geometry, Unit
 
 
 class Writer(Protocol):
@@ -25,10 +25,6 @@ class Writer(Protocol):
 
     def put(self, tensor: torch.Tensor, expression: Expression) -> None:
         """Writes to a tensor."""
-        ...
-
-    def expression_of(self, tensor: torch.Tensor) -> Expression:
-        """What a tensor has."""
         ...
 
     def reduced(self, tensor: torch.Tensor) -> tuple[Any, ...]:
@@ -102,14 +98,6 @@ def _zero(dtype: torch.dtype) -> Any:
     return 0.0 if dtype.is_floating_point else 0
 
 
-def _is_orthogonal(writer: Writer, tensor: Any, eps: Any = None) -> Any:
-    """`torch.nn.utils.parametrizations` asks it of square matrices: drawn elements by elements, none ever is."""
-    drawn = writer.expression_of(tensor)
-    if not isinstance(drawn, Draw) or tensor.size(-1) == 1:
-        return NotImplemented
-    return drawn.source.unit.kind == "orthogonal" and abs(drawn.scale) == 1
-
-
 def _reduced(writer: Writer, tensor: Any, protocol: int) -> Any:
     return writer.reduced(tensor) if tensor.is_meta else NotImplemented
 
@@ -131,7 +119,6 @@ _SUBSTITUTES: dict[str, tuple[Any, _Substitute]] = {
     "orthogonal_": (_INIT.orthogonal_, _orthogonal),
     "sparse_": (_INIT.sparse_, _sparse),
     "dirac_": (_INIT.dirac_, _dirac),
-    "is_orthogonal": (torch.nn.utils.parametrizations._is_orthogonal, _is_orthogonal),
     "reduce": (torch.Tensor._reduce_ex_internal, _reduced),
     "manual_seed": (torch.random.manual_seed, _seeded),
 }

@@ -21,7 +21,8 @@ from fanin.torch.recording.expressions import (
 )
 from fanin.torch.recording.geometry import UNCOVERED, are_apart, covers, is_dense, runs, same_walk, visible, whole
 
-# Tensors of at most so many elements, which PyTorch computes in one thread, are computed at once; larger ones when asked.
+# Tensors of at most so many elements, which PyTorch computes in one thread, are computed at once, larger ones when
+# somebody asks.
 SMALL = 2**15
 _MANY_WRITES = 512
 _LARGEST_MERGED = 2**26  # elements

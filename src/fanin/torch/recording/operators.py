@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,6 +15,12 @@ COPIES = {
 }  # fmt: skip
 # Pointwise operators that PyTorch does not tag as such.
 _POINTWISE = {"masked_fill", "_to_copy", "clone", "_conj_physical", "erfinv", "where"}
+# Arguments that operators write to although their schemas do not say so.
+_UNDECLARED = {
+    "native_batch_norm": ("running_mean", "running_var"),
+    "cudnn_batch_norm": ("running_mean", "running_var"),
+    "miopen_batch_norm": ("running_mean", "running_var"),
+}
 _VALUE_TAGS = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
 
 
@@ -31,6 +38,10 @@ class Written:
     position: int
     is_output: bool
 
+    def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The argument, among those of a call; None if it has none."""
+        return args[self.position] if self.position < len(args) else kwargs.get(self.name)
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -41,6 +52,7 @@ class Operator:
         name: its name without a trailing underscore.
         names: the names of its arguments.
         written: the arguments that it writes to.
+        returned: for each of its results, the written argument that it is, or None if it is new.
         is_view: whether its results are views of its arguments.
         is_random: whether it draws random numbers.
         is_pointwise: whether each element of the result depends only on those at the same place.
@@ -55,6 +67,7 @@ class Operator:
     name: str
     names: tuple[str, ...]
     written: tuple[Written, ...]
+    returned: tuple[Written | None, ...]
     is_view: bool
     is_random: bool
     is_pointwise: bool
@@ -65,6 +78,10 @@ class Operator:
     returns_tensors: bool
 
 
+def _is_written(argument: Any) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
+
+
 @cache
 def operator_of(function: Any) -> Operator:
     """What is known of an overload."""
@@ -72,18 +89,30 @@ def operator_of(function: Any) -> Operator:
     base = schema.name.split("::")[1]
     name = base[:-1] if base.endswith("_") and not base.endswith("__") else base
     names = tuple(argument.name for argument in schema.arguments)
-    written = tuple(
-        Written(argument.name, position, argument.is_out)
+    written = {
+        argument.name: Written(argument.name, position, argument.is_out)
         for position, argument in enumerate(schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-    )
+        if _is_written(argument) or argument.name in _UNDECLARED.get(name, ())
+    }
+    aliases = {
+        alias: written[argument.name]
+        for argument in schema.arguments
+        if _is_written(argument)
+        for alias in argument.alias_info.before_set
+    }
     returns = schema.returns
     kinds = [str(argument.type) for argument in schema.arguments]
     return Operator(
         function=function,
         name=name,
         names=names,
-        written=written,
+        written=tuple(written.values()),
+        returned=tuple(
+            next((aliases[alias] for alias in each.alias_info.before_set if alias in aliases), None)
+            if each.alias_info is not None
+            else None
+            for each in returns
+        ),
         is_view=not written and bool(returns) and all(each.alias_info is not None for each in returns),
         is_random=torch.Tag.nondeterministic_seeded in function.tags,
         is_pointwise=torch.Tag.pointwise in function.tags or name in _POINTWISE,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
-import torch
 from torch import nn
 
-_LIBRARIES = tuple(str(Path(path).parent) + "/" for path in (torch.__file__, __file__))
 _SKIPPED = ("contextlib", "fanin.torch.recording", "torch", "numpy")
+# What lies between the code of torch.nn and this package.
+_BETWEEN = (
+    "fanin.torch.recording", "contextlib", "torch._compile", "torch._dynamo", "torch._ops", "torch._tensor",
+    "torch.functional", "torch.overrides", "torch.utils",
+)  # fmt: skip
 
 
 class RecordingError(RuntimeError):
@@ -36,28 +39,32 @@ class Note:
         return f"{self.place}{f' ({self.module})' if self.module else ''}: {self.text}"
 
 
-def _frames() -> list[FrameType]:
-    """The frames of the code that is neither this package's nor PyTorch's, the innermost first."""
+def _frames(skipped: tuple[str, ...]) -> Iterator[FrameType]:
+    """The frames of the code that is not of some packages, the innermost first."""
     frame: FrameType | None = sys._getframe(1)
-    found: list[FrameType] = []
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        if not any(name == each or name.startswith(f"{each}.") for each in _SKIPPED):
-            found.append(frame)
+        if not any(name == each or name.startswith(f"{each}.") for each in skipped):
+            yield frame
         frame = frame.f_back
-    return found
+
+
+def is_library_code() -> bool:
+    """Whether the code that runs is that of PyTorch's own modules."""
+    frame = next(_frames(_BETWEEN), None)
+    return frame is not None and frame.f_globals.get("__name__", "").startswith("torch.nn.")
 
 
 def where() -> str:
     """The file and the line of the user's code that runs."""
-    for frame in _frames():
+    for frame in _frames(_SKIPPED):
         return f"{frame.f_code.co_filename}:{frame.f_lineno}"
     return "unknown code"
 
 
 def module_class() -> str:
     """The class of the module whose method runs; "" outside of all."""
-    for frame in _frames():
+    for frame in _frames(_SKIPPED):
         owner = frame.f_locals.get("self")
         if isinstance(owner, nn.Module):
             return type(owner).__name__

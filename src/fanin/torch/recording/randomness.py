@@ -1,4 +1,4 @@
-"""NumPy's and Python's generators while a model is recorded: noticed when they were used, and put back."""
+"""What is global while a model is recorded: noticed when the code used or changed it, and put back."""
 
 from __future__ import annotations
 
@@ -7,36 +7,67 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
-_SOURCES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+_Reader = Callable[[], Any]
+_Writer = Callable[[Any], Any]
+
+
+def _numpy_state() -> tuple[Any, ...]:
+    """NumPy's state as plain numbers."""
+    _, key, *rest = np.random.get_state(legacy=True)
+    return (np.asarray(key).tobytes(), *rest)
+
+
+def _set_numpy_state(state: tuple[Any, ...]) -> None:
+    key, *rest = state
+    np.random.set_state(("MT19937", np.frombuffer(key, np.uint32), *rest))
+
+
+def _default_device() -> torch.device | None:
+    """The default device, None if none was set."""
+    device = torch.get_default_device()
+    return None if device.type == "cpu" else device
+
+
+_GENERATORS: dict[str, tuple[_Reader, _Writer]] = {
     "Python's": (random.getstate, random.setstate),
-    "NumPy's": (lambda: np.random.get_state(legacy=True), np.random.set_state),
+    "NumPy's": (_numpy_state, _set_numpy_state),
 }
+_DEFAULTS: tuple[tuple[_Reader, _Writer], ...] = (
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (_default_device, torch.set_default_device),
+    (torch.is_grad_enabled, torch.set_grad_enabled),
+)
 
 
-class Generators:
-    """The global generators that PyTorch's operators do not draw from."""
+class Globals:
+    """The global generators, and PyTorch's defaults, as they were when a recording began."""
 
     def __init__(self) -> None:
-        self._before = {name: state() for name, (state, _) in _SOURCES.items()}
-        self._seen = dict(self._before)
+        self._generators = {name: state() for name, (state, _) in _GENERATORS.items()}
+        self._seen = dict(self._generators)
+        self._defaults = [read() for read, _ in _DEFAULTS]
+        self._seed = torch.default_generator.initial_seed()
+        self._torch = torch.default_generator.get_state()
 
     def used(self) -> list[str]:
         """Whose generators were used since this was asked last."""
         found = []
-        for name, (state, _) in _SOURCES.items():
+        for name, (state, _) in _GENERATORS.items():
             now = state()
-            if not _are_same(now, self._seen[name]):
+            if now != self._seen[name]:
                 self._seen[name] = now
                 found.append(name)
         return found
 
     def restore(self) -> None:
-        """Puts the generators that were used back to where they were."""
-        for name, (state, put) in _SOURCES.items():
-            if not _are_same(state(), self._before[name]):
-                put(self._before[name])
-
-
-def _are_same(first: tuple[Any, ...], second: tuple[Any, ...]) -> bool:
-    return all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+        """Puts back what was changed."""
+        for name, (state, put) in _GENERATORS.items():
+            if state() != self._generators[name]:
+                put(self._generators[name])
+        if torch.default_generator.initial_seed() != self._seed:
+            torch.default_generator.set_state(self._torch)
+        for before, (read, write) in zip(self._defaults, _DEFAULTS, strict=True):
+            if read() != before:
+                write(before)

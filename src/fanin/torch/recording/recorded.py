@@ -50,8 +50,8 @@ class _Taken:
 class Recorded(Mapping[str, Reading]):
     """What the code of a model writes into its parameters and buffers: a reading for each, by its path.
 
-    `fanin.torch.recording` makes it. It is empty until the context ends. Its `notes` name random numbers that could not be
-    read, because they do not come from PyTorch's own generator.
+    `fanin.torch.recording` makes it. It is empty until the context ends. Its `notes` name random numbers that could not
+    be read, because they do not come from PyTorch's own generator.
 
     >>> import fanin.torch, torch
     >>> with fanin.torch.recording() as recorded:

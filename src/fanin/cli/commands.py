@@ -1,4 +1,4 @@
-"""The command line: one function per command, which imports what it needs when it runs."""
+"""The commands: one function for each, which imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -8,56 +8,26 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from fanin import __version__
-from fanin._core.messages import shown, suggestion, visible
+import click
 
-try:
-    import click
-    import rich  # noqa: F401  (rich loads its parts on first use; this only checks that it is installed)
-except ModuleNotFoundError as _error:
-    if _error.name not in ("click", "rich"):
-        raise
-    sys.stderr.write(f"The command line needs {_error.name}: install `fanin[cli]`.\n")
-    raise SystemExit(2) from None
+from fanin import __version__
+from fanin._core.messages import shown, suggestion
+from fanin.cli.base import (
+    STANDARD_INPUT,
+    Refusal,
+    model_argument,
+    planned_argument,
+    recipe_argument,
+    refusing,
+    standard_input,
+    visible_lines,
+)
+from fanin.cli.recipes import recipe
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fanin.initializers import Initializer
-    from fanin.recipes import Recipe
-
-STANDARD_INPUT = "-"  # in place of a file
-_TOML_INPUT = "standard input (TOML)"  # a recipe on standard input, in messages
-
-
-def _visible_lines(text: str) -> str:
-    """A text with its line ends, but without other control characters."""
-    return "\n".join(map(visible, text.split("\n")))
-
-
-class Refusal(click.ClickException):
-    """The error for wrong usage: its message goes to stderr, and the exit code is 2."""
-
-    exit_code = 2
-
-    def format_message(self) -> str:
-        """The message, without control characters."""
-        return _visible_lines(self.message)
-
-
-@contextlib.contextmanager
-def refusing() -> Iterator[None]:
-    """Turns the library's errors into a message and exit code 2."""
-    try:
-        yield
-    except BrokenPipeError:  # the reader has stopped reading
-        raise
-    except (TypeError, ValueError, MemoryError, ImportError) as error:
-        raise Refusal(str(error)) from error
-    except OSError as error:
-        raise Refusal(
-            f"{error.filename} cannot be used: {error.strerror}." if error.filename else str(error)
-        ) from error
 
 
 @click.group(
@@ -72,6 +42,9 @@ Examples:
 @click.version_option(__version__, message="fanin %(version)s")
 def main() -> None:
     """Neural-network weight initializers: the values of Keras 2 as functions of seed and index."""
+
+
+main.add_command(recipe)
 
 
 @main.command(
@@ -227,7 +200,7 @@ def plan(recipe: str, model: str, seed: int | None, compare: str | None, every: 
         if [recipe, model, compare].count(STANDARD_INPUT) > 1:
             raise Refusal("Only one of RECIPE, --model and --compare can be -, the standard input.")
         before = None if compare is None else _earlier(compare)
-        made = _recipe(recipe, seed).plan(_model(model))
+        made = planned_argument(recipe, model, seed)
         difference = None if before is None else Comparison.of(before, made)
     if difference is None:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -243,42 +216,16 @@ def plan(recipe: str, model: str, seed: int | None, compare: str | None, every: 
         sys.exit(3)
 
 
-def _recipe(text: str, seed: int | None) -> Recipe:
-    """The recipe that a preset's name, a file or the standard input is."""
-    from pathlib import Path
-
-    from fanin.recipes import PRESETS, Recipe
-
-    if text == STANDARD_INPUT:
-        recipe = Recipe.from_toml(_input(), name=_TOML_INPUT)
-    elif text in PRESETS:
-        recipe = Recipe.preset(text)
-    elif Path(text).is_file():
-        recipe = Recipe.load(text)
-    else:
-        rule = f"RECIPE must be a file, - or one of the presets, {', '.join(PRESETS)}"
-        raise Refusal(f"{rule}. Received: {shown(text)}.{suggestion(text, PRESETS)}")
-    return recipe if seed is None else recipe.with_seed(seed)
-
-
 def _earlier(file: str) -> Any:
     """The data of an earlier plan's JSON."""
     import json
     from pathlib import Path
 
     try:
-        return json.loads(_input() if file == STANDARD_INPUT else Path(file).read_text(encoding="utf-8-sig"))
+        return json.loads(standard_input() if file == STANDARD_INPUT else Path(file).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         rule = "--compare must be the JSON of a plan, which `fanin plan --json` makes"
         raise Refusal(f"{rule}. Received: {shown(file)} ({error}).") from None
-
-
-def _input() -> str:
-    """What standard input has to say."""
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Refusal(f"Standard input must be UTF-8 ({error}).") from None
 
 
 @main.command(
@@ -331,7 +278,7 @@ def write(output: str, finish: bool, as_json: bool, **options: Any) -> None:
             message = in_words_of_command(str(error))
             if as_json:
                 tell({"event": "error", "message": message})
-            click.echo(_visible_lines(message), err=True)
+            click.echo(visible_lines(message), err=True)
             sys.exit(1)
         except ValueError as error:
             raise Refusal(in_words_of_command(str(error))) from error
@@ -354,7 +301,7 @@ def _written(output: str, tell: Any, *, recipe: Any, model: Any, **options: Any)
     if recipe == model == STANDARD_INPUT:
         raise Refusal("Only one of RECIPE and --model can be -, the standard input.")
     place = Place.of(options["rank"], options["world"], os.environ)
-    made = _recipe(recipe, options["seed"]).plan(_model(model))
+    made = planned_argument(recipe, model, options["seed"])
     made.check()
     if made.warning:
         click.echo(in_words_of_command(made.warning), err=True)
@@ -407,13 +354,14 @@ def check(path: str, recipe: str | None, model: str | None, seed: int | None, un
         try:
             plan = None
             if recipe is not None:
-                described = checkpoints.model_of(path) if model is None else _model(model)
-                plan = _recipe(recipe, seed).plan(described)
+                found = recipe_argument(recipe, seed)
+                described = checkpoints.model_of(path) if model is None else model_argument(model, found)
+                plan = found.plan(described)
             report = checkpoints.check(path, plan, under=under, progress=tell if as_json else None)
         except checkpoints.CheckpointError as error:
             if as_json:
                 tell({"event": "error", "message": str(error)})
-            click.echo(_visible_lines(str(error)), err=True)
+            click.echo(visible_lines(str(error)), err=True)
             sys.exit(1)
     if as_json:
         tell({"event": "checked", **report.as_dict()})
@@ -423,73 +371,7 @@ def check(path: str, recipe: str | None, model: str | None, seed: int | None, un
         sys.exit(1)
 
 
-@main.group(short_help="Make and check recipes.")
-def recipe() -> None:
-    """Make and check recipes: which initializer each parameter of a model gets."""
-
-
-@recipe.command("new", short_help="Print a recipe to start from.")
-@click.option("--preset", default="keras", show_default=True, metavar="NAME", help="The preset to start from.")
-@click.option("--seed", type=int, help="A seed other than 0.")
-def new_recipe(preset: str, seed: int | None) -> None:
-    """Print the file of a preset: bert, flax, gpt2, keras, llama, mup, resnet, t5, torch or vit."""
-    with refusing():
-        from fanin.recipes import Recipe, preset_path
-
-        text = preset_path(preset).read_text(encoding="utf-8")
-        if seed is not None:
-            Recipe.preset(preset, seed=seed)  # checks the seed
-            text = re.sub(r"(?m)^seed = 0$", f"seed = {seed}", text)
-    click.echo(text, nl=False)
-
-
-@recipe.command(
-    "lint",
-    short_help="Check recipe files.",
-    epilog="Exit codes: 0 no mistakes, 1 mistakes, 2 wrong usage.",
-)
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-def lint_recipe(files: tuple[str, ...]) -> None:
-    """Check recipe FILES (- for TOML from standard input), and print every mistake with its line.
-
-    Constants that no rule uses are remarks, not mistakes.
-    """
-    wrong = False
-    for file in files:
-        with refusing():
-            from fanin.recipes import Recipe, RecipeError
-
-            try:
-                is_input = file == STANDARD_INPUT
-                recipe = Recipe.from_toml(_input(), name=_TOML_INPUT) if is_input else Recipe.load(file)
-            except RecipeError as error:
-                wrong = True
-                for mistake in error.mistakes:
-                    click.echo(str(mistake), err=True)
-            else:
-                click.echo(f"{file}: no mistakes")
-                for name in recipe.unused_constants:
-                    click.echo(f"{file}: remark: no rule uses the constant {name}")
-    if wrong:
-        sys.exit(1)
-
-
-@recipe.command("schema", short_help="Print the JSON schema of recipes.")
-def schema_of_recipes() -> None:
-    """Print the JSON schema of recipe files, for editors and other tools."""
-    import json
-
-    from fanin.recipes.schema import schema
-
-    click.echo(json.dumps(schema(), indent=2))
-
-
-def _model(text: str) -> Any:
-    """The description of a model that is given as a file, a factory or the standard input."""
-    from fanin.models.arguments import described_argument
-    from fanin.models.files import describe_text
-
-    return describe_text(_input(), "standard input") if text == STANDARD_INPUT else described_argument(text)
+_REQUIRED = "required"  # in place of the default of an argument that has none
 
 
 def _list(name: str | None, as_json: bool) -> None:
@@ -507,7 +389,10 @@ def _list(name: str | None, as_json: bool) -> None:
         {
             "name": next(each for each, known in NAMES.items() if known is cls and each.islower()),
             "class": cls.__name__,
-            "arguments": {each.name: each.default for each in inspect.signature(cls).parameters.values()},
+            "arguments": {
+                each.name: _REQUIRED if each.default is each.empty else each.default
+                for each in inspect.signature(cls).parameters.values()
+            },
             "description": (cls.__doc__ or "").partition("\n")[0],
         }
         for cls in (CLASSES if name is None else [_class(name)])
@@ -517,7 +402,9 @@ def _list(name: str | None, as_json: bool) -> None:
         return
     with _printing() as console:
         for entry in entries:
-            arguments = ", ".join(f"{each}={literal(value)}" for each, value in entry["arguments"].items())
+            arguments = ", ".join(
+                each if value == _REQUIRED else f"{each}={literal(value)}" for each, value in entry["arguments"].items()
+            )
             console.print(Text.assemble((entry["name"], "bold cyan"), f"({arguments})"), soft_wrap=True)
             description = fill(entry["description"], console.width, initial_indent="    ", subsequent_indent="    ")
             console.print(Text(description, "dim"), soft_wrap=True)
@@ -569,12 +456,7 @@ def _arguments(cls: type[Initializer], settings: Iterable[str]) -> dict[str, Any
 
 
 def _value(text: str) -> Any:
-    """A number, true, false, none or a list in brackets; anything else stays text."""
-    if text.startswith("["):
-        import json
-
-        with contextlib.suppress(ValueError, RecursionError):
-            return json.loads(text)
+    """A number, true, false or none; anything else stays text."""
     words = {"none": None, "true": True, "false": False}
     if text.lower() in words:
         return words[text.lower()]
@@ -598,7 +480,3 @@ def _printing() -> Iterator[Console]:
         yield console
     encoding = sys.stdout.encoding or "utf-8"
     click.echo(captured.get().encode(encoding, "replace").decode(encoding), nl=False, color=True)
-
-
-if __name__ == "__main__":
-    main(prog_name="fanin")
