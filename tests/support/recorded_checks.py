@@ -141,7 +141,7 @@ def measure(case: Case, *, fold: bool = True) -> Recorded:
     rules, same = 0, False
     if fold:
         try:
-            recipe = recorded.recipe(seed=SEED)
+            recipe = recorded.recipe(seed=SEED, model=model)
         except ValueError as error:
             faults.append(f"it has no recipe: {in_short(error)}")
         else:
