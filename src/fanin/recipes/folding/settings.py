@@ -91,11 +91,10 @@ class Speller:
 
     def _of(self, placement: Placement, numbers: Numbers) -> Mapping[Settings, float]:
         """The settings of a rule whose weight is that of a placement, up to its seed."""
-        key = type(placement.initializer), bits(placement.weight.distribution), id(numbers)
+        initializer, distribution, fans = placement.initializer, placement.weight.distribution, placement.fans
+        key = type(initializer), bits(distribution), id(numbers), fans
         if key not in self._spelled:
-            self._spelled[key] = dict(
-                spelled(placement.initializer, placement.weight.distribution, numbers, self._most_values)
-            )
+            self._spelled[key] = dict(spelled(initializer, distribution, numbers, self._most_values, fans))
         return self._spelled[key]
 
     def _numbers_of(self, known: Mapping[str, float]) -> Numbers:

@@ -12,10 +12,12 @@ from fanin._core import dtypes
 from fanin._core.types import DType
 from fanin.distributions import Distribution, Matrix
 from fanin.initializers import Initializer, VarianceScaling
+from fanin.recipes.entry import Fans
 from fanin.recipes.folding.numbers import Numbers, shortest_number
 
 Settings: TypeAlias = tuple[tuple[str, Any], ...]  # the keys and values of a rule besides its conditions
 
+_OWN_FANS = 1.3  # the cost of fans that are not the layer's, with the initializer that the plan has
 _AS_IT_IS = 9.0  # the cost of arguments with all of their digits
 _LARGEST_RATIO = 10  # of a bound to the standard deviation
 _DEFAULTS: dict[str, float] = {"mean": 0.0, "gain": 1.0}  # arguments that a rule need not say
@@ -42,15 +44,19 @@ def bits(distribution: Distribution) -> tuple[Any, ...]:
 def _bits(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return value.dtype.str, value.shape, value.tobytes()
-    if isinstance(value, float):
-        return value.hex()
     if isinstance(value, (list, tuple)):
         return tuple(map(_bits, value))
+    if isinstance(value, float):
+        return value.hex()
     return (type(value), value) if isinstance(value, (bool, int, str, type(None))) else id(value)
 
 
 def spelled(
-    initializer: Initializer, distribution: Distribution, numbers: Numbers, most_values: int
+    initializer: Initializer,
+    distribution: Distribution,
+    numbers: Numbers,
+    most_values: int,
+    fans: Fans = (None, None),
 ) -> Iterator[tuple[Settings, float]]:
     """The settings of rules that draw from a distribution, and what each costs; none if no rule can.
 
@@ -59,6 +65,7 @@ def spelled(
         distribution: the distribution.
         numbers: the ways to write numbers for the parameter.
         most_values: the most values that a table in a rule may have.
+        fans: the fans that count for it, which a rule may have to say.
     """
     if isinstance(distribution, distributions.Constant):
         yield from _constant(distribution.value, distribution.dtype, numbers)
@@ -66,10 +73,11 @@ def spelled(
     name = _NAMES.get(type(initializer))
     if name is None:  # a class of the user's own
         return
-    if isinstance(initializer, VarianceScaling):
-        yield from _scaling(initializer, distribution, numbers, 1.0)
     for each, cost in _SCALINGS.items():
         yield from _scaling(each, distribution, numbers, cost)
+    if isinstance(initializer, VarianceScaling):  # after the others, one of which it may be, since it costs less
+        yield from _scaling(initializer, distribution, numbers, 1.0)
+        yield from _with_own_fans(initializer, distribution, numbers, fans)
     cls, arguments = _arguments(initializer, distribution)
     if np.size(arguments.get("values", ())) <= most_values:
         yield from _numbered(cls, arguments, distribution, numbers)
@@ -101,6 +109,23 @@ def _scaling(
     if bits(made) == bits(distribution):
         config = {key: value for key, value in scaling.get_config().items() if key != "seed"}
         yield (("initializer", _NAMES[type(scaling)]), *config.items()), cost
+
+
+def _with_own_fans(
+    scaling: VarianceScaling, distribution: Distribution, numbers: Numbers, fans: Fans
+) -> Iterator[tuple[Settings, float]]:
+    """A rule from the literature with the fans that count, if these are not those of the layer."""
+    modes = {"fan_in": ("fan_in",), "fan_out": ("fan_out",), "fan_avg": ("fan_in", "fan_out")}
+    said = dict(zip(("fan_in", "fan_out"), fans, strict=True))
+    said = {key: said[key] for key in modes[scaling.mode]}
+    known = {key: numbers.known.get(key) for key in said}
+    values = [value for value in said.values() if value is not None]
+    if said == known or len(values) < len(said):
+        return
+    made = scaling.distribution_of_fans(distribution.shape, distribution.dtype, values[0], values[-1])
+    if bits(made) == bits(distribution):
+        config = {key: value for key, value in scaling.get_config().items() if key != "seed"}
+        yield (("initializer", _NAMES[type(scaling)]), *config.items(), *said.items()), _OWN_FANS
 
 
 def _arguments(initializer: Initializer, distribution: Distribution) -> tuple[type[Initializer], dict[str, Any]]:
