@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from fanin.models.parameters import Parameter
@@ -17,6 +18,7 @@ Conditions: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 _COSTS = {"layer": 0.02, "role": 0.04, "path": 0.03, "within": 0.08}
 _ANY_WEIGHT, _OF_ANY_LAYER = 0.06, (("path", ("*.weight",)),)  # more, of a leaf that kernels and norms have
 _WHOLE_LAYERS = 0.06  # more, of conditions that do not say which parameters of a layer are meant
+_MOST_PATHS = 8  # globs that a rule lists where it could be two rules
 _CONTAINERS = {"ModuleList", "ModuleDict", "Sequential"}  # which say nothing of what is in them
 _ROLES = {"kernel", "embedding", "bias", "scale", "offset"}  # that say enough by themselves
 
@@ -184,8 +186,12 @@ def shared(groups: Sequence[Group]) -> Iterator[Conditions]:
     parameters = [group.first.parameter for group in groups]
     if not parameters or any(each.has_usual_start for each in parameters):
         return
-    leaves = ("path", tuple(dict.fromkeys(next(_ends(each.path)) for each in parameters)))
+    ends = [list(islice(_ends(each.path), 2)) for each in parameters]
+    leaves = ("path", tuple(dict.fromkeys(first for first, *_ in ends)))
     yield (leaves,)
+    named = tuple(dict.fromkeys(each[-1] for each in ends))
+    if len(named) <= _MOST_PATHS:
+        yield (("path", named),)
     if all(each.role in _ROLES for each in parameters):
         yield (("role", tuple(dict.fromkeys(each.role for each in parameters))),)
     if all(each.layer for each in parameters):
