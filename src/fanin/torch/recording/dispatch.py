@@ -71,6 +71,8 @@ class Dispatch(TorchDispatchMode):
         tensor = args[0]
         if tensor.is_meta or tensor.layout != torch.strided:
             return operator.function(tensor)
+        if not tensor.untyped_storage().resizable():  # NumPy's memory, which NumPy may write to
+            return self._tensors.on_meta(tensor)
         return self._tensors.made(tensor.size(), tensor.stride(), tensor.dtype, settled(tensor.detach()))
 
     def _fill(self, operator: Operator, args: _Arguments, kwargs: _Keywords) -> Any:
@@ -78,7 +80,7 @@ class Dispatch(TorchDispatchMode):
         if isinstance(value, torch.Tensor):
             self._tensors.put(tensor, converted(self._tensors.expression_of(value), tensor.size(), tensor.dtype))
         else:
-            self._tensors.put(tensor, _constant(tensor, value))
+            self._put_constant(tensor, value)
         return tensor
 
     def _zero(self, operator: Operator, args: _Arguments, kwargs: _Keywords) -> Any:
@@ -108,9 +110,13 @@ class Dispatch(TorchDispatchMode):
         if kind in ("zeros", "ones"):
             self._tensors.put(tensor, _constant(tensor, int(kind == "ones")))
         elif kind in ("full", "scalar_tensor"):
-            value = kwargs.get("fill_value", kwargs.get("s", args[-1] if args else None))
-            self._tensors.put(tensor, _constant(tensor, value))
+            self._put_constant(tensor, kwargs.get("fill_value", kwargs.get("s", args[-1] if args else None)))
         return tensor
+
+    def _put_constant(self, tensor: torch.Tensor, value: Any) -> None:
+        if isinstance(value, float) and value not in (0.0, 1.0):
+            self._tensors.values_came_in()
+        self._tensors.put(tensor, _constant(tensor, value))
 
     def _factory(self, operator: Operator, args: _Arguments, kwargs: _Keywords) -> Any:
         """`arange`, `linspace`, `eye` …"""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import CodeType, FunctionType
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -42,7 +43,7 @@ class _Local(threading.local):
 
 _local = _Local()
 _lock = threading.Lock()
-_recordings = 0
+_recordings: list[Writer] = []
 _Substitute = Callable[..., Any]
 
 
@@ -103,9 +104,24 @@ def _reduced(writer: Writer, tensor: Any, protocol: int) -> Any:
 
 
 def _seeded(writer: Writer, *arguments: Any, **keywords: Any) -> torch.Generator:
-    """`torch.manual_seed`, `torch.seed`: nothing draws from PyTorch's generator while a model is recorded."""
+    """`torch.manual_seed`: nothing draws from PyTorch's generator while a model is recorded."""
     writer.remark("PyTorch's generator is seeded, which has no effect on what is drawn later")
     return torch.default_generator
+
+
+def _seeded_anew(writer: Writer) -> int:
+    """`torch.seed`"""
+    return _seeded(writer).initial_seed()
+
+
+def _noted_rng(seed: Any = None) -> np.random.Generator:
+    """`numpy.random.default_rng`, noted."""
+    if _local.writer is not None:
+        _local.writer.remark("a generator of NumPy's draws, and what it draws is taken for fixed values")
+    return _DEFAULT_RNG(seed)
+
+
+_DEFAULT_RNG = np.random.default_rng
 
 
 def _noted(writer: Writer, generator: Any) -> None:
@@ -121,6 +137,7 @@ _SUBSTITUTES: dict[str, tuple[Any, _Substitute]] = {
     "dirac_": (_INIT.dirac_, _dirac),
     "reduce": (torch.Tensor._reduce_ex_internal, _reduced),
     "manual_seed": (torch.random.manual_seed, _seeded),
+    "seed": (torch.random.seed, _seeded_anew),
 }
 _originals: dict[str, FunctionType] = {}
 
@@ -155,19 +172,19 @@ def is_recording() -> bool:
 @contextmanager
 def replaced_functions(writer: Writer) -> Iterator[None]:
     """A context in which the functions write to a recorder, in this thread."""
-    global _recordings
-    with _lock:
-        _recordings += 1
-        if _recordings == 1:
-            _swap()
     try:
+        with _lock:
+            _recordings.append(writer)
+            if len(_recordings) == 1:
+                _swap()
         _local.writer = writer
         yield
     finally:
         _local.writer = None
         with _lock:
-            _recordings -= 1
-            if _recordings == 0:
+            if writer in _recordings:
+                _recordings.remove(writer)
+            if not _recordings:
                 _restore()
 
 
@@ -179,8 +196,11 @@ def _swap() -> None:
         original.__kwdefaults__ = function.__kwdefaults__
         _originals[name] = original
         function.__code__ = _replacement(name)
+    np.random.default_rng = _noted_rng
 
 
 def _restore() -> None:
-    for name, (function, _) in _SUBSTITUTES.items():
-        function.__code__ = _originals[name].__code__
+    for name, original in _originals.items():
+        _SUBSTITUTES[name][0].__code__ = original.__code__
+    if np.random.default_rng is _noted_rng:
+        np.random.default_rng = _DEFAULT_RNG

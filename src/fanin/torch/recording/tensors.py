@@ -116,6 +116,9 @@ class Tensors:
             )
         return Values().of(expression)
 
+    def values_came_in(self) -> None:
+        """Called when the code makes a tensor from values of its own."""
+
     def remark(self, text: str) -> None:
         """Notes what a recording cannot read."""
         found = note(text)
