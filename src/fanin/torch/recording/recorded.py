@@ -73,6 +73,24 @@ class Recorded(Mapping[str, Reading]):
         """What could not be read, each with the line of the code."""
         return () if self._recorder is None else tuple(map(str, self._recorder.notes))
 
+    @classmethod
+    def of_existing(
+        cls, recorder: Recorder, model: nn.Module, expressions: Mapping[nn.Module, Mapping[str, Expression]]
+    ) -> Recorded:
+        """What a model that exists gets, as its code was read again.
+
+        Args:
+            recorder: who read it.
+            model: the model.
+            expressions: what the tensors of each of its modules get, by their names.
+        """
+        recorded = cls()
+        recorded._recorder = recorder
+        recorded._roots.append(weakref.ref(model))
+        for module, taken in expressions.items():
+            recorded._taken[module] = _Taken(taken)
+        return recorded
+
     def take(self, recorder: Recorder, modules: list[nn.Module]) -> None:
         """Takes what was read for modules, at the end of a recording, and leaves their tensors on the meta device."""
         self._recorder = recorder
