@@ -265,7 +265,19 @@ struct NormalFloat64 : Doubles {
     }
 };
 
-// The quantiles of a word's unit double each, in (0, 1), which has 32 bits: computed in doubles and rounded once to a float.
+// The quantiles of unit doubles in (0, 1), of all elements of a batch: one loop in one place, whose body is long.
+template <class Quantile, int elements, class Unit>
+[[gnu::always_inline]] inline void compute_quantiles(const Quantile& quantile, D (&made)[interleaved][elements], const Unit& unit) {
+#pragma GCC unroll 1
+    for (int at = 0; at < interleaved * elements; at += together) {
+        D units[together], values[together];
+        for (int i = 0; i < together; ++i) units[i] = unit((at + i) / elements, (at + i) % elements);
+        quantile(units, values);
+        for (int i = 0; i < together; ++i) made[(at + i) / elements][(at + i) % elements] = values[i];
+    }
+}
+
+// The quantiles of unit doubles of 32 bits, a word for each, rounded once to a float.
 template <class Quantile, class Format>
 struct Quantiles {
     using Element = typename Format::Element;
@@ -275,9 +287,11 @@ struct Quantiles {
 
     explicit Quantiles(const Draw& draw) : quantile(draw) {}
 
-    [[gnu::always_inline]] void make(const Words& words, Values& values) const {
+    [[gnu::noinline]] void make(const Words& words, Values& values) const {
         D made[interleaved][4];
-        compute(words, made);
+        compute_quantiles(quantile, made, [&](int n, int element) {
+            return (V::to_double(words[n][element] & 0xFFFFFFFFull) + 0.5) * 0x1p-32;
+        });
         for (int half = 0; half < 2; ++half)
             for (int element = 0; element < 4; ++element)
                 values.of[half][element] = V::join(made[2 * half][element], made[2 * half + 1][element]);
@@ -288,19 +302,9 @@ struct Quantiles {
     [[gnu::always_inline]] void store_row(const Values& values, int element, Element* to) const {
         Format::store(to, values.of[0][element], values.of[1][element]);
     }
-
-  private:
-    // One loop in one place: its body is long.
-    [[gnu::noinline]] void compute(const Words& words, D (&made)[interleaved][4]) const {
-#pragma GCC unroll 1
-        for (int i = 0; i < 4 * interleaved; ++i) {
-            const U word = words[i / 4][i % 4] & 0xFFFFFFFFull;
-            made[i / 4][i % 4] = quantile((V::to_double(word) + 0.5) * 0x1p-32);
-        }
-    }
 };
 
-// The quantiles of unit doubles of 52 bits, in (0, 1).
+// The quantiles of unit doubles of 52 bits.
 template <class Quantile>
 struct QuantilesFloat64 {
     using Element = double;
@@ -311,12 +315,9 @@ struct QuantilesFloat64 {
     explicit QuantilesFloat64(const Draw& draw) : quantile(draw) {}
 
     [[gnu::noinline]] void make(const Words& words, Values& values) const {
-#pragma GCC unroll 1
-        for (int i = 0; i < 2 * interleaved; ++i) {
-            const U(&word)[4] = words[i / 2];
-            const int first = i % 2 * 2;
-            values.of[i / 2][i % 2] = quantile(unit_double<V>(word[first], word[first + 1]) + 0x1p-53);
-        }
+        compute_quantiles(quantile, values.of, [&](int n, int element) {
+            return unit_double<V>(words[n][2 * element], words[n][2 * element + 1]) + 0x1p-53;
+        });
     }
     [[gnu::always_inline]] void store_run(const Values& values, Element* to) const { values.store_run(to); }
     [[gnu::always_inline]] void store_row(const Values& values, int element, Element* to) const { values.store_row(element, to); }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -159,7 +160,7 @@ def test_modes_of_the_processor_reach_no_initializer(mode: str, way: str, name: 
     """Every initializer and dtype, by a call, a weight or a distribution: the same parameters and bytes."""
     n = 19 + 4 * list(WAYS).index(way) + list(MODES).index(mode)
     with MODES[mode]():
-        inside = WAYS[way](name, (n, n) if name == "Identity" else (1, n, n), dtype)
+        inside = WAYS[way](name, (n, n) if name in ("Identity", "Sparse") else (1, n, n), dtype)
     assert repr(inside) == repr(WAYS[way](name, (n, n), dtype))  # outside: text depends on the mode
 
 
@@ -168,6 +169,12 @@ LAWS: dict[str, Callable[[np.dtype[Any]], fanin.Distribution]] = {
     "TruncatedNormal": lambda dtype: distributions.TruncatedNormal((3, 5), dtype, 1e-39, 0.7),
     "Uniform": lambda dtype: distributions.Uniform((3, 5), dtype, -0.1, 0.7),
     "Uniform, subnormal": lambda dtype: distributions.Uniform((3, 5), dtype, 1e-40, 3e-40),
+    "BoundedNormal": lambda dtype: distributions.BoundedNormal((3, 5), dtype, 0.1, 0.7, -0.3, 0.9),
+    "BoundedNormal, tail": lambda dtype: distributions.BoundedNormal((3, 5), dtype, 0.1, 0.1, 2.3, math.inf),
+    "Exponential": lambda dtype: distributions.Exponential((3, 5), dtype, 0.3),
+    "LogNormal": lambda dtype: distributions.LogNormal((3, 5), dtype, 0.1, 0.7),
+    "Bernoulli": lambda dtype: distributions.Bernoulli((3, 5), dtype, 0.3),
+    "Sparse": lambda dtype: distributions.Sparse((3, 5), dtype, 0.3, 0.1),
     "Identity": lambda dtype: distributions.Identity((3, 5), dtype, 0.1),
     "Orthogonal": lambda dtype: distributions.Orthogonal((3, 5), dtype, 0.1),
 }
@@ -215,6 +222,11 @@ RULES = {
     "RandomNormal": "mean = 0.3\nstddev = '0.7 / sqrt(3 * n)'",
     "TruncatedNormal": "mean = '1 / n'\nstddev = 0.3",
     "RandomUniform": "minval = '-0.07 * sqrt(n)'\nmaxval = 0.9",
+    "truncated_normal": "stddev = 0.3\nminval = '-0.7 * n'\nmaxval = 0.9",
+    "Exponential": "rate = '0.1 / n'",
+    "LogNormal": "mean = -0.7\nstddev = '0.7 * n'",
+    "Bernoulli": "p = '0.1 / n'",
+    "Table": "values = [0.1]",
     "VarianceScaling": "scale = '1.3 ** 3 / n'\nfan_in = '7 / 3'\nfan_out = '7 * 0.1'\nmode = 'fan_avg'",
     "HeNormal": "fan_in = '10 / 3'",
     "LecunUniform": "fan_in = 0.7",

@@ -299,7 +299,7 @@ def test_list_as_json() -> None:
     )
     for entry in entries:
         assert list(entry) == ["name", "class", "arguments", "description"]
-        assert type(fanin.get(entry["name"])).__name__ == entry["class"]
+        assert fanin.initializers.NAMES[entry["name"]].__name__ == entry["class"]
         assert entry["description"].endswith(".")
     assert {key: value for key, value in entries[9].items() if key != "description"} == {
         "name": "identity",

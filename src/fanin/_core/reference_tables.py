@@ -171,15 +171,15 @@ def _rational(numerator: str, denominator: str) -> _Rational:
 
 
 QUANTILE: dict[str, _Rational] = {
-    # z / (p - 1/2) in -log(p (1 - p)) - log 4, up to 5.1: fitted by scripts/fit_quantile.py, to 2e-16
+    # z / (p - 1/2) in -log(p (1 - p)) - log 4, up to 5.1: fitted by scripts/fit_quantile, to 2e-16
     "middle": _rational(
         """
-        0x1.40d931ff62704p+1 0x1.b1b5cb51ad5e7p-1 0x1.ab112f56ccb51p-3 0x1.20128948f99bdp-5 0x1.15170eaf1d667p-8
-        0x1.7c796b4774371p-12 0x1.4bea3fa5fb247p-16 0x1.c10d5e03904b8p-22 -0x1.da876a0fed198p-27
+        0x1.40d931ff62704p+1 0x1.b1b679512e455p-1 0x1.ab125cfad1066p-3 0x1.2013b2959b8cbp-5 0x1.15189ad7da44dp-8
+        0x1.7c7c4ebec6341p-12 0x1.4bede3fa43aa5p-16 0x1.c117ed293d41fp-22 -0x1.da835a68f4c2ap-27
         """,
         """
-        0x1p+0 0x1.37df478e1e6bep-4 0x1.9b7239dd53ab7p-5 0x1.4aa079c360e5fp-9 0x1.77e0de1c0d53ep-11
-        0x1.f517b7108f5e6p-17 0x1.2f32749ce34e1p-19 -0x1.49ae0cfc4dc47p-25
+        0x1p+0 0x1.37e172e069efap-4 0x1.9b72f872a4497p-5 0x1.4aa3dd8d23815p-9 0x1.77e25e0e2addcp-11
+        0x1.f522c12373ffdp-17 0x1.2f34af576f635p-19 -0x1.49a92270d6b0bp-25
         """,
     ),
     # |z| in sqrt(-log(tail)), less 1.6 and less 5: M. J. Wichura, "Algorithm AS 241: the percentage points of the

@@ -51,10 +51,9 @@ class Origins:
     def recipe_of(self, model: Any, seed: int, unreadable: Unreadable) -> Recipe:
         """The implementation of `fanin.keras.recipe_of` and `fanin.tf_keras.recipe_of`."""
         layer_class, log = self.framework.layer_class, _Log(self)
-        if callable(model) and not isinstance(model, (layer_class, type)):
+        if not isinstance(model, (layer_class, type)) and callable(model):
             with log.watching():
-                made: Any = model()
-            model = made
+                model = model()
         package = layer_class.__module__.partition(".")[0]
         if not isinstance(model, layer_class):
             raise TypeError(
@@ -65,7 +64,7 @@ class Origins:
         if scan.unbuilt:
             raise ValueError(
                 "The model must be built, since a recipe needs the shapes of its variables. Received: "
-                f"{visible(model.name)}, in which {visible(', '.join(scan.unbuilt[:10]))} "
+                f"{visible(scan.root.name)}, in which {visible(', '.join(scan.unbuilt[:10]))} "
                 f"{'is' if len(scan.unbuilt) == 1 else 'are'} not built. Call it on an input, or `build` it."
             )
         twins = _Twins(self)

@@ -44,7 +44,7 @@ class Floats(Distribution):
     def rounds_to(self, dtype: DType) -> bool:
         return has_kernel(self._kernel(dtype))
 
-    @property
+    @cached_property
     def grid(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Every possible value and its probability, for 16-bit dtypes, whose grid is coarse; None for other dtypes."""
         raise NotImplementedError

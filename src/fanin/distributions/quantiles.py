@@ -35,7 +35,7 @@ class Quantile(Floats):
         """The term that is added to the product."""
         return 0.0
 
-    @property
+    @cached_property
     def interval(self) -> Sequence[float]:
         """The probabilities about the bounds, and the bounds, as kernels take them; empty without bounds."""
         return ()
@@ -55,9 +55,14 @@ class Quantile(Floats):
         numbers: dict[str, Any] = {"scale": self.scale, "origin": self.origin, "interval": self.interval}
         run_kernel(kernel, stream, out, self.shape, region, **numbers)
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self._ends
+
     @cached_property
     @undisturbed
-    def bounds(self) -> tuple[float, float]:
+    def _ends(self) -> tuple[float, float]:
+        """What the smallest and the largest unit variable make."""
         from fanin._core.reference import quantiles  # late: only reports ask for bounds
 
         smallest = 2.0 ** -(53 if self.dtype == dtypes.FLOAT64 else _WORD_BITS + 1)
@@ -158,9 +163,13 @@ class Exponential(Quantile):
     kind: ClassVar[str] = "exponential"
     _law: ClassVar[str] = "exponential"
 
+    @property
+    def scale(self) -> float:
+        return self._inverse_rate
+
     @cached_property
     @undisturbed
-    def scale(self) -> float:
+    def _inverse_rate(self) -> float:
         return 1 / self.rate
 
     @undisturbed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from fanin._core.messages import plural, shown, visible, warn
@@ -14,6 +14,7 @@ from fanin._core.types import Shape
 from fanin.initializers import Identity, Initializer, Orthogonal, VarianceScaling
 from fanin.models.parameters import Model, Parameter
 from fanin.recipes.folding import recipe_from
+from fanin.recipes.plan import Plan
 from fanin.recipes.recipe import Recipe
 from fanin.recipes.rules import KEEP
 
@@ -83,10 +84,20 @@ class Readings:
         left_out = {**self.unread, **unsayable}
         if left_out:
             self._complain(left_out, unreadable)
-        plan = Recipe(list(self._rules(left_out)), seed).plan(self.model)
+        recipe = Recipe(list(self._rules(left_out)), seed)
+        plan = recipe.plan(_by_names(self.model))
         if plan.problems:
             raise ValueError("\n  ".join(["The model's own initializers do not fit its parameters:", *plan.problems]))
-        return recipe_from(plan, description=f"The own initializers of {self.model.name}")
+        if all(each.has_usual_start for each in self.model.parameters):  # which need no rules, and get these
+            return recipe
+        description = f"The own initializers of {self.model.name}"
+        by_names = recipe_from(plan, description=description)
+        # Names are for every model of the same code, but a name may be another parameter's path in this one.
+        if _weights(by_names.plan(self.model)) == _weights(plan):
+            return by_names
+        entries = zip(plan.entries, self.model.parameters, strict=True)
+        entries = tuple(replace(entry, parameter=parameter) for entry, parameter in entries)
+        return recipe_from(replace(plan, model=self.model, entries=entries), description=description)
 
     def _unsayable(self) -> Iterator[tuple[str, str]]:
         """The parameters whose readings a rule would not mean, with the reason."""
@@ -120,6 +131,21 @@ class Readings:
                 continue
             for each in self.read[parameter.path]:
                 yield _rule(parameter, each)
+
+
+def _by_names(model: Model) -> Model:
+    """The same model with names for paths, where these differ."""
+    parameters = tuple(replace(each, path=each.name or each.path, name="") for each in model.parameters)
+    return replace(model, parameters=parameters)
+
+
+def _weights(plan: Plan) -> list[Any]:
+    """What tells the weights of a plan from those of another."""
+    kinds = [[type(one.weight.distribution) for one in each.placements] for each in plan.entries]
+    return [
+        (each.name, each.kept, each.seeds, each.mean, each.stddev, kind)
+        for each, kind in zip(plan.entries, kinds, strict=True)
+    ]
 
 
 def _rule(parameter: Parameter, reading: Reading) -> dict[str, Any]:
