@@ -290,22 +290,24 @@ def constructor_arguments(module: nn.Module, *, by_config: bool = False) -> dict
 
     Args:
         module: the module.
-        by_config: whether further arguments do not matter if one is a configuration, as Hugging Face's models have it.
+        by_config: whether a configuration is enough, as Hugging Face's models have it, and others may be left out.
 
     Returns:
         None if some argument has no such attribute.
     """
     found: dict[str, Any] = {}
     declared = inspect.signature(own_class(module)).parameters
+    is_configured = by_config and "config" in declared
     for name, argument in declared.items():
         if name in ("device", "dtype"):
             if argument.default is argument.empty:
                 return None
         elif argument.kind is argument.KEYWORD_ONLY or argument.kind is argument.POSITIONAL_OR_KEYWORD:
-            if name not in vars(module):
+            if name in vars(module):
+                found[name] = vars(module)[name]
+            elif not is_configured or argument.default is argument.empty:
                 return None
-            found[name] = vars(module)[name]
-        elif not (by_config and "config" in declared):
+        elif not is_configured:
             return None
     return found
 
