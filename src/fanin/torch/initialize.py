@@ -115,10 +115,10 @@ def initialize(
         raise TypeError(
             f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.{tensors_hint(model)}"
         )
+    check_mode()
     rules, recorded = _rules_and_recording(model, recipe, seed)
     place = None if device is None else _checked_device(device)
     options = Options(only, skip, names, unmatched, progress, prefix)
-    check_mode()
     _reshard(model)
     shard_of = GivenShards(shards)
     scan = Scan(model, lambda path, tensor: shard_of(options.placed(path), tensor), as_stored=recorded is not None)

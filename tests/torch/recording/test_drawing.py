@@ -355,3 +355,13 @@ def test_a_part_whose_whole_is_gone() -> None:
         part = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))[1]
     assert list(recorded) == ["weight", "bias"]
     assert recorded.model is part
+
+
+def test_within_the_context() -> None:
+    """In the context, the recording is empty, and nothing can be initialized."""
+    with fanin.torch.recording() as recorded:
+        model = nn.Linear(2, 2)
+        assert (list(recorded), str(recorded), len(recorded)) == ([], "", 0)
+        with pytest.raises(fanin.recipes.PlanError, match="after the context has ended"):
+            fanin.torch.initialize(model, recorded, seed=SEED)
+    assert len(recorded) == 2

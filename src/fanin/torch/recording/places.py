@@ -20,6 +20,8 @@ _BETWEEN = (
 class RecordingError(RuntimeError):
     """A model's code needs, while it is recorded, what only a drawn weight could tell."""
 
+    __module__ = "fanin.torch"  # where it is public
+
 
 @dataclass(frozen=True)
 class Note:

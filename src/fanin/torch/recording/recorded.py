@@ -28,7 +28,7 @@ from fanin.recipes.tables import folded_lines
 from fanin.torch.describe import Scan, joined, put, visits
 from fanin.torch.recording.drawing import Drawing
 from fanin.torch.recording.expressions import Expression
-from fanin.torch.recording.reading import Reading, Readings
+from fanin.torch.recording.reading import Reading, reading_of
 from fanin.torch.recording.recorder import Recorder, watching
 from fanin.torch.refusals import outline
 
@@ -66,13 +66,30 @@ class Recorded(Mapping[str, Reading]):
         self._recorder: Recorder | None = None
         self._taken: weakref.WeakKeyDictionary[nn.Module, _Taken] = weakref.WeakKeyDictionary()
         self._roots: list[weakref.ref[nn.Module]] = []
-        self._readings = Readings()
         self._found: Mapping[str, Reading] | None = None  # of the only model
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What could not be read, each with the line of the code."""
         return () if self._recorder is None else tuple(map(str, self._recorder.notes))
+
+    @classmethod
+    def of_existing(
+        cls, recorder: Recorder, model: nn.Module, expressions: Mapping[nn.Module, Mapping[str, Expression]]
+    ) -> Recorded:
+        """What a model that exists gets, as its code was read again.
+
+        Args:
+            recorder: who read it.
+            model: the model.
+            expressions: what the tensors of each of its modules get, by their names.
+        """
+        recorded = cls()
+        recorded._recorder = recorder
+        recorded._roots.append(weakref.ref(model))
+        for module, taken in expressions.items():
+            recorded._taken[module] = _Taken(taken)
+        return recorded
 
     def take(self, recorder: Recorder, modules: list[nn.Module]) -> None:
         """Takes what was read for modules, at the end of a recording, and leaves their tensors on the meta device."""
@@ -117,7 +134,7 @@ class Recorded(Mapping[str, Reading]):
     def reading(self, path: str, module: nn.Module, leaf: str) -> Reading | None:
         """The reading of one tensor of a module, under a path; None if the recording does not know it."""
         expression = self.expression(module, leaf)
-        return None if expression is None else self._readings.of(path, expression)
+        return None if expression is None else reading_of(path, expression)
 
     @property
     def model(self) -> nn.Module:
@@ -162,6 +179,8 @@ class Recorded(Mapping[str, Reading]):
 
     def _all(self) -> Mapping[str, Reading]:
         if self._found is None:
+            if not self._roots:
+                return {}  # the context has not ended, or nothing was made in it
             self._found = self.of(self.model)
         return self._found
 
@@ -175,7 +194,7 @@ class Recorded(Mapping[str, Reading]):
         return iter(self._all())
 
     def __len__(self) -> int:
-        return len(self._all()) if self._roots else 0
+        return len(self._all())
 
     def plan(self, model: nn.Module | None = None, *, seed: int = 0, names: Names = None) -> Plan:
         """What each parameter gets for a seed, as for a recipe: see `fanin.Recipe.plan`. Nothing is drawn.
