@@ -33,6 +33,7 @@ from fanin.torch.recording.places import RecordingError
 from fanin.torch.recording.reading import Reading, reading_of
 from fanin.torch.recording.recorder import Recorder, watching
 from fanin.torch.refusals import outline
+from fanin.torch.reparametrized import Place
 from fanin.torch.shards import is_dtensor
 
 # The recording that each module was made in, as long as both live.
@@ -193,6 +194,11 @@ class Recorded(Mapping[str, Reading]):
             )
         return found
 
+    def whole_of(self, module: nn.Module) -> tuple[nn.Module, str] | None:
+        """The recorded model that a module is a part of, and its path there; None if there is none any more."""
+        roots = [root for ref in self._roots if (root := ref()) is not None]
+        return next(((root, visit.path) for root in roots for visit in visits(root) if visit.module is module), None)
+
     def _all(self) -> Mapping[str, Reading]:
         if self._found is None:
             if not self._roots:
@@ -235,7 +241,10 @@ class Recorded(Mapping[str, Reading]):
         root = self.model if model is None else model
         plan = self.plan(root, seed=seed)
         other = None if twin is None else twin.plan(seed=seed)
-        return recipe_from(plan, twin=other, description=f"{class_name(type(root))}, as its own code initializes it")
+        recipe = recipe_from(plan, twin=other, description=f"{class_name(type(root))}, as its own code initializes it")
+        # Of a model whose rules ask nothing, each parameter must be what its layer says; what is not must be asked for.
+        unlike = [entry.path for entry in recipe.plan(root).entries if entry.problem]
+        return recipe.extend([{"path": unlike, "initializer": "as_written"}]) if unlike else recipe
 
     def __bool__(self) -> bool:
         return bool(self._roots)
@@ -271,13 +280,49 @@ class SeededRecording:
     @undisturbed
     def drawn(self, parameters: Iterable[Parameter], seed: int, names: NameMap) -> dict[str, Entry]:
         """The entries of the model's parameters and buffers."""
-        places = {self._placed(each.parameter.path): each.owners[0] for each in self._scan.all()}
-        tensors = [self._read(parameter, *places[parameter.path]) for parameter in parameters]
-        for visit, leaf, tensor in self._scan.buffers:
+        own = {each.path: each for each in parameters}
+        tensors = self._readings(self._scan, lambda path, parameter: own.get(self._placed(path), parameter))
+        return Drawing([*self._before(tensors), *tensors.values()], seed, names).entries()
+
+    def _readings(
+        self, scan: Scan, described: Callable[[str, Parameter], Parameter]
+    ) -> dict[Place, tuple[Parameter, Reading | None]]:
+        """The parameters of a scanned model, and then its buffers, each with its reading, by one of its places.
+
+        Args:
+            scan: the model.
+            described: the description of a parameter, from its path in the model and what the scan says.
+        """
+        found = {}
+        for held in scan.all():
+            parameter = described(held.parameter.path, held.parameter)
+            found[held.owners[0]] = self._read(parameter, *held.owners[0])
+        for visit, leaf, tensor in scan.buffers:
             shape, dtype = outline(tensor)
-            buffer = Parameter(self._placed(joined(visit.path, leaf)), shape, dtype, trainable=False)
-            tensors.append(self._read(buffer, visit.module, leaf))
-        return Drawing(tensors, seed, names).entries()
+            path = joined(visit.path, leaf)
+            buffer = Parameter(self._placed(path) if scan is self._scan else path, shape, dtype, trainable=False)
+            found[visit.module, leaf] = self._read(buffer, visit.module, leaf)
+        return found
+
+    def _before(
+        self, tensors: Mapping[Place, tuple[Parameter, Reading | None]]
+    ) -> list[tuple[Parameter, Reading | None]]:
+        """The tensors of the whole model that come before these, and which these have values of.
+
+        A part that has copies of what is outside of it has, with its path in the whole as prefix, the values that it
+        has in the whole.
+        """
+        whole = self._recorded.whole_of(self._scan.inner)
+        if whole is None or not whole[1] or whole[1] != self._placed(""):
+            return []
+        needed = {source for _, reading in tensors.values() if reading is not None for source in reading.sources}
+        before = []
+        for place, (parameter, reading) in self._readings(Scan(whole[0], as_stored=True), lambda _, each: each).items():
+            if place in tensors:
+                break
+            if reading is not None and needed.intersection(reading.sources):
+                before.append((parameter, reading))
+        return before
 
     def _read(self, parameter: Parameter, module: nn.Module, leaf: str) -> tuple[Parameter, Reading | None]:
         reading = self._recorded.reading(parameter.path, module, leaf)
