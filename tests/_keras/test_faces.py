@@ -19,7 +19,7 @@ from keras_kit import Kit, imported
 from strategies import CLASSES
 
 SHORTCUTS = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): name for name in CLASSES}
-FUNCTIONS = ("get", "initialize", "patch", "unpatch")
+FUNCTIONS = ("get", "initialize", "patch", "recipe_of", "unpatch")
 AXES = [("input_axes", None), ("output_axes", None)]
 
 

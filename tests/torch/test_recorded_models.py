@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,8 +21,12 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 pytest.importorskip("scipy")
 
+import torch
+from torch import nn
+
+import recorded_checks
 import recorded_libraries
-from recorded_cases import sample_of
+from recorded_cases import Case, sample_of
 from recorded_libraries import cases, checked
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the libraries
@@ -145,3 +150,43 @@ def test_others(library: str, name: str) -> None:
     found = apart(library)[name]
     assert not found["faults"], found["faults"]
     assert not found["unmade"]
+
+
+class Layer(nn.Module):
+    """A parameter that a function fills."""
+
+    def __init__(self, fill: Callable[[torch.Tensor], object]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(200, 100))
+        with torch.no_grad():
+            fill(self.weight)
+
+
+Fill = Callable[[torch.Tensor], object]
+# What the author's code does, and what a recording would have misread.
+MISREAD: dict[str, tuple[Fill, Fill, str]] = {
+    "a constant": (nn.init.ones_, lambda w: w.fill_(0.999), "is not what the code makes each time"),
+    "a constant, drawn": (lambda w: w.normal_(0, 1e-3), nn.init.zeros_, "the code draws it"),
+    "a mean": (lambda w: w.normal_(0, 1), lambda w: w.normal_(0.05, 1), "standard errors"),
+    "a standard deviation": (lambda w: w.normal_(0, 1), lambda w: w.normal_(0, 1.03), "standard errors"),
+    "a bound": (lambda w: w.uniform_(-1, 1), lambda w: w.uniform_(-0.999, 0.999), "is beyond"),
+    "a law": (lambda w: w.normal_(0, 1), lambda w: w.uniform_(-(3**0.5), 3**0.5), "is not distributed as"),
+    "a row": (lambda w: w.normal_()[3].zero_(), lambda w: w.normal_()[4].zero_(), "each time are not all alike"),
+    "half of it": (lambda w: w.normal_()[:100].mul_(2), lambda w: w.normal_()[:80].mul_(2), "is not distributed as"),
+}
+
+
+@pytest.mark.parametrize("name", MISREAD)
+def test_misreadings_are_found(name: str) -> None:
+    """The comparison finds what a recording has misread."""
+    theirs, ours, message = MISREAD[name]
+    calls = iter([theirs] * len(recorded_checks.SEEDS) + [ours])
+    found = recorded_checks.compare(Case.of("hand-written", name, lambda: Layer(next(calls))))
+    assert any(message in fault for fault in found.faults), found.faults
+
+
+@pytest.mark.parametrize("name", MISREAD)
+def test_right_readings_pass(name: str) -> None:
+    """The comparison finds nothing where there is nothing."""
+    theirs, _, _ = MISREAD[name]
+    assert not recorded_checks.compare(Case.of("hand-written", name, lambda: Layer(theirs))).faults

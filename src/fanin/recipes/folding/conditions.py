@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from fanin.models.parameters import Parameter
@@ -15,7 +17,9 @@ Conditions: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 
 # What a condition costs, where a group more that a rule is for gains 1: types and leaf names come first.
 _COSTS = {"layer": 0.02, "role": 0.04, "path": 0.03, "within": 0.08}
+_ANY_WEIGHT, _OF_ANY_LAYER = 0.06, (("path", ("*.weight",)),)  # more, of a leaf that kernels and norms have
 _WHOLE_LAYERS = 0.06  # more, of conditions that do not say which parameters of a layer are meant
+_MOST_PATHS = 8  # globs that a rule lists where it could be two rules
 _CONTAINERS = {"ModuleList", "ModuleDict", "Sequential"}  # which say nothing of what is in them
 _ROLES = {"kernel", "embedding", "bias", "scale", "offset"}  # that say enough by themselves
 
@@ -43,6 +47,12 @@ class Item:
         fused = () if part is None else (part.path,)
         return tuple(dict.fromkeys((self.parameter.path, self.name, *self.parameter.tied, *fused)))
 
+    @cached_property
+    def kind(self) -> tuple[object, ...]:
+        """What the parameters of a group have in common, besides what they get."""
+        each = self.parameter
+        return tuple(map(unnumbered, self.paths)), each.layer, each.bases, each.within, each.role, self.needed
+
 
 class Group(NamedTuple):
     """Parameters of repeated blocks that are alike but for the numbers in their paths, and that may have the same."""
@@ -62,17 +72,11 @@ def unnumbered(path: str) -> str:
     return ".".join("*" if part.isdecimal() else escaped(part) for part in path.split("."))
 
 
-def kind_of(item: Item) -> tuple[object, ...]:
-    """What the parameters of a group have in common, besides what they get."""
-    each = item.parameter
-    return tuple(map(unnumbered, item.paths)), each.layer, each.bases, each.within, each.role, item.needed
-
-
 def grouped(items: Iterable[Item]) -> list[Group]:
     """The groups of some parameters, in the order of their first ones."""
     groups: dict[tuple[object, ...], list[Item]] = {}
     for item in items:
-        groups.setdefault((kind_of(item), frozenset(item.choices.items())), []).append(item)
+        groups.setdefault((item.kind, frozenset(item.choices.items())), []).append(item)
     return [Group(tuple(each), each[0].choices, each[0].needed) for each in groups.values()]
 
 
@@ -125,14 +129,14 @@ def cost_of(conditions: Conditions) -> float:
     """What conditions cost: less for fewer, shorter and more telling ones."""
     cost = sum(_COSTS[key] * len(values) + sum(map(len, values)) / 5000 for key, values in conditions)
     tells = any(key == "role" or (key == "path" and not values[0].endswith(".*")) for key, values in conditions)
-    return cost if tells else cost + _WHOLE_LAYERS
+    return cost + (0 if tells else _WHOLE_LAYERS) + (_ANY_WEIGHT if conditions == _OF_ANY_LAYER else 0)
 
 
 def candidates(groups: Sequence[Group]) -> Iterator[Conditions]:
     """The conditions that rules for these groups may have, each once."""
     alike: dict[tuple[object, ...], list[Group]] = {}
     for group in groups:
-        alike.setdefault(kind_of(group.first), []).append(group)
+        alike.setdefault(group.first.kind, []).append(group)
     found: dict[Conditions, None] = {}
     for several in alike.values():
         for group in several:
@@ -142,8 +146,8 @@ def candidates(groups: Sequence[Group]) -> Iterator[Conditions]:
                 found[_with_role(conditions, group.first)] = None
             if len(several) > 1:
                 others = [item for other in several if other is not group for item in other.items]
-                for paths in _numbered(group.items, others):
-                    found[_with_role((("path", paths),), group.first)] = None
+                for conditions in _numbered(group.items, others):
+                    found[_with_role(conditions, group.first)] = None
     yield from found
 
 
@@ -178,6 +182,23 @@ def _of_group(item: Item) -> Iterator[Conditions]:
     yield (("path", (unnumbered(each.path),)),)
 
 
+def shared(groups: Sequence[Group]) -> Iterator[Conditions]:
+    """Conditions that all of some groups meet: by their roles, by their layers, and by the leaves of their paths."""
+    parameters = [group.first.parameter for group in groups]
+    if not parameters or any(each.has_usual_start for each in parameters):
+        return
+    ends = [list(islice(_ends(each.path), 2)) for each in parameters]
+    leaves = ("path", tuple(dict.fromkeys(first for first, *_ in ends)))
+    yield (leaves,)
+    named = tuple(dict.fromkeys(each[-1] for each in ends))
+    if len(named) <= _MOST_PATHS:
+        yield (("path", named),)
+    if all(each.role in _ROLES for each in parameters):
+        yield (("role", tuple(dict.fromkeys(each.role for each in parameters))),)
+    if all(each.layer for each in parameters):
+        yield ("layer", tuple(dict.fromkeys(escaped(each.layer) for each in parameters))), leaves
+
+
 def _ends(path: str) -> Iterator[str]:
     """Globs of the last components of a path, the shortest first: of the leaf, and of one or two names before it."""
     parts, names = unnumbered(path).split("."), 0
@@ -196,16 +217,22 @@ def _beginnings(path: str) -> Iterator[str]:
     yield from (".".join(parts[:end]) for end in ends[:3])
 
 
-def _numbered(items: Sequence[Item], others: Sequence[Item]) -> Iterator[tuple[str, ...]]:
-    """Globs with numbers, which tell some parameters from others whose paths only differ in these."""
+def _numbered(items: Sequence[Item], others: Sequence[Item]) -> Iterator[Conditions]:
+    """By paths with numbers, which tell some parameters from others whose paths only differ in these."""
     paths = [item.parameter.path.split(".") for item in items]
     different = [item.parameter.path.split(".") for item in others]
     for at, part in enumerate(paths[0]):
         numbers = dict.fromkeys(path[at] for path in paths)
         if part.isdecimal() and numbers.keys().isdisjoint(path[at] for path in different):
             before, after = unnumbered(".".join(paths[0][:at])), unnumbered(".".join(paths[0][at + 1 :]))
-            yield tuple(".".join(filter(None, (before, number, after))) for number in numbers)
-    yield exactly(item.parameter for item in items)
+            yield (("path", tuple(".".join(filter(None, (before, number, after))) for number in numbers)),)
+            beginnings = ("path", tuple(".".join(filter(None, (before, number, "*"))) for number in numbers))
+            layer, role = items[0].parameter.layer, items[0].parameter.role
+            yield (beginnings,)
+            yield beginnings, ("role", (role,))
+            if layer:
+                yield beginnings, ("layer", (escaped(layer),))
+    yield (("path", exactly(item.parameter for item in items)),)
 
 
 def exactly(parameters: Iterable[Parameter]) -> tuple[str, ...]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
-from fanin.recipes.folding.conditions import Conditions, Group, Masks, alone, candidates, cost_of
+from fanin.recipes.folding.conditions import Conditions, Group, Masks, alone, candidates, cost_of, shared
 from fanin.recipes.folding.settings import Wanted
 
 # What counts besides the number of groups that a decision is for: the cost of its settings, the number of other groups
 # that it would match, and, where all else is equal, the number of parameters.
-_OF_SETTINGS, _OF_OTHERS, _OF_SIZE = 0.3, 0.01, 1e-9
+_OF_SETTINGS, _OF_OTHERS, _OF_SIZE = 0.3, 0.02, 1e-9
 
 
 class _Choice(NamedTuple):
@@ -57,7 +57,8 @@ class Decisions:
 
     def found(self) -> list[Decision]:
         """The decisions, in their order."""
-        return self._ordered(self._fewer(self._merged(list(self._greedy()))))
+        decisions = self._merged(self._simpler(self._merged(list(self._greedy()))))
+        return self._ordered(self._fewer(decisions))
 
     def taken(self, decisions: Sequence[Decision]) -> list[list[Group]]:
         """The groups that each decision applies to."""
@@ -119,18 +120,39 @@ class Decisions:
         return decisions
 
     def _with_two_merged(self, decisions: Sequence[Decision]) -> list[Decision] | None:
-        """The decisions with two of them in one, in place of either; None if no two can be."""
+        """The decisions with two of them in one, somewhere between them; None if no two can be."""
+        taken = self.taken(decisions)
         for first, second in combinations(range(len(decisions)), 2):
             one, other = decisions[first], decisions[second]
-            conditions = _united(one.conditions, other.conditions) if one.wanted == other.wanted else None
-            if conditions is None:
+            if one.wanted != other.wanted:
                 continue
-            both = Decision(conditions, one.wanted, self._masks.of(conditions))
-            for kept, gone in ((first, second), (second, first)):
-                changed = [both if at == kept else each for at, each in enumerate(decisions) if at != gone]
-                if self._holds(changed):
-                    return changed
+            others = [each for at, each in enumerate(decisions) if at not in (first, second)]
+            for conditions in (*_united(one.conditions, other.conditions), *shared([*taken[first], *taken[second]])):
+                both = Decision(conditions, one.wanted, self._masks.of(conditions))
+                for place in range(first, second):
+                    changed = [*others[:place], both, *others[place:]]
+                    if self._holds(changed):
+                        return changed
         return None
+
+    def _simpler(self, decisions: list[Decision]) -> list[Decision]:
+        """Decisions for what several groups have in common, in place of those for each of them."""
+        for at in range(len(decisions)):
+            decision, own = decisions[at], self.taken(decisions)[at]
+            others = decisions[:at] + decisions[at + 1 :]
+            given = [replace(decision, conditions=each, mask=self._masks.of(each)) for each in shared(own)]
+            simpler = [each for each in given if self._price(each, own) < self._price(decision, own)]
+            for one in sorted(simpler, key=lambda each: self._price(each, own)):
+                places = ([*others[:place], one, *others[place:]] for place in range(at, len(decisions)))
+                found = next(filter(self._holds, places), None)
+                if found is not None:
+                    decisions = found
+                    break
+        return decisions
+
+    def _price(self, decision: Decision, own: Sequence[Group]) -> float:
+        """What the conditions of a decision cost, with the other groups that it would match."""
+        return cost_of(decision.conditions) + _OF_OTHERS * (decision.mask.bit_count() - len(own))
 
     def _fewer(self, decisions: list[Decision]) -> list[Decision]:
         """The decisions that are needed."""
@@ -168,10 +190,9 @@ def _numbers(mask: int) -> list[int]:
     return numbers
 
 
-def _united(first: Conditions, second: Conditions) -> Conditions | None:
-    """The conditions that are met where either is, if these differ in the values of one key; else None."""
+def _united(first: Conditions, second: Conditions) -> Iterator[Conditions]:
+    """The conditions that are met where either is, if these differ in the values of one key."""
     one, other = dict(first), dict(second)
     differing = [key for key in one if one[key] != other.get(key)]
-    if one.keys() != other.keys() or len(differing) != 1:
-        return None
-    return tuple((key, tuple(dict.fromkeys((*values, *other[key])))) for key, values in first)
+    if one.keys() == other.keys() and len(differing) == 1:
+        yield tuple((key, tuple(dict.fromkeys((*values, *other[key])))) for key, values in first)

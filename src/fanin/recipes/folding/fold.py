@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from fanin._core.environment import undisturbed
-from fanin.recipes.folding.conditions import Group, Item, grouped, kind_of
+from fanin.recipes.folding.conditions import Group, Item, grouped
 from fanin.recipes.folding.decisions import Decisions
 from fanin.recipes.folding.given import Given
 from fanin.recipes.folding.numbers import Vocabulary
@@ -52,7 +52,8 @@ def recipe_from(plan: Plan, *, twin: Plan | None = None, description: str = "", 
     given = Given(plan)
     given.check()
     other = None if twin is None else Given(twin)
-    speller = Speller(Vocabulary.of(plan.model, None if twin is None else twin.model))
+    vocabulary = Vocabulary.of(plan.model, None if twin is None else twin.model)
+    speller = Speller(vocabulary, asks=given.plan.model.written is not None)
     groups = grouped(_agreed(list(given.items(speller)), [] if other is None else list(other.items(speller))))
     rules = given.corrected(_folded(groups, len(plan.entries)))
     recipe = Recipe(rules, plan.seed, description=description, sources=sources)
@@ -77,11 +78,11 @@ def _agreed(items: Sequence[Item], others: Sequence[Item]) -> Iterator[Item]:
     """The items, each with the settings that it can have as all of its kind can, and at another size, too, if any."""
     kinds: dict[tuple[object, ...], list[Choices]] = {}
     for item in (*items, *others):
-        kinds.setdefault(kind_of(item), []).append(item.choices)
+        kinds.setdefault(item.kind, []).append(item.choices)
     shared = {kind: _common(choices) for kind, choices in kinds.items()}
     by_path = {item.parameter.path: item.choices for item in others}
     for item in items:
-        same = shared[kind_of(item)] or _common([item.choices, by_path.get(item.parameter.path, item.choices)])
+        same = shared[item.kind] or _common([item.choices, by_path.get(item.parameter.path, item.choices)])
         yield replace(item, choices=same) if same else item
 
 

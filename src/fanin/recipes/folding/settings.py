@@ -18,6 +18,7 @@ Wanted: TypeAlias = tuple[Settings, ...]
 Choices: TypeAlias = Mapping[Wanted, float]  # with what each costs
 
 WRITTEN: Wanted = ((("initializer", AS_WRITTEN),),)
+_FEW, _MANY = 16, 2**10  # the most values of a table in a rule, where there is another way to say it and where not
 _KEPT: Settings = (("initializer", KEEP),)
 
 
@@ -26,10 +27,11 @@ class Speller:
 
     Args:
         vocabulary: the names of configurations that numbers may be written with.
+        asks: whether a model's own code can be asked for large tables instead.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, vocabulary: Vocabulary, *, asks: bool) -> None:
+        self._vocabulary, self._most_values = vocabulary, _FEW if asks else _MANY
         self._numbers: dict[tuple[tuple[str, float], ...], Numbers] = {}
         self._spelled: dict[tuple[Any, ...], Mapping[Settings, float]] = {}
 
@@ -89,9 +91,10 @@ class Speller:
 
     def _of(self, placement: Placement, numbers: Numbers) -> Mapping[Settings, float]:
         """The settings of a rule whose weight is that of a placement, up to its seed."""
-        key = type(placement.initializer), bits(placement.weight.distribution), id(numbers)
+        initializer, distribution, fans = placement.initializer, placement.weight.distribution, placement.fans
+        key = type(initializer), bits(distribution), id(numbers), fans
         if key not in self._spelled:
-            self._spelled[key] = dict(spelled(placement.initializer, placement.weight.distribution, numbers))
+            self._spelled[key] = dict(spelled(initializer, distribution, numbers, self._most_values, fans))
         return self._spelled[key]
 
     def _numbers_of(self, known: Mapping[str, float]) -> Numbers:
@@ -105,7 +108,7 @@ class Speller:
 
 def of_own_code(entry: Entry) -> bool:
     """Whether a parameter has values that no initializer draws for it: computed ones, or those of another parameter."""
-    return any(each.is_copy or each.weight.distribution.is_own_code for each in entry.placements)
+    return any(each.follows or each.weight.distribution.is_own_code for each in entry.placements)
 
 
 def _are_blocks(parameter: Parameter, placements: Sequence[Placement], count: int) -> bool:

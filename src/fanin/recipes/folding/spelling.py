@@ -12,11 +12,12 @@ from fanin._core import dtypes
 from fanin._core.types import DType
 from fanin.distributions import Distribution, Matrix
 from fanin.initializers import Initializer, VarianceScaling
+from fanin.recipes.entry import Fans
 from fanin.recipes.folding.numbers import Numbers, shortest_number
 
 Settings: TypeAlias = tuple[tuple[str, Any], ...]  # the keys and values of a rule besides its conditions
 
-_MOST_VALUES = 16  # that a table in a rule may have
+_OWN_FANS = 1.3  # the cost of fans that are not the layer's, with the initializer that the plan has
 _AS_IT_IS = 9.0  # the cost of arguments with all of their digits
 _LARGEST_RATIO = 10  # of a bound to the standard deviation
 _DEFAULTS: dict[str, float] = {"mean": 0.0, "gain": 1.0}  # arguments that a rule need not say
@@ -43,18 +44,28 @@ def bits(distribution: Distribution) -> tuple[Any, ...]:
 def _bits(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_bits, value))
     if isinstance(value, float):
         return value.hex()
     return (type(value), value) if isinstance(value, (bool, int, str, type(None))) else id(value)
 
 
-def spelled(initializer: Initializer, distribution: Distribution, numbers: Numbers) -> Iterator[tuple[Settings, float]]:
+def spelled(
+    initializer: Initializer,
+    distribution: Distribution,
+    numbers: Numbers,
+    most_values: int,
+    fans: Fans = (None, None),
+) -> Iterator[tuple[Settings, float]]:
     """The settings of rules that draw from a distribution, and what each costs; none if no rule can.
 
     Args:
         initializer: the initializer that has the distribution.
         distribution: the distribution.
         numbers: the ways to write numbers for the parameter.
+        most_values: the most values that a table in a rule may have.
+        fans: the fans that count for it, which a rule may have to say.
     """
     if isinstance(distribution, distributions.Constant):
         yield from _constant(distribution.value, distribution.dtype, numbers)
@@ -62,13 +73,14 @@ def spelled(initializer: Initializer, distribution: Distribution, numbers: Numbe
     name = _NAMES.get(type(initializer))
     if name is None:  # a class of the user's own
         return
-    if isinstance(initializer, VarianceScaling):
-        yield from _scaling(initializer, distribution, numbers, 1.0)
     for each, cost in _SCALINGS.items():
         yield from _scaling(each, distribution, numbers, cost)
-    arguments = _arguments(initializer, distribution)
-    if arguments is not None:
-        yield from _numbered(*arguments, distribution, numbers)
+    if isinstance(initializer, VarianceScaling):  # after the others, one of which it may be, since it costs less
+        yield from _scaling(initializer, distribution, numbers, 1.0)
+        yield from _with_own_fans(initializer, distribution, numbers, fans)
+    cls, arguments = _arguments(initializer, distribution)
+    if np.size(arguments.get("values", ())) <= most_values:
+        yield from _numbered(cls, arguments, distribution, numbers)
 
 
 def _constant(value: Any, dtype: DType, numbers: Numbers) -> Iterator[tuple[Settings, float]]:
@@ -99,8 +111,25 @@ def _scaling(
         yield (("initializer", _NAMES[type(scaling)]), *config.items()), cost
 
 
-def _arguments(initializer: Initializer, distribution: Distribution) -> tuple[type[Initializer], dict[str, Any]] | None:
-    """A class and its arguments that make a distribution; None for one with more values than a rule should have."""
+def _with_own_fans(
+    scaling: VarianceScaling, distribution: Distribution, numbers: Numbers, fans: Fans
+) -> Iterator[tuple[Settings, float]]:
+    """A rule from the literature with the fans that count, if these are not those of the layer."""
+    modes = {"fan_in": ("fan_in",), "fan_out": ("fan_out",), "fan_avg": ("fan_in", "fan_out")}
+    said = dict(zip(("fan_in", "fan_out"), fans, strict=True))
+    said = {key: said[key] for key in modes[scaling.mode]}
+    known = {key: numbers.known.get(key) for key in said}
+    values = [value for value in said.values() if value is not None]
+    if said == known or len(values) < len(said):
+        return
+    made = scaling.distribution_of_fans(distribution.shape, distribution.dtype, values[0], values[-1])
+    if bits(made) == bits(distribution):
+        config = {key: value for key, value in scaling.get_config().items() if key != "seed"}
+        yield (("initializer", _NAMES[type(scaling)]), *config.items(), *said.items()), _OWN_FANS
+
+
+def _arguments(initializer: Initializer, distribution: Distribution) -> tuple[type[Initializer], dict[str, Any]]:
+    """A class and its arguments that make a distribution."""
     simple = {
         distributions.Uniform: initializers.RandomUniform,
         distributions.Normal: initializers.RandomNormal,
@@ -109,8 +138,6 @@ def _arguments(initializer: Initializer, distribution: Distribution) -> tuple[ty
     if isinstance(initializer, VarianceScaling):
         return simple[type(distribution)], distribution.parameters()
     config = {key: value for key, value in initializer.get_config().items() if key != "seed" and value is not None}
-    if "values" in config and np.size(config["values"]) > _MOST_VALUES:
-        return None
     real = dtypes.kind(distribution.dtype) == "float"
     return type(initializer), {key: float(each) if real and type(each) is int else each for key, each in config.items()}
 
@@ -132,7 +159,10 @@ def _numbered(
                 found = True
                 yield (("initializer", _NAMES[cls]), *worded.items()), cost
     if not found:
-        yield (("initializer", _NAMES[cls]), *((key, _frozen(value)) for key, value in said.items())), _AS_IT_IS
+        short = {key: _plain(value, distribution.dtype) for key, value in said.items()}
+        exact = {key: _frozen(value) for key, value in said.items()}
+        worded = short if _makes(cls, short, distribution, numbers) else exact
+        yield (("initializer", _NAMES[cls]), *worded.items()), _AS_IT_IS
 
 
 def _multiple(value: Any, scale: float, text: Any) -> str:
@@ -144,8 +174,10 @@ def _multiple(value: Any, scale: float, text: Any) -> str:
 
 
 def _plain(value: Any, dtype: DType) -> Any:
-    """Another argument as it is."""
-    return shortest_number(value, dtype) if isinstance(value, float) else _frozen(value)
+    """Another argument as it is: a number, or the values of a table."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(each, dtype) for each in value)
+    return shortest_number(value, dtype) if isinstance(value, float) else value
 
 
 def _makes(cls: type[Initializer], worded: Mapping[str, Any], distribution: Distribution, numbers: Numbers) -> bool:

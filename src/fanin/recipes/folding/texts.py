@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from fanin.recipes.folding.settings import Wanted
 from fanin.recipes.rules import Rule
 
 _ORDER = ("layer", "within", "role", "path")  # of a rule's conditions
+_NUMBERS = ("stddev", "maxval", "value", "gain", "rate", "p")  # arguments that a comment explains
 _MOST_OTHERS = 2  # ways to write a number that a comment mentions
 _FAR_FETCHED = 4.0  # the cost of those that it does not
 
@@ -46,15 +48,19 @@ def comment_of(wanted: Wanted, taken: Sequence[Group], count: int) -> str:
 
 
 def _others(said: Mapping[str, Any], common: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What else the number of a rule is, if a number of the configuration is in one of the texts."""
+    """What else the number of a rule is: another name of the configuration, or the number that the name stands for."""
     same = [other for other in common if other.keys() == said.keys() and other["initializer"] == said["initializer"]]
     for key in [key for key in said if key in _NUMBERS]:
-        others = list(dict.fromkeys(other[key] for other in same if other[key] != said[key]))
-        plain = [f"{each}" for each in others if not isinstance(each, str)]
-        named = [each for each in others if isinstance(each, str) and "config." in each]
-        texts = [*(plain if "config." in f"{said[key]}" else []), *named[:_MOST_OTHERS]]
+        text = f"{said[key]}"
+        others = dict.fromkeys(f"{other[key]}" for other in same if other[key] != said[key])
+        texts = [each for each in others if "config." in f"{text} {each}" and _shape(each) in (_shape(text), "number")]
+        if not isinstance(said[key], str):
+            texts = [each for each in others if _shape(each) == "name"]
         if texts:
-            yield f"{said[key]} is also {' and '.join(texts)}"
+            yield f"{text} is also {' and '.join(texts[:_MOST_OTHERS])}"
 
 
-_NUMBERS = ("stddev", "maxval", "value", "gain", "rate", "p")
+def _shape(text: str) -> str:
+    """ "name" for a number of the configuration, "number" for any other, else the text without such names."""
+    unnamed = re.sub(r"config\.\w+", "name", text)
+    return "number" if re.fullmatch(r"-?[\d.]+(e-?\d+)?", text) else unnamed
