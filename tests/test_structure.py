@@ -272,7 +272,9 @@ def test_what_keeps_a_rule_passes(case: str) -> None:
 def test_all_sources_are_read() -> None:
     """The rules see every file, what is within the functions of `fanin.cli` and stubs among them."""
     assert {"fanin", "fanin._native", "fanin._keras.declared", "fanin.cli", "fanin.recipes.plan"} <= set(SOURCES)
-    assert ("fanin.cli.commands", "fanin.report.bench") in {(importer, target) for importer, _, target in rules.imports(SOURCES)}
+    assert ("fanin.cli.commands", "fanin.report.bench") in {
+        (importer, target) for importer, _, target in rules.imports(SOURCES)
+    }
     assert len(SOURCES) == sum(1 for suffix in ("py", "pyi") for _ in rules.FOLDER.rglob(f"*.{suffix}"))
 
 

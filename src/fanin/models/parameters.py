@@ -102,6 +102,8 @@ class Model:
         complete: whether it has all of its parameters, so that each glob must match one; False if layers are not built.
         written: what the model's own code makes of a parameter, for rules that say `as_written`; None if that is not
             known.
+        stored: makes a description of the same model with each tensor as it is stored, which `written` can be asked
+            about; None if there is no other.
     """
 
     parameters: tuple[Parameter, ...]
@@ -112,6 +114,7 @@ class Model:
     layers: tuple[str, ...] = ()
     complete: bool = True
     written: Written | None = field(default=None, compare=False)
+    stored: Callable[[], Model] | None = field(default=None, compare=False)
 
     def parts_of(self, path: str) -> tuple[str, ...]:
         """The paths of the parts with a configuration that a parameter is in, the outermost first."""
@@ -145,6 +148,7 @@ class Model:
             layers=tuple(map(longer, self.layers)),
             configs={longer(path) if path else prefix: config for path, config in self.configs.items()},
             written=self._written_within(prefix),
+            stored=None if (stored := self.stored) is None else lambda: stored().placed(prefix),
         )
 
     def _written_within(self, prefix: str) -> Written | None:

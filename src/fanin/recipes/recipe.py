@@ -363,6 +363,8 @@ class Recipe:
         'w'
         """
         described = registry.describe(model, layers)
+        if described.stored is not None and any(rule.as_written for rule in self.rules):
+            described = described.stored()
         planned = planner.plan(described, self.rules, self.constants, self.seed, NameMap(names))
         return replace(planned, recipe=self._as_data())
 

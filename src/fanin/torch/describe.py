@@ -281,17 +281,16 @@ class Scan:
 
     def _tie_equal_memory(self) -> None:
         """Ties parameters that are the same memory, and raises for those that share only a part of it."""
-        spans: dict[int, list[tuple[int, int, int, int]]] = {}
+        spans: dict[int, list[tuple[int, int, int, int]]] = {}  # by their storages
         for position, (key, held) in enumerate(self.held.items()):
             if held.parameter.problem:
                 continue
             tensor = held.local.detach()
-            if tensor.is_meta or not tensor.is_cpu or not tensor.numel() or tensor.layout != torch.strided:
+            if not (tensor.is_cpu or tensor.is_meta) or not tensor.numel() or tensor.layout != torch.strided:
                 continue
             reach = 1 + sum(s * (n - 1) for s, n in zip(tensor.stride(), tensor.shape, strict=True))
             try:
-                begin = tensor.data_ptr()
-                storage = tensor.untyped_storage().data_ptr()
+                storage, begin = _address(tensor)
             except (RuntimeError, NotImplementedError):  # no memory of its own; filling it raises
                 continue
             spans.setdefault(storage, []).append((begin, begin + reach * tensor.element_size(), position, key))
@@ -403,9 +402,16 @@ def put(places: Iterable[Place], old: torch.Tensor, data: torch.Tensor) -> torch
     if isinstance(old, nn.Parameter):
         new = torch.Tensor._make_subclass(type(old), data, old.requires_grad)
     vars(new).update(vars(old))
-    # At once: an interrupt may come before or after it, and must not find a tied parameter in some of its places only.
-    _native.call_all([partial(operator.setitem, *each, new) for place in places for each in _entries(*place)])
+    put_itself(places, new)
     return new
+
+
+def put_itself(places: Iterable[Place], tensor: torch.Tensor) -> None:
+    """Puts a tensor in all of its places at once.
+
+    An interrupt may come before or after it, and must not find a tied parameter in some of its places only.
+    """
+    _native.call_all([partial(operator.setitem, *each, tensor) for place in places for each in _entries(*place)])
 
 
 def _entries(module: nn.Module, leaf: str) -> Iterator[tuple[Any, Any]]:
@@ -415,12 +421,38 @@ def _entries(module: nn.Module, leaf: str) -> Iterator[tuple[Any, Any]]:
         yield from ((module._flat_weights, at) for at, name in enumerate(module._flat_weights_names) if name == leaf)
 
 
+def _address(tensor: torch.Tensor) -> tuple[int, int]:
+    """What tells a tensor's storage from others, and where the tensor begins."""
+    storage = tensor.untyped_storage()
+    if tensor.is_meta:
+        return -storage._cdata, int(tensor.storage_offset()) * tensor.element_size()
+    return storage.data_ptr(), tensor.data_ptr()
+
+
 def _share(first: torch.Tensor, second: torch.Tensor) -> bool:
     """Whether two tensors have an element in common; interleaved memory alone does not count."""
     try:
-        return np.shares_memory(as_numpy(first), as_numpy(second), max_work=10**6)  # pyright: ignore
+        arrays = (_Layout(each) if each.is_meta else as_numpy(each) for each in (first, second))
+        return np.shares_memory(*map(np.asarray, arrays), max_work=10**6)  # pyright: ignore
     except (ValueError, np.exceptions.TooHardError):
         return True
+
+
+class _Layout:
+    """A tensor on meta as an array that may be asked where its elements would lie, and must not be read."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        size = tensor.element_size()
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (_SOMEWHERE + int(tensor.storage_offset()) * size, True),
+            "shape": tuple(tensor.shape),
+            "strides": tuple(step * size for step in tensor.stride()),
+            "typestr": f"|V{size}",
+        }
+
+
+_SOMEWHERE = 2**12  # an address, which nothing reads from
 
 
 def _configs(every: Iterable[Visit]) -> dict[str, dict[str, float]]:

@@ -87,7 +87,7 @@ class OwnCode:
                 values = _written_by(method, each, wanted) if id(tensor) in self._sure[key] else None
                 if values is not None:
                     return Made(tensor, values[module, leaf], how)
-        if _own_class(module).__module__.startswith("torch.nn."):  # their constructors freeze nothing
+        if own_class(module).__module__.startswith("torch.nn."):  # their constructors freeze nothing
             return None
         values = _rebuilt(module, wanted)
         return None if values is None else Made(tensor, values[module, leaf], _how(module))
@@ -106,14 +106,15 @@ class OwnCode:
 
 
 def _how(module: nn.Module) -> str:
-    return f"as {_own_class(module).__name__}'s constructor makes it"
+    return f"as {own_class(module).__name__}'s constructor makes it"
 
 
-def _own_class(module: nn.Module) -> Callable[..., nn.Module]:
+def own_class(module: nn.Module) -> Callable[..., nn.Module]:
+    """A module's class, without what frameworks derive from it."""
     return own_classes(type(module), "Module")[0]
 
 
-def _shielded(module: nn.Module, code: Callable[[], _Result]) -> _Result:
+def shielded(module: nn.Module, code: Callable[[], _Result]) -> _Result:
     """The result of code that may change a module: it gets stand-ins for the tensors, and no change of it lasts."""
     tables: list[dict[str, Any]] = [
         table for each in module.modules() for table in (vars(each), each._parameters, each._buffers)
@@ -149,7 +150,7 @@ def _written_by(method: Callable[[], object], module: nn.Module, wanted: Wanted)
     results: list[_Values] = []
     for byte in (0x55, 0x2A):
         try:
-            results.append(_shielded(module, partial(_values_written, method, wanted, byte)))
+            results.append(shielded(module, partial(_values_written, method, wanted, byte)))
         except Exception as error:  # foreign code can raise anything; the method is of no use then
             if is_interrupt(error):
                 raise
@@ -218,7 +219,7 @@ def _sure_writes(method: Callable[[], object], module: nn.Module) -> set[int]:
         return stand_ins
 
     try:
-        stand_ins = _shielded(module, watched)
+        stand_ins = shielded(module, watched)
     except Exception as error:  # as above
         if is_interrupt(error):
             raise
@@ -258,28 +259,20 @@ def _rebuilt(module: nn.Module, wanted: Wanted) -> _Values | None:
     """
     if sum(tensor.numel() for tensor in module.parameters()) > _LARGEST_REBUILT:
         return None
-    arguments: dict[str, Any] = {}
     made: list[nn.Module] = []
     try:
-        for name, argument in inspect.signature(_own_class(module)).parameters.items():
-            if name in ("device", "dtype"):
-                if argument.default is argument.empty:
-                    return None
-            elif argument.kind is argument.KEYWORD_ONLY or argument.kind is argument.POSITIONAL_OR_KEYWORD:
-                if name not in vars(module):
-                    return None
-                arguments[name] = vars(module)[name]
-            else:
-                return None
+        arguments = constructor_arguments(module)
+        if arguments is None:
+            return None
         for seed in (0, 1):
             with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
                 torch.manual_seed(seed)
-                made.append(_own_class(module)(**arguments))
+                made.append(own_class(module)(**arguments))
     except Exception as error:  # as above
         if is_interrupt(error):
             raise
         return None
-    if any(_plain(each) != _plain(module) for each in made):
+    if any(plain_attributes(each) != plain_attributes(module) for each in made):
         return None
     values: _Values = {}
     for (owner, leaf), tensor in wanted.items():
@@ -292,12 +285,40 @@ def _rebuilt(module: nn.Module, wanted: Wanted) -> _Values | None:
     return values
 
 
+def constructor_arguments(module: nn.Module, *, by_config: bool = False) -> dict[str, Any] | None:
+    """The arguments that a module was constructed with, as its attributes of the same names have them.
+
+    Args:
+        module: the module.
+        by_config: whether a configuration is enough, as Hugging Face's models have it, and others may be left out.
+
+    Returns:
+        None if some argument has no such attribute.
+    """
+    found: dict[str, Any] = {}
+    declared = inspect.signature(own_class(module)).parameters
+    is_configured = by_config and "config" in declared
+    for name, argument in declared.items():
+        if name in ("device", "dtype"):
+            if argument.default is argument.empty:
+                return None
+        elif argument.kind is argument.KEYWORD_ONLY or argument.kind is argument.POSITIONAL_OR_KEYWORD:
+            if name in vars(module):
+                found[name] = vars(module)[name]
+            elif not is_configured or argument.default is argument.empty:
+                return None
+        elif not is_configured:
+            return None
+    return found
+
+
 _INTERNAL = set(vars(nn.Module()))
 # Marks of modules that are sharded or replicated.
 _SHARDING = re.compile("__composable_api|_is_fsdp_|_fsdp_|_distribute_module_applied|_ddp_")
 
 
-def _plain(module: nn.Module) -> dict[str, str]:
+def plain_attributes(module: nn.Module) -> dict[str, str]:
+    """The attributes of a module that are numbers, texts or lists and the like of these, as text."""
     kinds = (int, float, complex, str, bytes, tuple, list, dict, type(None))
     return {
         name: repr(value)

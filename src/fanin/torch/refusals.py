@@ -12,6 +12,7 @@ from torch import nn
 from fanin._core import dtypes
 from fanin._core.types import Shape
 from fanin.recipes.plan import PlanError
+from fanin.torch.recording.functions import is_recording
 from fanin.torch.shards import Shard, dtensor_problem, is_dtensor
 
 _OR_SKIP = "or leave it out with `skip=`"
@@ -81,11 +82,16 @@ def outline(tensor: torch.Tensor) -> tuple[Shape, np.dtype]:
 
 
 def check_mode() -> None:
-    """Raises if tensors have no memory here, whatever class they have: in FakeTensorMode.
+    """Raises if tensors have no memory here, whatever class they have: in FakeTensorMode, and in a recording.
 
     Raises:
         PlanError: they have none.
     """
+    if is_recording():
+        raise PlanError(
+            "`initialize` must be called where tensors have memory; nothing has been written. Received: a call within "
+            "`fanin.torch.recording()`. Call it after the context has ended."
+        )
     made = type(torch.empty(0, device="cpu")).__name__
     if made == "FakeTensor":
         raise PlanError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from fanin.models.parameters import Parameter
@@ -17,6 +19,7 @@ Conditions: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 _COSTS = {"layer": 0.02, "role": 0.04, "path": 0.03, "within": 0.08}
 _ANY_WEIGHT, _OF_ANY_LAYER = 0.06, (("path", ("*.weight",)),)  # more, of a leaf that kernels and norms have
 _WHOLE_LAYERS = 0.06  # more, of conditions that do not say which parameters of a layer are meant
+_MOST_PATHS = 8  # globs that a rule lists where it could be two rules
 _CONTAINERS = {"ModuleList", "ModuleDict", "Sequential"}  # which say nothing of what is in them
 _ROLES = {"kernel", "embedding", "bias", "scale", "offset"}  # that say enough by themselves
 
@@ -44,6 +47,12 @@ class Item:
         fused = () if part is None else (part.path,)
         return tuple(dict.fromkeys((self.parameter.path, self.name, *self.parameter.tied, *fused)))
 
+    @cached_property
+    def kind(self) -> tuple[object, ...]:
+        """What the parameters of a group have in common, besides what they get."""
+        each = self.parameter
+        return tuple(map(unnumbered, self.paths)), each.layer, each.bases, each.within, each.role, self.needed
+
 
 class Group(NamedTuple):
     """Parameters of repeated blocks that are alike but for the numbers in their paths, and that may have the same."""
@@ -63,17 +72,11 @@ def unnumbered(path: str) -> str:
     return ".".join("*" if part.isdecimal() else escaped(part) for part in path.split("."))
 
 
-def kind_of(item: Item) -> tuple[object, ...]:
-    """What the parameters of a group have in common, besides what they get."""
-    each = item.parameter
-    return tuple(map(unnumbered, item.paths)), each.layer, each.bases, each.within, each.role, item.needed
-
-
 def grouped(items: Iterable[Item]) -> list[Group]:
     """The groups of some parameters, in the order of their first ones."""
     groups: dict[tuple[object, ...], list[Item]] = {}
     for item in items:
-        groups.setdefault((kind_of(item), frozenset(item.choices.items())), []).append(item)
+        groups.setdefault((item.kind, frozenset(item.choices.items())), []).append(item)
     return [Group(tuple(each), each[0].choices, each[0].needed) for each in groups.values()]
 
 
@@ -133,7 +136,7 @@ def candidates(groups: Sequence[Group]) -> Iterator[Conditions]:
     """The conditions that rules for these groups may have, each once."""
     alike: dict[tuple[object, ...], list[Group]] = {}
     for group in groups:
-        alike.setdefault(kind_of(group.first), []).append(group)
+        alike.setdefault(group.first.kind, []).append(group)
     found: dict[Conditions, None] = {}
     for several in alike.values():
         for group in several:
@@ -184,8 +187,12 @@ def shared(groups: Sequence[Group]) -> Iterator[Conditions]:
     parameters = [group.first.parameter for group in groups]
     if not parameters or any(each.has_usual_start for each in parameters):
         return
-    leaves = ("path", tuple(dict.fromkeys(next(_ends(each.path)) for each in parameters)))
+    ends = [list(islice(_ends(each.path), 2)) for each in parameters]
+    leaves = ("path", tuple(dict.fromkeys(first for first, *_ in ends)))
     yield (leaves,)
+    named = tuple(dict.fromkeys(each[-1] for each in ends))
+    if len(named) <= _MOST_PATHS:
+        yield (("path", named),)
     if all(each.role in _ROLES for each in parameters):
         yield (("role", tuple(dict.fromkeys(each.role for each in parameters))),)
     if all(each.layer for each in parameters):

@@ -121,17 +121,18 @@ class Decisions:
 
     def _with_two_merged(self, decisions: Sequence[Decision]) -> list[Decision] | None:
         """The decisions with two of them in one, somewhere between them; None if no two can be."""
+        taken = self.taken(decisions)
         for first, second in combinations(range(len(decisions)), 2):
             one, other = decisions[first], decisions[second]
-            conditions = _united(one.conditions, other.conditions) if one.wanted == other.wanted else None
-            if conditions is None:
+            if one.wanted != other.wanted:
                 continue
-            both = Decision(conditions, one.wanted, self._masks.of(conditions))
             others = [each for at, each in enumerate(decisions) if at not in (first, second)]
-            for place in range(first, second):
-                changed = [*others[:place], both, *others[place:]]
-                if self._holds(changed):
-                    return changed
+            for conditions in (*_united(one.conditions, other.conditions), *shared([*taken[first], *taken[second]])):
+                both = Decision(conditions, one.wanted, self._masks.of(conditions))
+                for place in range(first, second):
+                    changed = [*others[:place], both, *others[place:]]
+                    if self._holds(changed):
+                        return changed
         return None
 
     def _simpler(self, decisions: list[Decision]) -> list[Decision]:
@@ -189,10 +190,9 @@ def _numbers(mask: int) -> list[int]:
     return numbers
 
 
-def _united(first: Conditions, second: Conditions) -> Conditions | None:
-    """The conditions that are met where either is, if these differ in the values of one key; else None."""
+def _united(first: Conditions, second: Conditions) -> Iterator[Conditions]:
+    """The conditions that are met where either is, if these differ in the values of one key."""
     one, other = dict(first), dict(second)
     differing = [key for key in one if one[key] != other.get(key)]
-    if one.keys() != other.keys() or len(differing) != 1:
-        return None
-    return tuple((key, tuple(dict.fromkeys((*values, *other[key])))) for key, values in first)
+    if one.keys() == other.keys() and len(differing) == 1:
+        yield tuple((key, tuple(dict.fromkeys((*values, *other[key])))) for key, values in first)

@@ -7,19 +7,21 @@ them have elsewhere.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import as_strided
 
 from fanin import initializers
 from fanin._core import dtypes
 from fanin._core.layouts import permuted
 from fanin._core.shapes import Region
 from fanin._core.streams import Stream, derived_seed
-from fanin._core.types import DType
+from fanin._core.types import DType, Shape
 from fanin.distributions import Matrix
 from fanin.initializers import Initializer
 from fanin.models.names import NameMap
@@ -28,6 +30,7 @@ from fanin.recipes.entry import Entry, Placement
 from fanin.recipes.planner import entries_of
 from fanin.recipes.rules import Rule
 from fanin.torch.recording.expressions import Constant, Draw, Expression, Seen, Source
+from fanin.torch.recording.geometry import is_dense
 from fanin.torch.recording.laws import OwnFormula, OwnProgram, OwnTable
 from fanin.torch.recording.reading import Law, Part, Reading, is_formula, kind_of, region_words
 from fanin.torch.recording.regions import Box, lengths_of
@@ -35,7 +38,7 @@ from fanin.torch.recording.rules import initializer_of, permuted_box, rules_of
 from fanin.weight import Weight
 
 RECORDED = "recorded"  # what tables show as the rule
-_MOST_MARKS = 2**26  # elements of a draw of which views are compared
+_MOST_MARKS = 2**24  # elements of a draw of which views are compared
 _NOTHING = (
     "No code of the model initializes it{where}: its memory would be used as it is found. Initialize it in the model's "
     "constructor, or leave it out with `skip=` and give it values yourself"
@@ -78,7 +81,15 @@ class Drawing:
         self._rules: dict[str, Rule] = {}  # by what they say
         self._owners: dict[Source, _Owner] = {}
         self._own: dict[Source, Weight] = {}  # of draws that no parameter has as they are
-        self._views = _independent_views(reading for _, reading in self._tensors if reading is not None)
+        self._first: dict[Source, str] = {}  # the paths of those that needed them first
+        views = _independent_views(reading for _, reading in self._tensors if reading is not None)
+        self._tensors = [(each, None if found is None else _with_views(found, views)) for each, found in self._tensors]
+        self._uses = Counter(
+            source
+            for _, reading in self._tensors
+            for part in (() if reading is None else reading.parts)
+            for source in part.expression.sources
+        )
 
     def entries(self) -> dict[str, Entry]:
         """The entry of each tensor, by its path."""
@@ -96,9 +107,9 @@ class Drawing:
         problem = parameter.problem or (f"{_UNKNOWN}." if reading is None else _lacking(reading))
         if problem or reading is None:
             return Entry(parameter, self._name(parameter), problem=f"{parameter.path}: {problem}")
-        reading = self._with_views(reading)
         drawn = [part for part in reading.parts if isinstance(part.expression, Draw)]
-        if any(part.expression.sources[0] in self._owners for part in drawn):
+        sources = [source for part in reading.parts for source in part.expression.sources]
+        if len(set(sources)) < len(sources) or any(part.expression.sources[0] in self._owners for part in drawn):
             return None
         data = rules_of(parameter, reading)
         if not data:
@@ -106,12 +117,16 @@ class Drawing:
         role = {"role": parameter.role} if parameter.has_usual_start else {}
         entry = self._entry_of(parameter, tuple(self._rule({"path": "*", **role, **each}) for each in data))
         entry = replace(entry, rule=RECORDED if entry.rule else "", rules=())
-        if entry.problem:
-            return entry
-        for part in drawn:
-            if len(part.shown) == 1 or part is reading.parts[0]:
-                self._note_owner(entry, part)
+        bare = replace(entry, placements=tuple(each for each in entry.placements if each.label != "padding"))
+        owners = {each.source: _Owner(bare, each, part.box) for part, each in _whole_draws(reading, entry)}
+        if any(self._is_shared(part.expression) and part.expression.sources[0] not in owners for part in drawn):
+            return None
+        self._owners |= owners
         return entry
+
+    def _is_shared(self, expression: Expression) -> bool:
+        """Whether other tensors, or other parts of one, have the values of a draw, too."""
+        return any(self._uses[source] > 1 for source in expression.sources)
 
     def _rule(self, data: dict[str, Any]) -> Rule:
         """The rule of this data, which many parameters share."""
@@ -120,25 +135,8 @@ class Drawing:
             self._rules[key] = Rule(**data)
         return self._rules[key]
 
-    def _note_owner(self, entry: Entry, part: Part) -> None:
-        """Remembers that a source has the values of a part of an entry, if all of them are there."""
-        assert isinstance(part.expression, Draw)
-        bare = replace(entry, placements=tuple(each for each in entry.placements if each.label != "padding"))
-        lies_open = part.shown == (part.box,) or len(bare.placements) < len(entry.placements)
-        if bare.covers and lies_open:
-            self._owners.setdefault(part.expression.source, _Owner(bare, part.expression, part.box))
-
-    def _with_views(self, reading: Reading) -> Reading:
-        """The reading with draws in place of views of draws that nothing else has."""
-        parts = tuple(
-            replace(part, expression=self._views.get(_view_key(part.expression), part.expression))
-            for part in reading.parts
-        )
-        return replace(reading, parts=parts)
-
     def _written(self, parameter: Parameter, reading: Reading) -> Entry:
         """The entry of a tensor that its model's own code makes."""
-        reading = self._with_views(reading)
         name = self._name(parameter)
         try:
             placements = self._copied(parameter, reading) or tuple(self._placements(parameter, reading, name))
@@ -158,22 +156,30 @@ class Drawing:
         other = owner.entry.parameter
         if other.shape != parameter.shape or other.kernel_axes != parameter.kernel_axes:
             return ()
+        if other.dtype != parameter.dtype and other.dtype.itemsize <= parameter.dtype.itemsize:
+            return ()  # the values of the other are rounded
         return tuple(
-            replace(each, is_copy=True, weight=each.weight._replace(stored=parameter.dtype))
+            replace(each, follows=(owner.entry.path,), weight=each.weight._replace(stored=parameter.dtype))
             for each in owner.entry.placements
         )
 
     def _placements(self, parameter: Parameter, reading: Reading, name: str) -> Iterator[Placement]:
         for part in reading.parts:
             own = name if len(reading.parts) == 1 else f"{name}{region_words(part.box, parameter.shape).strip()}"
-            follows = any(each in self._owners or each in self._own for each in part.expression.sources[:1])
+            follows = self._known(part.expression)
             initializer, weight = self._weight(parameter, part.expression, own)
             label = region_words(part.box, parameter.shape).strip()
             for box in part.shown:
                 source = tuple(start - low for (start, _), (low, _) in zip(box, part.box, strict=True))
                 target = permuted_box(parameter, box)
                 begin = permuted(source, parameter.kernel_axes)
-                yield Placement(own, initializer, weight, target, begin, label, is_copy=follows)
+                yield Placement(own, initializer, weight, target, begin, label, follows=follows)
+
+    def _known(self, expression: Expression) -> tuple[str, ...]:
+        """The paths of the parameters that have, or had first, the values of an expression's draws."""
+        owners = (self._owners[each].entry.path for each in expression.sources if each in self._owners)
+        others = (self._first[each] for each in expression.sources if each in self._first)
+        return tuple(dict.fromkeys((*owners, *others)))
 
     def _weight(self, parameter: Parameter, expression: Expression, name: str) -> tuple[Initializer, Weight]:
         """The weight of an expression, laid out as the parameter is, and its initializer."""
@@ -185,26 +191,22 @@ class Drawing:
         if not expression.is_drawn:
             initializer = OwnTable(expression)
             distribution = initializer.distribution(expression.shape, dtype)
-        elif isinstance(expression, Draw) and expression.source not in self._owners and _has_initializer(expression):
+        elif isinstance(expression, Draw) and not self._is_shared(expression) and _has_initializer(expression):
             initializer = initializer_of(Law.of(expression)).with_seed(stream.seed)
-            distribution = initializer.distribution(expression.shape, _drawn_dtype(dtype))
-            if isinstance(distribution, Matrix):
-                distribution = distribution.reshaped(expression.shape, len(expression.shape) - 1)
+            return initializer, _as_stored(initializer, expression, _drawn_dtype(dtype), stream, parameter)
         else:
-            stream = self._stream_of(expression, name)
+            stream = self._stream_of(expression, parameter.path, name)
             own = OwnFormula if self._is_formula(expression) else OwnProgram
             initializer = own(expression, self.sample, stream.seed)
             distribution = initializer.distribution(expression.shape, dtype)
-        axes = tuple(map(parameter.kernel_axes.index, range(len(parameter.shape))))
-        in_order = axes == tuple(range(len(axes)))
-        return initializer, Weight(distribution, stream, dtype, None if in_order else axes)
+        return initializer, Weight(distribution, stream, dtype, _axes_of(parameter))
 
-    def _stream_of(self, expression: Expression, name: str) -> Stream:
+    def _stream_of(self, expression: Expression, path: str, name: str) -> Stream:
         """The stream of the first draw in an expression, after all that nothing else has got streams of this name."""
         fresh = [each for each in expression.sources if each not in self._owners and each not in self._own]
         for number, source in enumerate(fresh):
             seed = derived_seed(self._seed, f"{name}#{number}" if number else name)
-            self._own[source] = _unit_weight(source, expression.dtype, Stream(seed))
+            self._own[source], self._first[source] = _unit_weight(source, expression.dtype, Stream(seed)), path
         first = expression.sources[0]
         return self._own[first].stream if first in self._own else self._owners[first].entry.placements[0].weight.stream
 
@@ -238,6 +240,17 @@ class Drawing:
         return self._names.of(parameter, parameter.path)
 
 
+def _whole_draws(reading: Reading, entry: Entry) -> Iterator[tuple[Part, Draw]]:
+    """The parts of a reading that show all values of a draw, as the placements of an entry have them."""
+    if entry.problem or not entry.covers:
+        return
+    is_padded = any(each.label == "padding" for each in entry.placements)
+    for part in reading.parts:
+        lies_open = part.shown == (part.box,) or (is_padded and part is reading.parts[0])
+        if isinstance(part.expression, Draw) and lies_open:
+            yield part, part.expression
+
+
 def _lacking(reading: Reading) -> str:
     """The problem of a tensor, all or a part of which nothing is written to; "" if all is written."""
     bare = [part for part in reading.parts if part.kind == "nothing"]
@@ -260,19 +273,49 @@ def _drawn_dtype(dtype: DType) -> DType:
     return dtypes.FLOAT32 if dtype in dtypes.FLOATS and dtype.itemsize < 4 else dtype
 
 
+def _axes_of(parameter: Parameter, order: Sequence[int] | None = None) -> Shape | None:
+    """The places in Keras's order of a parameter's axes, as `Weight.axes` has them.
+
+    Args:
+        parameter: the parameter.
+        order: its axes in the order of a distribution; by default as they are stored.
+    """
+    axes = tuple(map(parameter.kernel_axes.index, range(len(parameter.shape)) if order is None else order))
+    return None if axes == tuple(range(len(axes))) else axes
+
+
+def _as_stored(
+    initializer: Initializer, draw: Draw, dtype: DType, stream: Stream, parameter: Parameter | None = None
+) -> Weight:
+    """The weight of a draw whose matrices lie as PyTorch has them: an output is a row.
+
+    Args:
+        initializer: the initializer of the draw's law.
+        draw: the draw.
+        dtype: the dtype to draw in.
+        stream: the stream.
+        parameter: the parameter that has the draw; None for a draw by itself.
+    """
+    shape, stored = draw.shape, None if parameter is None else parameter.dtype
+    axes = None if parameter is None else _axes_of(parameter)
+    if draw.source.unit.kind == "sparse":  # of each input, in Keras's order a row, some outputs are zero
+        axes = (1, 0) if parameter is None else _axes_of(parameter, (1, 0))
+        return Weight(initializer.distribution(shape[::-1], dtype), stream, stored, axes)
+    distribution = initializer.distribution(shape, dtype)
+    if isinstance(distribution, Matrix):
+        distribution = distribution.reshaped(shape, len(shape) - 1)
+    return Weight(distribution, stream, stored, axes)
+
+
 def _unit_weight(source: Source, dtype: torch.dtype, stream: Stream) -> Weight:
     """The unit variables of a source, in the order of its own axes."""
     drawn = dtypes.FLOAT64 if dtype in (torch.float64, torch.complex128) else dtypes.FLOAT32
     kind, arguments = source.unit.kind, source.unit.arguments
     if kind == "integers":
-        drawn = np.dtype(np.int64)
-        initializer: Initializer = initializers.RandomUniform(int(arguments[0]), int(arguments[1]))
-    else:
-        initializer = initializer_of(Law.of(Draw(source.shape, dtype, source)))
-    distribution = initializer.distribution(source.shape, drawn)
-    if isinstance(distribution, Matrix):
-        distribution = distribution.reshaped(source.shape, len(source.shape) - 1)
-    return Weight(distribution, stream)
+        initializer = initializers.RandomUniform(int(arguments[0]), int(arguments[1]))
+        return Weight(initializer.distribution(source.shape, np.dtype(np.int64)), stream)
+    unit = Draw(source.shape, dtype, source)
+    return _as_stored(initializer_of(Law.of(unit)), unit, drawn, stream)
 
 
 def _view_key(expression: Expression) -> Any:
@@ -283,6 +326,12 @@ def _view_key(expression: Expression) -> Any:
     if not isinstance(drawn, Draw) or not drawn.source.unit.is_pointwise:
         return None
     return drawn.source, drawn.scale, drawn.origin, expression.geometry, expression.writes[0].geometry
+
+
+def _with_views(reading: Reading, views: Mapping[Any, Draw]) -> Reading:
+    """A reading with draws in place of views of draws that nothing else has."""
+    parts = (replace(part, expression=views.get(_view_key(part.expression), part.expression)) for part in reading.parts)
+    return replace(reading, parts=tuple(parts))
 
 
 def _independent_views(readings: Iterable[Reading]) -> Mapping[Any, Draw]:
@@ -309,13 +358,13 @@ def _are_apart(views: Sequence[Seen]) -> bool:
     """Whether each view's elements are different ones, and no two views have one in common."""
     if len({view.writes[0].geometry for view in views}) > 1:
         return False
+    if len(views) == 1 and is_dense(views[0].geometry):
+        return True
     if views[0].length > _MOST_MARKS:
         return False
-    marks = np.zeros(views[0].length, np.uint8)
-    for view in views:
-        size, stride, offset = view.geometry
-        if any(length > 1 and not step for length, step in zip(size, stride, strict=True)):
-            return False
-        seen = np.lib.stride_tricks.as_strided(marks[offset:], size, stride)
-        seen += 1
-    return int(marks.max(initial=0)) <= 1
+    numbers = np.arange(views[0].length)
+    elements = [
+        as_strided(numbers[offset:], size, [step * numbers.itemsize for step in stride]).reshape(-1)
+        for size, stride, offset in (view.geometry for view in views)
+    ]
+    return int(np.bincount(np.concatenate(elements)).max(initial=0)) <= 1

@@ -22,9 +22,8 @@ from fanin.torch.recording.expressions import (
     Source,
     Table,
     Unwritten,
-    Write,
 )
-from fanin.torch.recording.regions import Box, covered, lengths_of
+from fanin.torch.recording.regions import Box, Covered, covered, lengths_of
 
 # The names of laws in words, and of the numbers that belong to them.
 _LAWS = {
@@ -174,55 +173,48 @@ class Reading:
         return f"<Reading of {self.path}: {self}>"
 
 
-class Readings:
-    """Makes readings of expressions. Views that several tensors have of one draw become one draw."""
+def reading_of(path: str, expression: Expression) -> Reading:
+    """The reading of a tensor.
 
-    def __init__(self) -> None:
-        self._views: dict[tuple[Source, Geometry], Source] = {}
+    Args:
+        path: its path.
+        expression: its values.
+    """
+    return Reading(path, expression.shape, expression.dtype, tuple(_parts(expression)))
 
-    def of(self, path: str, expression: Expression) -> Reading:
-        """The reading of a tensor.
 
-        Args:
-            path: its path.
-            expression: its values.
-        """
-        return Reading(path, expression.shape, expression.dtype, tuple(self._parts(expression)))
+def _parts(expression: Expression) -> Iterator[Part]:
+    whole: Box = tuple((0, length) for length in expression.shape)
+    found = None
+    if isinstance(expression, Seen) and expression.stored == expression.dtype:
+        found = covered(expression.geometry, expression.writes)
+    if found is None:
+        yield Part(expression, whole, (whole,))
+        return
+    assert isinstance(expression, Seen)
+    writes, bare = found
+    for each in writes:
+        if isinstance(each.write.expression, Unwritten):
+            bare = (*bare, *each.shown)
+            continue
+        yield Part(_of_write(expression, each), each.box, each.shown)
+    for box in bare:
+        yield Part(Unwritten(lengths_of(box), expression.dtype), box, (box,))
 
-    def _parts(self, expression: Expression) -> Iterator[Part]:
-        whole: Box = tuple((0, length) for length in expression.shape)
-        found = None
-        if isinstance(expression, Seen) and expression.stored == expression.dtype:
-            found = covered(expression.geometry, expression.writes)
-        if found is None:
-            yield Part(expression, whole, (whole,))
-            return
-        assert isinstance(expression, Seen)
-        writes, bare = found
-        for each in writes:
-            if isinstance(each.write.expression, Unwritten):
-                bare = (*bare, *each.shown)
-                continue
-            yield Part(self._of_write(expression, each.write, each.box, each.is_in_order), each.box, each.shown)
-        for box in bare:
-            yield Part(Unwritten(lengths_of(box), expression.dtype), box, (box,))
 
-    def _of_write(self, seen: Seen, write: Write, box: Box, is_in_order: bool) -> Expression:
-        """The values of a box of a tensor, from the write that covers it."""
-        lengths, written = lengths_of(box), write.expression
-        if isinstance(written, (Constant, Unwritten)):
-            return replace(written, shape=lengths)
-        if isinstance(written, Draw) and written.source.unit.is_pointwise:
-            if is_in_order:
-                return replace(written, shape=lengths)
-            key = written.source, write.geometry  # in another order: another draw, but the same one for each copy
-            source = self._views.setdefault(key, Source(written.source.unit, lengths))
-            return replace(written, shape=lengths, source=source)
-        if is_in_order and written.shape == lengths:
-            return written
-        stride = seen.geometry.stride
-        offset = seen.geometry.offset + sum(start * step for (start, _), step in zip(box, stride, strict=True))
-        return replace(seen, shape=lengths, geometry=Geometry(lengths, stride, offset), writes=(write,))
+def _of_write(seen: Seen, covered: Covered) -> Expression:
+    """The values of a box of a tensor, from the write that covers it."""
+    lengths, written = lengths_of(covered.box), covered.write.expression
+    if isinstance(written, Constant):
+        return replace(written, shape=lengths)
+    if isinstance(written, Draw) and written.source.unit.is_pointwise and covered.is_in_order:
+        return replace(written, shape=lengths)
+    if covered.is_in_order and written.shape == lengths:
+        return written
+    starts = (start for start, _ in covered.box)
+    stride = seen.geometry.stride
+    offset = seen.geometry.offset + sum(start * step for start, step in zip(starts, stride, strict=True))
+    return replace(seen, shape=lengths, geometry=Geometry(lengths, stride, offset), writes=(covered.write,))
 
 
 def kind_of(expression: Expression) -> str:

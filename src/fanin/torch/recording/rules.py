@@ -31,6 +31,7 @@ _INITIALIZERS = {
 _NEAR = 1e-5  # how far from two standard deviations bounds may be that are meant to be there
 _MOST_TABULATED = 2**20  # elements of a table that are looked at, to see whether most of its axes repeat
 _LARGEST_TABLE = 2**10  # numbers that a rule may list
+_MOST_ROWS = 8  # next to one another, of padding
 
 
 def rules_of(parameter: Parameter, reading: Reading) -> list[dict[str, Any]]:
@@ -44,8 +45,8 @@ def rules_of(parameter: Parameter, reading: Reading) -> list[dict[str, Any]]:
     if not others:
         said = _rule(parameter, first.expression)
         return [] if said is None else [{**said, **_zero_rows(parameter, said, ())}]
-    rows = _zero_row_numbers(parameter, reading)
-    if rows is not None:
+    rows = _zero_row_numbers(reading)
+    if rows is not None and parameter.kernel_axes[0] == 0:
         said = _rule(parameter, first.expression)
         return [] if said is None else [{**said, **_zero_rows(parameter, said, rows)}]
     return _block_rules(parameter, reading)
@@ -98,13 +99,14 @@ def _table_rule(parameter: Parameter, expression: Expression) -> dict[str, Any] 
     if isinstance(expression, Table) and values.dtype.is_complex:
         return None
     axes = parameter.kernel_axes
-    array = as_numpy(values.contiguous()).astype(np.float64 if values.dtype.is_floating_point else np.int64)
-    array = array.transpose(axes) if array.ndim == len(axes) else array
+    array = as_numpy(values.contiguous()).transpose(axes)
+    if values.dtype.is_floating_point:
+        array = array.astype(np.float64)
     for axis in range(array.ndim):
         start = array.take([0], axis)
-        if (array == start).all():
+        if np.broadcast_to(start, array.shape).tobytes() == array.tobytes():  # which tells -0.0 from 0.0
             array = start
-    if array.size > _LARGEST_TABLE or not np.isfinite(array).all():
+    if array.size > _LARGEST_TABLE or (array.dtype.kind == "f" and not np.isfinite(array).all()):
         return None
     while array.ndim and array.shape[0] == 1:
         array = array[0]
@@ -123,16 +125,15 @@ def _zero_rows(parameter: Parameter, said: RuleData, rows: tuple[int, ...]) -> d
     return {} if rows == parameter.traits.zero_rows or is_zero else {"zero_rows": list(rows)}
 
 
-def _zero_row_numbers(parameter: Parameter, reading: Reading) -> tuple[int, ...] | None:
-    """The rows that are zero of a parameter that is otherwise of one kind; None if it is not so."""
+def _zero_row_numbers(reading: Reading) -> tuple[int, ...] | None:
+    """The rows that are zero of a tensor that is otherwise of one kind; None if it is not so."""
     first, *others = reading.parts
-    shape = parameter.shape
-    if not shape or parameter.kernel_axes[0] != 0 or first.box != _whole(shape):
+    if not reading.shape or first.box != _whole(reading.shape):
         return None
     rows: list[int] = []
     for part in others:
         (start, stop), *rest = part.box
-        is_row = tuple(rest) == _whole(shape)[1:] and stop - start <= len(parameter.traits.zero_rows) + 1
+        is_row = tuple(rest) == _whole(reading.shape)[1:] and stop - start <= _MOST_ROWS
         if not is_row or not isinstance(part.expression, Constant) or part.expression.value != 0:
             return None
         rows += range(start, stop)
