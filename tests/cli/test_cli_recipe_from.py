@@ -93,7 +93,7 @@ stddev = 0.02
 
 # 3 of 10 parameters
 [[rules]]
-role = "kernel"
+path = "h.*.weight"
 initializer = "random_normal"
 stddev = "0.02 / sqrt(2 * n_layers)"
 
@@ -188,3 +188,43 @@ def test_a_model_that_cannot_be_asked(folder: Path) -> None:
         "w, in rule 1 (line 1): as_written asks the model's own code, which only PyTorch models can be asked."
         in outcome.stdout
     )
+
+
+OTHERS = {
+    "keras3": (
+        "keras",
+        "import os\nos.environ.setdefault('KERAS_BACKEND', 'tensorflow')\nimport keras\n\n\ndef make():\n"
+        "    model = keras.Sequential([keras.layers.Dense(16, name='a'), keras.layers.Dense(2, name='b')])\n"
+        "    model.build((None, 8))\n    return model\n",
+        {"path": "*.kernel", "initializer": "glorot_uniform"},
+    ),
+    "nnx": (
+        "flax",
+        "from flax import nnx\n\n\ndef make():\n"
+        "    return nnx.List([nnx.Linear(8, 8, rngs=nnx.Rngs(0)), nnx.LayerNorm(8, rngs=nnx.Rngs(0))])\n",
+        {"path": "*.kernel", "initializer": "lecun_normal"},
+    ),
+    "equinox": (
+        "equinox",
+        "import equinox\nimport jax\n\n\ndef make():\n    return equinox.nn.MLP(4, 3, 8, 2, key=jax.random.key(0))\n",
+        {
+            "path": ["*.weight", "*.bias"],
+            "initializer": "random_uniform",
+            "minval": "-1 / sqrt(fan_in)",
+            "maxval": "1 / sqrt(fan_in)",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.filterwarnings("ignore")  # those of the frameworks' imports
+def test_other_frameworks(folder: Path, name: str) -> None:
+    """The initializers of Keras's layers, and what the code of JAX's modules draws."""
+    package, code, rule = OTHERS[name]
+    pytest.importorskip(package)
+    (folder / f"of_{name}.py").write_text(code)
+    outcome = run("recipe", "from", f"of_{name}:make", "-o", "recipe.toml")
+    assert outcome.exit_code == 0, outcome.output
+    assert rule in Recipe.load("recipe.toml").as_dict()["rules"]
+    assert run("plan", "recipe.toml", "--model", f"of_{name}:make").exit_code == 0

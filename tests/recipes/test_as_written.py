@@ -73,8 +73,8 @@ def test_a_model_without_code() -> None:
     """A model that cannot be asked has a problem that says so; nothing raises."""
     plan = planned([WRITTEN], "w")
     assert plan.problems == (
-        "w, in rule 1: as_written asks the model's own code, which only PyTorch models can be asked. Give the "
-        "parameter an initializer by a rule in front.",
+        "w, in rule 1: as_written asks the model's own code, which only models of PyTorch and built ones of Keras can "
+        "be asked. Give the parameter an initializer by a rule in front.",
     )
 
 

@@ -27,9 +27,9 @@ from jax.sharding import PartitionSpec as P
 
 import fanin
 from catalogue import CATALOGUE, fresh
-from fanin import distributions
 from fanin._core import streams
 from fanin._core.streams import Stream
+from fanin.distributions import floats
 from fanin.jax import as_jax, initialize, make_array
 from fanin.recipes import Entry
 
@@ -114,7 +114,7 @@ def kernels_run() -> Iterator[list[tuple[Any, ...]]]:
         notes.append((tuple(region.starts) if region else (0,) * len(shape), out.shape))
         run(kernel, stream, out, shape, region, **options)
 
-    with mock.patch.object(distributions, "run_kernel", noting):
+    with mock.patch.object(floats, "run_kernel", noting):
         yield notes
 
 

@@ -87,7 +87,7 @@ class Kit:
 
     def variables(self, model: Any) -> dict[str, Any]:
         """The variables of a model by the paths of its plan."""
-        framework = importlib.import_module(f"fanin.{self.name}.models").FRAMEWORK
+        framework = importlib.import_module(f"fanin.{self.name}.origins").FRAMEWORK
         return Scan(model, framework).variables
 
     def plan(self, model: Any, recipe: Any = None, names: Any = None) -> Any:

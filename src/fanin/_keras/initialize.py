@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from fanin._keras.describe import Framework, Scan, Visit, leaf_of, numbered, parameter_of, visits
+from fanin._keras.origins import Origins
 from fanin.models.parameters import Model
 from fanin.models.registry import tensors_hint
 from fanin.recipes.entry import Entry
@@ -17,9 +18,9 @@ from fanin.recipes.plan import PlanError
 from fanin.recipes.recipe import Recipe, recipe_of
 
 
-def initialize(framework: Framework, model: Any, recipe: Recipe | str, seed: int | None, options: Options) -> Report:
+def initialize(origins: Origins, model: Any, recipe: Recipe | str, seed: int | None, options: Options) -> Report:
     """The implementation of `fanin.keras.initialize` and `fanin.tf_keras.initialize`."""
-    recipe = recipe_of(recipe, seed)
+    recipe, framework = recipe_of(recipe, seed), origins.framework
     if not isinstance(model, framework.layer_class):
         package = framework.layer_class.__module__.partition(".")[0]
         raise TypeError(
@@ -27,7 +28,7 @@ def initialize(framework: Framework, model: Any, recipe: Recipe | str, seed: int
             f"{tensors_hint(model)}"
         )
     scan = Scan(model, framework)
-    execution = Execution(scan.model(), recipe, options)
+    execution = Execution(origins.describe(scan), recipe, options)
     variables = {options.placed(path): variable for path, variable in scan.variables.items()}
 
     def fill(entry: Entry) -> None:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,9 +18,10 @@ from fanin._core.messages import class_name, shown, visible
 from fanin._core.types import Shape
 from fanin._keras.describe import Framework, Scan
 from fanin._keras.readings import Reader
-from fanin.models.parameters import Parameter
+from fanin.models.parameters import Model, Parameter, Written
 from fanin.models.registry import tensors_hint
-from fanin.recipes.readings import Reading, Readings, Unreadable, UnreadableError
+from fanin.recipes.entry import Placement
+from fanin.recipes.readings import Reading, Readings, Unreadable, UnreadableError, placements_of
 from fanin.recipes.recipe import Recipe
 
 # What is told of each variable that is created: the variable, its initializer, shape and dtype.
@@ -71,7 +72,25 @@ class Origins:
         outcomes = {each.path: log.outcome(scan, each) or twins.outcome(scan, each) for each in scan.parameters}
         read = {path: each for path, each in outcomes.items() if not isinstance(each, str)}
         unread = {path: each for path, each in outcomes.items() if isinstance(each, str)}
-        return Readings(scan.model(), read, unread, "variable").recipe(seed, unreadable)
+        described = replace(scan.model(), written=_written(outcomes.__getitem__))
+        return Readings(described, read, unread, "variable").recipe(seed, unreadable)
+
+    def describe(self, scan: Scan) -> Model:
+        """The description of a model whose own code can be asked what it makes of each variable."""
+        twins, parameters = _Twins(self), {each.path: each for each in scan.parameters}
+        return replace(scan.model(), written=_written(lambda path: twins.outcome(scan, parameters[path])))
+
+
+def _written(outcome: Callable[[str], Outcome]) -> Written:
+    """What makes the placements of a variable from its readings."""
+
+    def written(parameter: Parameter, name: str, seed: int) -> tuple[Placement, ...]:
+        found = outcome(parameter.path)
+        if isinstance(found, str):
+            raise ValueError(found)
+        return placements_of(parameter, name, found, seed)
+
+    return written
 
 
 class _Log:

@@ -456,13 +456,18 @@ def _arguments(cls: type[Initializer], settings: Iterable[str]) -> dict[str, Any
 
 
 def _value(text: str) -> Any:
-    """A number, true, false or none; anything else stays text."""
+    """A number, true, false, none or lists in JSON; anything else stays text."""
+    import json
+
     words = {"none": None, "true": True, "false": False}
     if text.lower() in words:
         return words[text.lower()]
     for number in (int, float, complex):
         with contextlib.suppress(ValueError):
             return number(text)
+    if text.startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(text)
     return text
 
 

@@ -21,7 +21,7 @@ from fanin._keras.classes import Carrier, Carriers, WholeWeight, carrier_class, 
 from fanin._keras.patching import PatchState, released_calls, scalars_from_config
 from fanin.initializers.base import Initializer, SeededInitializer, SupportsSource
 from fanin.initializers.configs import translated_config
-from fanin.keras.models import to_backend
+from fanin.keras.origins import to_backend
 from fanin.weight import Weight
 
 _MODULE = "fanin.keras"  # where the classes are public

@@ -1,4 +1,4 @@
-"""`recipe_of` for Keras 3 models, on any backend."""
+"""The variables of Keras 3 models, on any backend: their values, and the initializers that they were made with."""
 
 from __future__ import annotations
 
@@ -9,13 +9,39 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.backend.common.variables import Variable  # the base class of each backend's
 
+from fanin._core.tensors import to_jax, to_tensorflow, to_torch
+from fanin._keras.describe import Framework
 from fanin._keras.origins import Note, Origins
 from fanin._keras.readings import Reader
-from fanin.keras.models import FRAMEWORK
 from fanin.recipes.readings import Unreadable
 from fanin.recipes.recipe import Recipe
+
+
+def to_backend(array: np.ndarray) -> Any:
+    """A fresh array as a tensor of Keras's backend."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return to_tensorflow(array)
+    if backend == "jax":
+        return to_jax(array)
+    return keras.ops.convert_to_tensor(to_torch(array) if backend == "torch" else array)
+
+
+def _own(layer: Any) -> list[Any]:
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+FRAMEWORK = Framework(
+    layer_class=keras.Layer,
+    own=_own,
+    assign=lambda variable, array: variable.assign(to_backend(array)),
+    tensor=to_backend,
+    value=lambda variable: np.asarray(keras.ops.convert_to_numpy(variable)),
+)
+
 
 _watching = threading.RLock()
 

@@ -35,7 +35,7 @@ class Placement:
         source: the start in the tensor, for each axis. The tensor of a layer has no axis for those that stack layers.
         label: the block; "" for the whole parameter.
         fans: the fans of that tensor: the rule's own, or else the layer's.
-        is_copy: whether it has the values of another parameter on purpose.
+        follows: the parameters whose values it has, or is computed from, by their paths.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Placement:
     source: Shape
     label: str = ""
     fans: Fans = (None, None)
-    is_copy: bool = False
+    follows: tuple[str, ...] = ()
 
     @property
     def seed(self) -> int | None:
@@ -154,10 +154,14 @@ class Entry:
 
     @property
     def copy_of(self) -> str:
-        """The name of the parameter whose values it has on purpose; "" if it has its own, or computes them."""
-        if self.is_computed or not any(each.is_copy for each in self.placements):
-            return ""
-        return self.placements[0].name
+        """The path of the parameter whose values it has on purpose; "" if it has its own, or computes them."""
+        return "" if self.is_computed else next(iter(self.follows), "")
+
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """The paths of the other parameters whose values it has, or is computed from."""
+        paths = dict.fromkeys(path for each in self.placements for path in each.follows)
+        return tuple(path for path in paths if path != self.path)
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -100,8 +100,11 @@ class Report:
     def copied(self) -> dict[str, str]:
         """The parameters that have the values of another one, as the model's own code copies them, by path."""
         filled = set(self.filled)
-        own = [each for each in self.plan.entries if each.path in filled and each.copy_of]
-        return {each.path: f"the values of {each.copy_of}" for each in own}
+        own = {each.path: each.copy_of for each in self.plan.entries if each.path in filled and each.copy_of}
+        return {
+            path: f"the values of {other}" if other in filled else f"those that {other} would have been given"
+            for path, other in own.items()
+        }
 
     @property
     def nbytes(self) -> int:

@@ -86,7 +86,7 @@ class Plan:
         by_words: dict[tuple[Any, ...], list[str]] = {}
         for entry in self.entries:
             for each in entry.placements:
-                if each.seed is not None and not each.is_copy:  # parts of one tensor share its seed, not their place
+                if each.seed is not None and not each.follows:  # parts of one tensor share its seed, not their place
                     is_block = each.label and len(entry.placements) > 1
                     by_words.setdefault((each.seed, each.source), []).append(
                         f"{entry.path}[{each.label}]" if is_block else entry.path

@@ -365,8 +365,8 @@ class _Planner:
             raise ValueError(f"{AS_WRITTEN} makes a whole parameter, but another rule is about a block of it")
         if self.recipe.written is None or self.layer is not None:
             raise ValueError(
-                f"{AS_WRITTEN} asks the model's own code, which only PyTorch models can be asked. Give the parameter "
-                "an initializer by a rule in front"
+                f"{AS_WRITTEN} asks the model's own code, which only models of PyTorch and built ones of Keras can be "
+                "asked. Give the parameter an initializer by a rule in front"
             )
         return self.recipe.written(self.parameter, self.name, self.recipe.seed)
 

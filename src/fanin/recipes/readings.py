@@ -11,12 +11,13 @@ from fanin._core.messages import plural, shown, visible, warn
 from fanin._core.shapes import fans as fans_of_shape
 from fanin._core.shapes import fans_of_axes
 from fanin._core.types import Shape
-from fanin.initializers import Identity, Initializer, Orthogonal, VarianceScaling
+from fanin.initializers import Identity, Initializer, Orthogonal, Table, VarianceScaling
 from fanin.models.parameters import Model, Parameter
+from fanin.recipes.entry import Placement
 from fanin.recipes.folding import recipe_from
 from fanin.recipes.plan import Plan
 from fanin.recipes.recipe import Recipe
-from fanin.recipes.rules import KEEP
+from fanin.recipes.rules import AS_WRITTEN, KEEP
 
 Unreadable: TypeAlias = Literal["error", "warn"]
 
@@ -52,12 +53,29 @@ def reading(initializer: Initializer, shape: Shape, *, block: str = "") -> Readi
     return Reading(plain, fans_of_axes(shape, *axes), block)
 
 
+def placements_of(parameter: Parameter, name: str, readings: Sequence[Reading], seed: int) -> tuple[Placement, ...]:
+    """What readings place in a parameter, for the `written` of a model: matrices with the last axis as columns, too.
+
+    Args:
+        parameter: the parameter.
+        name: the name that it is drawn under.
+        readings: its readings.
+        seed: the recipe's seed.
+    """
+    plain = replace(parameter, path=name, name="", traits=replace(parameter.traits, column_axes=1))
+    (entry,) = Recipe([_rule(plain, each) for each in readings], seed).plan(Model((plain,), "")).entries
+    if entry.problem:
+        raise ValueError(entry.problem)
+    return entry.placements
+
+
 @dataclass(frozen=True)
 class Readings:
     """What the code of a model draws for all of its parameters.
 
     Attributes:
-        model: the description of the model.
+        model: the description of the model. If its own code can be asked by plans, the recipe leaves to it what no
+            rule can say.
         read: the readings of each parameter, by path: one, or one for each of its blocks.
         unread: why the other parameters cannot be read, by path.
         kind: what the framework calls a parameter.
@@ -80,37 +98,53 @@ class Readings:
         """
         if unreadable not in ("error", "warn"):
             raise ValueError(f'`unreadable` must be "error" or "warn". Received: unreadable={shown(unreadable)}.')
-        unsayable = {path: reason for path, reason in self._unsayable() if path not in self.unread}
-        left_out = {**self.unread, **unsayable}
-        if left_out:
-            self._complain(left_out, unreadable)
-        recipe = Recipe(list(self._rules(left_out)), seed)
-        plan = recipe.plan(_by_names(self.model))
+        if self._left_out:
+            self._complain(self._left_out, unreadable)
+        named = _by_names(self.model)
+        recipe = Recipe([rule for each in self.model.parameters for rule in self._rules(each)], seed)
+        plan = recipe.plan(named)
         if plan.problems:
             raise ValueError("\n  ".join(["The model's own initializers do not fit its parameters:", *plan.problems]))
-        if all(each.has_usual_start for each in self.model.parameters):  # which need no rules, and get these
+        alone = {path for each, path in zip(self.model.parameters, _paths(named), strict=True) if self._is_alone(each)}
+        folded = plan.chosen(lambda each: each.path not in alone)
+        if all(entry.parameter.has_usual_start for entry in folded.entries):  # which need no rules, and get these
             return recipe
-        description = f"The own initializers of {self.model.name}"
-        by_names = recipe_from(plan, description=description)
+        front = [rule for each in self.model.parameters if self._is_alone(each) for rule in self._rules(each)]
+        made = recipe_from(folded, description=self._description).extend(front)
         # Names are for every model of the same code, but a name may be another parameter's path in this one.
-        if _weights(by_names.plan(self.model)) == _weights(plan):
-            return by_names
-        entries = zip(plan.entries, self.model.parameters, strict=True)
-        entries = tuple(replace(entry, parameter=parameter) for entry, parameter in entries)
-        return recipe_from(replace(plan, model=self.model, entries=entries), description=description)
+        if _weights(made.plan(self.model)) == _weights(plan):
+            return made
+        parameters = {path: each for path, each in zip(_paths(named), self.model.parameters, strict=True)}
+        entries = tuple(replace(each, parameter=parameters[each.path]) for each in folded.entries)
+        folded = replace(folded, model=self.model, entries=entries)
+        return recipe_from(folded, description=self._description).extend(front)
 
-    def _unsayable(self) -> Iterator[tuple[str, str]]:
-        """The parameters whose readings a rule would not mean, with the reason."""
-        for each in self.model.parameters:
-            makes_matrix = any(
-                isinstance(one.initializer, (Orthogonal, Identity)) for one in self.read.get(each.path, ())
-            )
-            if makes_matrix and each.traits.column_axes != 1:
-                yield (
-                    each.path,
-                    "its code makes a matrix of the last axis' columns, and in recipes this kernel's columns are its "
-                    f"last {each.traits.column_axes} axes",
-                )
+    @property
+    def _description(self) -> str:
+        return f"The own initializers of {self.model.name}"
+
+    @property
+    def _left_out(self) -> dict[str, str]:
+        """Why parameters can have no rule, by path."""
+        unsayable = {
+            each.path: "its code makes a matrix with columns along the last axis alone, and a rule would make one with "
+            f"columns along the last {each.traits.column_axes} axes"
+            for each in self.model.parameters
+            if self.model.written is None and self._has_other_columns(each)
+        }
+        return {**unsayable, **self.unread}
+
+    def _has_other_columns(self, parameter: Parameter) -> bool:
+        """Whether a rule would make another matrix than the code does."""
+        initializers = [each.initializer for each in self.read.get(parameter.path, ())]
+        return parameter.traits.column_axes != 1 and any(
+            isinstance(each, (Orthogonal, Identity)) for each in initializers
+        )
+
+    def _is_alone(self, parameter: Parameter) -> bool:
+        """Whether a parameter has rules of its own in front: for a table, or what its own code is asked for."""
+        is_table = any(isinstance(each.initializer, Table) for each in self.read.get(parameter.path, ()))
+        return is_table or (self._has_other_columns(parameter) and parameter.path not in self._left_out)
 
     def _complain(self, left_out: Mapping[str, str], unreadable: Unreadable) -> None:
         count, kind = len(left_out), self.kind
@@ -124,19 +158,30 @@ class Readings:
             )
         warn(f"The recipe keeps {plural(2, kind)} as they are whose initializers fanin cannot read. {found}")
 
-    def _rules(self, left_out: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        for parameter in self.model.parameters:
-            if parameter.path in left_out:
-                yield {**_conditions(parameter), "initializer": KEEP}
-                continue
-            for each in self.read[parameter.path]:
-                yield _rule(parameter, each)
+    def _rules(self, parameter: Parameter) -> Iterator[dict[str, Any]]:
+        """The rules of a parameter, for it alone."""
+        if parameter.path in self._left_out:
+            yield {**_conditions(parameter), "initializer": KEEP}
+        elif self._has_other_columns(parameter):
+            yield {**_conditions(parameter), "initializer": AS_WRITTEN}
+        else:
+            yield from (_rule(parameter, each) for each in self.read[parameter.path])
 
 
 def _by_names(model: Model) -> Model:
     """The same model with names for paths, where these differ."""
     parameters = tuple(replace(each, path=each.name or each.path, name="") for each in model.parameters)
-    return replace(model, parameters=parameters)
+    written = model.written
+    if written is None:
+        return replace(model, parameters=parameters)
+    by_name = {each.path: own for each, own in zip(parameters, model.parameters, strict=True)}
+    return replace(
+        model, parameters=parameters, written=lambda each, name, seed: written(by_name[each.path], name, seed)
+    )
+
+
+def _paths(model: Model) -> list[str]:
+    return [each.path for each in model.parameters]
 
 
 def _weights(plan: Plan) -> list[Any]:

@@ -1,4 +1,4 @@
-"""`recipe_of` for tf_keras models."""
+"""The variables of tf_keras models: their values, and the initializers that they were made with."""
 
 from __future__ import annotations
 
@@ -8,16 +8,36 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 from tensorflow.python.ops import init_ops_v2  # TensorFlow's own classes, such as tf.random_normal_initializer
 from tf_keras.src.engine import base_layer_utils  # makes the variables of every layer
 
+from fanin._core.tensors import to_tensorflow
+from fanin._keras.describe import Framework
 from fanin._keras.origins import Note, Origins
 from fanin._keras.readings import Reader
 from fanin.recipes.readings import Unreadable
 from fanin.recipes.recipe import Recipe
-from fanin.tf_keras.models import FRAMEWORK
+
+
+def _own(layer: Any) -> list[Any]:
+    return [*layer._trainable_weights, *layer._non_trainable_weights]
+
+
+def _assign(variable: Any, array: np.ndarray) -> None:
+    with tf.init_scope():
+        variable.assign(to_tensorflow(array))
+
+
+def _value(variable: Any) -> np.ndarray:
+    with tf.init_scope():
+        return variable.numpy()
+
+
+FRAMEWORK = Framework(tf_keras.layers.Layer, own=_own, assign=_assign, tensor=to_tensorflow, value=_value)
+
 
 _watching = threading.RLock()
 

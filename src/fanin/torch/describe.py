@@ -402,9 +402,16 @@ def put(places: Iterable[Place], old: torch.Tensor, data: torch.Tensor) -> torch
     if isinstance(old, nn.Parameter):
         new = torch.Tensor._make_subclass(type(old), data, old.requires_grad)
     vars(new).update(vars(old))
-    # At once: an interrupt may come before or after it, and must not find a tied parameter in some of its places only.
-    _native.call_all([partial(operator.setitem, *each, new) for place in places for each in _entries(*place)])
+    put_itself(places, new)
     return new
+
+
+def put_itself(places: Iterable[Place], tensor: torch.Tensor) -> None:
+    """Puts a tensor in all of its places at once.
+
+    An interrupt may come before or after it, and must not find a tied parameter in some of its places only.
+    """
+    _native.call_all([partial(operator.setitem, *each, tensor) for place in places for each in _entries(*place)])
 
 
 def _entries(module: nn.Module, leaf: str) -> Iterator[tuple[Any, Any]]:

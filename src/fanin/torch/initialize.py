@@ -133,6 +133,7 @@ def initialize(
     execution = Execution(described, planning, options, there=_there(only_missing, held))
     _check_memory(execution.plan, held, place)
     everything = only is None and skip is None and only_missing is None
+    _warn_of_kept(execution)
     given = {} if buffers is None else buffers
     known = {} if own is None else own.buffers()
     made = restoration(scan, given, known, everything=everything, remake=remake_buffers)
@@ -173,6 +174,20 @@ def _rules_and_recording(
     if rules is not None and not any(rule.as_written for rule in rules.rules):
         return rules, None
     return rules, own_code(model)
+
+
+def _warn_of_kept(execution: Execution) -> None:
+    """Warns of parameters that follow from others, as copies do, if these stay as they are."""
+    follows = {
+        each.path: other for each in execution.plan.entries for other in each.follows if other in execution.passed
+    }
+    if follows:
+        (path, other), more = next(iter(follows.items())), len(follows) - 1
+        others = f" So do {more} more." if more else ""
+        warn(
+            f"{path} gets values that follow from those that {other} would be given, as the model's code has it, but "
+            f"{other} is left as it is ({execution.passed[other]}).{others}"
+        )
 
 
 def _warn_of_empty(empty: Mapping[str, str]) -> None:

@@ -365,3 +365,20 @@ def test_within_the_context() -> None:
         with pytest.raises(fanin.recipes.PlanError, match="after the context has ended"):
             fanin.torch.initialize(model, recorded, seed=SEED)
     assert len(recorded) == 2
+
+
+def test_a_recipe_of_layers_that_are_not_what_they_say() -> None:
+    """A recipe of a layer whose weight has another shape than its attributes say asks the layer's own code."""
+
+    class Norm(nn.LayerNorm):
+        def __init__(self) -> None:
+            super().__init__(8)
+            self.weight = nn.Parameter(torch.ones(4, 8))
+
+    with fanin.torch.recording() as recorded:
+        model = nn.Sequential(Norm(), nn.Linear(8, 8))
+    plan = recorded.recipe(seed=SEED).plan(model)
+    assert not plan.problems
+    assert [each.make().tobytes() for each in plan.entries] == [
+        each.make().tobytes() for each in recorded.plan(seed=SEED).entries
+    ]

@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 import torch
 from torch import nn
 
+import fanin
 import fanin.torch
 from torch_kit import bits
 
@@ -205,10 +206,145 @@ def test_memory_that_overlaps_is_refused() -> None:
 
 
 def test_memory_side_by_side_is_not_shared() -> None:
-    """Parameters that are columns of one piece of memory, without an element in common, are parameters by themselves."""
+    """Parameters that are columns of one piece of memory, without an element in common, are not tied."""
 
     def make() -> dict[str, torch.Tensor]:
         both = torch.zeros(4, 6)
         return {"a": both[:, :3], "b": both[:, 3:]}
 
     assert set(values(make)) == {"a", "b"}
+
+
+def test_rows_that_copy_other_rows() -> None:
+    """The second half of a tensor that is a copy of the first half is that."""
+
+    def make() -> dict[str, torch.Tensor]:
+        rows = torch.empty(6, 4)
+        rows[:3].normal_()
+        rows[3:].copy_(rows[:3])
+        return {"rows": rows}
+
+    rows = values(make)["rows"]
+    assert bits(rows[:3]) == bits(rows[3:])
+
+
+def test_copies_of_regions() -> None:
+    """A deep copy of a layer of which some rows are zero is equal to it."""
+
+    def make() -> nn.Module:
+        layer = nn.Linear(8, 8)
+        layer.weight.data[:4].zero_()
+        return nn.ModuleList([layer, copy.deepcopy(layer)])
+
+    model = filled(make)
+    assert not model[0].weight[:4].any()
+    assert bits(model[0].weight) == bits(model[1].weight)
+
+
+def test_rows_that_are_means_of_others() -> None:
+    """Rows that are the mean of the other rows, as of new tokens, fit these."""
+
+    def make() -> nn.Module:
+        embedding = nn.Embedding(6, 3)
+        embedding.weight.data[4:] = embedding.weight.data[:4].mean(0, keepdim=True)
+        return embedding
+
+    weight = filled(make).weight.detach()
+    torch.testing.assert_close(weight[4:], weight[:4].mean(0).expand(2, 3))
+    assert bits(weight[4]) == bits(weight[5])
+
+
+def test_scaled_copies_of_matrices() -> None:
+    """A scaled copy of a sparse matrix is the scaled matrix."""
+
+    def make() -> nn.Module:
+        first = nn.Linear(4, 8, bias=False)
+        nn.init.sparse_(first.weight, 0.3)
+        second = copy.deepcopy(first)
+        second.weight.data.mul_(2)
+        return nn.ModuleList([first, second])
+
+    model = filled(make)
+    assert bits(model[1].weight) == bits(model[0].weight.detach() * 2)
+
+
+def test_ties_of_real_memory() -> None:
+    """Tied parameters that were made outside of the recording are tied on meta, and have their values."""
+    table = nn.Parameter(torch.arange(12.0).view(4, 3))
+
+    def make() -> nn.Module:
+        model = nn.Sequential(nn.Embedding(4, 3), nn.Linear(3, 4, bias=False))
+        model[0].weight = model[1].weight = table
+        return model
+
+    model = filled(make)
+    assert model[0].weight is model[1].weight
+    assert bits(model[0].weight) == bits(table)
+
+
+def test_ties_made_afterwards() -> None:
+    """A tie that is made after the recording has the values of the tensor that is tied."""
+    with fanin.torch.recording() as recorded:
+        model = nn.Sequential(nn.Linear(3, 5, bias=False), nn.Embedding(5, 3))
+    model[0].weight = model[1].weight
+    assert str(recorded.of(model)["0.weight"]) == "normal(mean=0, stddev=1)"
+    fanin.torch.initialize(model, recorded, seed=5)
+    assert bits(model[0].weight) == fanin.RandomNormal(0, 1, seed=5).spawn("0.weight")((5, 3)).tobytes()
+
+
+def test_formulas_that_write_to_constants() -> None:
+    """An operator that changes a constant by drawn values makes a formula."""
+    found = values(lambda: {"w": torch.full((4,), 2.0).lerp_(torch.rand(4), 0.5)})["w"]
+    drawn = torch.tensor(fanin.RandomUniform(0, 1, seed=5).spawn("w")((4,)))
+    torch.testing.assert_close(found, 2 + 0.5 * (drawn - 2))
+
+
+def test_children_put_in_by_hand() -> None:
+    """A module that is put into another one's table of modules is a part of it."""
+    with fanin.torch.recording() as recorded:
+        model = nn.Sequential(nn.Linear(2, 3))
+        model._modules["0"] = nn.Linear(2, 3)
+    assert recorded.model is model
+    assert list(recorded) == ["0.weight", "0.bias"]
+
+
+def test_sparse_buffers_stay() -> None:
+    """A sparse buffer keeps its values."""
+
+    class Graph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(3))
+            self.register_buffer("edges", torch.eye(3).to_sparse())
+
+    model = filled(Graph)
+    assert torch.equal(model.edges.to_dense(), torch.eye(3))
+
+
+def test_copies_of_what_is_outside_of_a_part() -> None:
+    """A part whose layers are copies of layers before it has, with its prefix, the values that it has in the whole."""
+
+    def make() -> nn.Module:
+        return nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 3)
+
+    whole = filled(make)
+    with fanin.torch.recording() as recorded:
+        model = make()
+    fanin.torch.initialize(model.layers[1], recorded, seed=5, prefix="layers.1")
+    for path, each in model.layers[1].named_parameters():
+        assert bits(each) == bits(whole.get_parameter(f"layers.1.{path}")), path
+
+
+def test_copies_of_what_is_kept_are_warned_of() -> None:
+    """A copy of a parameter that stays as it is may not fit it, which a warning and the report say."""
+
+    def make() -> nn.Module:
+        first = nn.Linear(3, 3)
+        return nn.ModuleList([first, copy.deepcopy(first)])
+
+    with fanin.torch.recording() as recorded:
+        model = make()
+    model[0].to_empty(device="cpu")
+    with pytest.warns(UserWarning, match=r"1\.weight gets values that follow from those that 0\.weight would be given"):
+        report = fanin.torch.initialize(model, recorded, seed=5, skip="0.*")
+    assert report.copied["1.weight"] == "those that 0.weight would have been given"

@@ -27,6 +27,8 @@ _TRIVIAL = {0, 1}  # that a number of a configuration is one of these means noth
 # The costs of a number of a configuration, where a number of one digit has 1: one of a likely name, one that follows
 # the other size, and one that is only a size.
 _LIKELY, _VARYING, _POSSIBLE = 0.9, 2.5, 4.5
+_USUAL = {0.5, 2, 3, 6}  # numbers that formulas of initializers have
+_LARGEST = 1e30  # numbers beyond it, and below its inverse, are written as they are
 _CLOSE = 1e-6  # relative; what is as close is compared exactly afterwards
 # Texts of sizes, in the order in which they come to mind, with what each adds to the cost.
 _SIZES = {
@@ -143,7 +145,7 @@ class Numbers:
     def _wordings(self, value: float, dtype: DType) -> Wordings:
         shortest = shortest_number(value, dtype)
         found: Wordings = {shortest: float(_digits(shortest))}
-        if not value or not math.isfinite(value):
+        if not 1 / _LARGEST < abs(value) < _LARGEST:
             return found
         sign = "-" if value < 0 else ""
         for text, cost in self._expressions(abs(value)):
@@ -163,18 +165,18 @@ class Numbers:
             for factor, cost in self._factor(root, divisor.digits):
                 yield f"{factor} / sqrt({divisor.text})", divisor.cost + cost
             if divisor.is_size:
-                variance = _short(root * root, 2)
-                if variance is not None and math.sqrt(variance) % 1:
-                    whole = 1 / variance % 1 == 0
-                    root_text = f"1 / sqrt({1 / variance:g} * {text})" if whole else f"sqrt({variance:g} / {text})"
-                    yield root_text, divisor.cost + _digits(variance)
+                for variance, cost in _variance(root * root, text):
+                    yield variance, divisor.cost + cost
                 for factor, cost in self._factor(size * divisor.value, 1):
                     yield f"{factor} / {text}", divisor.cost + cost + 1
 
     def _factor(self, value: float, digits: int) -> Iterator[tuple[str, float]]:
+        """A number that is divided: of so many digits, or 1 alone for none; or one of the configuration."""
         short = _short(value, max(1, digits))
-        if short is not None and (digits or short == 1):
-            yield f"{short:g}", 0.5 if short == 1 else _digits(short)
+        if short == 1:
+            yield "1", 0.5
+        elif short is not None and digits:
+            yield f"{short:g}", _digits(short) + (0 if short in _USUAL else 0.5)
         yield from self._named(value)
 
     def _named(self, value: float) -> Iterator[tuple[str, float]]:
@@ -207,6 +209,15 @@ def _divisors(known: Mapping[str, float], vocabulary: Vocabulary) -> Iterator[_D
     varying = [each for each in configured if each[0] in vocabulary.varying]
     for (text, value, cost), (other, count, more) in combinations(varying, 2):
         yield _Divisor(f"{text} * {other}", value * count, cost + more, 0)
+
+
+def _variance(value: float, text: str) -> Iterator[tuple[str, float]]:
+    """The root of a variance that is divided by a size, if it is a number of one digit or its inverse is."""
+    short, inverse = _short(value, 1), _short(1 / value, 1)
+    if inverse is not None and 1 < inverse < 10 and inverse % 1 == 0 and math.sqrt(inverse) % 1:
+        yield f"1 / sqrt({inverse:g} * {text})", 1.0 if inverse == 2 else 2.5
+    elif short is not None and short < 10 and math.sqrt(short) % 1:
+        yield f"sqrt({short:g} / {text})", 1.0 if short in _USUAL else 1.5 if short % 1 == 0 else 3.0
 
 
 @lru_cache(maxsize=4096)

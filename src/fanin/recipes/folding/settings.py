@@ -108,7 +108,7 @@ class Speller:
 
 def of_own_code(entry: Entry) -> bool:
     """Whether a parameter has values that no initializer draws for it: computed ones, or those of another parameter."""
-    return any(each.is_copy or each.weight.distribution.is_own_code for each in entry.placements)
+    return any(each.follows or each.weight.distribution.is_own_code for each in entry.placements)
 
 
 def _are_blocks(parameter: Parameter, placements: Sequence[Placement], count: int) -> bool:

@@ -34,7 +34,7 @@ from fanin.torch.recording.geometry import is_dense
 from fanin.torch.recording.laws import OwnFormula, OwnProgram, OwnTable
 from fanin.torch.recording.reading import Law, Part, Reading, is_formula, kind_of, region_words
 from fanin.torch.recording.regions import Box, lengths_of
-from fanin.torch.recording.rules import initializer_of, permuted_box, rules_of, shows_rows_of_zeros
+from fanin.torch.recording.rules import initializer_of, permuted_box, rules_of
 from fanin.weight import Weight
 
 RECORDED = "recorded"  # what tables show as the rule
@@ -81,6 +81,7 @@ class Drawing:
         self._rules: dict[str, Rule] = {}  # by what they say
         self._owners: dict[Source, _Owner] = {}
         self._own: dict[Source, Weight] = {}  # of draws that no parameter has as they are
+        self._first: dict[Source, str] = {}  # the paths of those that needed them first
         views = _independent_views(reading for _, reading in self._tensors if reading is not None)
         self._tensors = [(each, None if found is None else _with_views(found, views)) for each, found in self._tensors]
         self._uses = Counter(
@@ -107,7 +108,8 @@ class Drawing:
         if problem or reading is None:
             return Entry(parameter, self._name(parameter), problem=f"{parameter.path}: {problem}")
         drawn = [part for part in reading.parts if isinstance(part.expression, Draw)]
-        if any(self._is_shared(part.expression) for part in drawn if not self._may_own(reading, part)):
+        sources = [source for part in reading.parts for source in part.expression.sources]
+        if len(set(sources)) < len(sources) or any(part.expression.sources[0] in self._owners for part in drawn):
             return None
         data = rules_of(parameter, reading)
         if not data:
@@ -115,22 +117,16 @@ class Drawing:
         role = {"role": parameter.role} if parameter.has_usual_start else {}
         entry = self._entry_of(parameter, tuple(self._rule({"path": "*", **role, **each}) for each in data))
         entry = replace(entry, rule=RECORDED if entry.rule else "", rules=())
-        for part in drawn if not entry.problem else ():
-            if self._may_own(reading, part):
-                self._note_owner(entry, part)
+        bare = replace(entry, placements=tuple(each for each in entry.placements if each.label != "padding"))
+        owners = {each.source: _Owner(bare, each, part.box) for part, each in _whole_draws(reading, entry)}
+        if any(self._is_shared(part.expression) and part.expression.sources[0] not in owners for part in drawn):
+            return None
+        self._owners |= owners
         return entry
 
     def _is_shared(self, expression: Expression) -> bool:
         """Whether other tensors, or other parts of one, have the values of a draw, too."""
         return any(self._uses[source] > 1 for source in expression.sources)
-
-    def _may_own(self, reading: Reading, part: Part) -> bool:
-        """Whether a part shows all values of a draw that no other tensor has been given."""
-        assert isinstance(part.expression, Draw)
-        if part.expression.source in self._owners:
-            return False
-        is_padded = len(reading.parts) > 1 and part is reading.parts[0] and shows_rows_of_zeros(reading)
-        return part.shown == (part.box,) or is_padded
 
     def _rule(self, data: dict[str, Any]) -> Rule:
         """The rule of this data, which many parameters share."""
@@ -138,13 +134,6 @@ class Drawing:
         if key not in self._rules:
             self._rules[key] = Rule(**data)
         return self._rules[key]
-
-    def _note_owner(self, entry: Entry, part: Part) -> None:
-        """Remembers that a draw has the values of a part of an entry, without the rows of zeros over them."""
-        assert isinstance(part.expression, Draw)
-        bare = replace(entry, placements=tuple(each for each in entry.placements if each.label != "padding"))
-        if bare.covers:
-            self._owners.setdefault(part.expression.source, _Owner(bare, part.expression, part.box))
 
     def _written(self, parameter: Parameter, reading: Reading) -> Entry:
         """The entry of a tensor that its model's own code makes."""
@@ -170,21 +159,27 @@ class Drawing:
         if other.dtype != parameter.dtype and other.dtype.itemsize <= parameter.dtype.itemsize:
             return ()  # the values of the other are rounded
         return tuple(
-            replace(each, is_copy=True, weight=each.weight._replace(stored=parameter.dtype))
+            replace(each, follows=(owner.entry.path,), weight=each.weight._replace(stored=parameter.dtype))
             for each in owner.entry.placements
         )
 
     def _placements(self, parameter: Parameter, reading: Reading, name: str) -> Iterator[Placement]:
         for part in reading.parts:
             own = name if len(reading.parts) == 1 else f"{name}{region_words(part.box, parameter.shape).strip()}"
-            follows = any(each in self._owners or each in self._own for each in part.expression.sources[:1])
+            follows = self._known(part.expression)
             initializer, weight = self._weight(parameter, part.expression, own)
             label = region_words(part.box, parameter.shape).strip()
             for box in part.shown:
                 source = tuple(start - low for (start, _), (low, _) in zip(box, part.box, strict=True))
                 target = permuted_box(parameter, box)
                 begin = permuted(source, parameter.kernel_axes)
-                yield Placement(own, initializer, weight, target, begin, label, is_copy=follows)
+                yield Placement(own, initializer, weight, target, begin, label, follows=follows)
+
+    def _known(self, expression: Expression) -> tuple[str, ...]:
+        """The paths of the parameters that have, or had first, the values of an expression's draws."""
+        owners = (self._owners[each].entry.path for each in expression.sources if each in self._owners)
+        others = (self._first[each] for each in expression.sources if each in self._first)
+        return tuple(dict.fromkeys((*owners, *others)))
 
     def _weight(self, parameter: Parameter, expression: Expression, name: str) -> tuple[Initializer, Weight]:
         """The weight of an expression, laid out as the parameter is, and its initializer."""
@@ -200,18 +195,18 @@ class Drawing:
             initializer = initializer_of(Law.of(expression)).with_seed(stream.seed)
             return initializer, _as_stored(initializer, expression, _drawn_dtype(dtype), stream, parameter)
         else:
-            stream = self._stream_of(expression, name)
+            stream = self._stream_of(expression, parameter.path, name)
             own = OwnFormula if self._is_formula(expression) else OwnProgram
             initializer = own(expression, self.sample, stream.seed)
             distribution = initializer.distribution(expression.shape, dtype)
         return initializer, Weight(distribution, stream, dtype, _axes_of(parameter))
 
-    def _stream_of(self, expression: Expression, name: str) -> Stream:
+    def _stream_of(self, expression: Expression, path: str, name: str) -> Stream:
         """The stream of the first draw in an expression, after all that nothing else has got streams of this name."""
         fresh = [each for each in expression.sources if each not in self._owners and each not in self._own]
         for number, source in enumerate(fresh):
             seed = derived_seed(self._seed, f"{name}#{number}" if number else name)
-            self._own[source] = _unit_weight(source, expression.dtype, Stream(seed))
+            self._own[source], self._first[source] = _unit_weight(source, expression.dtype, Stream(seed)), path
         first = expression.sources[0]
         return self._own[first].stream if first in self._own else self._owners[first].entry.placements[0].weight.stream
 
@@ -243,6 +238,17 @@ class Drawing:
 
     def _name(self, parameter: Parameter) -> str:
         return self._names.of(parameter, parameter.path)
+
+
+def _whole_draws(reading: Reading, entry: Entry) -> Iterator[tuple[Part, Draw]]:
+    """The parts of a reading that show all values of a draw, as the placements of an entry have them."""
+    if entry.problem or not entry.covers:
+        return
+    is_padded = any(each.label == "padding" for each in entry.placements)
+    for part in reading.parts:
+        lies_open = part.shown == (part.box,) or (is_padded and part is reading.parts[0])
+        if isinstance(part.expression, Draw) and lies_open:
+            yield part, part.expression
 
 
 def _lacking(reading: Reading) -> str:

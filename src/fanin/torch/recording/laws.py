@@ -158,6 +158,9 @@ def _evaluated(
             return first if part.dtype.is_floating_point else first.to(part.dtype)
         keywords = {key: each for key, each in part.keywords.items() if key not in ("dtype", "device", "layout")}
         arguments, keywords = replaced((part.arguments, keywords), of)
+        if isinstance(part.output, str):  # a constant that is written to must have the shape of the result
+            shape = torch.broadcast_shapes(*(of(each).shape for each in part.parts))
+            arguments, keywords = replaced((arguments, keywords), lambda each: each.expand(shape), torch.Tensor)
         return _wide(run(part.function, arguments, keywords, part.output))
 
     with torch.no_grad():

@@ -18,6 +18,7 @@ from torch.nn.modules import module as nn_module
 from fanin._core.environment import undisturbed
 from fanin._core.memory import as_numpy
 from fanin._core.messages import class_name, suggestion, visible, warn
+from fanin._core.streams import checked_seed
 from fanin.models.names import NameMap, Names
 from fanin.models.parameters import Model, Parameter, Written
 from fanin.recipes.entry import Entry, Placement
@@ -25,12 +26,15 @@ from fanin.recipes.folding import recipe_from
 from fanin.recipes.plan import Plan
 from fanin.recipes.recipe import Recipe
 from fanin.recipes.tables import folded_lines
-from fanin.torch.describe import Scan, joined, put, visits
+from fanin.torch.describe import Scan, joined, put, put_itself, visits
 from fanin.torch.recording.drawing import Drawing
 from fanin.torch.recording.expressions import Expression
+from fanin.torch.recording.places import RecordingError
 from fanin.torch.recording.reading import Reading, reading_of
 from fanin.torch.recording.recorder import Recorder, watching
 from fanin.torch.refusals import outline
+from fanin.torch.reparametrized import Place
+from fanin.torch.shards import is_dtensor
 
 # The recording that each module was made in, as long as both live.
 _recorded: weakref.WeakKeyDictionary[nn.Module, Recorded] = weakref.WeakKeyDictionary()
@@ -38,13 +42,15 @@ _recorded: weakref.WeakKeyDictionary[nn.Module, Recorded] = weakref.WeakKeyDicti
 
 @dataclass(frozen=True)
 class _Taken:
-    """The tensors of a module as they were when its recording ended.
+    """A tensor of a module as it was when its recording ended.
 
     Attributes:
-        expressions: what each of them gets, by name.
+        expression: what it gets.
+        tensor: the tensor, on the meta device; None if it is not known.
     """
 
-    expressions: Mapping[str, Expression]
+    expression: Expression
+    tensor: torch.Tensor | None = None
 
 
 class Recorded(Mapping[str, Reading]):
@@ -64,7 +70,8 @@ class Recorded(Mapping[str, Reading]):
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
-        self._taken: weakref.WeakKeyDictionary[nn.Module, _Taken] = weakref.WeakKeyDictionary()
+        self._taken: weakref.WeakKeyDictionary[nn.Module, Mapping[str, _Taken]] = weakref.WeakKeyDictionary()
+        self._by_tensor: dict[int, _Taken] = {}  # those whose tensors are known, which live as long
         self._roots: list[weakref.ref[nn.Module]] = []
         self._found: Mapping[str, Reading] | None = None  # of the only model
 
@@ -88,45 +95,55 @@ class Recorded(Mapping[str, Reading]):
         recorded._recorder = recorder
         recorded._roots.append(weakref.ref(model))
         for module, taken in expressions.items():
-            recorded._taken[module] = _Taken(taken)
+            recorded._taken[module] = {leaf: _Taken(expression) for leaf, expression in taken.items()}
         return recorded
 
-    def take(self, recorder: Recorder, modules: list[nn.Module]) -> None:
-        """Takes what was read for modules, at the end of a recording, and leaves their tensors on the meta device."""
-        self._recorder = recorder
-        moved: dict[int, torch.Tensor] = {}
-        known: dict[int, Expression] = {}
-        for root in modules:
-            self._roots.append(weakref.ref(root))
-            for each in root.modules():
-                if each not in self._taken:
-                    self._take_module(recorder, each, known, moved)
-                    _recorded[each] = self
+    def take(self, recorder: Recorder, roots: list[nn.Module]) -> None:
+        """Takes what was read for models, at the end of a recording, and leaves their tensors on the meta device.
 
-    def _take_module(
-        self, recorder: Recorder, module: nn.Module, known: dict[int, Expression], moved: dict[int, torch.Tensor]
-    ) -> None:
-        expressions = {}
-        for leaf, tensor in (*module._parameters.items(), *module._buffers.items()):
-            if tensor is None:
-                continue
-            if id(tensor) not in known:
-                known[id(tensor)] = recorder.read(tensor)
-            expressions[leaf] = known[id(tensor)]
-            if not tensor.is_meta:
-                if id(tensor) not in moved:
-                    moved[id(tensor)] = put([(module, leaf)], tensor, tensor.detach().to("meta"))
-                    known[id(moved[id(tensor)])] = known[id(tensor)]
-                else:
-                    put([(module, leaf)], tensor, moved[id(tensor)])
-        self._taken[module] = _Taken(expressions)
+        Raises:
+            RecordingError: a model was sharded within the recording.
+        """
+        self._recorder = recorder
+        known: dict[int, tuple[torch.Tensor, _Taken]] = {}  # with the tensors, for their ids
+        for root in roots:
+            self._roots.append(weakref.ref(root))
+            for module in root.modules():
+                if module not in self._taken:
+                    self._taken[module] = {
+                        leaf: self._taken_of(module, leaf, tensor, known) for leaf, tensor in _tensors(module).items()
+                    }
+                    _recorded[module] = self
+        self._by_tensor = {id(each.tensor): each for _, each in known.values()}
+
+    def _taken_of(
+        self, module: nn.Module, leaf: str, tensor: torch.Tensor, known: dict[int, tuple[torch.Tensor, _Taken]]
+    ) -> _Taken:
+        assert self._recorder is not None
+        if is_dtensor(tensor):
+            raise RecordingError(
+                "A model must be sharded after its recording, which reads whole parameters. Received: a sharded "
+                f"parameter, {leaf} of {class_name(type(module))}. End the context before `fully_shard` and the like."
+            )
+        if id(tensor) not in known:
+            expression = self._recorder.read(tensor)
+            on_meta = tensor if tensor.is_meta else put([(module, leaf)], tensor, tensor.detach().to("meta"))
+            known[id(tensor)] = known[id(on_meta)] = tensor, _Taken(expression, on_meta)
+        taken = known[id(tensor)][1]
+        if taken.tensor is not None and taken.tensor is not tensor:
+            put_itself([(module, leaf)], taken.tensor)
+        return taken
 
     def expression(self, module: nn.Module, leaf: str) -> Expression | None:
-        """What one tensor of a module gets; None if the recording does not know the module."""
-        taken = self._taken.get(module)
-        if taken is not None:
-            return taken.expressions.get(leaf)
-        tensor = module._parameters.get(leaf, module._buffers.get(leaf))
+        """What one tensor of a module gets; None if the recording does not know it.
+
+        That is what the tensor was given if it is one of the recording's, and else what the one in its place was given.
+        """
+        tensor = _tensors(module).get(leaf)
+        if (taken := self._by_tensor.get(id(tensor))) is not None:
+            return taken.expression
+        if (own := self._taken.get(module)) is not None:
+            return own[leaf].expression if leaf in own else None
         if self._recorder is None or tensor is None or not self._recorder.knows(tensor):
             return None
         return self._recorder.read(tensor)
@@ -151,7 +168,7 @@ class Recorded(Mapping[str, Reading]):
             received = ", ".join(class_name(type(root)) for root in roots) or "none"
             raise ValueError(
                 "The recording must have one model, for its paths to mean something. "
-                f"Received: {visible(received)}. For one of several, use recorded.of(model)."
+                f"Received: {visible(received)}. For one of several, or for a copy, use recorded.of(model)."
             )
         return roots[0]
 
@@ -176,6 +193,11 @@ class Recorded(Mapping[str, Reading]):
                 f"The model must be one that was made in the recording. Received: {class_name(type(model))}."
             )
         return found
+
+    def whole_of(self, module: nn.Module) -> tuple[nn.Module, str] | None:
+        """The recorded model that a module is a part of, and its path there; None if there is none any more."""
+        roots = [root for ref in self._roots if (root := ref()) is not None]
+        return next(((root, visit.path) for root in roots for visit in visits(root) if visit.module is module), None)
 
     def _all(self) -> Mapping[str, Reading]:
         if self._found is None:
@@ -205,7 +227,7 @@ class Recorded(Mapping[str, Reading]):
             names: the names that parameters are drawn under, as for `Recipe.plan`.
         """
         scan = Scan(self.model if model is None else model, as_stored=True)
-        return SeededRecording(self, scan, seed).plan(scan.model(), names=names)
+        return SeededRecording(self, scan, checked_seed(seed) or 0).plan(scan.model(), names=names)
 
     def recipe(self, seed: int = 0, *, model: nn.Module | None = None, twin: Recorded | None = None) -> Recipe:
         """The recording as a recipe: few rules, which make the same plan.
@@ -219,7 +241,13 @@ class Recorded(Mapping[str, Reading]):
         root = self.model if model is None else model
         plan = self.plan(root, seed=seed)
         other = None if twin is None else twin.plan(seed=seed)
-        return recipe_from(plan, twin=other, description=f"{class_name(type(root))}, as its own code initializes it")
+        recipe = recipe_from(plan, twin=other, description=f"{class_name(type(root))}, as its own code initializes it")
+        # Of a model whose rules ask nothing, each parameter must be what its layer says; what is not must be asked for.
+        unlike = [entry.path for entry in recipe.plan(root).entries if entry.problem]
+        return recipe.extend([{"path": unlike, "initializer": "as_written"}]) if unlike else recipe
+
+    def __bool__(self) -> bool:
+        return bool(self._roots)
 
     def __str__(self) -> str:
         lines = [f"{path}: {text}" for path, text in folded_lines({path: str(each) for path, each in self.items()})]
@@ -252,13 +280,49 @@ class SeededRecording:
     @undisturbed
     def drawn(self, parameters: Iterable[Parameter], seed: int, names: NameMap) -> dict[str, Entry]:
         """The entries of the model's parameters and buffers."""
-        places = {self._placed(each.parameter.path): each.owners[0] for each in self._scan.all()}
-        tensors = [self._read(parameter, *places[parameter.path]) for parameter in parameters]
-        for visit, leaf, tensor in self._scan.buffers:
+        own = {each.path: each for each in parameters}
+        tensors = self._readings(self._scan, lambda path, parameter: own.get(self._placed(path), parameter))
+        return Drawing([*self._before(tensors), *tensors.values()], seed, names).entries()
+
+    def _readings(
+        self, scan: Scan, described: Callable[[str, Parameter], Parameter]
+    ) -> dict[Place, tuple[Parameter, Reading | None]]:
+        """The parameters of a scanned model, and then its buffers, each with its reading, by one of its places.
+
+        Args:
+            scan: the model.
+            described: the description of a parameter, from its path in the model and what the scan says.
+        """
+        found = {}
+        for held in scan.all():
+            parameter = described(held.parameter.path, held.parameter)
+            found[held.owners[0]] = self._read(parameter, *held.owners[0])
+        for visit, leaf, tensor in scan.buffers:
             shape, dtype = outline(tensor)
-            buffer = Parameter(self._placed(joined(visit.path, leaf)), shape, dtype, trainable=False)
-            tensors.append(self._read(buffer, visit.module, leaf))
-        return Drawing(tensors, seed, names).entries()
+            path = joined(visit.path, leaf)
+            buffer = Parameter(self._placed(path) if scan is self._scan else path, shape, dtype, trainable=False)
+            found[visit.module, leaf] = self._read(buffer, visit.module, leaf)
+        return found
+
+    def _before(
+        self, tensors: Mapping[Place, tuple[Parameter, Reading | None]]
+    ) -> list[tuple[Parameter, Reading | None]]:
+        """The tensors of the whole model that come before these, and which these have values of.
+
+        A part that has copies of what is outside of it has, with its path in the whole as prefix, the values that it
+        has in the whole.
+        """
+        whole = self._recorded.whole_of(self._scan.inner)
+        if whole is None or not whole[1] or whole[1] != self._placed(""):
+            return []
+        needed = {source for _, reading in tensors.values() if reading is not None for source in reading.sources}
+        before = []
+        for place, (parameter, reading) in self._readings(Scan(whole[0], as_stored=True), lambda _, each: each).items():
+            if place in tensors:
+                break
+            if reading is not None and needed.intersection(reading.sources):
+                before.append((parameter, reading))
+        return before
 
     def _read(self, parameter: Parameter, module: nn.Module, leaf: str) -> tuple[Parameter, Reading | None]:
         reading = self._recorded.reading(parameter.path, module, leaf)
@@ -339,8 +403,8 @@ def recording(*models: nn.Module) -> Iterator[Recorded]:
         A `Recorded`, which has its readings once the context has ended.
 
     Raises:
-        RecordingError: the code needs values that are random: it looks at them, or takes a shape from them. (A
-            RuntimeError.)
+        RecordingError: the code needs values that are random: it looks at them, or takes a shape from them; or a model
+            was sharded in the context. (A RuntimeError.)
 
     >>> import fanin.torch, torch
     >>> with fanin.torch.recording() as recorded:
@@ -369,25 +433,17 @@ def _noting_modules() -> Iterator[Callable[[], list[nn.Module]]]:
     """Yields a function that returns the modules that this thread made in the context and that are in no other one."""
     thread = threading.get_ident()
     made: dict[int, weakref.ref[nn.Module]] = {}
-    parents: dict[int, list[weakref.ref[nn.Module]]] = {}
-
-    def noted(module: nn.Module) -> weakref.ref[nn.Module]:
-        known = made.get(id(module))
-        if known is None or known() is not module:  # another module, since gone, had the same address
-            parents.pop(id(module), None)
-            made[id(module)] = weakref.ref(module)
-        return made[id(module)]
 
     def note(module: nn.Module, name: str, value: Any) -> None:
         if threading.get_ident() == thread:
-            parent = noted(module)
-            if isinstance(value, nn.Module):
-                noted(value)
-                parents.setdefault(id(value), []).append(parent)
+            for each in (module, value):
+                if isinstance(each, nn.Module):
+                    made[id(each)] = weakref.ref(each)
 
     def found() -> list[nn.Module]:
         alive = [module for ref in made.values() if (module := ref()) is not None]
-        return [module for module in alive if not any(parent() for parent in parents.get(id(module), ()))]
+        inner = {id(child) for module in alive for child in module.children()}
+        return [module for module in alive if id(module) not in inner]
 
     handles = [
         nn_module.register_module_parameter_registration_hook(note),
@@ -399,6 +455,12 @@ def _noting_modules() -> Iterator[Callable[[], list[nn.Module]]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A module's own dense tensors by name. Sparse ones keep what they have."""
+    tensors = (*module._parameters.items(), *module._buffers.items())
+    return {leaf: each for leaf, each in tensors if each is not None and each.layout == torch.strided}
 
 
 def recording_of(model: nn.Module) -> Recorded | None:

@@ -125,11 +125,6 @@ def _zero_rows(parameter: Parameter, said: RuleData, rows: tuple[int, ...]) -> d
     return {} if rows == parameter.traits.zero_rows or is_zero else {"zero_rows": list(rows)}
 
 
-def shows_rows_of_zeros(reading: Reading) -> bool:
-    """Whether a tensor is of one kind, but for rows of zeros."""
-    return _zero_row_numbers(reading) is not None
-
-
 def _zero_row_numbers(reading: Reading) -> tuple[int, ...] | None:
     """The rows that are zero of a tensor that is otherwise of one kind; None if it is not so."""
     first, *others = reading.parts
