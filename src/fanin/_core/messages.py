@@ -101,7 +101,8 @@ def warn(message: str) -> None:
     """Warns at the line that called fanin, however deep inside fanin the warning arises.
 
     It is not a line of TensorFlow either, whose decorator stands around the initializers that fanin makes for Keras, or
-    of contextlib, which ends fanin's contexts. Control characters in the message, such as those of a parameter's path, are escaped.
+    of contextlib, which ends fanin's contexts. Control characters in the message, such as those of a parameter's path,
+    are escaped.
     """
     import sys
     import warnings
