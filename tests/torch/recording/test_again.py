@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -84,6 +86,20 @@ def tied(first: Any, second: Any) -> nn.Module:
     return nn.Sequential(first, second)
 
 
+def copied(layer: nn.Module) -> nn.Module:
+    """A model of two equal layers."""
+    return nn.Sequential(layer, copy.deepcopy(layer))
+
+
+class Registered(nn.Module):
+    """Keeps its arguments in a configuration, as diffusers' models do."""
+
+    def __init__(self, width: int, depth: int = 1) -> None:
+        super().__init__()
+        self.config = {"width": width, "depth": depth}
+        self.layers = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
+
+
 SURE: dict[str, Callable[[], nn.Module]] = {
     "a layer": lambda: nn.Linear(3, 4),
     "layers": lambda: nn.Sequential(
@@ -99,6 +115,7 @@ SURE: dict[str, Callable[[], nn.Module]] = {
     "the last call": lambda: LastCall(3),
     "within containers": lambda: nn.Sequential(Arguments(3), nn.ModuleList([LastCall(2), nn.Bilinear(2, 3, 4)])),
     "compiled": lambda: nn.Sequential(torch.compile(Arguments(3))),
+    "a configuration of all arguments": lambda: Registered(3, depth=2),
     "tied alike": lambda: tied(nn.Linear(3, 3), nn.Linear(3, 3)),
 }
 
@@ -120,14 +137,15 @@ def test_sure(name: str) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "unknown": (lambda: Unknown(3), "not all arguments of its constructor are known"),
+    "unknown": (lambda: Unknown(3), "what it was constructed with: width"),
     "within a container": (lambda: nn.Sequential(Unknown(3)), "Unknown at 0, which exists"),
     "partly": (lambda: Partly(3), "does not write all of first.weight"),
-    "overwritten": (lambda: Overwritten(3), "not all arguments"),
+    "overwritten": (lambda: Overwritten(3), "what it was constructed with: width"),
     "copies": (
         lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, batch_first=True), 2),
-        "not all arguments",
+        "constructed with: encoder_layer",
     ),
+    "copied": (lambda: copied(nn.Linear(3, 3)), "1.weight has the values of 0.weight, as a copy of it has"),
     "tied otherwise": (
         lambda: tied(nn.Embedding(3, 3), nn.Linear(3, 3)),
         "thing as 0.weight and another as 1.weight",
@@ -222,3 +240,15 @@ def test_transformers_with_another_size() -> None:
     model = transformers.BertModel(config, add_pooling_layer=False)
     with pytest.raises(RecordingError, match="other modules: pooler"):
         recorded_again(model)
+
+
+def test_notes() -> None:
+    """What could not be read is said, as for a recording."""
+
+    class Noted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor(np.random.rand(3)))
+
+    with pytest.warns(UserWarning, match="NumPy's generator"):
+        recorded_again(Noted())

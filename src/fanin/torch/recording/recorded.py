@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +29,7 @@ from fanin.recipes.tables import folded_lines
 from fanin.torch.describe import Scan, joined, put, put_itself, visits
 from fanin.torch.recording.drawing import Drawing
 from fanin.torch.recording.expressions import Expression
-from fanin.torch.recording.places import RecordingError
+from fanin.torch.recording.places import Note, RecordingError
 from fanin.torch.recording.reading import Reading, reading_of
 from fanin.torch.recording.recorder import Recorder, watching
 from fanin.torch.refusals import outline
@@ -448,10 +448,15 @@ def recording(*models: nn.Module) -> Iterator[Recorded]:
         recorder = stack.enter_context(watching())
         yield recorded
     recorded.take(recorder, [*models, *made()])
-    if recorded.notes:
-        more = len(recorded.notes) - 1
+    warn_of_notes(recorder.notes)
+
+
+def warn_of_notes(notes: Sequence[Note]) -> None:
+    """Warns of what could not be read, if there is something."""
+    if notes:
+        more = len(notes) - 1
         others = f" And {more} more, which `recorded.notes` lists." if more else ""
-        warn(f"Not all of the model's random numbers can be read: {recorded.notes[0]}.{others}")
+        warn(f"Not all of the model's random numbers can be read: {notes[0]}.{others}")
 
 
 @contextmanager
