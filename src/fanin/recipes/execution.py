@@ -14,7 +14,7 @@ from fanin._core.messages import plural, readable, visible, warn
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, selector, stripped
 from fanin.models.parameters import Model, Parameter
-from fanin.recipes.entry import Entry
+from fanin.recipes.entry import RECORDED, Entry
 from fanin.recipes.plan import Plan
 from fanin.recipes.progress import watched
 from fanin.recipes.tables import folded_lines, folded_paths, short_lines
@@ -85,9 +85,9 @@ class Report:
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """The paths of the parameters that have new values although they are frozen."""
-        filled = set(self.filled)
-        return tuple(each.path for each in self.plan.entries if each.path in filled and not each.parameter.trainable)
+        """The paths of the parameters that rules have given new values although they are frozen."""
+        frozen = {each.path for each in self.plan.entries if not each.parameter.trainable and each.rule != RECORDED}
+        return tuple(path for path in self.filled if path in frozen)
 
     @property
     def computed(self) -> dict[str, str]:
@@ -100,8 +100,11 @@ class Report:
     def copied(self) -> dict[str, str]:
         """The parameters that have the values of another one, as the model's own code copies them, by path."""
         filled = set(self.filled)
-        own = [each for each in self.plan.entries if each.path in filled and each.copy_of]
-        return {each.path: f"the values of {each.copy_of}" for each in own}
+        own = {each.path: each.copy_of for each in self.plan.entries if each.path in filled and each.copy_of}
+        return {
+            path: f"the values of {other}" if other in filled else f"those that {other} would have been given"
+            for path, other in own.items()
+        }
 
     @property
     def nbytes(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_itself, read_only
-from fanin._core.messages import visible, warn
+from fanin._core.messages import class_name, visible, warn
 from fanin._core.streams import checked_seed
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, stripped
@@ -112,9 +113,10 @@ def initialize(
     (4, device(type='cpu'))
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.{tensors_hint(model)}"
-        )
+        received = f"model of type {type(model).__name__}.{tensors_hint(model)}"
+        if isinstance(model, type) and issubclass(model, nn.Module):
+            received = f"the class {class_name(model)}. Pass an instance of it."
+        raise TypeError(f"`model` must be a torch.nn.Module. Received: {received}")
     check_mode()
     rules, recorded = _rules_and_recording(model, recipe, seed)
     place = None if device is None else _checked_device(device)
@@ -133,6 +135,7 @@ def initialize(
     execution = Execution(described, planning, options, there=_there(only_missing, held))
     _check_memory(execution.plan, held, place)
     everything = only is None and skip is None and only_missing is None
+    _warn_of_kept(execution)
     given = {} if buffers is None else buffers
     known = {} if own is None else own.buffers()
     made = restoration(scan, given, known, everything=everything, remake=remake_buffers)
@@ -169,10 +172,29 @@ def _rules_and_recording(
     """The recipe, and the recording of the module's own code, as far as each is needed."""
     if isinstance(recipe, Recorded):
         return None, recipe
+    if isinstance(recipe, AbstractContextManager):
+        raise TypeError(
+            "`recipe` must be what a recording yields. Received: the context itself. Write "
+            "`with fanin.torch.recording() as recorded:`, make the model in it, and pass `recorded`."
+        )
     rules = None if recipe is None else recipe_of(recipe, seed)
     if rules is not None and not any(rule.as_written for rule in rules.rules):
         return rules, None
     return rules, own_code(model)
+
+
+def _warn_of_kept(execution: Execution) -> None:
+    """Warns of parameters that follow from others, as copies do, if these stay as they are."""
+    follows = {
+        each.path: other for each in execution.plan.entries for other in each.follows if other in execution.passed
+    }
+    if follows:
+        (path, other), more = next(iter(follows.items())), len(follows) - 1
+        others = f" So do {more} more." if more else ""
+        warn(
+            f"{path} gets values that follow from those that {other} would be given, as the model's code has it, but "
+            f"{other} is left as it is ({execution.passed[other]}).{others}"
+        )
 
 
 def _warn_of_empty(empty: Mapping[str, str]) -> None:

@@ -277,7 +277,8 @@ def test_ties_of_real_memory() -> None:
         model[0].weight = model[1].weight = table
         return model
 
-    model = filled(make)
+    with pytest.warns(UserWarning, match="a parameter was made outside of the recording"):
+        model = filled(make)
     assert model[0].weight is model[1].weight
     assert bits(model[0].weight) == bits(table)
 
@@ -319,3 +320,32 @@ def test_sparse_buffers_stay() -> None:
 
     model = filled(Graph)
     assert torch.equal(model.edges.to_dense(), torch.eye(3))
+
+
+def test_copies_of_what_is_outside_of_a_part() -> None:
+    """A part whose layers are copies of layers before it has, with its prefix, the values that it has in the whole."""
+
+    def make() -> nn.Module:
+        return nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 3)
+
+    whole = filled(make)
+    with fanin.torch.recording() as recorded:
+        model = make()
+    fanin.torch.initialize(model.layers[1], recorded, seed=5, prefix="layers.1")
+    for path, each in model.layers[1].named_parameters():
+        assert bits(each) == bits(whole.get_parameter(f"layers.1.{path}")), path
+
+
+def test_copies_of_what_is_kept_are_warned_of() -> None:
+    """A copy of a parameter that stays as it is may not fit it, which a warning and the report say."""
+
+    def make() -> nn.Module:
+        first = nn.Linear(3, 3)
+        return nn.ModuleList([first, copy.deepcopy(first)])
+
+    with fanin.torch.recording() as recorded:
+        model = make()
+    model[0].to_empty(device="cpu")
+    with pytest.warns(UserWarning, match=r"1\.weight gets values that follow from those that 0\.weight would be given"):
+        report = fanin.torch.initialize(model, recorded, seed=5, skip="0.*")
+    assert report.copied["1.weight"] == "those that 0.weight would have been given"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
@@ -46,6 +47,12 @@ class Item:
         fused = () if part is None else (part.path,)
         return tuple(dict.fromkeys((self.parameter.path, self.name, *self.parameter.tied, *fused)))
 
+    @cached_property
+    def kind(self) -> tuple[object, ...]:
+        """What the parameters of a group have in common, besides what they get."""
+        each = self.parameter
+        return tuple(map(unnumbered, self.paths)), each.layer, each.bases, each.within, each.role, self.needed
+
 
 class Group(NamedTuple):
     """Parameters of repeated blocks that are alike but for the numbers in their paths, and that may have the same."""
@@ -65,17 +72,11 @@ def unnumbered(path: str) -> str:
     return ".".join("*" if part.isdecimal() else escaped(part) for part in path.split("."))
 
 
-def kind_of(item: Item) -> tuple[object, ...]:
-    """What the parameters of a group have in common, besides what they get."""
-    each = item.parameter
-    return tuple(map(unnumbered, item.paths)), each.layer, each.bases, each.within, each.role, item.needed
-
-
 def grouped(items: Iterable[Item]) -> list[Group]:
     """The groups of some parameters, in the order of their first ones."""
     groups: dict[tuple[object, ...], list[Item]] = {}
     for item in items:
-        groups.setdefault((kind_of(item), frozenset(item.choices.items())), []).append(item)
+        groups.setdefault((item.kind, frozenset(item.choices.items())), []).append(item)
     return [Group(tuple(each), each[0].choices, each[0].needed) for each in groups.values()]
 
 
@@ -135,7 +136,7 @@ def candidates(groups: Sequence[Group]) -> Iterator[Conditions]:
     """The conditions that rules for these groups may have, each once."""
     alike: dict[tuple[object, ...], list[Group]] = {}
     for group in groups:
-        alike.setdefault(kind_of(group.first), []).append(group)
+        alike.setdefault(group.first.kind, []).append(group)
     found: dict[Conditions, None] = {}
     for several in alike.values():
         for group in several:

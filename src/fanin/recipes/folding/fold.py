@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from fanin._core.environment import undisturbed
-from fanin.recipes.folding.conditions import Group, Item, grouped, kind_of
+from fanin.recipes.folding.conditions import Group, Item, grouped
 from fanin.recipes.folding.decisions import Decisions
 from fanin.recipes.folding.given import Given
 from fanin.recipes.folding.numbers import Vocabulary
@@ -78,11 +78,11 @@ def _agreed(items: Sequence[Item], others: Sequence[Item]) -> Iterator[Item]:
     """The items, each with the settings that it can have as all of its kind can, and at another size, too, if any."""
     kinds: dict[tuple[object, ...], list[Choices]] = {}
     for item in (*items, *others):
-        kinds.setdefault(kind_of(item), []).append(item.choices)
+        kinds.setdefault(item.kind, []).append(item.choices)
     shared = {kind: _common(choices) for kind, choices in kinds.items()}
     by_path = {item.parameter.path: item.choices for item in others}
     for item in items:
-        same = shared[kind_of(item)] or _common([item.choices, by_path.get(item.parameter.path, item.choices)])
+        same = shared[item.kind] or _common([item.choices, by_path.get(item.parameter.path, item.choices)])
         yield replace(item, choices=same) if same else item
 
 

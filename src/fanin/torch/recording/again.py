@@ -68,7 +68,7 @@ class _Again:
         """
         if all(tensor is None for each in module.modules() for tensor in _tensors(each).values()):
             return
-        if type(module) in _CONTAINERS:
+        if own_class(module) in _CONTAINERS:
             for name, child in module.named_children():
                 self.read(_unwrapped(child), joined(path, name))
         elif _is_layer(module):

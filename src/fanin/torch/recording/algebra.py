@@ -173,12 +173,19 @@ def _of_dtype(expression: Expression, dtype: torch.dtype) -> Expression:
         return settled(expression.values.to(dtype))
     if isinstance(expression, Unwritten):
         return Unwritten(expression.shape, dtype)
-    if isinstance(expression, Draw) and dtype.is_floating_point and not expression.dtype.is_complex:
+    if isinstance(expression, Draw) and _keeps_less(expression.dtype, dtype):
         return replace(expression, dtype=dtype)
     if isinstance(expression, Seen) and expression.stored == expression.dtype and is_injective(expression):
         writes = tuple(Write(each.geometry, _of_dtype(each.expression, dtype)) for each in expression.writes)
         return replace(expression, dtype=dtype, writes=writes, stored=dtype)
     return Operation(expression.shape, dtype, aten._to_copy.default, (expression,), {"dtype": dtype}, is_pointwise=True)
+
+
+def _keeps_less(first: torch.dtype, second: torch.dtype) -> bool:
+    """Whether a number that was rounded to the first dtype may as well be rounded to the second one only."""
+    if not second.is_floating_point or first.is_complex:
+        return False
+    return not first.is_floating_point or torch.finfo(second).eps >= torch.finfo(first).eps
 
 
 # Rules of single operators
@@ -314,6 +321,30 @@ def _cut(draw: Any, low: Any, high: Any) -> Expression | None:
     return draw if least <= lowest + reach and most >= highest - reach else None
 
 
+def are_same(first: Expression, second: Expression) -> bool:
+    """Whether two expressions are surely equal: copies of the same draw are."""
+    if not isinstance(first, Draw) or not isinstance(second, Draw):
+        return first is second
+    return first.source is second.source and (first.scale, first.origin) == (second.scale, second.origin)
+
+
+def _equal(arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Expression | None:
+    """`x == x`, as `isfinite` asks it."""
+    first, second = arguments[:2]
+    if isinstance(second, Draw) and are_same(first, second):
+        return Constant(first.shape, torch.bool, True)
+    return None
+
+
+def _unequal(arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Expression | None:
+    """`abs(x) != inf`, likewise."""
+    first, second = arguments[:2]
+    is_finite = isinstance(first, Operation) and first.function is aten.abs.default and isinstance(first.parts[0], Draw)
+    if is_finite and _number(second) == math.inf:
+        return Constant(first.shape, torch.bool, True)
+    return None
+
+
 def _is_never(arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Expression | None:
     """Draws are finite."""
     return Constant(arguments[0].shape, torch.bool, False) if isinstance(arguments[0], Draw) else None
@@ -337,6 +368,8 @@ _RULES: dict[str, _Rule] = {
     "clip": _clamped,
     "clamp_min": _clamped_below,
     "clamp_max": _clamped_above,
+    "eq": _equal,
+    "ne": _unequal,
     "isnan": _is_never,
     "isinf": _is_never,
 }

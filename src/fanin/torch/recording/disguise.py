@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
@@ -23,6 +24,10 @@ class Oracle(Protocol):
 
     def asked(self, tensor: torch.Tensor, question: str) -> torch.Tensor:
         """The values of a tensor, or an error if they are random."""
+        ...
+
+    def lent(self, tensor: torch.Tensor) -> tuple[torch.Tensor, bool]:
+        """The values of a tensor for NumPy, and whether what NumPy writes there counts."""
         ...
 
     def described(self, tensor: torch.Tensor) -> torch.Tensor | str:
@@ -97,6 +102,28 @@ def _valued(oracle: Oracle, function: Any, args: tuple[Any, ...], kwargs: dict[s
         return function(values, *args[1:], **kwargs)
 
 
+def _as_array(oracle: Oracle, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """NumPy's view of a tensor's memory, read-only where nothing could follow what NumPy writes."""
+    if not _is_disguised(args[0]):
+        return function(*args, **kwargs)
+    values, is_followed = oracle.lent(args[0])
+    with _disable_current_modes():
+        array = function(values, *args[1:], **kwargs)
+        if not is_followed:
+            array.flags.writeable = False
+    return array
+
+
+def _indexed(oracle: Oracle, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`x[index]`, whose lists and arrays become tensors that keep their values."""
+    tensor, index, *rest = args
+    if isinstance(index, tuple) and any(isinstance(each, _LISTS) for each in index):
+        index = tuple(torch.as_tensor(each) if isinstance(each, _LISTS) else each for each in index)
+    elif isinstance(index, _LISTS):
+        index = torch.as_tensor(index)
+    return function(tensor, index, *rest, **kwargs)
+
+
 def _printed(oracle: Oracle, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not _is_disguised(args[0]):
         return function(*args, **kwargs)
@@ -152,14 +179,14 @@ def _from_values(oracle: Oracle, function: Any, args: tuple[Any, ...], kwargs: d
     """A tensor made of values, which none on meta would keep."""
     oracle.values_came_in()
     device = kwargs.get("device")
-    if device is None or torch.device(device).type == "meta":
+    if torch.device(device or torch.get_default_device()).type == "meta":
         kwargs["device"] = CPU
     return function(*args, **kwargs)
 
 
+_LISTS = (list, range, np.ndarray)
 _VALUED = (
-    "item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "__complex__", "__array__",
-    "__contains__",
+    "item", "tolist", "__bool__", "__float__", "__int__", "__index__", "__complex__", "__contains__",
 )  # fmt: skip
 _ANSWERS: dict[Any, _Answer] = {
     Tensor.device.__get__: _device,
@@ -169,6 +196,10 @@ _ANSWERS: dict[Any, _Answer] = {
     Tensor.get_device: _get_device,
     Tensor.data.__set__: _set_data,
     **{getattr(Tensor, name): _valued for name in _VALUED},
+    Tensor.numpy: _as_array,
+    Tensor.__array__: _as_array,
+    Tensor.__getitem__: _indexed,
+    Tensor.__setitem__: _indexed,
     Tensor.__repr__: _printed,
     Tensor.__format__: _printed,
     Tensor.to: _moved,

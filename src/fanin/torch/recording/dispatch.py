@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fanin.torch.recording.algebra import converted, result
+from fanin.torch.recording.algebra import are_same, converted, result
 from fanin.torch.recording.disguise import CPU, META
 from fanin.torch.recording.draws import drawn
-from fanin.torch.recording.expressions import Constant, Expression, Geometry, Operation, replaced, run
+from fanin.torch.recording.expressions import Constant, Expression, Geometry, Operation, Unwritten, replaced, run
 from fanin.torch.recording.memory import SMALL, settled
 from fanin.torch.recording.operators import Operator, operator_of
-from fanin.torch.recording.places import refusal
-from fanin.torch.recording.tensors import ADVICE, Tensors, has_no_storage
+from fanin.torch.recording.tensors import Tensors, has_no_storage
 
 _LARGEST_TRIED = 2**22  # elements of the arguments of an operator that is run for the shapes of its results
 _Arguments = tuple[Any, ...]
@@ -31,6 +30,11 @@ class Dispatch(TorchDispatchMode):
         super().__init__()
         self._tensors = tensors
         self._handlers: dict[Any, tuple[_Handler, Operator]] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch imports its compiler for modes that do not say so."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """Runs an operator."""
@@ -72,6 +76,7 @@ class Dispatch(TorchDispatchMode):
         if tensor.is_meta or tensor.layout != torch.strided:
             return operator.function(tensor)
         if not tensor.untyped_storage().resizable():  # NumPy's memory, which NumPy may write to
+            self._tensors.share(tensor)
             return self._tensors.on_meta(tensor)
         return self._tensors.made(tensor.size(), tensor.stride(), tensor.dtype, settled(tensor.detach()))
 
@@ -97,8 +102,15 @@ class Dispatch(TorchDispatchMode):
 
     def _set(self, operator: Operator, args: _Arguments, kwargs: _Keywords) -> Any:
         tensor, *rest = args
-        rest = [self._tensors.on_meta(each) if isinstance(each, torch.Tensor) else each for each in rest]
-        return operator.function(tensor, *rest, **kwargs)
+        return operator.function(tensor, *(self._source(tensor, each) for each in rest), **kwargs)
+
+    def _source(self, tensor: torch.Tensor, source: Any) -> Any:
+        """What a tensor's memory is set to, on meta."""
+        if isinstance(source, torch.Tensor):
+            return self._tensors.on_meta(source)
+        if isinstance(source, torch.UntypedStorage) and source.device.type != "meta":
+            return self._tensors.on_meta(torch.empty(0, dtype=tensor.dtype).set_(source)).untyped_storage()
+        return source
 
     def _resize(self, operator: Operator, args: _Arguments, kwargs: _Keywords) -> Any:
         return operator.function(*args, **kwargs)
@@ -143,11 +155,8 @@ class Dispatch(TorchDispatchMode):
         given = self._named(operator, args, kwargs)
         found = drawn(operator.name, tuple(tensor.size()), tensor.dtype, given)
         if found is None:
-            raise refusal(
-                "What a model's code draws must be of a known distribution.",
-                operator.name,
-                ADVICE,
-            )
+            self._tensors.remark(f"{operator.name} draws from no distribution that can be read")
+            found = Unwritten(tuple(tensor.size()), tensor.dtype)
         self._tensors.put(tensor, found)
         return tensor
 
@@ -308,6 +317,9 @@ class Dispatch(TorchDispatchMode):
 
     def _answer(self, operator: Operator, args: _Arguments, kwargs: _Keywords) -> Any:
         """An operator whose result is no tensor."""
+
+        if operator.name == "equal" and are_same(*map(self._tensors.expression_of, args)):
+            return True
 
         def values(tensor: torch.Tensor) -> torch.Tensor:
             return self._tensors.computed(self._tensors.expression_of(tensor), operator.name)

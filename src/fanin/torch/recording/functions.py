@@ -6,6 +6,7 @@ threads that record; in the others the original code does.
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from fanin.torch.recording.algebra import normal_between
 from fanin.torch.recording.draws import draw
 from fanin.torch.recording.expressions import Constant, Expression, Geometry, Unit
+from fanin.torch.recording.places import is_importing
 
 
 class Writer(Protocol):
@@ -114,9 +116,20 @@ def _seeded_anew(writer: Writer) -> int:
     return _seeded(writer).initial_seed()
 
 
+def _python_seeded(writer: Writer, generator: Any, *arguments: Any, **keywords: Any) -> Any:
+    """`random.Random.seed`, which its constructor calls."""
+    if not is_importing():
+        writer.remark("a generator of Python's draws, and what it draws is taken for fixed values")
+    return NotImplemented
+
+
+def _state_set(writer: Writer, state: Any) -> None:
+    """`torch.set_rng_state`: nothing changed the state."""
+
+
 def _noted_rng(seed: Any = None) -> np.random.Generator:
     """`numpy.random.default_rng`, noted."""
-    if _local.writer is not None:
+    if _local.writer is not None and not is_importing():
         _local.writer.remark("a generator of NumPy's draws, and what it draws is taken for fixed values")
     return _DEFAULT_RNG(seed)
 
@@ -137,6 +150,8 @@ _SUBSTITUTES: dict[str, tuple[Any, _Substitute]] = {
     "dirac_": (_INIT.dirac_, _dirac),
     "reduce": (torch.Tensor._reduce_ex_internal, _reduced),
     "manual_seed": (torch.random.manual_seed, _seeded),
+    "set_rng_state": (torch.random.set_rng_state, _state_set),
+    "random": (random.Random.seed, _python_seeded),
     "seed": (torch.random.seed, _seeded_anew),
 }
 _originals: dict[str, FunctionType] = {}
@@ -152,16 +167,25 @@ def called(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> A
     return _originals[name](*arguments, **keywords) if found is NotImplemented else found
 
 
-def _replacement(name: str) -> CodeType:
-    """Code for a function of any module and any defaults, which finds its way back here."""
+def _replacement(name: str, code: CodeType) -> CodeType:
+    """Code for a function of any module and any defaults, which finds its way back here.
+
+    Args:
+        name: the name of the function here.
+        code: the function's own code, whose free variables the new code must have, too.
+    """
+    outer = ", ".join(code.co_freevars)
     text = (
-        f"def {name}(*arguments, **keywords):\n"
-        f"    from {__name__} import called\n"
-        f"    return called({name!r}, arguments, keywords)\n"
+        f"def outer({outer}):\n"
+        f"    def {code.co_name}(*arguments, **keywords):\n"
+        f"        ({outer})\n"
+        f"        from {__name__} import called\n"
+        f"        return called({name!r}, arguments, keywords)\n"
+        f"    return {code.co_name}\n"
     )
     scope: dict[str, Any] = {}
     exec(compile(text, __file__, "exec"), scope)
-    return scope[name].__code__
+    return scope["outer"](*code.co_freevars).__code__
 
 
 def is_recording() -> bool:
@@ -195,7 +219,7 @@ def _swap() -> None:
         )
         original.__kwdefaults__ = function.__kwdefaults__
         _originals[name] = original
-        function.__code__ = _replacement(name)
+        function.__code__ = _replacement(name, function.__code__)
     np.random.default_rng = _noted_rng
 
 

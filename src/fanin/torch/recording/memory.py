@@ -67,18 +67,32 @@ class Memory:
         self._values: torch.Tensor | None = None  # the elements in a row, if they are all of what was written
         self._known: torch.Tensor | None = None  # which of them were written; None if all
         self._is_lent = False  # whether an expression has the memory of the values
-        self._outside: torch.Tensor | None = None  # the elements of memory that the code did not get from a recording
+        self._outside: torch.Tensor | None = None  # the elements of memory that others may write to
+        self._is_shared = False  # whether others see what is written to that memory
 
     @classmethod
-    def outside(cls, elements: torch.Tensor) -> Memory:
+    def outside(cls, elements: torch.Tensor, *, is_shared: bool = False) -> Memory:
         """Memory with values of its own, which may change as long as the recorded code does not write to it.
 
         Args:
             elements: all of them, in a row.
+            is_shared: whether fixed values that are written go to that memory, too, as NumPy's.
         """
         memory = cls(elements.numel(), elements.dtype, elements.device)
-        memory._outside = elements
+        memory._outside, memory._is_shared = elements, is_shared
         return memory
+
+    def shared(self) -> torch.Tensor | None:
+        """The elements in a row, for others to read and write; None if they are drawn, too many, or not all written."""
+        if self._outside is None or not self._is_shared:
+            if self.length > _LARGEST_MERGED:
+                return None
+            everything = self.read(whole(self.length), self.dtype)
+            if everything.is_drawn or not everything.is_written:
+                return None
+            self._outside, self._is_shared = Values().of(everything).clone(), True
+            self._values, self._known, self._writes = None, None, []
+        return self._outside
 
     # What can be seen
 
@@ -141,6 +155,8 @@ class Memory:
                 if isinstance(write.expression, Table) and write.geometry == geometry:
                     return write.expression.values
                 break
+        if self._outside is not None and self._is_shared:
+            return _viewed(self._outside, geometry, dtype)
         self._look_outside()
         if (self._values is None and not self._writes) or not self._gather():
             return None
@@ -148,7 +164,11 @@ class Memory:
 
     def writable(self, geometry: Geometry, dtype: torch.dtype) -> torch.Tensor | None:
         """A view of the values, for an operator that changes them in place; None as for `values`."""
-        if self.values(geometry, dtype) is None or not self._gather():
+        if self.values(geometry, dtype) is None:
+            return None
+        if self._outside is not None and self._is_shared:
+            return _viewed(self._outside, geometry, dtype)
+        if not self._gather():
             return None
         self._part_from_outside()
         self._unlend()
@@ -159,6 +179,9 @@ class Memory:
     def write(self, geometry: Geometry, dtype: torch.dtype, expression: Expression) -> None:
         """Writes to the elements that a tensor has."""
         if 0 in geometry.size:
+            return
+        if self._outside is not None and self._is_shared and not expression.is_drawn and expression.is_written:
+            _viewed(self._outside, geometry, dtype).copy_(Values().of(expression).reshape(geometry.size))
             return
         size = math.prod(geometry.size) * dtype.itemsize
         if size == self.length * self.dtype.itemsize and is_dense(geometry):

@@ -9,7 +9,7 @@ from types import FrameType
 
 from torch import nn
 
-_SKIPPED = ("contextlib", "fanin.torch.recording", "torch", "numpy")
+_SKIPPED = ("contextlib", "fanin.torch.recording", "functools", "numpy", "random", "torch", "typing_extensions")
 # What lies between the code of torch.nn and this package.
 _BETWEEN = (
     "fanin.torch.recording", "contextlib", "torch._compile", "torch._dynamo", "torch._ops", "torch._tensor",
@@ -55,6 +55,11 @@ def is_library_code() -> bool:
     """Whether the code that runs is that of PyTorch's own modules."""
     frame = next(_frames(_BETWEEN), None)
     return frame is not None and frame.f_globals.get("__name__", "").startswith("torch.nn.")
+
+
+def is_importing() -> bool:
+    """Whether the code that runs is that of a module while it is imported."""
+    return any(frame.f_globals.get("__name__", "").startswith("importlib.") for frame in _frames(()))
 
 
 def where() -> str:

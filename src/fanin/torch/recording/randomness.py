@@ -61,13 +61,15 @@ class Globals:
                 found.append(name)
         return found
 
-    def restore(self) -> None:
-        """Puts back what was changed."""
-        for name, (state, put) in _GENERATORS.items():
-            if state() != self._generators[name]:
+    def restore(self) -> bool:
+        """Puts back what the code changed; says whether it seeded PyTorch's generator."""
+        for name, (_, put) in _GENERATORS.items():
+            if self._seen[name] != self._generators[name]:
                 put(self._generators[name])
-        if torch.default_generator.initial_seed() != self._seed:
+        is_seeded = torch.default_generator.initial_seed() != self._seed
+        if is_seeded:
             torch.default_generator.set_state(self._torch)
         for before, (read, write) in zip(self._defaults, _DEFAULTS, strict=True):
             if read() != before:
                 write(before)
+        return is_seeded

@@ -23,7 +23,7 @@ from fanin.models.names import NameMap, Names
 from fanin.models.parameters import Model, Parameter, Written
 from fanin.recipes.entry import Entry, Placement
 from fanin.recipes.folding import recipe_from
-from fanin.recipes.plan import Plan
+from fanin.recipes.plan import Plan, PlanError
 from fanin.recipes.recipe import Recipe
 from fanin.recipes.tables import folded_lines
 from fanin.torch.describe import Scan, joined, put, put_itself, visits
@@ -33,10 +33,14 @@ from fanin.torch.recording.places import RecordingError
 from fanin.torch.recording.reading import Reading, reading_of
 from fanin.torch.recording.recorder import Recorder, watching
 from fanin.torch.refusals import outline
+from fanin.torch.reparametrized import Place
 from fanin.torch.shards import is_dtensor
 
 # The recording that each module was made in, as long as both live.
 _recorded: weakref.WeakKeyDictionary[nn.Module, Recorded] = weakref.WeakKeyDictionary()
+
+
+_NOTHING = "The recording has nothing: its context has not ended, or no model was made in it, or it is gone."
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,14 @@ class Recorded(Mapping[str, Reading]):
         expression = self.expression(module, leaf)
         return None if expression is None else reading_of(path, expression)
 
+    def models(self) -> list[nn.Module]:
+        """The recorded models that are still there."""
+        roots = [root for ref in self._roots if (root := ref()) is not None]
+        if len(roots) > 1:
+            gc.collect()  # modules that the code only needed for a while may wait to be collected
+            roots = [root for ref in self._roots if (root := ref()) is not None]
+        return roots
+
     @property
     def model(self) -> nn.Module:
         """The model that was recorded.
@@ -159,10 +171,7 @@ class Recorded(Mapping[str, Reading]):
         Raises:
             ValueError: none was, or several were; or it is gone.
         """
-        roots = [root for ref in self._roots if (root := ref()) is not None]
-        if len(roots) > 1:
-            gc.collect()  # modules that the code only needed for a while may wait to be collected
-            roots = [root for ref in self._roots if (root := ref()) is not None]
+        roots = self.models()
         if len(roots) != 1:
             received = ", ".join(class_name(type(root)) for root in roots) or "none"
             raise ValueError(
@@ -193,6 +202,11 @@ class Recorded(Mapping[str, Reading]):
             )
         return found
 
+    def whole_of(self, module: nn.Module) -> tuple[nn.Module, str] | None:
+        """The recorded model that a module is a part of, and its path there; None if there is none any more."""
+        roots = [root for ref in self._roots if (root := ref()) is not None]
+        return next(((root, visit.path) for root in roots for visit in visits(root) if visit.module is module), None)
+
     def _all(self) -> Mapping[str, Reading]:
         if self._found is None:
             if not self._roots:
@@ -202,6 +216,8 @@ class Recorded(Mapping[str, Reading]):
 
     def __getitem__(self, path: str) -> Reading:
         found = self._all()
+        if not self._roots:
+            raise KeyError(f"No parameter or buffer {path!r}. {_NOTHING}")
         if path not in found:
             raise KeyError(f"No parameter or buffer {path!r}.{suggestion(path, list(found))}")
         return found[path]
@@ -235,17 +251,28 @@ class Recorded(Mapping[str, Reading]):
         root = self.model if model is None else model
         plan = self.plan(root, seed=seed)
         other = None if twin is None else twin.plan(seed=seed)
-        return recipe_from(plan, twin=other, description=f"{class_name(type(root))}, as its own code initializes it")
+        recipe = recipe_from(plan, twin=other, description=f"{class_name(type(root))}, as its own code initializes it")
+        # Of a model whose rules ask nothing, each parameter must be what its layer says; what is not must be asked for.
+        unlike = [entry.path for entry in recipe.plan(root).entries if entry.problem]
+        return recipe.extend([{"path": unlike, "initializer": "as_written"}]) if unlike else recipe
 
     def __bool__(self) -> bool:
         return bool(self._roots)
 
     def __str__(self) -> str:
-        lines = [f"{path}: {text}" for path, text in folded_lines({path: str(each) for path, each in self.items()})]
+        roots = self.models()
+        if not roots:
+            return _NOTHING
+        lines = []
+        for root in roots:
+            lines += [f"{class_name(type(root))}:"] if len(roots) > 1 else []
+            texts = {path: str(reading) for path, reading in self.of(root).items()}
+            lines += [f"{path}: {text}" for path, text in folded_lines(texts)]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def __repr__(self) -> str:
-        return f"<Recorded {', '.join(class_name(type(root)) for ref in self._roots if (root := ref()) is not None)}>"
+        names = ", ".join(class_name(type(root)) for root in self.models())
+        return f"<Recorded: {names or 'nothing'}>"
 
 
 class SeededRecording:
@@ -271,13 +298,56 @@ class SeededRecording:
     @undisturbed
     def drawn(self, parameters: Iterable[Parameter], seed: int, names: NameMap) -> dict[str, Entry]:
         """The entries of the model's parameters and buffers."""
-        places = {self._placed(each.parameter.path): each.owners[0] for each in self._scan.all()}
-        tensors = [self._read(parameter, *places[parameter.path]) for parameter in parameters]
-        for visit, leaf, tensor in self._scan.buffers:
+        own = {each.path: each for each in parameters}
+        tensors = self._readings(self._scan, lambda path, parameter: own.get(self._placed(path), parameter))
+        if tensors and not any(reading for _, reading in tensors.values()):
+            known = ", ".join(class_name(type(root)) for root in self._recorded.models())
+            raise PlanError(
+                f"`model` must be the model that was recorded, or a part of it; nothing has been written. Received: "
+                f"{class_name(type(self._scan.inner))}, of which the recording, of {known or 'nothing'}, knows no "
+                "parameter. Make it within `with fanin.torch.recording() as recorded:`."
+            )
+        return Drawing([*self._before(tensors), *tensors.values()], seed, names).entries()
+
+    def _readings(
+        self, scan: Scan, described: Callable[[str, Parameter], Parameter]
+    ) -> dict[Place, tuple[Parameter, Reading | None]]:
+        """The parameters of a scanned model, and then its buffers, each with its reading, by one of its places.
+
+        Args:
+            scan: the model.
+            described: the description of a parameter, from its path in the model and what the scan says.
+        """
+        found = {}
+        for held in scan.all():
+            parameter = described(held.parameter.path, held.parameter)
+            found[held.owners[0]] = self._read(parameter, *held.owners[0])
+        for visit, leaf, tensor in scan.buffers:
             shape, dtype = outline(tensor)
-            buffer = Parameter(self._placed(joined(visit.path, leaf)), shape, dtype, trainable=False)
-            tensors.append(self._read(buffer, visit.module, leaf))
-        return Drawing(tensors, seed, names).entries()
+            path = joined(visit.path, leaf)
+            buffer = Parameter(self._placed(path) if scan is self._scan else path, shape, dtype, trainable=False)
+            found[visit.module, leaf] = self._read(buffer, visit.module, leaf)
+        return found
+
+    def _before(
+        self, tensors: Mapping[Place, tuple[Parameter, Reading | None]]
+    ) -> list[tuple[Parameter, Reading | None]]:
+        """The tensors of the whole model that come before these, and which these have values of.
+
+        A part that has copies of what is outside of it has, with its path in the whole as prefix, the values that it
+        has in the whole.
+        """
+        whole = self._recorded.whole_of(self._scan.inner)
+        if whole is None or not whole[1] or whole[1] != self._placed(""):
+            return []
+        needed = {source for _, reading in tensors.values() if reading is not None for source in reading.sources}
+        before = []
+        for place, (parameter, reading) in self._readings(Scan(whole[0], as_stored=True), lambda _, each: each).items():
+            if place in tensors:
+                break
+            if reading is not None and needed.intersection(reading.sources):
+                before.append((parameter, reading))
+        return before
 
     def _read(self, parameter: Parameter, module: nn.Module, leaf: str) -> tuple[Parameter, Reading | None]:
         reading = self._recorded.reading(parameter.path, module, leaf)
@@ -295,7 +365,8 @@ class SeededRecording:
             notes=(*model.notes, *self._recorded.notes),
             written=self._written(model.parameters, found, lambda parameter: parameter.path),
         )
-        return Plan(tuple(self.entries[each.path] for each in model.parameters), self.seed, model)
+        entries = tuple(self.entries[each.path] for each in model.parameters)
+        return Plan(entries, self.seed, model, origin="recording")
 
     def with_own_code(self, model: Model, *, names: Names = None) -> Model:
         """The scanned model, still without its prefix, of which recipes can ask what its own code makes."""
@@ -380,7 +451,7 @@ def recording(*models: nn.Module) -> Iterator[Recorded]:
     if recorded.notes:
         more = len(recorded.notes) - 1
         others = f" And {more} more, which `recorded.notes` lists." if more else ""
-        warn(f"Not all of the model's random numbers can be read: {recorded.notes[0]}{others}")
+        warn(f"Not all of the model's random numbers can be read: {recorded.notes[0]}.{others}")
 
 
 @contextmanager

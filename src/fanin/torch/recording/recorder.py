@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from fanin.torch.recording.disguise import CPU, Disguise
 from fanin.torch.recording.dispatch import Dispatch
-from fanin.torch.recording.expressions import Expression, Operation, Seen, Table, Values
+from fanin.torch.recording.expressions import Expression, Geometry, Operation, Seen, Table, Values
 from fanin.torch.recording.functions import is_recording, replaced_functions
 from fanin.torch.recording.memory import Memory
 from fanin.torch.recording.randomness import Globals
@@ -44,7 +46,8 @@ class Recorder(Tensors):
 
     def device_of(self, tensor: torch.Tensor) -> torch.device:
         """The device that the code asked for."""
-        memory = self._memories.get(tensor.untyped_storage()._cdata)
+        with torch._C.DisableTorchFunction():
+            memory = None if nn.parameter.is_lazy(tensor) else self._memories.get(tensor.untyped_storage()._cdata)
         return CPU if memory is None or memory.device is None else memory.device
 
     def asked(self, tensor: torch.Tensor, question: str) -> torch.Tensor:
@@ -63,6 +66,20 @@ class Recorder(Tensors):
             if isinstance(expression, (Operation, Seen)) and not expression.is_drawn:
                 self.put(tensor, Table.of(values.clone()))  # so that the next question needs no computation
             return values
+
+    def lent(self, tensor: torch.Tensor) -> tuple[torch.Tensor, bool]:
+        """The values of a tensor for NumPy, and whether what NumPy writes there counts.
+
+        Raises:
+            RecordingError: They are random, or nothing was written.
+        """
+        with _disable_current_modes(), torch._C.DisableTorchFunction():
+            memory = self.memory_of(tensor)
+            shared = memory.shared()
+            if shared is None or tensor.is_conj() or tensor.is_neg():
+                return self.asked(tensor, "numpy"), False
+            elements = shared if shared.dtype == tensor.dtype else shared.view(tensor.dtype)
+            return elements.as_strided(*Geometry.of(tensor)), True
 
     def described(self, tensor: torch.Tensor) -> torch.Tensor | str:
         """The values of a tensor, or what they are in words."""
@@ -105,8 +122,10 @@ class Recorder(Tensors):
 
     def close(self) -> None:
         """Puts back what is global."""
-        self.values_came_in()
-        self._globals.restore()
+        if threading.active_count() == 1:  # otherwise others may have drawn
+            self.values_came_in()
+        if self._globals.restore():
+            self.remark("PyTorch's generator is seeded, which has no effect on what is drawn later")
 
 
 _recorders: weakref.WeakValueDictionary[int, Recorder] = weakref.WeakValueDictionary()

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from fanin.torch.recording.algebra import result
 from fanin.torch.recording.disguise import META
@@ -42,7 +43,9 @@ class Tensors:
         storage = tensor.untyped_storage()
         memory = self._memories.get(storage._cdata)
         if memory is None:
-            memory = _new_memory(tensor, storage)
+            memory = Memory(_length(tensor), tensor.dtype) if tensor.is_meta else Memory.outside(_elements(tensor))
+            if isinstance(tensor, nn.Parameter) and not tensor.is_meta:
+                self.remark("a parameter was made outside of the recording, and its values are taken as they are")
             self._remember(storage, memory)
         return memory
 
@@ -80,13 +83,16 @@ class Tensors:
         self.put(tensor, expression)
         return tensor
 
+    def share(self, tensor: torch.Tensor) -> None:
+        """Has what is written to a tensor go to its memory, which NumPy has, too."""
+        self._remember(tensor.untyped_storage(), Memory.outside(_elements(tensor), is_shared=True))
+
     def on_meta(self, tensor: torch.Tensor) -> torch.Tensor:
         """A meta tensor in place of one with memory of its own: what is written to one is written to both."""
         if tensor.is_meta or has_no_storage(tensor):
             return tensor
         memory = self.memory_of(tensor)
-        length = tensor.untyped_storage().nbytes() // tensor.element_size()
-        flat = torch.empty(length, dtype=tensor.dtype, device=META)
+        flat = torch.empty(_length(tensor), dtype=tensor.dtype, device=META)
         self._remember(flat.untyped_storage(), memory)
         return flat.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
 
@@ -103,6 +109,7 @@ class Tensors:
         if expression.is_drawn and is_library_code() and can_be_sampled(expression):
             return sampled(expression)
         if expression.is_drawn:
+            self.remark(f"the code asked for {question} of drawn values, which was refused")
             raise refusal(
                 "While a model is recorded, nothing is drawn, so its code must not depend on drawn values.",
                 f"{question} of drawn values of shape {list(expression.shape)}",
@@ -131,11 +138,14 @@ def has_no_storage(tensor: torch.Tensor) -> bool:
     return tensor.layout != torch.strided or tensor.is_quantized
 
 
-def _new_memory(tensor: torch.Tensor, storage: Any) -> Memory:
-    length = storage.nbytes() // tensor.element_size()
-    if tensor.is_meta:
-        return Memory(length, tensor.dtype)
-    return Memory.outside(tensor.detach().as_strided((length,), (1,), 0))
+def _length(tensor: torch.Tensor) -> int:
+    """The number of elements of a tensor's storage."""
+    return tensor.untyped_storage().nbytes() // tensor.element_size()
+
+
+def _elements(tensor: torch.Tensor) -> torch.Tensor:
+    """All elements of a tensor's storage in a row."""
+    return tensor.detach().as_strided((_length(tensor),), (1,), 0)
 
 
 def _applied(function: Any, expression: Expression) -> Expression:
