@@ -262,12 +262,12 @@ def _rebuilt(module: nn.Module, wanted: Wanted) -> _Values | None:
     made: list[nn.Module] = []
     try:
         arguments = constructor_arguments(module)
-        if arguments is None:
+        if arguments.unknown:
             return None
         for seed in (0, 1):
             with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
                 torch.manual_seed(seed)
-                made.append(own_class(module)(**arguments))
+                made.append(own_class(module)(**arguments.known))
     except Exception as error:  # as above
         if is_interrupt(error):
             raise
@@ -285,33 +285,42 @@ def _rebuilt(module: nn.Module, wanted: Wanted) -> _Values | None:
     return values
 
 
-def constructor_arguments(module: nn.Module, *, by_config: bool = False) -> dict[str, Any] | None:
-    """The arguments that a module was constructed with, as its attributes of the same names have them.
+class Arguments(NamedTuple):
+    """What a module was constructed with, as far as it is known.
+
+    Attributes:
+        known: the arguments that the module has as attributes, or in its configuration, by their names.
+        unknown: the names of the others.
+    """
+
+    known: dict[str, Any]
+    unknown: list[str]
+
+
+def constructor_arguments(module: nn.Module, *, by_config: bool = False) -> Arguments:
+    """The arguments that a module was constructed with.
 
     Args:
         module: the module.
-        by_config: whether a configuration is enough, as Hugging Face's models have it, and others may be left out.
-
-    Returns:
-        None if some argument has no such attribute.
+        by_config: whether a configuration counts: one that is an argument of its own, as transformers' models have it,
+            beside which others may be left out; or a mapping of all arguments, as diffusers' models have it.
     """
-    found: dict[str, Any] = {}
+    found = Arguments({}, [])
     declared = inspect.signature(own_class(module)).parameters
-    is_configured = by_config and "config" in declared
+    config = getattr(module, "config", None) if by_config else None
+    given = {**vars(module), **(config if isinstance(config, Mapping) else {})}
+    is_configured = config is not None and "config" in declared
     for name, argument in declared.items():
-        if name in ("device", "dtype"):
-            if argument.default is argument.empty:
-                return None
-        elif argument.kind is argument.KEYWORD_ONLY or argument.kind is argument.POSITIONAL_OR_KEYWORD:
-            if name in vars(module):
-                found[name] = vars(module)[name]
-            elif not is_configured or argument.default is argument.empty:
-                return None
-        elif not is_configured:
-            return None
+        if name in ("device", "dtype") and argument.default is not argument.empty:
+            continue
+        if argument.kind in _NAMED and name in given:
+            found.known[name] = given[name]
+        elif not is_configured or (argument.default is argument.empty and argument.kind in _NAMED):
+            found.unknown.append(name)
     return found
 
 
+_NAMED = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _INTERNAL = set(vars(nn.Module()))
 # Marks of modules that are sharded or replicated.
 _SHARDING = re.compile("__composable_api|_is_fsdp_|_fsdp_|_distribute_module_applied|_ddp_")

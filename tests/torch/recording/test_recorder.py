@@ -479,3 +479,47 @@ def test_shapes_by_a_forward_pass() -> None:
         head = nn.Linear(layers(torch.zeros(2, 3, 8, 8)).shape[1], 2)
     assert head.in_features == 4 * 36
     assert isinstance(of(recorder, head.weight), Draw)
+
+
+def test_long_chains() -> None:
+    """Of more operators than functions may call one another."""
+
+    def make() -> Tensor:
+        first, second = torch.randn(3), torch.ones(3) * 2
+        for _ in range(1500):
+            second.mul_(0.99).add_(first, alpha=0.01)
+        return second
+
+    found = read(make)
+    unit = Values(lambda draw: torch.full(draw.shape, 5.0)).of(found)
+    assert unit.tolist() == pytest.approx([5.0] * 3, abs=1e-3)
+
+
+def test_earlier_recordings() -> None:
+    """A module of another recording has its reading."""
+    with watching():
+        first = nn.Linear(2, 2)
+    with watching() as recorder:
+        model: Any = nn.Sequential(first, nn.Linear(2, 2))
+    assert isinstance(recorder.read(model[0].weight), Draw)
+
+
+def test_reshaped_transpositions() -> None:
+    """They are views of their copies."""
+
+    def make() -> Tensor:
+        return torch.randn(4, 4).view(2, 2, 4).transpose(0, 1).reshape(4, 4) * 2
+
+    found = read(make)
+    values = Values(lambda draw: torch.arange(16.0).view(draw.shape) * draw.scale).of(found)
+    assert values.equal(torch.arange(16.0).view(2, 2, 4).transpose(0, 1).reshape(4, 4) * 2)
+
+
+def test_sharding_within_a_recording(mesh: Any) -> None:
+    """It is refused, with what to do."""
+    from torch.distributed.fsdp import fully_shard
+
+    with watching():
+        layer = nn.Linear(4, 4)
+        with pytest.raises(RecordingError, match="after its recording"):
+            fully_shard(layer, mesh=mesh)

@@ -24,11 +24,12 @@ from fanin.torch.describe import joined, visits
 from fanin.torch.own_code import constructor_arguments, own_class, plain_attributes, shielded
 from fanin.torch.recording.expressions import Constant, Draw, Expression, Operation, Seen, Table, Unwritten
 from fanin.torch.recording.places import RecordingError
-from fanin.torch.recording.recorded import Recorded
+from fanin.torch.recording.recorded import Recorded, warn_of_notes
 from fanin.torch.recording.recorder import Recorder, watching
 from fanin.torch.refusals import outline
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_COMPARED = 8  # elements, before all others
 _RESETTING = ("reset_parameters", "_reset_parameters")
 # Attributes that say how a module is used, not how it was made.
 _USE = ("gradient_checkpointing",)
@@ -46,6 +47,8 @@ def recorded_again(model: nn.Module) -> Recorded:
         again = _Again(recorder)
         again.read(inner, "")
     _check_ties(inner, again.taken)
+    _check_copies(inner, again.taken)
+    warn_of_notes(recorder.notes)
     return Recorded.of_existing(recorder, model, again.taken)
 
 
@@ -68,17 +71,25 @@ class _Again:
         """
         if all(tensor is None for each in module.modules() for tensor in _tensors(each).values()):
             return
-        if type(module) in _CONTAINERS:
+        if own_class(module) in _CONTAINERS:
             for name, child in module.named_children():
                 self.read(_unwrapped(child), joined(path, name))
         elif _is_layer(module):
             self._call(module, lambda: _reset(module), path)
-        elif (arguments := constructor_arguments(module, by_config=True)) is not None and not _has_tensors(arguments):
-            self._make(module, arguments, path)
+        else:
+            self._read_own(module, path)
+
+    def _read_own(self, module: nn.Module, path: str) -> None:
+        """Reads a module of a class that is not PyTorch's."""
+        arguments = constructor_arguments(module, by_config=True)
+        lacking = [*arguments.unknown, *(name for name, value in arguments.known.items() if _has_tensors(value))]
+        if not lacking:
+            self._make(module, arguments.known, path)
         elif (call := _last_call(module)) is not None:
             self._call(module, call, path)
         else:
-            raise _refusal(module, path, "not all arguments of its constructor are known as attributes")
+            names = ", ".join(lacking)
+            raise _refusal(module, path, f"it does not have as attributes what it was constructed with: {names}")
 
     def _make(self, module: nn.Module, arguments: dict[str, Any], path: str) -> None:
         """Reads a second module, made from the first one's arguments."""
@@ -244,6 +255,21 @@ def _check_ties(model: nn.Module, taken: _Taken) -> None:
             if not _are_alike(known, found):
                 reason = f"its tied parameter gets one thing as {visible(there)} and another as {visible(here)}"
                 raise _refusal(model, "", reason)
+
+
+def _check_copies(model: nn.Module, taken: _Taken) -> None:
+    """Raises if drawn parameters have equal values now, as copies do, but would be drawn apart."""
+    first: dict[Any, tuple[str, torch.Tensor, Expression]] = {}
+    for path, each in _by_path(model).items():
+        for leaf, found in taken.get(each, {}).items():
+            tensor = each._parameters.get(leaf)
+            if tensor is None or tensor.is_meta or type(tensor) is not nn.Parameter or not found.is_drawn:
+                continue
+            here = joined(path, leaf)
+            start = tuple(tensor.detach().reshape(-1)[:_COMPARED].tolist())
+            there, known, other = first.setdefault((tuple(tensor.shape), start), (here, tensor, found))
+            if known is not tensor and other.sources != found.sources and torch.equal(known, tensor):
+                raise _refusal(model, "", f"{visible(here)} has the values of {visible(there)}, as a copy of it has")
 
 
 def _are_alike(first: Any, second: Any) -> bool:

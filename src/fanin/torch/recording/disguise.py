@@ -10,6 +10,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
+from fanin.torch.recording.places import refusal
+
 Tensor: Any = torch.Tensor
 META = torch.device("meta")
 CPU = torch.device("cpu")
@@ -73,6 +75,12 @@ def _is_disguised(value: Any) -> bool:
 
 
 def _device(oracle: Oracle, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None:
+        raise refusal(
+            "A recording follows plain tensors.",
+            "fake tensors, as sharding and compiling make them,",
+            "Shard or compile the model after its recording.",
+        )
     return oracle.device_of(args[0]) if args[0].is_meta else function(*args)
 
 

@@ -15,6 +15,7 @@ from fanin.torch.recording.draws import drawn
 from fanin.torch.recording.expressions import Constant, Expression, Geometry, Operation, Unwritten, replaced, run
 from fanin.torch.recording.memory import SMALL, settled
 from fanin.torch.recording.operators import Operator, operator_of
+from fanin.torch.recording.places import refusal
 from fanin.torch.recording.tensors import Tensors, has_no_storage
 
 _LARGEST_TRIED = 2**22  # elements of the arguments of an operator that is run for the shapes of its results
@@ -39,7 +40,11 @@ class Dispatch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """Runs an operator."""
         if types and any(_has_dispatch(each) for each in types):
-            return NotImplemented
+            raise refusal(
+                "A recording follows plain tensors.",
+                f"{', '.join(sorted({each.__name__ for each in types if _has_dispatch(each)}))} in {func}",
+                "Shard, quantize or convert the model after its recording.",
+            )
         found = self._handlers.get(func)
         if found is None:
             operator = operator_of(func)
@@ -53,7 +58,7 @@ class Dispatch(TorchDispatchMode):
             return special
         if operator.name.startswith("_foreach_"):
             return self._foreach
-        if operator.is_view:
+        if operator.is_view or operator.name == "_unsafe_view":
             return self._view
         if operator.is_random:
             return self._random

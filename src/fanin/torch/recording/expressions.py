@@ -180,6 +180,9 @@ class Operation(Expression):
     output: int | str = 0
     is_pointwise: bool = False
 
+    def __post_init__(self) -> None:
+        _settle(self)
+
     @cached_property
     def parts(self) -> tuple[Expression, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return tuple(_within((self.arguments, dict(self.keywords))))
@@ -217,6 +220,9 @@ class Seen(Expression):
     length: int
     stored: torch.dtype
 
+    def __post_init__(self) -> None:
+        _settle(self)
+
     @cached_property
     def parts(self) -> tuple[Expression, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return tuple(write.expression for write in self.writes)
@@ -244,9 +250,16 @@ class Values:
 
     def of(self, expression: Expression) -> torch.Tensor:
         """The values of an expression, which the caller must not change."""
-        if id(expression) not in self._known:
-            with torch.no_grad():
-                self._known[id(expression)] = expression, expression.evaluated(self)
+        open_ones = [expression]  # a list, as code can chain more operators than functions may call one another
+        with torch.no_grad():
+            while open_ones:
+                last = open_ones[-1]
+                missing = [part for part in last.parts if id(part) not in self._known]
+                if not missing and id(last) not in self._known:
+                    self._known[id(last)] = last, last.evaluated(self)
+                if not missing:
+                    open_ones.pop()
+                open_ones += missing
         return self._known[id(expression)][1]
 
 
@@ -264,6 +277,7 @@ def run(function: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any], 
         output: the number of the result, or the name of the argument that is overwritten.
     """
     operator = operator_of(function)
+    arguments, keywords = replaced((arguments, dict(keywords)), _as_strided, torch.Tensor)
     named = {**dict(zip(operator.names, arguments, strict=False)), **keywords}
     for written in operator.written:
         if isinstance(named.get(written.name), torch.Tensor):
@@ -277,6 +291,16 @@ def run(function: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any], 
         at = operator.names.index(output)
         return positional[at] if at < len(positional) else named[output]
     return result[output] if isinstance(result, (tuple, list)) else result
+
+
+def _as_strided(tensor: torch.Tensor) -> torch.Tensor:
+    """A dense tensor as it is, any other one as a copy: not all operators take views."""
+    return tensor.contiguous() if tensor.layout == torch.strided else tensor
+
+
+def _settle(expression: Expression) -> None:
+    """Has an expression know what follows from its parts, which know it already."""
+    _ = expression.is_drawn, expression.is_written, expression.sources
 
 
 def _within(value: Any) -> Iterator[Expression]:

@@ -47,7 +47,7 @@ class Recorder(Tensors):
     def device_of(self, tensor: torch.Tensor) -> torch.device:
         """The device that the code asked for."""
         with torch._C.DisableTorchFunction():
-            memory = None if nn.parameter.is_lazy(tensor) else self._memories.get(tensor.untyped_storage()._cdata)
+            memory = None if nn.parameter.is_lazy(tensor) else self.known(tensor)
         return CPU if memory is None or memory.device is None else memory.device
 
     def asked(self, tensor: torch.Tensor, question: str) -> torch.Tensor:

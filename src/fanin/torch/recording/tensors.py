@@ -23,6 +23,10 @@ ADVICE = (
 )
 
 
+# What was written to each storage, by its address, while it lives. Later recordings know the tensors of earlier ones.
+_memories: dict[int, Memory] = {}
+
+
 class Tensors:
     """What is known of the tensors of a recording. No mode is on while its methods run.
 
@@ -32,16 +36,19 @@ class Tensors:
 
     def __init__(self) -> None:
         self.notes: list[Note] = []
-        self._memories: dict[int, Memory] = {}
 
     def knows(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor's storage was made or written to in the recording."""
-        return tensor.untyped_storage()._cdata in self._memories
+        return self.known(tensor) is not None
+
+    def known(self, tensor: torch.Tensor) -> Memory | None:
+        """What was written to a tensor's storage, if it was made or written to in a recording."""
+        return _memories.get(tensor.untyped_storage()._cdata)
 
     def memory_of(self, tensor: torch.Tensor) -> Memory:
         """What was written to a tensor's storage."""
         storage = tensor.untyped_storage()
-        memory = self._memories.get(storage._cdata)
+        memory = _memories.get(storage._cdata)
         if memory is None:
             memory = Memory(_length(tensor), tensor.dtype) if tensor.is_meta else Memory.outside(_elements(tensor))
             if isinstance(tensor, nn.Parameter) and not tensor.is_meta:
@@ -52,8 +59,8 @@ class Tensors:
     def _remember(self, storage: Any, memory: Memory) -> None:
         """Knows a storage until it dies."""
         key = storage._cdata
-        self._memories[key] = memory
-        memory.owners.append(weakref.ref(storage, partial(self._memories.pop, key)))
+        _memories[key] = memory
+        memory.owners.append(weakref.ref(storage, partial(_memories.pop, key)))
 
     def expression_of(self, tensor: torch.Tensor) -> Expression:
         """What a tensor has."""
