@@ -123,6 +123,8 @@ def _within_regions(
     if seen is None or seen.shape != shape or seen.stored != seen.dtype or not is_injective(seen):
         return None
     others = [part for part in parts if part is not seen]
+    if isinstance(output, str) and arguments[0] is not seen:  # which has the shape of the tensor, not of its parts
+        return None
     if not all(isinstance(part, Constant) and (part.dtype == seen.dtype or not part.shape) for part in others):
         return None
     if len({write.expression.dtype for write in seen.writes}) != 1:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.modules import module as nn_module
 from torch.utils._python_dispatch import _disable_current_modes
 
 from fanin.torch.recording.disguise import CPU, Disguise
@@ -32,6 +33,7 @@ class Recorder(Tensors):
         self._addresses: dict[int, tuple[int, Memory]] = {}
         self._pickled: list[tuple[torch.Tensor, Expression]] = []
         self._globals = Globals()
+        self._foreign: dict[int, weakref.ref[nn.Parameter]] = {}  # parameters that other threads made meanwhile
 
     def read(self, tensor: torch.Tensor) -> Expression:
         """What a tensor has, now: of one that was made outside, its values.
@@ -39,8 +41,26 @@ class Recorder(Tensors):
         Args:
             tensor: a tensor on meta that the recorded code made, or any other one.
         """
+        foreign = self._foreign.get(id(tensor))
+        if foreign is not None and foreign() is tensor:
+            self.remark("another thread made a parameter, whose random numbers are taken for fixed values")
         with _disable_current_modes(), torch._C.DisableTorchFunction():
             return self.expression_of(tensor)
+
+    @contextmanager
+    def noting_threads(self) -> Iterator[None]:
+        """A context in which parameters that other threads make are noted."""
+        mine = threading.get_ident()
+
+        def note(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+            if threading.get_ident() != mine and parameter is not None:
+                self._foreign[id(parameter)] = weakref.ref(parameter)
+
+        handle = nn_module.register_module_parameter_registration_hook(note)
+        try:
+            yield
+        finally:
+            handle.remove()
 
     # Answers of the disguise
 
@@ -150,7 +170,7 @@ def watching() -> Iterator[Recorder]:
     recorder = Recorder()
     _recorders[id(recorder)] = recorder
     try:
-        with replaced_functions(recorder), Disguise(recorder), Dispatch(recorder):
+        with replaced_functions(recorder), recorder.noting_threads(), Disguise(recorder), Dispatch(recorder):
             yield recorder
     finally:
         recorder.close()
