@@ -390,6 +390,37 @@ def test_unbuilt_models(kit: Kit) -> None:
     assert text.endswith("fc are not built. Call it on an input, or `build` it.")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Keras warns of such a model
+def test_layers_that_are_never_built(kit: Kit) -> None:
+    """A layer without a `build` of its own makes no weights, built or not."""
+
+    class Plain(kit.L.Layer):
+        def call(self, x: Any) -> Any:
+            return x
+
+    class Model(kit.keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.unused = kit.L.Dense(30, kernel_initializer="he_normal"), Plain()
+
+        def call(self, x: Any) -> Any:
+            return self.fc(x)
+
+    model = Model()
+    model(ones(2, 20))
+    assert list(descriptions(check(kit, model)).values()) == ["HeNormal()", "Zeros()"]
+
+
+@pytest.mark.parametrize("kit", ["tf_keras"], indirect=True)
+def test_names_with_slashes(kit: Kit) -> None:
+    """tf_keras's own models have slashes in the names of layers."""
+    layers = [kit.L.Dense(30, kernel_initializer=each, name=f"a/{each}") for each in ("he_normal", "lecun_normal")]
+    model = kit.sequential(*layers, shape=(20,))
+    found = descriptions(check(kit, model))
+    assert found["a/he_normal.kernel"] == "HeNormal()"
+    assert found["a/lecun_normal.kernel"] == "LecunNormal()"
+
+
 @pytest.mark.parametrize("other", [3, "model", dict, np.ones(3)], ids=["3", "str", "class", "array"])
 def test_other_things_than_models(other: Any, kit: Kit) -> None:
     """Neither a model nor a function."""

@@ -14,7 +14,9 @@ pytest.importorskip("keras")
 import keras
 
 import fanin.keras
+from agreement import check_plan
 from fanin.recipes import Recipe
+from keras_kit import Kit
 
 models = pytest.importorskip("keras_hub").models
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of keras_hub
@@ -49,6 +51,24 @@ def test_presets(name: str) -> None:
             stddev = 0.02 / (2 * DEPTH) ** 0.5 if down else 0.02
             assert np.std(entry.make()) == pytest.approx(stddev * (1 if preset == "gpt2" else 0.8796), rel=0.05)
     assert residual == (2 * DEPTH if preset in ("gpt2", "llama") else 0)
+
+
+MADE: dict[str, Callable[[], Any]] = {
+    **{name: make for name, (_, make) in MODELS.items()},
+    "T5": lambda: models.T5Backbone(90, DEPTH, 4, 96, 160, key_value_dim=24),  # whose norms have no configuration
+    "Bloom": lambda: models.BloomBackbone(90, DEPTH, 4, 96, 160),  # which has layers that are never built
+    "Mixtral": lambda: models.MixtralBackbone(90, DEPTH, 4, 96, 160, 2, 4),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_own_initializers(name: str, kit: Kit) -> None:
+    """The recipe of a model's own initializers agrees with what the model draws, and is short."""
+    keras.utils.set_random_seed(2)
+    model = MADE[name]()
+    recipe = fanin.keras.recipe_of(model, seed=1)
+    check_plan(recipe.plan(model), kit.by_path(model))
+    assert len(recipe.rules) <= 8
 
 
 def test_position_embeddings() -> None:

@@ -14,8 +14,11 @@ import fanin
 from fanin._core.streams import Stream
 from fanin.models.parameters import Model, Parameter
 from fanin.models.traits import Blocks, Traits, beside, kernel, torch_kernel
-from fanin.recipes import PRESETS, Placement, Plan, Recipe
+from fanin.recipes import PRESETS, Placement, Plan, Recipe, Rule
 from fanin.recipes.folding import recipe_from
+from fanin.recipes.folding.given import Given
+from fanin.recipes.folding.numbers import Vocabulary
+from fanin.recipes.folding.settings import Speller
 from fanin.weight import Weight
 from recipe_kit import FLOAT32, SEED, drawn, planned
 from strategies import examples
@@ -317,17 +320,16 @@ def test_stacks_of_named_layers() -> None:
     folded(Recipe([{"path": "*", "initializer": "random_normal"}], seed=SEED).plan(model, names=names), names=names)
 
 
-@pytest.mark.parametrize("path", ["a[0].w", "a*.w", "a?.w", "[a].w", "ab.w"])
-def test_paths_with_wildcards(path: str) -> None:
+def test_paths_with_wildcards() -> None:
     """The characters of globs in paths stand for themselves."""
-    model = [{"path": each, "shape": [2]} for each in (path, "ab.w", "axx.w", "a0.w") if each != path or each == path]
-    unique = {each["path"]: each for each in model}
-    folded(
-        planned(
-            [{"regex": r"a[\[*?].*|\[.*", "initializer": "ones"}, {"path": "*", "initializer": "zeros"}],
-            *unique.values(),
-        )
-    )
+    paths = ["a[0].w", "a0.w", "a*.w", "axx.w", "a?.w", "ab.w", "[a].w", "a.w", "[!a].w", "b.w"]
+    model = Model(tuple(Parameter(path, (2,), FLOAT32) for path in paths), "m")
+    rules = [
+        {"regex": "".join(f"[{each}]" if each in "*?." else f"\\{each}" if each in "[]!" else each for each in path)}
+        | {"initializer": "constant", "value": number}
+        for number, path in enumerate(paths)
+    ]
+    folded(Recipe(rules, seed=SEED).plan(model))
 
 
 def test_dtypes() -> None:
@@ -407,6 +409,16 @@ def test_problems() -> None:
     assert said.startswith("A plan can be folded if each of its parameters is drawn or kept. Received: a plan of")
     assert "\n  b: no rule matches it" in said
     assert "\n  a: a, in rule 1: HeNormal needs the fans" in said
+
+
+def test_corrections() -> None:
+    """Rules that do not make a plan get others in front, for the paths where they differ."""
+    plan = partly_written()
+    given = Given(plan)
+    assert list(given.items(Speller(Vocabulary({}, {}), asks=True)))
+    rules = given.corrected([Rule(**normal("*", 0.03))])
+    assert {rule.comment for rule in rules[:-1]} == {"for these alone"}
+    check(plan, Recipe(rules, seed=SEED).plan(plan.model))
 
 
 # ---------------------------------------------------------------- any plan

@@ -283,6 +283,8 @@ def _unlike(found: Compared, kind: str, entry: Any, draws: list[torch.Tensor]) -
     """What of the author's values does not fit the distribution that an entry has for the whole of a parameter."""
     if len(entry.placements) != 1 or not entry.covers or not entry.placements[0].weight.distribution.random:
         return
+    if kind == "program":  # it has no moments but those of the values that it makes
+        return
     distribution = entry.placements[0].weight.distribution
     low, high = distribution.bounds
     bounded = kind in BOUNDED

@@ -186,11 +186,11 @@ def test_fans_are_those_of_the_whole() -> None:
 
 def test_a_whole_matrix_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """An orthogonal matrix is computed once, however many parts of it the process holds."""
-    from fanin import distributions
+    from fanin.distributions import matrices
 
     made: list[int] = []
-    compute = distributions.orthonormal_columns  # pyright: ignore[reportPrivateImportUsage]
-    monkeypatch.setattr(distributions, "orthonormal_columns", lambda each: made.append(1) or compute(each))
+    compute = matrices.orthonormal_columns  # pyright: ignore[reportPrivateImportUsage]
+    monkeypatch.setattr(matrices, "orthonormal_columns", lambda each: made.append(1) or compute(each))
     recipe = fanin.Recipe([{"path": "*", "initializer": "orthogonal"}], seed=SEED)
     expected, module = nn.Linear(8, 12, bias=False), nn.Linear(8, 6, bias=False)
     initialize(expected, recipe, prefix="")

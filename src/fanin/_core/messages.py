@@ -100,14 +100,15 @@ def missing(error: ModuleNotFoundError, module: str, product: str, *, extra: str
 def warn(message: str) -> None:
     """Warns at the line that called fanin, however deep inside fanin the warning arises.
 
-    It is not a line of TensorFlow either, whose decorator stands around the initializers that fanin makes for Keras.
-    Control characters in the message, such as those of a parameter's path, are escaped.
+    It is not a line of TensorFlow either, whose decorator stands around the initializers that fanin makes for Keras, or
+    of contextlib, which ends fanin's contexts. Control characters in the message, such as those of a parameter's path,
+    are escaped.
     """
     import sys
     import warnings
 
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and _package(frame) in ("fanin", "tensorflow"):
+    while frame.f_back is not None and _package(frame) in ("fanin", "tensorflow", "contextlib"):
         level, frame = level + 1, frame.f_back
     warnings.warn(visible(message), stacklevel=level)
 

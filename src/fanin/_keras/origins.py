@@ -16,7 +16,7 @@ import numpy as np
 
 from fanin._core.messages import class_name, shown, visible
 from fanin._core.types import Shape
-from fanin._keras.describe import Framework, Scan
+from fanin._keras.describe import Framework, Scan, visits
 from fanin._keras.readings import Reader
 from fanin.models.parameters import Model, Parameter, Written
 from fanin.models.registry import tensors_hint
@@ -62,11 +62,12 @@ class Origins:
                 f"Received: {shown(model)[:100]} (of type {class_name(type(model))}).{tensors_hint(model)}"
             )
         scan = Scan(model, self.framework)
-        if scan.unbuilt:
+        unbuilt = [visit.path or visit.layer.name for visit in visits(model) if self._lacks_variables(visit.layer)]
+        if unbuilt:
             raise ValueError(
                 "The model must be built, since a recipe needs the shapes of its variables. Received: "
-                f"{visible(scan.root.name)}, in which {visible(', '.join(scan.unbuilt[:10]))} "
-                f"{'is' if len(scan.unbuilt) == 1 else 'are'} not built. Call it on an input, or `build` it."
+                f"{visible(scan.root.name)}, in which {visible(', '.join(unbuilt[:10]))} "
+                f"{'is' if len(unbuilt) == 1 else 'are'} not built. Call it on an input, or `build` it."
             )
         twins = _Twins(self)
         outcomes = {each.path: log.outcome(scan, each) or twins.outcome(scan, each) for each in scan.parameters}
@@ -74,6 +75,10 @@ class Origins:
         unread = {path: each for path, each in outcomes.items() if isinstance(each, str)}
         described = replace(scan.model(), written=_written(outcomes.__getitem__))
         return Readings(described, read, unread, "variable").recipe(seed, unreadable)
+
+    def _lacks_variables(self, layer: Any) -> bool:
+        """Whether a layer is not built, and may make variables when it is: if its class has a `build` of its own."""
+        return not layer.built and type(layer).build is not self.framework.layer_class.build
 
     def describe(self, scan: Scan) -> Model:
         """The description of a model whose own code can be asked what it makes of each variable."""
@@ -142,13 +147,14 @@ class _Twins:
 
     def __init__(self, origins: Origins) -> None:
         self._origins = origins
-        self._known: dict[int, _Twin] = {}
+        self._known: dict[tuple[int, bool], _Twin] = {}
 
     def outcome(self, scan: Scan, parameter: Parameter) -> Outcome:
         """The readings of a variable, or why there are none."""
         reasons = []
-        for visit in scan.lineages[parameter.path]:
-            twin = self._twin_of(visit.layer)
+        lineage = scan.lineages[parameter.path]
+        for visit in lineage:
+            twin = self._twin_of(visit.layer, has_it=visit is lineage[0])
             name = parameter.name.removeprefix(f"{visit.name}.") if visit.name else parameter.name
             if twin.shapes.get(name) == parameter.shape:
                 return twin.outcomes[name]
@@ -158,46 +164,55 @@ class _Twins:
             "Pass a function without arguments that makes the model"
         )
 
-    def _twin_of(self, layer: Any) -> _Twin:
-        if id(layer) not in self._known:
+    def _twin_of(self, layer: Any, has_it: bool) -> _Twin:
+        """The twin of a layer that has a variable itself, or of one that contains such a layer."""
+        key = id(layer), has_it
+        if key not in self._known:
             # A thread of its own has none of the scopes, counted names and seeds of the caller's.
             with _undisturbed(), ThreadPoolExecutor(1) as pool:
-                self._known[id(layer)] = pool.submit(self._built_again, layer).result()
-        return self._known[id(layer)]
+                self._known[key] = pool.submit(self._built_again, layer, has_it).result()
+        return self._known[key]
 
-    def _built_again(self, layer: Any) -> _Twin:
+    def _built_again(self, layer: Any, has_it: bool) -> _Twin:
         wanted, reason = _shapes(Scan(layer, self._origins.framework)), ""
         for valueless in (self._origins.valueless, contextlib.nullcontext):
-            for make in _makers(layer, wanted):
-                log = _Log(self._origins)
-                try:
-                    with valueless(), log.watching():
-                        twin = make()
-                    scan = Scan(twin, self._origins.framework)
-                except Exception as error:  # foreign code can raise anything; no handler runs in this thread
-                    reason = reason or f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
-                    continue
-                if wanted.items() <= _shapes(scan).items():
-                    unseen = "no initializer made it"
-                    outcomes = {each.name: log.outcome(scan, each) or unseen for each in scan.parameters}
-                    return _Twin({each.name: each.shape for each in scan.parameters}, outcomes)
+            for unbuilt in (_by_configuration, _with_its_objects, _by_arguments):
+                for built_for in _inputs(layer, wanted if has_it else {}):
+                    log, twin = _Log(self._origins), None
+                    try:
+                        with valueless(), log.watching():
+                            twin = unbuilt(layer)
+                            _build(twin, built_for)
+                        scan = Scan(twin, self._origins.framework)
+                    except Exception as error:  # foreign code can raise anything; no handler runs in this thread
+                        reason = reason or f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+                        if twin is None:  # which other inputs do not change
+                            break
+                        continue
+                    if wanted.items() <= _shapes(scan).items():
+                        return _Twin(_all_shapes(scan), {each.name: _seen(log, scan, each) for each in scan.parameters})
         return _Twin(reason=reason)
+
+
+def _seen(log: _Log, scan: Scan, parameter: Parameter) -> Outcome:
+    return log.outcome(scan, parameter) or "no initializer made it"
 
 
 def _shapes(scan: Scan) -> dict[str, Shape]:
     """The shapes of a layer's own variables, or of those within it if it has none, by their names."""
     own = {each.name: each.shape for each in scan.parameters if len(scan.lineages[each.path]) == 1}
-    return own or {each.name: each.shape for each in scan.parameters}
+    return own or _all_shapes(scan)
 
 
-def _makers(layer: Any, shapes: Mapping[str, Shape]) -> Iterator[Callable[[], Any]]:
-    """Functions that make a layer once more, from its configuration: built as it was, or for likely inputs."""
+def _all_shapes(scan: Scan) -> dict[str, Shape]:
+    return {each.name: each.shape for each in scan.parameters}
+
+
+def _inputs(layer: Any, shapes: Mapping[str, Shape]) -> Iterator[Any]:
+    """The configurations that a layer may have been built for: its own, or else those of likely inputs."""
+    yield layer.get_build_config()
     lengths = list(dict.fromkeys(length for shape in shapes.values() for length in shape))[:_MOST_LENGTHS]
-    likely = [(*(None,) * axes, length) for length in lengths for axes in range(1, _MOST_AXES)]
-    for unbuilt in (_by_configuration, _with_its_objects, _by_arguments):
-        yield lambda unbuilt=unbuilt: _built(unbuilt(layer), layer.get_build_config())
-        for inputs in likely:
-            yield lambda unbuilt=unbuilt, inputs=inputs: _built(unbuilt(layer), {"input_shape": inputs})
+    yield from ({"input_shape": (*(None,) * axes, each)} for each in lengths for axes in range(1, _MOST_AXES))
 
 
 def _by_configuration(layer: Any) -> Any:
@@ -221,11 +236,10 @@ def _objects(layer: Any) -> dict[str, Any]:
     return {**config, **{name: each for name, each in held.items() if callable(each) and not hasattr(each, "built")}}
 
 
-def _built(layer: Any, config: Any) -> Any:
-    """The same layer, built unless its constructor has built it."""
+def _build(layer: Any, config: Any) -> None:
+    """Builds a layer, unless its constructor has."""
     if config and not layer.built:
         layer.build_from_config(config)
-    return layer
 
 
 @contextlib.contextmanager

@@ -228,6 +228,18 @@ class Initializer:
         """
         return cls(**translated_config(cls, config))
 
+    @property
+    def summary(self) -> str:
+        """The class and its arguments but the seed, with six digits, as tables have them.
+
+        >>> import fanin
+        >>> fanin.RandomNormal(stddev=1 / 3, seed=1).summary
+        'RandomNormal(mean=0.0, stddev=0.333333)'
+        """
+        config = {key: value for key, value in self.get_config().items() if key != "seed"}
+        texts = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in config.items()}
+        return f"{class_name(type(self))}({', '.join(f'{key}={text}' for key, text in texts.items())})"
+
     def _partition(self, shape: ShapeLike, kwargs: dict[str, Any]) -> tuple[ShapeLike, tuple[int, ...], bool]:
         """The shape to draw, the offset to fold in, and whether the call is for a partition."""
         unknown = [name for name in kwargs if name not in _ALLOWED_KEYWORDS]

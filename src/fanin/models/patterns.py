@@ -17,8 +17,8 @@ def glob(pattern: str) -> re.Pattern[str]:
 
 
 def escaped(text: str) -> str:
-    """The glob that matches this text alone."""
-    return re.sub(r"[*?[]", r"[\g<0>]", text)
+    """The glob that matches this text alone, up to its slashes, which stand for dots in globs."""
+    return re.sub(r"[*?[]", r"[\g<0>]", text).replace("/", "?")
 
 
 class AnyGlob:

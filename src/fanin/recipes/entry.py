@@ -19,6 +19,8 @@ from fanin.initializers import Initializer
 from fanin.models.parameters import Parameter
 from fanin.weight import Weight, pieces_of
 
+RECORDED = "recorded"  # in place of a rule, of parameters whose initialization was read from a model's own code
+
 Box: TypeAlias = tuple[tuple[int, int], ...]  # the (start, stop) along each axis
 Fans: TypeAlias = tuple[float | None, float | None]  # fan-in and fan-out; None for one that is unknown
 
@@ -175,7 +177,7 @@ class Entry:
             return "stays as it is"
         words: dict[str, list[str]] = {}
         for each in self.placements:
-            words.setdefault(_described(each.initializer), []).append(each.label)
+            words.setdefault(each.initializer.summary, []).append(each.label)
         if len(words) > 3 and not any(map(any, words.values())):  # layers of a stack
             first, *_, last = words
             return f"{first}; …; {last}"
@@ -288,13 +290,3 @@ class Entry:
             "tied": list(parameter.tied),
             "problem": self.problem,
         }
-
-
-def _described(initializer: Initializer) -> str:
-    config = {key: value for key, value in initializer.get_config().items() if key != "seed"}
-    arguments = ", ".join(f"{key}={_number(value)}" for key, value in config.items())
-    return f"{type(initializer).__name__}({arguments})"
-
-
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

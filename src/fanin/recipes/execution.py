@@ -14,7 +14,7 @@ from fanin._core.messages import plural, readable, visible, warn
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, selector, stripped
 from fanin.models.parameters import Model, Parameter
-from fanin.recipes.entry import Entry
+from fanin.recipes.entry import RECORDED, Entry
 from fanin.recipes.plan import Plan
 from fanin.recipes.progress import watched
 from fanin.recipes.tables import folded_lines, folded_paths, short_lines
@@ -85,9 +85,9 @@ class Report:
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """The paths of the parameters that have new values although they are frozen."""
-        filled = set(self.filled)
-        return tuple(each.path for each in self.plan.entries if each.path in filled and not each.parameter.trainable)
+        """The paths of the parameters that rules have given new values although they are frozen."""
+        frozen = {each.path for each in self.plan.entries if not each.parameter.trainable and each.rule != RECORDED}
+        return tuple(path for path in self.filled if path in frozen)
 
     @property
     def computed(self) -> dict[str, str]:

@@ -45,6 +45,7 @@ class Plan:
         unmet: those of them that name paths or layers, draw at random and are not optional: the parameters that they
             are meant for may be called otherwise in this model, and have got the values of another rule.
         recipe: the recipe as plain data, as in its `as_dict`; None if no data can hold it, or for a plan without one.
+        origin: what made it, in words, for messages.
     """
 
     entries: tuple[Entry, ...]
@@ -53,6 +54,7 @@ class Plan:
     unused: tuple[str, ...] = ()
     unmet: tuple[str, ...] = ()
     recipe: Mapping[str, Any] | None = None
+    origin: str = "recipe"
 
     @property
     def unmatched(self) -> tuple[Entry, ...]:
@@ -120,7 +122,7 @@ class Plan:
             raise ValueError(f'`unmatched` must be "error" or "keep". Received: unmatched={shown(unmatched)}.')
         if complaints := self.complaints(unmatched):
             raise PlanError(
-                f"The recipe does not fit {visible(self.model.name)}; nothing has been written.\n"
+                f"The {self.origin} does not fit {visible(self.model.name)}; nothing has been written.\n"
                 + "\n".join(f"  {each}" for each in complaints)
             )
 

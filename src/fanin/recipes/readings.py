@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
@@ -13,6 +12,7 @@ from fanin._core.shapes import fans_of_axes
 from fanin._core.types import Shape
 from fanin.initializers import Identity, Initializer, Orthogonal, Table, VarianceScaling
 from fanin.models.parameters import Model, Parameter
+from fanin.models.patterns import escaped
 from fanin.recipes.entry import Placement
 from fanin.recipes.folding import recipe_from
 from fanin.recipes.plan import Plan
@@ -208,13 +208,8 @@ def _rule(parameter: Parameter, reading: Reading) -> dict[str, Any]:
 
 def _conditions(parameter: Parameter) -> dict[str, Any]:
     """The conditions that a parameter meets by itself."""
-    named = {"path": _literal(parameter.name or parameter.path)}
+    named = {"path": escaped(parameter.name or parameter.path)}
     return {**named, "role": parameter.role} if parameter.has_usual_start else named
-
-
-def _literal(path: str) -> str:
-    """The glob that only this path matches."""
-    return re.sub(r"[*?[]", lambda found: f"[{found[0]}]", path)
 
 
 def _described(parameter: Parameter) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_itself, read_only
-from fanin._core.messages import visible, warn
+from fanin._core.messages import class_name, visible, warn
 from fanin._core.streams import checked_seed
 from fanin._core.types import Globs, Unmatched
 from fanin.models.names import Names, stripped
@@ -112,9 +113,10 @@ def initialize(
     (4, device(type='cpu'))
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"`model` must be a torch.nn.Module. Received: model of type {type(model).__name__}.{tensors_hint(model)}"
-        )
+        received = f"model of type {type(model).__name__}.{tensors_hint(model)}"
+        if isinstance(model, type) and issubclass(model, nn.Module):
+            received = f"the class {class_name(model)}. Pass an instance of it."
+        raise TypeError(f"`model` must be a torch.nn.Module. Received: {received}")
     check_mode()
     rules, recorded = _rules_and_recording(model, recipe, seed)
     place = None if device is None else _checked_device(device)
@@ -170,6 +172,11 @@ def _rules_and_recording(
     """The recipe, and the recording of the module's own code, as far as each is needed."""
     if isinstance(recipe, Recorded):
         return None, recipe
+    if isinstance(recipe, AbstractContextManager):
+        raise TypeError(
+            "`recipe` must be what a recording yields. Received: the context itself. Write "
+            "`with fanin.torch.recording() as recorded:`, make the model in it, and pass `recorded`."
+        )
     rules = None if recipe is None else recipe_of(recipe, seed)
     if rules is not None and not any(rule.as_written for rule in rules.rules):
         return rules, None

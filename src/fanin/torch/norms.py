@@ -40,11 +40,18 @@ _results: dict[tuple[object, ...] | None, bool] = {}  # of norms whose attribute
 
 def _key(module: nn.Module, leaf: str) -> tuple[object, ...] | None:
     """What the answer depends on; None if that is more than a class and plain values."""
+    parts = [_plain(each) for each in module.modules()]
+    return None if None in parts else (leaf, *parts, *(name for name, _ in module.named_modules()))
+
+
+def _plain(module: nn.Module) -> tuple[object, ...] | None:
+    """The class of a module and its plain values; None if it has others."""
     attributes = {name: value for name, value in vars(module).items() if name not in _INTERNAL}
-    if module._modules or not all(isinstance(each, (int, float, str, tuple)) for each in attributes.values()):
+    if not all(isinstance(each, (int, float, str, tuple, type(None))) for each in attributes.values()):
         return None
-    shapes = [(name, None if each is None else tuple(each.shape)) for name, each in module._parameters.items()]
-    return type(module), leaf, repr(sorted(attributes.items())), *shapes
+    tensors = (*module._parameters.items(), *module._buffers.items())
+    shapes = [(name, None if each is None else tuple(each.shape)) for name, each in tensors]
+    return type(module), repr(sorted(attributes.items())), *shapes
 
 
 _INTERNAL = set(vars(nn.Module()))

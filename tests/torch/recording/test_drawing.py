@@ -361,7 +361,10 @@ def test_within_the_context() -> None:
     """In the context, the recording is empty, and nothing can be initialized."""
     with fanin.torch.recording() as recorded:
         model = nn.Linear(2, 2)
-        assert (list(recorded), str(recorded), len(recorded)) == ([], "", 0)
+        assert (list(recorded), len(recorded), bool(recorded)) == ([], 0, False)
+        assert "its context has not ended" in str(recorded)
+        with pytest.raises(KeyError, match="its context has not ended"):
+            recorded["weight"]
         with pytest.raises(fanin.recipes.PlanError, match="after the context has ended"):
             fanin.torch.initialize(model, recorded, seed=SEED)
     assert len(recorded) == 2
@@ -382,3 +385,38 @@ def test_a_recipe_of_layers_that_are_not_what_they_say() -> None:
     assert [each.make().tobytes() for each in plan.entries] == [
         each.make().tobytes() for each in recorded.plan(seed=SEED).entries
     ]
+
+
+def test_another_model_is_refused() -> None:
+    """A model that the recording knows nothing of is refused in one sentence."""
+    with fanin.torch.recording() as recorded:
+        kept = nn.Linear(2, 2)
+    with pytest.raises(fanin.recipes.PlanError, match="must be the model that was recorded") as caught:
+        fanin.torch.initialize(nn.Sequential(nn.Linear(2, 2)), recorded, seed=SEED)
+    assert "the recording, of Linear, knows no parameter" in str(caught.value)
+    assert kept.weight.is_meta
+
+
+def test_several_models() -> None:
+    """A recording of two models lists both, and tells them apart by the model."""
+    with fanin.torch.recording() as recorded:
+        first, second = nn.Linear(2, 2), nn.LayerNorm(3)
+    assert [line for line in str(recorded).splitlines() if line.endswith(":")] == ["Linear:", "LayerNorm:"]
+    assert list(recorded.of(second)) == ["weight", "bias"]
+    with pytest.raises(ValueError, match="must have one model"):
+        list(recorded)
+    fanin.torch.initialize(first, recorded, seed=SEED)
+    assert second.weight.is_meta
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((nn.Linear, None), "Received: the class Linear. Pass an instance"),
+        ((nn.Linear(2, 2), fanin.torch.recording()), "Received: the context itself"),
+    ],
+)
+def test_mistakes(arguments: Any, message: str) -> None:
+    """A class in place of a model, and a context in place of a recording, are refused with what to do."""
+    with pytest.raises(TypeError, match=message):
+        fanin.torch.initialize(*arguments, seed=SEED)

@@ -26,7 +26,7 @@ from fanin.distributions import Matrix
 from fanin.initializers import Initializer
 from fanin.models.names import NameMap
 from fanin.models.parameters import Parameter
-from fanin.recipes.entry import Entry, Placement
+from fanin.recipes.entry import RECORDED, Entry, Placement
 from fanin.recipes.planner import entries_of
 from fanin.recipes.rules import Rule
 from fanin.torch.recording.expressions import Constant, Draw, Expression, Seen, Source
@@ -37,7 +37,6 @@ from fanin.torch.recording.regions import Box, lengths_of
 from fanin.torch.recording.rules import initializer_of, permuted_box, rules_of
 from fanin.weight import Weight
 
-RECORDED = "recorded"  # what tables show as the rule
 _MOST_MARKS = 2**24  # elements of a draw of which views are compared
 _NOTHING = (
     "No code of the model initializes it{where}: its memory would be used as it is found. Initialize it in the model's "

@@ -230,6 +230,10 @@ class OwnCode(SeededInitializer):
 
     law: ClassVar[type[Computed]]
 
+    @property
+    def summary(self) -> str:
+        return f"{self.law.kind}: {words(self.expression)}"
+
     def __init__(self, expression: Expression, sampler: Sampler | None = None, seed: int | None = None) -> None:
         super().__init__(seed)
         self.expression, self.sampler = expression, sampler
@@ -253,7 +257,7 @@ class OwnCode(SeededInitializer):
         raise TypeError("Values that a model's own code computes cannot be made from a configuration.")
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({words(self.expression)})"
+        return f"<{self.summary}>"
 
 
 class OwnTable(OwnCode):

@@ -23,7 +23,7 @@ from fanin.models.names import NameMap, Names
 from fanin.models.parameters import Model, Parameter, Written
 from fanin.recipes.entry import Entry, Placement
 from fanin.recipes.folding import recipe_from
-from fanin.recipes.plan import Plan
+from fanin.recipes.plan import Plan, PlanError
 from fanin.recipes.recipe import Recipe
 from fanin.recipes.tables import folded_lines
 from fanin.torch.describe import Scan, joined, put, put_itself, visits
@@ -38,6 +38,9 @@ from fanin.torch.shards import is_dtensor
 
 # The recording that each module was made in, as long as both live.
 _recorded: weakref.WeakKeyDictionary[nn.Module, Recorded] = weakref.WeakKeyDictionary()
+
+
+_NOTHING = "The recording has nothing: its context has not ended, or no model was made in it, or it is gone."
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,14 @@ class Recorded(Mapping[str, Reading]):
         expression = self.expression(module, leaf)
         return None if expression is None else reading_of(path, expression)
 
+    def models(self) -> list[nn.Module]:
+        """The recorded models that are still there."""
+        roots = [root for ref in self._roots if (root := ref()) is not None]
+        if len(roots) > 1:
+            gc.collect()  # modules that the code only needed for a while may wait to be collected
+            roots = [root for ref in self._roots if (root := ref()) is not None]
+        return roots
+
     @property
     def model(self) -> nn.Module:
         """The model that was recorded.
@@ -160,10 +171,7 @@ class Recorded(Mapping[str, Reading]):
         Raises:
             ValueError: none was, or several were; or it is gone.
         """
-        roots = [root for ref in self._roots if (root := ref()) is not None]
-        if len(roots) > 1:
-            gc.collect()  # modules that the code only needed for a while may wait to be collected
-            roots = [root for ref in self._roots if (root := ref()) is not None]
+        roots = self.models()
         if len(roots) != 1:
             received = ", ".join(class_name(type(root)) for root in roots) or "none"
             raise ValueError(
@@ -208,6 +216,8 @@ class Recorded(Mapping[str, Reading]):
 
     def __getitem__(self, path: str) -> Reading:
         found = self._all()
+        if not self._roots:
+            raise KeyError(f"No parameter or buffer {path!r}. {_NOTHING}")
         if path not in found:
             raise KeyError(f"No parameter or buffer {path!r}.{suggestion(path, list(found))}")
         return found[path]
@@ -250,11 +260,19 @@ class Recorded(Mapping[str, Reading]):
         return bool(self._roots)
 
     def __str__(self) -> str:
-        lines = [f"{path}: {text}" for path, text in folded_lines({path: str(each) for path, each in self.items()})]
+        roots = self.models()
+        if not roots:
+            return _NOTHING
+        lines = []
+        for root in roots:
+            lines += [f"{class_name(type(root))}:"] if len(roots) > 1 else []
+            texts = {path: str(reading) for path, reading in self.of(root).items()}
+            lines += [f"{path}: {text}" for path, text in folded_lines(texts)]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def __repr__(self) -> str:
-        return f"<Recorded {', '.join(class_name(type(root)) for ref in self._roots if (root := ref()) is not None)}>"
+        names = ", ".join(class_name(type(root)) for root in self.models())
+        return f"<Recorded: {names or 'nothing'}>"
 
 
 class SeededRecording:
@@ -282,6 +300,13 @@ class SeededRecording:
         """The entries of the model's parameters and buffers."""
         own = {each.path: each for each in parameters}
         tensors = self._readings(self._scan, lambda path, parameter: own.get(self._placed(path), parameter))
+        if tensors and not any(reading for _, reading in tensors.values()):
+            known = ", ".join(class_name(type(root)) for root in self._recorded.models())
+            raise PlanError(
+                f"`model` must be the model that was recorded, or a part of it; nothing has been written. Received: "
+                f"{class_name(type(self._scan.inner))}, of which the recording, of {known or 'nothing'}, knows no "
+                "parameter. Make it within `with fanin.torch.recording() as recorded:`."
+            )
         return Drawing([*self._before(tensors), *tensors.values()], seed, names).entries()
 
     def _readings(
@@ -340,7 +365,8 @@ class SeededRecording:
             notes=(*model.notes, *self._recorded.notes),
             written=self._written(model.parameters, found, lambda parameter: parameter.path),
         )
-        return Plan(tuple(self.entries[each.path] for each in model.parameters), self.seed, model)
+        entries = tuple(self.entries[each.path] for each in model.parameters)
+        return Plan(entries, self.seed, model, origin="recording")
 
     def with_own_code(self, model: Model, *, names: Names = None) -> Model:
         """The scanned model, still without its prefix, of which recipes can ask what its own code makes."""
