@@ -135,7 +135,7 @@ def _within_regions(
             return write.expression if part is seen else replace(part, shape=())
 
         if isinstance(write.expression, Unwritten):
-            return Write(write.geometry, Unwritten(write.expression.shape, dtype))
+            return Write(write.geometry, Unwritten(write.expression.shape, dtype, write.expression.reason))
         given, named = replaced((arguments, dict(keywords)), swapped)
         return Write(write.geometry, result(operator, given, named, write.expression.shape, dtype, output))
 
@@ -158,7 +158,7 @@ def _broadcast(expression: Expression, shape: Size) -> Expression:
     if isinstance(expression, Constant):
         return Constant(shape, expression.dtype, expression.value)
     if isinstance(expression, Unwritten):
-        return Unwritten(shape, expression.dtype)
+        return Unwritten(shape, expression.dtype, expression.reason)
     if isinstance(expression, Table) and math.prod(shape) <= SMALL:
         return Table.of(expression.values.expand(shape).contiguous())
     return Operation(shape, expression.dtype, aten.expand.default, (expression, list(shape)))
@@ -174,7 +174,7 @@ def _of_dtype(expression: Expression, dtype: torch.dtype) -> Expression:
     if isinstance(expression, Table) and expression.size <= SMALL:
         return settled(expression.values.to(dtype))
     if isinstance(expression, Unwritten):
-        return Unwritten(expression.shape, dtype)
+        return Unwritten(expression.shape, dtype, expression.reason)
     if isinstance(expression, Draw) and _keeps_less(expression.dtype, dtype):
         return replace(expression, dtype=dtype)
     if isinstance(expression, Seen) and expression.stored == expression.dtype and is_injective(expression):

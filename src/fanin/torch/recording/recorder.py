@@ -138,13 +138,15 @@ class Recorder(Tensors):
     def values_came_in(self) -> None:
         """Notes whether NumPy's or Python's generator was used since the last time."""
         for whose in self._globals.used():
-            self.remark(f"{whose} generator draws, and what it drew is taken for fixed values")
+            here = "" if threading.active_count() == 1 else ", here or in another thread"
+            self.remark(f"{whose} generator draws{here}, and what it drew is taken for fixed values")
 
     def close(self) -> None:
         """Puts back what is global."""
-        if threading.active_count() == 1:  # otherwise others may have drawn
+        is_alone = threading.active_count() == 1
+        if is_alone:
             self.values_came_in()
-        if self._globals.restore():
+        if self._globals.restore(draws=is_alone):  # otherwise others may have drawn
             self.remark("PyTorch's generator is seeded, which has no effect on what is drawn later")
 
 
