@@ -123,7 +123,7 @@ def test_parameters_of_other_threads() -> None:
         thread.join()
         model: Any = nn.Sequential(*made)
         assert isinstance(recorder.read(model[0].weight), Table)
-    assert "was made outside of the recording" in recorder.notes[0].text
+    assert "another thread made a parameter" in recorder.notes[0].text
 
 
 def test_lazy_modules() -> None:

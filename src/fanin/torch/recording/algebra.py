@@ -123,6 +123,8 @@ def _within_regions(
     if seen is None or seen.shape != shape or seen.stored != seen.dtype or not is_injective(seen):
         return None
     others = [part for part in parts if part is not seen]
+    if isinstance(output, str) and arguments[0] is not seen:  # which has the shape of the tensor, not of its parts
+        return None
     if not all(isinstance(part, Constant) and (part.dtype == seen.dtype or not part.shape) for part in others):
         return None
     if len({write.expression.dtype for write in seen.writes}) != 1:
@@ -133,7 +135,7 @@ def _within_regions(
             return write.expression if part is seen else replace(part, shape=())
 
         if isinstance(write.expression, Unwritten):
-            return Write(write.geometry, Unwritten(write.expression.shape, dtype))
+            return Write(write.geometry, Unwritten(write.expression.shape, dtype, write.expression.reason))
         given, named = replaced((arguments, dict(keywords)), swapped)
         return Write(write.geometry, result(operator, given, named, write.expression.shape, dtype, output))
 
@@ -156,7 +158,7 @@ def _broadcast(expression: Expression, shape: Size) -> Expression:
     if isinstance(expression, Constant):
         return Constant(shape, expression.dtype, expression.value)
     if isinstance(expression, Unwritten):
-        return Unwritten(shape, expression.dtype)
+        return Unwritten(shape, expression.dtype, expression.reason)
     if isinstance(expression, Table) and math.prod(shape) <= SMALL:
         return Table.of(expression.values.expand(shape).contiguous())
     return Operation(shape, expression.dtype, aten.expand.default, (expression, list(shape)))
@@ -172,7 +174,7 @@ def _of_dtype(expression: Expression, dtype: torch.dtype) -> Expression:
     if isinstance(expression, Table) and expression.size <= SMALL:
         return settled(expression.values.to(dtype))
     if isinstance(expression, Unwritten):
-        return Unwritten(expression.shape, dtype)
+        return Unwritten(expression.shape, dtype, expression.reason)
     if isinstance(expression, Draw) and _keeps_less(expression.dtype, dtype):
         return replace(expression, dtype=dtype)
     if isinstance(expression, Seen) and expression.stored == expression.dtype and is_injective(expression):

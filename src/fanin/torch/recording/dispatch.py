@@ -160,8 +160,9 @@ class Dispatch(TorchDispatchMode):
         given = self._named(operator, args, kwargs)
         found = drawn(operator.name, tuple(tensor.size()), tensor.dtype, given)
         if found is None:
-            self._tensors.remark(f"{operator.name} draws from no distribution that can be read")
-            found = Unwritten(tuple(tensor.size()), tensor.dtype)
+            reason = f"{operator.name} draws from no distribution that is known here"
+            self._tensors.remark(reason)
+            found = Unwritten(tuple(tensor.size()), tensor.dtype, reason)
         self._tensors.put(tensor, found)
         return tensor
 

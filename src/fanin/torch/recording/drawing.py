@@ -263,6 +263,8 @@ def _lacking(reading: Reading) -> str:
     if not bare:
         return ""
     where = region_words(bare[0].box, reading.shape).strip()
+    if bare[0].expression.unreadable:
+        return f"It cannot be read: {bare[0].expression.unreadable}."
     return f"{_NOTHING.format(where=f' in {where}' if where else '')}."
 
 

@@ -99,6 +99,11 @@ class Expression:
         """Whether the code wrote all of the values, or all that they are computed from."""
         return all(part.is_written for part in self.parts)
 
+    @property
+    def unreadable(self) -> str:
+        """Why it cannot be read; "" if it can, or if nothing was written."""
+        return next((part.unreadable for part in self.parts if not part.is_written and part.unreadable), "")
+
     @cached_property
     def sources(self) -> tuple[Source, ...]:
         """The sources of the draws in it, each once, in their order."""
@@ -111,9 +116,18 @@ class Expression:
 
 @dataclass(frozen=True, eq=False)
 class Unwritten(Expression):
-    """Memory that nothing was written to."""
+    """Memory that nothing was written to, or nothing that can be read.
 
+    Attributes:
+        reason: why what was written cannot be read; "" if nothing was.
+    """
+
+    reason: str = ""
     is_written: ClassVar[bool] = False  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @property
+    def unreadable(self) -> str:
+        return self.reason
 
     def evaluated(self, values: Values) -> torch.Tensor:
         raise ValueError("Nothing was written to this memory.")

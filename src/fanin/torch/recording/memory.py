@@ -327,7 +327,7 @@ def _seen_of(write: Write, geometry: Geometry, length: int) -> Expression:
     if isinstance(expression, Constant):
         return Constant(geometry.size, expression.dtype, expression.value)
     if isinstance(expression, Unwritten):
-        return Unwritten(geometry.size, expression.dtype)
+        return Unwritten(geometry.size, expression.dtype, expression.reason)
     if same_walk(write.geometry, geometry):
         if expression.shape == geometry.size:
             return expression

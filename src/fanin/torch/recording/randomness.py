@@ -61,10 +61,14 @@ class Globals:
                 found.append(name)
         return found
 
-    def restore(self) -> bool:
-        """Puts back what the code changed; says whether it seeded PyTorch's generator."""
+    def restore(self, *, draws: bool) -> bool:
+        """Puts back what the code changed; says whether it seeded PyTorch's generator.
+
+        Args:
+            draws: whether to put back NumPy's and Python's generators, too.
+        """
         for name, (_, put) in _GENERATORS.items():
-            if self._seen[name] != self._generators[name]:
+            if draws and self._seen[name] != self._generators[name]:
                 put(self._generators[name])
         is_seeded = torch.default_generator.initial_seed() != self._seed
         if is_seeded:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.modules import module as nn_module
 from torch.utils._python_dispatch import _disable_current_modes
 
 from fanin.torch.recording.disguise import CPU, Disguise
@@ -32,6 +33,7 @@ class Recorder(Tensors):
         self._addresses: dict[int, tuple[int, Memory]] = {}
         self._pickled: list[tuple[torch.Tensor, Expression]] = []
         self._globals = Globals()
+        self._foreign: dict[int, weakref.ref[nn.Parameter]] = {}  # parameters that other threads made meanwhile
 
     def read(self, tensor: torch.Tensor) -> Expression:
         """What a tensor has, now: of one that was made outside, its values.
@@ -39,8 +41,26 @@ class Recorder(Tensors):
         Args:
             tensor: a tensor on meta that the recorded code made, or any other one.
         """
+        foreign = self._foreign.get(id(tensor))
+        if foreign is not None and foreign() is tensor:
+            self.remark("another thread made a parameter, whose random numbers are taken for fixed values")
         with _disable_current_modes(), torch._C.DisableTorchFunction():
             return self.expression_of(tensor)
+
+    @contextmanager
+    def noting_threads(self) -> Iterator[None]:
+        """A context in which parameters that other threads make are noted."""
+        mine = threading.get_ident()
+
+        def note(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+            if threading.get_ident() != mine and parameter is not None:
+                self._foreign[id(parameter)] = weakref.ref(parameter)
+
+        handle = nn_module.register_module_parameter_registration_hook(note)
+        try:
+            yield
+        finally:
+            handle.remove()
 
     # Answers of the disguise
 
@@ -118,13 +138,15 @@ class Recorder(Tensors):
     def values_came_in(self) -> None:
         """Notes whether NumPy's or Python's generator was used since the last time."""
         for whose in self._globals.used():
-            self.remark(f"{whose} generator draws, and what it drew is taken for fixed values")
+            here = "" if threading.active_count() == 1 else ", here or in another thread"
+            self.remark(f"{whose} generator draws{here}, and what it drew is taken for fixed values")
 
     def close(self) -> None:
         """Puts back what is global."""
-        if threading.active_count() == 1:  # otherwise others may have drawn
+        is_alone = threading.active_count() == 1
+        if is_alone:
             self.values_came_in()
-        if self._globals.restore():
+        if self._globals.restore(draws=is_alone):  # otherwise others may have drawn
             self.remark("PyTorch's generator is seeded, which has no effect on what is drawn later")
 
 
@@ -150,7 +172,7 @@ def watching() -> Iterator[Recorder]:
     recorder = Recorder()
     _recorders[id(recorder)] = recorder
     try:
-        with replaced_functions(recorder), Disguise(recorder), Dispatch(recorder):
+        with replaced_functions(recorder), recorder.noting_threads(), Disguise(recorder), Dispatch(recorder):
             yield recorder
     finally:
         recorder.close()

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from fanin.torch.recording.algebra import result
 from fanin.torch.recording.disguise import META
@@ -51,8 +50,6 @@ class Tensors:
         memory = _memories.get(storage._cdata)
         if memory is None:
             memory = Memory(_length(tensor), tensor.dtype) if tensor.is_meta else Memory.outside(_elements(tensor))
-            if isinstance(tensor, nn.Parameter) and not tensor.is_meta:
-                self.remark("a parameter was made outside of the recording, and its values are taken as they are")
             self._remember(storage, memory)
         return memory
 
