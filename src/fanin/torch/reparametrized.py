@@ -93,7 +93,7 @@ def reparametrized(module: nn.Module) -> Iterator[Reparametrized]:
         found = _of_hook(module, hook)
         if found is not None and found.drawn[1] in module._parameters:
             yield found
-    parametrizations: Any = module._modules.get("parametrizations")
+    parametrizations: Any = dict(module._modules.items()).get("parametrizations")  # a scripted module's are no dict
     for name, each in parametrizations.items() if isinstance(parametrizations, nn.ModuleDict) else ():
         if isinstance(each, ParametrizationList) and len(each) == 1:
             found = _of_parametrization(name, each)

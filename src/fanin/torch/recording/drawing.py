@@ -64,12 +64,13 @@ class _Owner:
 
 
 class Drawing:
-    """The entries of recorded tensors, for a seed.
+    """The entries of recorded tensors, for a seed. Their order does not matter.
+
+    Of tensors that have a draw in common, the first path of those with the widest dtype gives it its name.
 
     Args:
-        tensors: each parameter and its reading, in the model's order; None for one that the recording does not know.
-            Buffers come after the parameters, and after them others.
-        aside: the paths of those others, for whose sake nothing else is drawn in another way.
+        tensors: each tensor and its reading; None for one that the recording does not know.
+        aside: the paths of those for whose sake nothing else is drawn in another way.
         seed: the seed.
         names: the names that are drawn under.
     """
@@ -81,7 +82,7 @@ class Drawing:
         names: NameMap,
         aside: Collection[str] = (),
     ) -> None:
-        self._tensors = list(tensors)
+        self._tensors = sorted(tensors, key=lambda each: (each[0].path in aside, -each[0].dtype.itemsize, each[0].path))
         self._seed, self._names = seed, names
         self._entry_of = entries_of(seed, names)
         self._rules: dict[str, Rule] = {}  # by what they say

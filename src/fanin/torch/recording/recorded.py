@@ -29,7 +29,7 @@ from fanin.recipes.tables import folded_lines
 from fanin.torch.describe import Scan, joined, put, put_itself, visits
 from fanin.torch.recording.attributes import Attribute, attributes_of
 from fanin.torch.recording.drawing import Drawing
-from fanin.torch.recording.expressions import Expression
+from fanin.torch.recording.expressions import Expression, Values
 from fanin.torch.recording.places import Note, RecordingError
 from fanin.torch.recording.reading import Reading, reading_of
 from fanin.torch.recording.recorder import Recorder, watching
@@ -42,6 +42,8 @@ _recorded: weakref.WeakKeyDictionary[nn.Module, Recorded] = weakref.WeakKeyDicti
 
 
 Alias = tuple[Attribute, Place]
+
+_MOST_AT_ONCE = 2**20  # elements of a tensor that is no parameter and gets its values when the recording ends
 
 _NOTHING = "The recording has nothing: its context has not ended, or no model was made in it, or it is gone."
 
@@ -79,7 +81,7 @@ class Recorded(Mapping[str, Reading]):
         self._taken: weakref.WeakKeyDictionary[nn.Module, Mapping[str, _Taken]] = weakref.WeakKeyDictionary()
         self._by_tensor: dict[int, _Taken] = {}  # those whose tensors are known, which live as long
         self._roots: list[weakref.ref[nn.Module]] = []
-        self._found: Mapping[str, Reading] | None = None  # of the only model
+        self._found: tuple[list[int], Mapping[str, Reading]] = [], {}  # of the only model, with the ids of its tensors
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -116,13 +118,28 @@ class Recorded(Mapping[str, Reading]):
             self._roots.append(weakref.ref(root))
             for module in root.modules():
                 if module not in self._taken:
-                    kept = {each.path: each.tensor for each in attributes_of(module) if recorder.knows(each.tensor)}
+                    kept = self._kept(module, recorder)
                     self._taken[module] = {
                         leaf: self._taken_of(module, leaf, tensor, known)
                         for leaf, tensor in {**kept, **_tensors(module)}.items()
                     }
                     _recorded[module] = self
         self._by_tensor = {id(each.tensor): each for _, each in known.values()}
+
+    @staticmethod
+    def _kept(module: nn.Module, recorder: Recorder) -> dict[str, torch.Tensor]:
+        """The tensors that a module keeps as attributes and that are drawn or large. Others get their values now."""
+        own = set(map(id, _tensors(module).values()))
+        kept = {}
+        for each in attributes_of(module):
+            if id(each.tensor) in own or isinstance(each.tensor, nn.Parameter) or not recorder.knows(each.tensor):
+                continue
+            expression = recorder.read(each.tensor)
+            if expression.is_drawn or not expression.is_written or expression.size > _MOST_AT_ONCE:
+                kept[each.path] = each.tensor
+            else:
+                each.put(Values().of(expression).clone().requires_grad_(each.tensor.requires_grad))
+        return kept
 
     def _taken_of(
         self, module: nn.Module, leaf: str, tensor: torch.Tensor, known: dict[int, tuple[torch.Tensor, _Taken]]
@@ -194,6 +211,8 @@ class Recorded(Mapping[str, Reading]):
         Raises:
             ValueError: the recording does not know it.
         """
+        if self._recorder is None:
+            raise ValueError(_NOTHING)
         found: dict[str, Reading] = {}
         for visit in visits(model):
             for leaf in (*visit.module._parameters, *visit.module._buffers):
@@ -213,11 +232,13 @@ class Recorded(Mapping[str, Reading]):
         return next(((root, visit.path) for root in roots for visit in visits(root) if visit.module is module), None)
 
     def _all(self) -> Mapping[str, Reading]:
-        if self._found is None:
-            if not self._roots:
-                return {}  # the context has not ended, or nothing was made in it
-            self._found = self.of(self.model)
-        return self._found
+        if not self._roots:
+            return {}  # the context has not ended, or nothing was made in it
+        model = self.model
+        tensors = list(map(id, (*model.parameters(), *model.buffers())))
+        if self._found[0] != tensors:
+            self._found = tensors, self.of(model)
+        return self._found[1]
 
     def __getitem__(self, path: str) -> Reading:
         found = self._all()
@@ -313,7 +334,7 @@ class SeededRecording:
                 "parameter. Make it within `with fanin.torch.recording() as recorded:`."
             )
         aside = {self._placed(path) for path, _ in _attributes(self._scan)}
-        return Drawing([*self._before(tensors), *tensors.values()], seed, names, aside).entries()
+        return Drawing([*self._beside(tensors), *tensors.values()], seed, names, aside).entries()
 
     def _readings(
         self, scan: Scan, described: Callable[[str, Parameter], Parameter]
@@ -339,10 +360,10 @@ class SeededRecording:
             found[each.module, each.path] = self._read(parameter, each.module, each.path)
         return found
 
-    def _before(
+    def _beside(
         self, tensors: Mapping[Place, tuple[Parameter, Reading | None]]
     ) -> list[tuple[Parameter, Reading | None]]:
-        """The tensors of the whole model that come before these, and which these have values of.
+        """The tensors of the whole model that are not among these and have values in common with them.
 
         A part that has copies of what is outside of it has, with its path in the whole as prefix, the values that it
         has in the whole.
@@ -351,13 +372,12 @@ class SeededRecording:
         if whole is None or not whole[1] or whole[1] != self._placed(""):
             return []
         needed = {source for _, reading in tensors.values() if reading is not None for source in reading.sources}
-        before = []
-        for place, (parameter, reading) in self._readings(Scan(whole[0], as_stored=True), lambda _, each: each).items():
-            if place in tensors:
-                break
-            if reading is not None and needed.intersection(reading.sources):
-                before.append((parameter, reading))
-        return before
+        others = self._readings(Scan(whole[0], as_stored=True), lambda _, each: each)
+        return [
+            (parameter, reading)
+            for place, (parameter, reading) in others.items()
+            if place not in tensors and reading is not None and needed.intersection(reading.sources)
+        ]
 
     def _read(self, parameter: Parameter, module: nn.Module, leaf: str) -> tuple[Parameter, Reading | None]:
         reading = self._recorded.reading(parameter.path, module, leaf)
