@@ -42,7 +42,7 @@ class Tensors:
 
     def known(self, tensor: torch.Tensor) -> Memory | None:
         """What was written to a tensor's storage, if it was made or written to in a recording."""
-        return _memories.get(tensor.untyped_storage()._cdata)
+        return None if has_no_storage(tensor) else _memories.get(tensor.untyped_storage()._cdata)
 
     def memory_of(self, tensor: torch.Tensor) -> Memory:
         """What was written to a tensor's storage."""
