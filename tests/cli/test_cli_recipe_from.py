@@ -184,10 +184,7 @@ def test_a_model_that_cannot_be_asked(folder: Path) -> None:
     (folder / "model.json").write_text(json.dumps([{"path": "w", "shape": [2]}]))
     outcome = run("plan", "recipe.toml", "--model", "model.json")
     assert outcome.exit_code == 1
-    assert (
-        "w, in rule 1 (line 1): as_written asks the model's own code, which only PyTorch models can be asked."
-        in outcome.stdout
-    )
+    assert "w, in rule 1 (line 1): as_written asks the model's own code, which only" in outcome.stdout
 
 
 OTHERS = {

@@ -159,6 +159,10 @@ class Entry:
         """The path of the parameter whose values it has on purpose; "" if it has its own, or computes them."""
         return "" if self.is_computed else next(iter(self.follows), "")
 
+    def has_values_of(self, other: Entry) -> bool:
+        """Whether another parameter is made of the same weights."""
+        return [each.weight[:2] for each in self.placements] == [each.weight[:2] for each in other.placements]
+
     @property
     def follows(self) -> tuple[str, ...]:
         """The paths of the other parameters whose values it has, or is computed from."""

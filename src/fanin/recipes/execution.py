@@ -100,10 +100,13 @@ class Report:
     def copied(self) -> dict[str, str]:
         """The parameters that have the values of another one, as the model's own code copies them, by path."""
         filled = set(self.filled)
-        own = {each.path: each.copy_of for each in self.plan.entries if each.path in filled and each.copy_of}
+        entries = {each.path: each for each in self.plan.entries if each.path in filled}
         return {
-            path: f"the values of {other}" if other in filled else f"those that {other} would have been given"
-            for path, other in own.items()
+            path: f"the values of {each.copy_of}"
+            if each.copy_of in entries and each.has_values_of(entries[each.copy_of])
+            else f"those that {each.copy_of} has where its own code initializes it"
+            for path, each in entries.items()
+            if each.copy_of
         }
 
     @property

@@ -24,7 +24,7 @@ from fanin.recipes.recipe import Recipe, recipe_of
 from fanin.torch.buffers import restoration
 from fanin.torch.describe import Held, Scan, joined, put
 from fanin.torch.recording.described import own_code
-from fanin.torch.recording.recorded import Recorded, SeededRecording
+from fanin.torch.recording.recorded import Alias, Recorded, SeededRecording
 from fanin.torch.refusals import check_mode
 from fanin.torch.reparametrized import refresh
 from fanin.torch.shards import (
@@ -136,6 +136,7 @@ def initialize(
     _check_memory(execution.plan, held, place)
     everything = only is None and skip is None and only_missing is None
     _warn_of_kept(execution)
+    aliases = [] if own is None else own.aliases()
     given = {} if buffers is None else buffers
     known = {} if own is None else own.buffers()
     made = restoration(scan, given, known, everything=everything, remake=remake_buffers)
@@ -151,8 +152,9 @@ def initialize(
 
     execution.run(fill)
     reset_fsdp(model.modules())
-    if recorded is not None:
+    if own is not None:
         refresh(model)
+        _fill_attributes(own, aliases, _CPU if place is None else place, execution)
     for module in scan.recurrent:
         if not any(is_dtensor(each) for each in module.parameters()):
             module.flatten_parameters()
@@ -181,6 +183,27 @@ def _rules_and_recording(
     if rules is not None and not any(rule.as_written for rule in rules.rules):
         return rules, None
     return rules, own_code(model)
+
+
+def _fill_attributes(
+    own: SeededRecording, aliases: Iterable[Alias], device: torch.device, execution: Execution
+) -> None:
+    """Gives the tensors that modules keep as plain attributes their values.
+
+    Args:
+        own: the recording.
+        aliases: the attributes that are parameters or buffers, with the places of these.
+        device: the device of the others.
+        execution: what tells of it.
+    """
+    for attribute, (module, leaf) in aliases:
+        attribute.put({**module._parameters, **module._buffers}[leaf])
+    for path, attribute, make in own.attributes():
+        if make is None:
+            execution.empty[path] = "a tensor that its module keeps as an attribute, which the recording does not know"
+        else:
+            attribute.put(make().to(device).requires_grad_(attribute.tensor.requires_grad))
+            execution.buffers[path] = "as recorded"
 
 
 def _warn_of_kept(execution: Execution) -> None:

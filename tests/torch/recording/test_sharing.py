@@ -348,4 +348,25 @@ def test_copies_of_what_is_kept_are_warned_of() -> None:
     model[0].to_empty(device="cpu")
     with pytest.warns(UserWarning, match=r"1\.weight gets values that follow from those that 0\.weight would be given"):
         report = fanin.torch.initialize(model, recorded, seed=5, skip="0.*")
-    assert report.copied["1.weight"] == "those that 0.weight would have been given"
+    assert report.copied["1.weight"] == "those that 0.weight has where its own code initializes it"
+
+
+def test_tensors_as_plain_attributes() -> None:
+    """Tensors that are attributes, or in lists, tuples and dicts, have their values; parameters are the parameters."""
+
+    class Keeping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+            self.table = torch.arange(3.0)
+            self.anchors = [torch.ones(2), torch.zeros(2)]
+            self.pair = (torch.full((1,), 2.0), 3)
+            self.named = {"noise": torch.randn(4)}
+            self.weights = [self.layer.weight]
+
+    model = filled(Keeping)
+    assert model.table.tolist() == [0, 1, 2]
+    assert [each.tolist() for each in model.anchors] == [[1, 1], [0, 0]]
+    assert model.pair[0].tolist() == [2]
+    assert bits(model.named["noise"]) == fanin.RandomNormal(0, 1, seed=5).spawn("named['noise']")((4,)).tobytes()
+    assert model.weights[0] is model.layer.weight

@@ -102,7 +102,7 @@ class Decisions:
         group = self._groups[number]
         wanted = min(group.choices, key=group.choices.__getitem__)
         conditions = alone([item.parameter for item in group.items])
-        return Decision(conditions, wanted, self._masks.of(conditions))
+        return Decision(conditions, wanted, self._masks.of(conditions) | 1 << number)
 
     def _holds(self, decisions: Sequence[Decision]) -> bool:
         """Whether all groups get what they may have."""

@@ -44,10 +44,16 @@ def recipe_from(plan: Plan, *, twin: Plan | None = None, description: str = "", 
 
     >>> import fanin
     >>> from fanin.recipes.folding import recipe_from
-    >>> shapes = [{"path": f"h.{n}.{each}.weight", "shape": [64, 64]} for n in range(2) for each in ("q", "proj")]
-    >>> rules = [{"path": f"h.{n}.q.weight", "initializer": "random_normal", "stddev": 0.02} for n in range(2)]
-    >>> rules += [{"path": f"h.{n}.proj.weight", "initializer": "random_normal", "stddev": 0.01} for n in range(2)]
+    >>> shapes = [{"path": f"h.{n}.{each}.bias", "shape": [8]} for n in range(12) for each in ("query", "key")]
+    >>> rules = [{"path": each["path"], "initializer": "zeros"} for each in shapes]
     >>> print(recipe_from(fanin.Recipe(rules, seed=1).plan(shapes)).to_toml())
+    seed = 1
+    <BLANKLINE>
+    # 24 of 24 parameters
+    [[rules]]
+    path = "*.bias"
+    initializer = "zeros"
+    <BLANKLINE>
     """
     given = Given(plan)
     given.check()

@@ -8,7 +8,7 @@ them have elsewhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,12 +68,19 @@ class Drawing:
 
     Args:
         tensors: each parameter and its reading, in the model's order; None for one that the recording does not know.
-            Buffers come after the parameters.
+            Buffers come after the parameters, and after them others.
+        aside: the paths of those others, for whose sake nothing else is drawn in another way.
         seed: the seed.
         names: the names that are drawn under.
     """
 
-    def __init__(self, tensors: Iterable[tuple[Parameter, Reading | None]], seed: int, names: NameMap) -> None:
+    def __init__(
+        self,
+        tensors: Iterable[tuple[Parameter, Reading | None]],
+        seed: int,
+        names: NameMap,
+        aside: Collection[str] = (),
+    ) -> None:
         self._tensors = list(tensors)
         self._seed, self._names = seed, names
         self._entry_of = entries_of(seed, names)
@@ -85,8 +92,8 @@ class Drawing:
         self._tensors = [(each, None if found is None else _with_views(found, views)) for each, found in self._tensors]
         self._uses = Counter(
             source
-            for _, reading in self._tensors
-            for part in (() if reading is None else reading.parts)
+            for parameter, reading in self._tensors
+            for part in (() if reading is None or parameter.path in aside else reading.parts)
             for source in part.expression.sources
         )
 

@@ -27,6 +27,7 @@ from fanin.recipes.plan import Plan, PlanError
 from fanin.recipes.recipe import Recipe
 from fanin.recipes.tables import folded_lines
 from fanin.torch.describe import Scan, joined, put, put_itself, visits
+from fanin.torch.recording.attributes import Attribute, attributes_of
 from fanin.torch.recording.drawing import Drawing
 from fanin.torch.recording.expressions import Expression
 from fanin.torch.recording.places import Note, RecordingError
@@ -39,6 +40,8 @@ from fanin.torch.shards import is_dtensor
 # The recording that each module was made in, as long as both live.
 _recorded: weakref.WeakKeyDictionary[nn.Module, Recorded] = weakref.WeakKeyDictionary()
 
+
+Alias = tuple[Attribute, Place]
 
 _NOTHING = "The recording has nothing: its context has not ended, or no model was made in it, or it is gone."
 
@@ -113,8 +116,10 @@ class Recorded(Mapping[str, Reading]):
             self._roots.append(weakref.ref(root))
             for module in root.modules():
                 if module not in self._taken:
+                    kept = {each.path: each.tensor for each in attributes_of(module) if recorder.knows(each.tensor)}
                     self._taken[module] = {
-                        leaf: self._taken_of(module, leaf, tensor, known) for leaf, tensor in _tensors(module).items()
+                        leaf: self._taken_of(module, leaf, tensor, known)
+                        for leaf, tensor in {**kept, **_tensors(module)}.items()
                     }
                     _recorded[module] = self
         self._by_tensor = {id(each.tensor): each for _, each in known.values()}
@@ -307,7 +312,8 @@ class SeededRecording:
                 f"{class_name(type(self._scan.inner))}, of which the recording, of {known or 'nothing'}, knows no "
                 "parameter. Make it within `with fanin.torch.recording() as recorded:`."
             )
-        return Drawing([*self._before(tensors), *tensors.values()], seed, names).entries()
+        aside = {self._placed(path) for path, _ in _attributes(self._scan)}
+        return Drawing([*self._before(tensors), *tensors.values()], seed, names, aside).entries()
 
     def _readings(
         self, scan: Scan, described: Callable[[str, Parameter], Parameter]
@@ -327,6 +333,10 @@ class SeededRecording:
             path = joined(visit.path, leaf)
             buffer = Parameter(self._placed(path) if scan is self._scan else path, shape, dtype, trainable=False)
             found[visit.module, leaf] = self._read(buffer, visit.module, leaf)
+        for path, each in _attributes(scan) if scan is self._scan else ():
+            shape, dtype = outline(each.tensor)
+            parameter = Parameter(self._placed(path), shape, dtype, trainable=False)
+            found[each.module, each.path] = self._read(parameter, each.module, each.path)
         return found
 
     def _before(
@@ -396,6 +406,26 @@ class SeededRecording:
 
         return written
 
+    def aliases(self) -> list[Alias]:
+        """The attributes of modules that are parameters or buffers without values, with the places of these."""
+        places = {id(each.tensor): each.owners[0] for each in self._scan.all()}
+        places |= {id(tensor): (visit.module, leaf) for visit, leaf, tensor in self._scan.buffers}
+        found = (each for visit in visits(self._scan.root) for each in attributes_of(visit.module))
+        return [(each, places[id(each.tensor)]) for each in found if id(each.tensor) in places]
+
+    def attributes(self) -> Iterator[tuple[str, Attribute, Callable[[], torch.Tensor] | None]]:
+        """The tensors without values that modules keep as attributes, with paths and functions that make the values.
+
+        There is no function for one that the recording does not know.
+        """
+        for inner, each in _attributes(self._scan):
+            path = self._placed(inner)
+            entry = self.entries.get(path)
+            if entry is None or entry.problem:
+                yield path, each, None
+            else:
+                yield path, each, partial(_values, entry, each.tensor.dtype)
+
     def buffers(self) -> dict[str, Callable[[], torch.Tensor]]:
         """Functions that make the values of the buffers that the recording knows, by their paths in the model."""
         found = {}
@@ -405,6 +435,17 @@ class SeededRecording:
             if entry is not None and not entry.problem:
                 found[path] = partial(_values, entry, tensor.dtype)
         return found
+
+
+def _attributes(scan: Scan) -> list[tuple[str, Attribute]]:
+    """The tensors without values that modules keep as attributes, but for parameters and buffers, by their paths."""
+    own = {id(each.tensor) for each in scan.all()} | {id(tensor) for _, _, tensor in scan.buffers}
+    return [
+        (joined(visit.path, each.path), each)
+        for visit in visits(scan.root)
+        for each in attributes_of(visit.module)
+        if id(each.tensor) not in own
+    ]
 
 
 def _values(entry: Entry, dtype: torch.dtype) -> torch.Tensor:
