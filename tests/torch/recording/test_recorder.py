@@ -523,3 +523,18 @@ def test_sharding_within_a_recording(mesh: Any) -> None:
         layer = nn.Linear(4, 4)
         with pytest.raises(RecordingError, match="after its recording"):
             fully_shard(layer, mesh=mesh)
+
+
+def test_fake_tensors() -> None:
+    """A recording among them is refused."""
+    from torch._subclasses import FakeTensorMode
+
+    with FakeTensorMode(), pytest.raises(RecordingError, match="follows plain tensors"), watching():
+        pass
+
+
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+def test_sparse_tensors_of_drawn_values(layout: str) -> None:
+    """They are refused, with what to do."""
+    with watching(), pytest.raises(RecordingError, match="sparse or quantized after the recording"):
+        getattr(torch.randn(3, 3), layout)()

@@ -10,7 +10,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
-from fanin.torch.recording.places import refusal
+from fanin.torch.recording.places import check_plain_tensors
 
 Tensor: Any = torch.Tensor
 META = torch.device("meta")
@@ -75,12 +75,7 @@ def _is_disguised(value: Any) -> bool:
 
 
 def _device(oracle: Oracle, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None:
-        raise refusal(
-            "A recording follows plain tensors.",
-            "fake tensors, as sharding and compiling make them,",
-            "Shard or compile the model after its recording.",
-        )
+    check_plain_tensors()
     return oracle.device_of(args[0]) if args[0].is_meta else function(*args)
 
 

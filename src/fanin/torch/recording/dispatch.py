@@ -368,6 +368,8 @@ def _is_cheap(operator: Operator, tensors: list[torch.Tensor]) -> bool:
 
 
 def _empty_like(values: torch.Tensor) -> torch.Tensor:
+    if has_no_storage(values):
+        return values
     return torch.empty_strided(values.size(), values.stride(), dtype=values.dtype, device=META)
 
 

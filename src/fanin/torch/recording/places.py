@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
+import torch
 from torch import nn
 
 _SKIPPED = ("contextlib", "fanin.torch.recording", "functools", "numpy", "random", "torch", "typing_extensions")
@@ -81,6 +82,20 @@ def module_class() -> str:
 def note(text: str) -> Note:
     """A note about the code that runs."""
     return Note(text, module_class(), where())
+
+
+def check_plain_tensors() -> None:
+    """Raises where PyTorch makes fake tensors, as sharding and compiling do.
+
+    Raises:
+        RecordingError: It does.
+    """
+    if torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None:
+        raise refusal(
+            "A recording follows plain tensors.",
+            "fake tensors, as sharding and compiling make them,",
+            "Shard or compile the model after its recording.",
+        )
 
 
 def refusal(rule: str, received: str, advice: str) -> RecordingError:

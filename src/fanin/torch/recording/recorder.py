@@ -17,6 +17,7 @@ from fanin.torch.recording.dispatch import Dispatch
 from fanin.torch.recording.expressions import Expression, Geometry, Operation, Seen, Table, Values
 from fanin.torch.recording.functions import is_recording, replaced_functions
 from fanin.torch.recording.memory import Memory
+from fanin.torch.recording.places import check_plain_tensors
 from fanin.torch.recording.randomness import Globals
 from fanin.torch.recording.tensors import Tensors
 
@@ -165,10 +166,11 @@ def watching() -> Iterator[Recorder]:
         The recorder, which may be asked within the context and after it.
 
     Raises:
-        RuntimeError: This thread records already.
+        RuntimeError: This thread records already, or makes fake tensors.
     """
     if is_recording():
         raise RuntimeError("A recording must not begin within another one. Received: one that this thread has begun.")
+    check_plain_tensors()
     recorder = Recorder()
     _recorders[id(recorder)] = recorder
     try:

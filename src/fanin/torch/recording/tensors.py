@@ -42,7 +42,7 @@ class Tensors:
 
     def known(self, tensor: torch.Tensor) -> Memory | None:
         """What was written to a tensor's storage, if it was made or written to in a recording."""
-        return _memories.get(tensor.untyped_storage()._cdata)
+        return None if has_no_storage(tensor) else _memories.get(tensor.untyped_storage()._cdata)
 
     def memory_of(self, tensor: torch.Tensor) -> Memory:
         """What was written to a tensor's storage."""
@@ -79,6 +79,12 @@ class Tensors:
 
     def put(self, tensor: torch.Tensor, expression: Expression) -> None:
         """Writes to a tensor."""
+        if has_no_storage(tensor):
+            raise refusal(
+                "What is drawn must be in plain tensors.",
+                f"a tensor of layout {tensor.layout}",
+                "Make it sparse or quantized after the recording.",
+            )
         self.memory_of(tensor).write(Geometry.of(tensor), tensor.dtype, expression)
 
     def made(self, shape: Size, stride: Size, dtype: torch.dtype, expression: Expression) -> torch.Tensor:
