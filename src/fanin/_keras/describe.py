@@ -137,7 +137,8 @@ class Scan:
     """
 
     def __init__(self, root: Any, framework: Framework) -> None:
-        self.root, self.framework = root, framework
+        self.root: Any = root
+        self.framework: Framework = framework
         self.variables: dict[str, Any] = {}
         self.parameters: list[Parameter] = []
         self.lineages: dict[str, tuple[Visit, ...]] = {}

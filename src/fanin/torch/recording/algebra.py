@@ -34,7 +34,7 @@ from fanin.torch.recording.expressions import (
 from fanin.torch.recording.memory import SMALL, settled
 from fanin.torch.recording.operators import COPIES, Operator
 
-aten = torch.ops.aten
+aten: Any = torch.ops.aten
 
 NEVER = 8.0  # standard deviations that no normal variable in float32 exceeds
 _TOLERANCE = 1e-5  # of a bound that was computed in another dtype

@@ -17,7 +17,7 @@ from fanin.torch.recording.algebra import converted, result
 from fanin.torch.recording.expressions import Constant, Draw, Expression, Operation, Size, Source, Unit
 from fanin.torch.recording.operators import operator_of
 
-aten = torch.ops.aten
+aten: Any = torch.ops.aten
 
 _Maker = Callable[..., Expression | None]
 

@@ -259,7 +259,7 @@ class Values:
 
     def __init__(self, drawn: Callable[[Draw], torch.Tensor] | None = None) -> None:
         """Without a function, no expression may be drawn."""
-        self.drawn = drawn or _undrawn
+        self.drawn: Callable[[Draw], torch.Tensor] = drawn or _undrawn
         self._known: dict[int, tuple[Expression, torch.Tensor]] = {}  # holds the expressions, for their ids
 
     def of(self, expression: Expression) -> torch.Tensor:

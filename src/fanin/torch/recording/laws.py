@@ -236,7 +236,8 @@ class OwnCode(SeededInitializer):
 
     def __init__(self, expression: Expression, sampler: Sampler | None = None, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.expression, self.sampler = expression, sampler
+        self.expression: Expression = expression
+        self.sampler: Sampler | None = sampler
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
         """The distribution of the values of the tensor.

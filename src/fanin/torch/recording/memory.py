@@ -59,9 +59,9 @@ class Memory:
     """
 
     def __init__(self, length: int, dtype: torch.dtype, device: torch.device | None = None) -> None:
-        self.length = length
-        self.dtype = dtype
-        self.device = device
+        self.length: int = length
+        self.dtype: torch.dtype = dtype
+        self.device: torch.device | None = device
         self.owners: list[weakref.ref[Any]] = []
         self._writes: list[Write] = []
         self._values: torch.Tensor | None = None  # the elements in a row, if they are all of what was written

@@ -318,7 +318,8 @@ class SeededRecording:
     def __init__(
         self, recorded: Recorded, scan: Scan, seed: int, placed: Callable[[str], str] = lambda path: path
     ) -> None:
-        self._recorded, self._scan, self.seed, self._placed = recorded, scan, seed, placed
+        self._recorded, self._scan, self._placed = recorded, scan, placed
+        self.seed: int = seed
         self.entries: Mapping[str, Entry] = {}
 
     @undisturbed
