@@ -124,12 +124,12 @@ def restoration(
         if path in values:
             restored.append(_of_buffer(path, place, tensor, values[path], "given"))
             continue
+        if path in recorded and (everything or _is_wanted(visit.module, leaf, tensor, remake)):
+            restored.append(_of_buffer(path, place, tensor, recorded[path](), "as recorded"))
+            continue
         if not _is_wanted(visit.module, leaf, tensor, remake):
             if type(tensor).__name__ == "FakeTensor":
                 empty[path] = tensor_problem(tensor)
-            continue
-        if path in recorded:
-            restored.append(_of_buffer(path, place, tensor, recorded[path](), "as recorded"))
             continue
         if id(visit.module) not in made:
             made[id(visit.module)] = _made_again(visit, scan, code, remake)

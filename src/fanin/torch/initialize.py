@@ -63,10 +63,10 @@ def initialize(
     """Gives every parameter of a module the values that a recipe, or a recording of its own code, has for it.
 
     The values are a function of the seed, the parameter's name and the index: other parameters and their order do not
-    matter. A module on the meta device is materialized, one parameter at a time. Tied parameters stay tied, and
-    buffers without values (rotary tables, position ids) are rebuilt by the code of the modules that own them, as are
-    frozen parameters that this code makes (tables of sinusoids), which stay as they are if they have values. Running
-    statistics are reset.
+    matter. A module on the meta device is materialized, one parameter at a time. Tied parameters stay tied, and buffers
+    without values (rotary tables, position ids) are rebuilt by the code of the modules that own them, as are frozen
+    parameters that this code makes (tables of sinusoids), which stay as they are if they have values. Running
+    statistics are reset. A recording has the values of all buffers, which are restored with it.
 
     Of sharded parameters (DTensors, as `fully_shard` and `parallelize_module` make them), each process makes what it
     holds, without communication; the values are those of the unsharded model. Sharded parameters on the meta device get

@@ -23,7 +23,7 @@ from torch_kit import bits, raw, spawned
 SEED = 5
 
 
-def filled(make: Callable[[], nn.Module], **options: Any) -> nn.Module:
+def filled(make: Callable[[], Any], **options: Any) -> Any:
     """A module that was recorded and initialized."""
     with fanin.torch.recording() as recorded:
         module = make()
@@ -420,3 +420,50 @@ def test_mistakes(arguments: Any, message: str) -> None:
     """A class in place of a model, and a context in place of a recording, are refused with what to do."""
     with pytest.raises(TypeError, match=message):
         fanin.torch.initialize(*arguments, seed=SEED)
+
+
+def test_deep_formulas_have_short_words() -> None:
+    """The words of an expression that uses what it computed again and again are not many."""
+
+    def write(weight: torch.Tensor) -> None:
+        value = torch.rand(weight.shape)
+        for _ in range(200):
+            value = (value * value + value).sin()
+        weight.copy_(value)
+
+    with fanin.torch.recording() as recorded:
+        module = Written(write, 4)
+    assert len(str(recorded["weight"])) < 10_000
+    assert "…" in str(recorded["weight"])
+    fanin.torch.initialize(module, recorded, seed=SEED)
+
+
+def test_buffers_after_to_empty() -> None:
+    """Buffers whose memory was made without values get their recorded values, persistent or not."""
+
+    class Buffers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+            self.register_buffer("table", torch.arange(3.0), persistent=False)
+            self.register_buffer("noise", torch.randn(3))
+
+    expected = filled(Buffers)
+    with fanin.torch.recording() as recorded:
+        model = Buffers()
+    model.to_empty(device="cpu")
+    model.table.fill_(7)
+    fanin.torch.initialize(model, recorded, seed=SEED, prefix="")
+    assert raw(model) == raw(expected)
+    assert model.table.tolist() == [0, 1, 2]
+
+
+def test_the_recording_of_another_model_is_refused() -> None:
+    """A model is not initialized by a recording that it was not made in."""
+    with fanin.torch.recording():
+        model = nn.Linear(2, 2)
+    with fanin.torch.recording() as other:
+        kept = nn.Linear(2, 2)
+    with pytest.raises(fanin.recipes.PlanError, match="must be the model that was recorded"):
+        fanin.torch.initialize(model, other, seed=SEED)
+    assert kept.weight.is_meta

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ class Of(nn.Module):
                 self.register_parameter(name, nn.Parameter(value, requires_grad=value.is_floating_point()))
 
 
-def filled(make: Callable[[], nn.Module]) -> nn.Module:
+def filled(make: Callable[[], Any]) -> Any:
     """A module that was recorded and initialized."""
     with fanin.torch.recording() as recorded:
         module = make()

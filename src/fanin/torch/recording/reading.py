@@ -38,6 +38,7 @@ _LAWS = {
     "sparse": "sparse",
 }
 _MOST_WORDS = 6  # regions that a text names
+_MOST_STEPS = 100  # of a formula; what takes more is computed as a whole
 
 
 @dataclass(frozen=True)
@@ -240,13 +241,26 @@ def _is_plain(draw: Draw) -> bool:
 
 def is_formula(expression: Expression, shape: Size) -> bool:
     """Whether each element of a tensor of this shape follows from draws and tables at the same place alone."""
-    if isinstance(expression, Draw):
-        return expression.source.unit.is_pointwise and expression.shape == shape
-    if isinstance(expression, Operation) and expression.is_drawn:
-        if not expression.is_pointwise or expression.shape != shape or not isinstance(expression.output, (int, str)):
+    seen: dict[int, Expression] = {}
+    waiting = [expression]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen[id(part)] = part
+        if len(seen) > _MOST_STEPS or not _is_step(part, shape):
             return False
-        return all(is_formula(part, shape) for part in expression.parts)
-    return not expression.is_drawn and expression.is_written and _broadcasts(expression.shape, shape)
+        waiting += part.parts if part.is_drawn else ()
+    return True
+
+
+def _is_step(part: Expression, shape: Size) -> bool:
+    """Whether an expression can be a step of a formula, if those that it is computed from can."""
+    if isinstance(part, Draw):
+        return part.source.unit.is_pointwise and part.shape == shape
+    if part.is_drawn:
+        return isinstance(part, Operation) and part.is_pointwise and part.shape == shape
+    return part.is_written and _broadcasts(part.shape, shape)
 
 
 def _broadcasts(shape: Size, to: Size) -> bool:
@@ -255,8 +269,13 @@ def _broadcasts(shape: Size, to: Size) -> bool:
     return all(length in (1, other) for length, other in zip(reversed(shape), reversed(to), strict=False))
 
 
-def words(expression: Expression) -> str:
-    """An expression in words, such as `log(uniform(minval=1, maxval=16))`."""
+def words(expression: Expression, depth: int = 0) -> str:
+    """An expression in words, such as `log(uniform(minval=1, maxval=16))`.
+
+    Args:
+        expression: the expression.
+        depth: how many expressions it lies within; of deep ones, the inner ones are left out.
+    """
     if not expression.is_written:
         return "nothing"
     if isinstance(expression, Constant):
@@ -266,15 +285,24 @@ def words(expression: Expression) -> str:
     if isinstance(expression, Draw):
         law = str(Law.of(expression))
         return law if _is_plain(expression) else f"{expression.scale:.6g} * {law} + {expression.origin:.6g}"
+    if depth > _DEEPEST:
+        return "…"
     if isinstance(expression, Operation):
+        if operator_name(expression) in _SAME_VALUES:
+            return words(expression.parts[0], depth)
         given = [*expression.arguments, *(value for key, value in expression.keywords.items() if key in _TOLD)]
-        shown = ", ".join(text for each in given if (text := _argument(each)))
+        shown = ", ".join(text for each in given if (text := _argument(each, depth + 1)))
         return f"{operator_name(expression)}({shown})"
-    texts = [words(part) for part in expression.parts]
-    return f"a view of {texts[0]}" if len(texts) == 1 else f"a mixture of {'; '.join(texts[:_MOST_WORDS])}"
+    inner = expression.parts
+    while len(inner) == 1 and isinstance(inner[0], Seen):
+        inner = inner[0].parts
+    texts = [words(part, depth + 1) for part in inner[:_MOST_WORDS]]
+    return f"a view of {texts[0]}" if len(inner) == 1 else f"a mixture of {'; '.join(texts)}"
 
 
+_DEEPEST = 6  # operators within operators that a text has
 _TOLD = ("min", "max", "alpha", "p", "dim", "keepdim", "other")  # keyword arguments that tell something
+_SAME_VALUES = ("_to_copy", "clone", "alias", "contiguous")  # operators that a reader need not know of
 
 
 def operator_name(operation: Operation) -> str:
@@ -282,11 +310,11 @@ def operator_name(operation: Operation) -> str:
     return str(operation.function).removeprefix("aten.").partition(".")[0].rstrip("_")
 
 
-def _argument(value: Any) -> str:
+def _argument(value: Any, depth: int) -> str:
     if isinstance(value, Expression):
-        return words(value)
+        return words(value, depth)
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_argument, value))}]"
+        return f"[{', '.join(_argument(each, depth) for each in value)}]"
     return "" if value is None or isinstance(value, (torch.dtype, torch.device, torch.layout)) else _number(value)
 
 

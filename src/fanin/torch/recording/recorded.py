@@ -169,7 +169,8 @@ class Recorded(Mapping[str, Reading]):
             return taken.expression
         if (own := self._taken.get(module)) is not None:
             return own[leaf].expression if leaf in own else None
-        if self._recorder is None or tensor is None or not self._recorder.knows(tensor):
+        other = _recorded.get(module)
+        if self._recorder is None or tensor is None or other is not None or not self._recorder.knows(tensor):
             return None
         return self._recorder.read(tensor)
 
@@ -273,7 +274,12 @@ class Recorded(Mapping[str, Reading]):
             model: as in `plan`.
             twin: a recording of the same model at another size. With it, numbers that follow from the configuration
                 become expressions, such as `0.02 / sqrt(2 * n_layers)`.
+
+        Raises:
+            TypeError: `twin` is no recording.
         """
+        if twin is not None and not isinstance(twin, Recorded):
+            raise TypeError(f"`twin` must be a recording. Received: {class_name(type(twin))}.")
         root = self.model if model is None else model
         plan = self.plan(root, seed=seed)
         other = None if twin is None else twin.plan(seed=seed)
@@ -332,7 +338,8 @@ class SeededRecording:
             raise PlanError(
                 f"`model` must be the model that was recorded, or a part of it; nothing has been written. Received: "
                 f"{class_name(type(self._scan.inner))}, of which the recording, of {known or 'nothing'}, knows no "
-                "parameter. Make it within `with fanin.torch.recording() as recorded:`."
+                "parameter. Make it within `with fanin.torch.recording() as recorded:`. (A copy that was made later "
+                "is another model.)"
             )
         aside = {self._placed(path) for path, _ in _attributes(self._scan)}
         return Drawing([*self._beside(tensors), *tensors.values()], seed, names, aside).entries()
