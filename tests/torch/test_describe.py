@@ -162,6 +162,9 @@ def test_a_frozen_norm_has_buffers() -> None:
     """A batch norm whose weight and bias are buffers, as detectors have it, has no parameters."""
 
     class FrozenBatchNorm2d(nn.Module):
+        weight: torch.Tensor
+        bias: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("weight", torch.ones(4))

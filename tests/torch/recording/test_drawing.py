@@ -59,9 +59,8 @@ def values(write: Callable[[torch.Tensor], object], *shape: int, **options: Any)
 )
 def test_values_are_those_of_the_initializer(write: Any, initializer: fanin.Initializer) -> None:
     """What code draws has the bytes of the same initializer under the parameter's name."""
-    module = filled(lambda: nn.Sequential(nn.Linear(5, 4, bias=False)))
     with fanin.torch.recording() as recorded:
-        module = nn.Sequential(nn.Linear(5, 4, bias=False))
+        module: Any = nn.Sequential(nn.Linear(5, 4, bias=False))
         write(module[0].weight.data)
     fanin.torch.initialize(module, recorded, seed=SEED)
     expected = initializer.with_seed(SEED).spawn("0.weight")((5, 4)).T
@@ -110,8 +109,8 @@ def test_blocks_are_drawn_apart() -> None:
 def test_forget_gates_lie_over_uniform_values() -> None:
     """A forget gate's bias of one leaves the rest of the bias as it is in a plain LSTM."""
 
-    def make() -> nn.Module:
-        lstm = nn.LSTM(3, 4)
+    def make() -> Any:
+        lstm: Any = nn.LSTM(3, 4)
         with torch.no_grad():
             lstm.bias_ih_l0[4:8].fill_(1)
         return lstm
@@ -167,7 +166,7 @@ def test_scaled_copies_fit_their_original() -> None:
     """A copy that was scaled has the scaled values."""
 
     def make() -> nn.Module:
-        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+        model: Any = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
         with torch.no_grad():
             model[1].weight.copy_(model[0].weight * 2)
         return model
@@ -288,7 +287,7 @@ def test_statistics_are_as_recorded() -> None:
     """Running statistics get what the code wrote."""
 
     def make() -> nn.Module:
-        norm = nn.BatchNorm1d(3)
+        norm: Any = nn.BatchNorm1d(3)
         norm.running_var.fill_(4)
         return norm
 
@@ -450,7 +449,7 @@ def test_buffers_after_to_empty() -> None:
 
     expected = filled(Buffers)
     with fanin.torch.recording() as recorded:
-        model = Buffers()
+        model: Any = Buffers()
     model.to_empty(device="cpu")
     model.table.fill_(7)
     fanin.torch.initialize(model, recorded, seed=SEED, prefix="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,8 @@ def test_what_shows_is_what_memory_has(case: tuple[torch.Tensor, list[torch.Tens
         view.fill_(number)
     found = covered(geometry, [Write(Geometry.of(v), Constant(v.shape, v.dtype, n)) for n, v in enumerate(views)])
     assert found is not None
-    parts, bare = found
+    parts: list[Any] = found[0]
+    bare = found[1]
     again = torch.full(tensor.shape, float("nan"))
     for value, boxes in [*((part.write.expression.value, part.shown) for part in parts), (-1, bare)]:
         for box in boxes:

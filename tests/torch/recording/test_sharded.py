@@ -58,6 +58,7 @@ def test_dtensors(mesh: Any) -> None:
     found, model = recorded()
     fully_shard(model, mesh=mesh)
     fanin.torch.initialize(model, found, seed=SEED, prefix="")
+    each: Any
     for path, each in model.named_parameters():
         assert bits(each.full_tensor()) == bits(whole()[path]), path
 
@@ -67,7 +68,7 @@ def test_dtensors(mesh: Any) -> None:
 def test_given_shards(path: str, start: int, stop: int) -> None:
     """A shard of rows of one parameter, on a plain tensor, has the rows of the whole."""
     found, model = recorded()
-    owner = model.get_submodule(path.rpartition(".")[0])
+    owner: Any = model.get_submodule(path.rpartition(".")[0])
     leaf = path.rpartition(".")[2]
     shape = tuple(owner._parameters[leaf].shape)
     owner._parameters[leaf] = nn.Parameter(torch.zeros(stop - start, *shape[1:]))

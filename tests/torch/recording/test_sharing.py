@@ -182,7 +182,7 @@ def test_memory_in_common(way: str) -> None:
     """Parameters that are different objects with the same memory are tied."""
 
     def make() -> nn.Module:
-        model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+        model: Any = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
         if way == "data":
             model[1].weight.data = model[0].weight.data
         else:
@@ -325,7 +325,7 @@ def test_sparse_buffers_stay() -> None:
 def test_copies_of_what_is_outside_of_a_part() -> None:
     """A part whose layers are copies of layers before it has, with its prefix, the values that it has in the whole."""
 
-    def make() -> nn.Module:
+    def make() -> Any:
         return nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 3)
 
     whole = filled(make)
@@ -339,7 +339,7 @@ def test_copies_of_what_is_outside_of_a_part() -> None:
 def test_copies_of_what_is_kept_are_warned_of() -> None:
     """A copy of a parameter that stays as it is may not fit it, which a warning and the report say."""
 
-    def make() -> nn.Module:
+    def make() -> Any:
         first = nn.Linear(3, 3)
         return nn.ModuleList([first, copy.deepcopy(first)])
 

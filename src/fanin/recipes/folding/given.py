@@ -41,7 +41,11 @@ class Given:
         self._choices: dict[str, Choices] = {}
 
     def check(self) -> None:
-        """Raises ValueError unless each parameter has weights or is kept."""
+        """Raises ValueError unless there are parameters, and each of them has weights or is kept."""
+        if not self.plan.entries:
+            raise ValueError(
+                f"A plan must have parameters. Received: one of {visible(self.plan.model.name)}, which has none."
+            )
         wrong = {entry.path: f": {entry.problem}" for entry in self.plan.entries if entry.problem}
         wrong |= {entry.path: ": no rule matches it" for entry in self.plan.unmatched}
         self._refuse(wrong, "A plan can be folded if each of its parameters is drawn or kept.")

@@ -114,13 +114,11 @@ def of_own_code(entry: Entry) -> bool:
 def _are_blocks(parameter: Parameter, placements: Sequence[Placement], count: int) -> bool:
     """Whether placements lie in so many equal blocks of a parameter along its outputs."""
     *others, outputs = parameter.kernel_shape or (0,)
+    if not count or outputs % count or outputs < count:
+        return False
     whole = [(0, length) for length in others]
     ends = {(stop - start, start % (outputs // count)) for *_, (start, stop) in (each.target for each in placements)}
-    return (
-        outputs % count == 0
-        and ends == {(outputs // count, 0)}
-        and all([*each.target[:-1]] == whole for each in placements)
-    )
+    return ends == {(outputs // count, 0)} and all([*each.target[:-1]] == whole for each in placements)
 
 
 def _rules_of_blocks(chosen: Mapping[str, Settings], declared: bool) -> Iterable[Settings]:
