@@ -466,3 +466,17 @@ def test_the_recording_of_another_model_is_refused() -> None:
     with pytest.raises(fanin.recipes.PlanError, match="must be the model that was recorded"):
         fanin.torch.initialize(model, other, seed=SEED)
     assert kept.weight.is_meta
+
+
+def test_a_model_that_exists_keeps_its_values() -> None:
+    """A model that existed before keeps its values until it is initialized, and then what the code does not write."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    before = raw(model)
+    with fanin.torch.recording(model) as recorded:
+        nn.init.normal_(model[1].weight, std=0.5)
+    assert raw(model) == before
+    fanin.torch.initialize(model, recorded, seed=SEED)
+    after = raw(model)
+    assert [path for path, each in after.items() if each != before[path]] == ["1.weight"]
+    expected = fanin.RandomNormal(0, 0.5, seed=SEED).spawn("1.weight")((3, 3)).T
+    assert after["1.weight"] == np.ascontiguousarray(expected).tobytes()

@@ -106,15 +106,24 @@ class Recorded(Mapping[str, Reading]):
             recorded._taken[module] = {leaf: _Taken(expression) for leaf, expression in taken.items()}
         return recorded
 
-    def take(self, recorder: Recorder, roots: list[nn.Module]) -> None:
-        """Takes what was read for models, at the end of a recording, and leaves their tensors on the meta device.
+    def take(self, recorder: Recorder, existing: Iterable[nn.Module], made: Iterable[nn.Module]) -> None:
+        """Takes what was read for models, at the end of a recording.
+
+        Args:
+            recorder: who read it.
+            existing: models that existed before, whose tensors stay as they are.
+            made: models that were made in the recording, whose tensors are left on the meta device.
 
         Raises:
             RecordingError: a model was sharded within the recording.
         """
         self._recorder = recorder
         known: dict[int, tuple[torch.Tensor, _Taken]] = {}  # with the tensors, for their ids
-        for root in roots:
+        for root in existing:
+            for leaf, tensor in ((leaf, each) for module in root.modules() for leaf, each in _tensors(module).items()):
+                _refuse_sharded(tensor, leaf)
+                known[id(tensor)] = tensor, _Taken(recorder.read(tensor), tensor)
+        for root in (*existing, *made):
             self._roots.append(weakref.ref(root))
             for module in root.modules():
                 if module not in self._taken:
@@ -145,11 +154,7 @@ class Recorded(Mapping[str, Reading]):
         self, module: nn.Module, leaf: str, tensor: torch.Tensor, known: dict[int, tuple[torch.Tensor, _Taken]]
     ) -> _Taken:
         assert self._recorder is not None
-        if is_dtensor(tensor):
-            raise RecordingError(
-                "A model must be sharded after its recording, which reads whole parameters. Received: a sharded "
-                f"parameter, {leaf} of {class_name(type(module))}. End the context before `fully_shard` and the like."
-            )
+        _refuse_sharded(tensor, leaf)
         if id(tensor) not in known:
             expression = self._recorder.read(tensor)
             on_meta = tensor if tensor.is_meta else put([(module, leaf)], tensor, tensor.detach().to("meta"))
@@ -492,7 +497,8 @@ def recording(*models: nn.Module) -> Iterator[Recorded]:
     their values, before or after they are sharded. Other threads are not touched.
 
     Args:
-        *models: models that exist already, if their code is called again in the context.
+        *models: models that exist already, if their code is called again in the context. They stay as they are; what
+            the code does not write has its present values.
 
     Yields:
         A `Recorded`, which has its readings once the context has ended.
@@ -516,7 +522,7 @@ def recording(*models: nn.Module) -> Iterator[Recorded]:
         made = stack.enter_context(_noting_modules())
         recorder = stack.enter_context(watching())
         yield recorded
-    recorded.take(recorder, [*models, *made()])
+    recorded.take(recorder, models, made())
     warn_of_notes(recorder.notes)
 
 
@@ -555,6 +561,14 @@ def _noting_modules() -> Iterator[Callable[[], list[nn.Module]]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _refuse_sharded(tensor: torch.Tensor, leaf: str) -> None:
+    if is_dtensor(tensor):
+        raise RecordingError(
+            "A model must be sharded after its recording, which reads whole parameters. Received: a sharded parameter, "
+            f"{leaf}. End the context before `fully_shard` and the like."
+        )
 
 
 def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
