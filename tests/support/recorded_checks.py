@@ -308,7 +308,7 @@ def _unlike(found: Compared, kind: str, entry: Any, draws: list[torch.Tensor]) -
 def _usual(drawn: torch.Tensor, moments: Any) -> torch.Tensor:
     """A sample without the very few values that are no draws of its distribution, but PyTorch's rounding.
 
-    A truncated normal of old is `uniform_(-1, 1).erfinv_()`, and of a uniform of exactly -1, one in 2**24, that is -inf,
+    A truncated normal of old is `uniform_(-1, 1).erfinv_()`. Of a uniform of exactly -1, one in 2**24, that is -inf,
     which is clamped to the bound: -2 where the standard deviation is 0.02.
     """
     usual = (drawn - moments.mean).abs() < 20 * moments.stddev
