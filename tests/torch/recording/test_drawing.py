@@ -470,7 +470,7 @@ def test_the_recording_of_another_model_is_refused() -> None:
 
 def test_a_model_that_exists_keeps_its_values() -> None:
     """A model that existed before keeps its values until it is initialized, and then what the code does not write."""
-    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model: Any = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     before = raw(model)
     with fanin.torch.recording(model) as recorded:
         nn.init.normal_(model[1].weight, std=0.5)
