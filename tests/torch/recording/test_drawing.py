@@ -369,6 +369,19 @@ def test_within_the_context() -> None:
     assert len(recorded) == 2
 
 
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.spectral_norm, nn.utils.parametrizations.weight_norm])
+def test_a_recipe_of_computed_weights(norm: Any) -> None:
+    """A recipe of a layer whose weight is computed has the plan of the recording, by the paths of what is stored."""
+    with fanin.torch.recording() as recorded:
+        model = norm(nn.Linear(5, 4))
+    plan, recipe = recorded.plan(seed=SEED), recorded.recipe(seed=SEED)
+    assert [each.path for each in recipe.plan(model).entries] == [each.path for each in plan.entries]
+    fanin.torch.initialize(model, recorded, seed=SEED, prefix="")
+    expected = raw(model)
+    fanin.torch.initialize(model, recipe, prefix="")
+    assert raw(model) == expected
+
+
 def test_a_recipe_of_layers_that_are_not_what_they_say() -> None:
     """A recipe of a layer whose weight has another shape than its attributes say asks the layer's own code."""
 

@@ -289,9 +289,15 @@ class Recorded(Mapping[str, Reading]):
         plan = self.plan(root, seed=seed)
         other = None if twin is None else twin.plan(seed=seed)
         recipe = recipe_from(plan, twin=other, description=f"{class_name(type(root))}, as its own code initializes it")
-        # Of a model whose rules ask nothing, each parameter must be what its layer says; what is not must be asked for.
-        unlike = [entry.path for entry in recipe.plan(root).entries if entry.problem]
-        return recipe.extend([{"path": unlike, "initializer": "as_written"}]) if unlike else recipe
+        # Without `as_written`, a recipe is for weights as their layers use them; for others, the code must be asked.
+        used = {entry.path: entry for entry in recipe.plan(root).entries}
+        unlike = [each.path for each in plan.entries if each.path not in used or used[each.path].problem]
+        if not unlike:
+            return recipe
+        asking = recipe.extend([{"path": unlike, "initializer": "as_written"}])
+        needed = {number for entry in asking.plan(root).entries for number in entry.rules}
+        rules = [rule for number, rule in enumerate(asking.rules) if number in needed]
+        return Recipe(rules, seed, description=recipe.description).commented(recipe.comment)
 
     def __bool__(self) -> bool:
         return bool(self._roots)
