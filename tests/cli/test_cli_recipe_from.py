@@ -132,6 +132,13 @@ def test_another_size(folder: Path) -> None:
         assert json.loads(outcome.stdout)["problems"] == []
 
 
+def test_another_model(folder: Path) -> None:
+    """A second model that the rules do not fit is spoken of, and not only within the file."""
+    outcome = run("recipe", "from", "factories:small", "--also", "factories:encoder", "-o", "recipe.toml")
+    assert "At the other size" in outcome.stderr
+    assert outcome.exit_code == 0
+
+
 @pytest.mark.parametrize("name", ["small", "encoder"])
 def test_recipes_that_ask_the_model(folder: Path, name: str) -> None:
     """What is left to the model's own code is planned, written and checked like everything else."""

@@ -63,6 +63,8 @@ def recipe_from_model(factory: str, also: str | None, seed: int, output: str | N
             raise Refusal(f"--output must be a file that ends in .toml. Received: {shown(output)}.")
         made = recipe_of_factory(factory, also, seed)
         text = made.to_toml(output)
+    if made.comment:  # what the recipe does not do at the other size
+        click.echo(made.comment, err=True)
     if output is None:
         click.echo(text, nl=False)
 
