@@ -234,7 +234,7 @@ class Initializer:
 
         >>> import fanin
         >>> fanin.RandomNormal(stddev=1 / 3, seed=1).summary
-        'RandomNormal(mean=0.0, stddev=0.333333)'
+        'RandomNormal(mean=0, stddev=0.333333)'
         """
         config = {key: value for key, value in self.get_config().items() if key != "seed"}
         texts = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in config.items()}
