@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import fanin
+import fanin.torch
 from fanin.recipes import PlanError
 from fanin.torch import initialize
 from torch_kit import ALL, PRESETS, SEED, bits, on_meta, raw
@@ -160,3 +161,24 @@ def test_reports_are_short() -> None:
     ]
     remarks = fanin.Recipe.preset("gpt2").plan(model).table().splitlines()
     assert "frozen, but initialized as well: 28 parameters, such as transformer.wte.weight" in remarks
+
+
+def test_lora_added_after_a_recording() -> None:
+    """Adapters that are added to a recorded model start as PEFT starts them; the model has its recorded values."""
+    peft = pytest.importorskip("peft")
+    with fanin.torch.recording() as recorded:
+        model = gpt2()
+    config = peft.LoraConfig(r=4, target_modules=["c_attn", "wte"], fan_in_fan_out=True)
+    with torch.device("meta"):
+        model = peft.get_peft_model(model, config, low_cpu_mem_usage=True)
+    initialize(model, recorded, seed=SEED)
+    with fanin.torch.recording() as recorded:
+        plain = gpt2()
+    initialize(plain, recorded, seed=SEED, prefix="")
+    own = {path.replace("base_layer.", ""): each for path, each in raw(model.base_model.model).items()}
+    assert {path: own[path] for path in raw(plain)} == raw(plain)
+    for path, each in model.named_parameters():
+        if "lora_B" in path:
+            assert not each.any(), path
+        elif "lora_A" in path:
+            assert abs(float(each.std()) * math.sqrt(3 * each.shape[1]) - 1) < 0.15, path

@@ -111,6 +111,8 @@ class Drawing:
 
     def _ruled(self, parameter: Parameter, reading: Reading | None) -> Entry | None:
         """The entry of a tensor that rules can describe, or that has a problem; None for others."""
+        if reading is None and parameter.traits.start is not None and not parameter.problem:
+            return self._entry_of(parameter, ())  # an adapter that was added afterwards starts as its package has it
         problem = parameter.problem or (f"{_UNKNOWN}." if reading is None else _lacking(reading))
         if problem or reading is None:
             return Entry(parameter, self._name(parameter), problem=f"{parameter.path}: {problem}")
