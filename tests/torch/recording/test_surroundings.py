@@ -54,8 +54,9 @@ def read(make: Callable[[], Tensor]) -> Any:
     ],
     ids=["seed", "generator", "numpy", "python", "numpy's own"],
 )
-def test_notes(use: Callable[[], object], text: str) -> None:
+def test_notes(use: Callable[[], object], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Randomness that cannot be read is noted once for each line of the code, and the generators are put back."""
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # parallel runs of tests have a thread of their own
     before = (torch.get_rng_state(), numpy_key(), random.getstate())
 
     class Own(nn.Module):
