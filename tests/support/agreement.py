@@ -46,8 +46,10 @@ def check_drawn(path: str, distribution: Any, ours: np.ndarray, theirs: np.ndarr
     from scipy import stats
 
     (low, high), (mean, stddev, kurtosis), count = distribution.bounds, distribution.moments, theirs.size
-    assert low - 1e-2 * stddev <= theirs.min(), (path, low, theirs.min())
-    assert theirs.max() <= high + 1e-2 * stddev, (path, high, theirs.max())
+    outside = (theirs < low - 1e-2 * stddev) | (theirs > high + 1e-2 * stddev)
+    # Keras on PyTorch draws a truncated normal four times at most: some four values in a million lie beyond its bounds.
+    few = 3 + 2e-5 * count if distribution.kind == "truncated_normal" else 0
+    assert outside.sum() <= few, (path, low, high, theirs[outside])
     if kurtosis is None:  # an orthogonal matrix, whose spread is not random
         check_matrix(path, ours, theirs)
         return
