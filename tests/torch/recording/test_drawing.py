@@ -493,3 +493,19 @@ def test_a_model_that_exists_keeps_its_values() -> None:
     assert [path for path, each in after.items() if each != before[path]] == ["1.weight"]
     expected = fanin.RandomNormal(0, 0.5, seed=SEED).spawn("1.weight")((3, 3)).T
     assert after["1.weight"] == np.ascontiguousarray(expected).tobytes()
+
+
+def test_formulas_that_use_a_step_again_and_again() -> None:
+    """The moments of a formula take a time that grows with its steps, not with the ways through them."""
+
+    def write(weight: torch.Tensor) -> None:
+        value = torch.rand(weight.shape)
+        for _ in range(30):
+            value = (value * value + value).sin()
+        weight.copy_(value)
+
+    with fanin.torch.recording() as recorded:
+        module = Written(write, 10_000)
+    (entry,) = recorded.plan(module).entries
+    assert recorded["weight"].kind == "formula"
+    assert entry.stddev == pytest.approx(np.std(entry.make()), rel=0.05)

@@ -201,6 +201,11 @@ class Operation(Expression):
     def parts(self) -> tuple[Expression, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return tuple(_within((self.arguments, dict(self.keywords))))
 
+    @property
+    def name(self) -> str:
+        """The name of the operator, such as `log`, whether it writes to its argument or not."""
+        return operator_of(self.function).name
+
     def evaluated(self, values: Values) -> torch.Tensor:
         arguments, keywords = replaced((self.arguments, dict(self.keywords)), values.of)
         return run(self.function, arguments, keywords, self.output)
@@ -248,6 +253,18 @@ class Seen(Expression):
         if self.stored != self.dtype:
             flat = flat.view(self.dtype)
         return flat.as_strided(*self.geometry)
+
+
+def steps(expression: Expression) -> Iterator[Expression]:
+    """An expression, and what its drawn steps are computed from, each once: steps can have parts in common."""
+    seen: dict[int, Expression] = {}
+    waiting = [expression]
+    while waiting:
+        part = waiting.pop()
+        if id(part) not in seen:
+            seen[id(part)] = part
+            yield part
+            waiting += part.parts if part.is_drawn else ()
 
 
 class Values:

@@ -31,6 +31,7 @@ from fanin.torch.recording.expressions import (
     Values,
     replaced,
     run,
+    steps,
 )
 from fanin.torch.recording.reading import words
 
@@ -107,7 +108,7 @@ class Formula(Computed):
     def moments(self) -> Moments:
         sources = self.expression.sources
         strata = {source: _stratified(source, number) for number, source in enumerate(sources)}
-        if self.size and all(each is not None for each in strata.values()) and not _tables(self.expression):
+        if self.size and all(each is not None for each in strata.values()) and not _has_tables(self.expression):
             values = _evaluated(self.expression, lambda draw: _affine(draw, strata[draw.source]))
             return _measured(values)
         return super().moments
@@ -153,7 +154,7 @@ def _evaluated(
         if not part.is_drawn:
             return _wide(_slice(Values().of(part), region))
         assert isinstance(part, Operation)
-        if operator_of(part) == "_to_copy":  # in float64, no rounding between
+        if part.name == "_to_copy":  # in float64, no rounding between
             first = of(part.parts[0])
             return first if part.dtype.is_floating_point else first.to(part.dtype)
         keywords = {key: each for key, each in part.keywords.items() if key not in ("dtype", "device", "layout")}
@@ -165,11 +166,6 @@ def _evaluated(
 
     with torch.no_grad():
         return of(expression)
-
-
-def operator_of(operation: Operation) -> str:
-    """The name of an operator in PyTorch, such as `_to_copy`."""
-    return operation.function._schema.name.partition("::")[2]
 
 
 def _wide(values: torch.Tensor) -> torch.Tensor:
@@ -185,11 +181,9 @@ def _slice(table: torch.Tensor, region: Region | None) -> torch.Tensor:
     return table[tuple(slice(None) if size == 1 else slice(a, a + length) for size, a, length in axes)]
 
 
-def _tables(expression: Expression) -> bool:
+def _has_tables(expression: Expression) -> bool:
     """Whether a formula has tables, besides constants."""
-    if isinstance(expression, Operation) and expression.is_drawn:
-        return any(map(_tables, expression.parts))
-    return not expression.is_drawn and not isinstance(expression, Constant)
+    return any(not part.is_drawn and not isinstance(part, Constant) for part in steps(expression))
 
 
 def _affine(draw: Draw, unit: torch.Tensor | None) -> torch.Tensor:

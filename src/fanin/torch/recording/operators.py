@@ -59,7 +59,6 @@ class Operator:
         is_shaped_by_values: whether the shapes of its results depend on the values of its arguments.
         takes_tensors: whether it has arguments that are tensors.
         takes_device: whether it has an argument `device`.
-        takes_generator: whether it has an argument `generator`.
         returns_tensors: whether all of its results are tensors.
     """
 
@@ -74,7 +73,6 @@ class Operator:
     is_shaped_by_values: bool
     takes_tensors: bool
     takes_device: bool
-    takes_generator: bool
     returns_tensors: bool
 
 
@@ -119,6 +117,5 @@ def operator_of(function: Any) -> Operator:
         is_shaped_by_values=bool(_VALUE_TAGS.intersection(function.tags)),
         takes_tensors=any("Tensor" in kind for kind in kinds),
         takes_device="device" in names,
-        takes_generator="generator" in names,
         returns_tensors=all("Tensor" in str(each.type) for each in returns),
     )

@@ -22,6 +22,7 @@ from fanin.torch.recording.expressions import (
     Source,
     Table,
     Unwritten,
+    steps,
 )
 from fanin.torch.recording.regions import Box, Covered, covered, lengths_of
 
@@ -37,7 +38,7 @@ _LAWS = {
     "orthogonal": "orthogonal",
     "sparse": "sparse",
 }
-_MOST_WORDS = 6  # regions that a text names
+_MOST_WORDS = 6  # regions, or items of a list, that a text names
 _MOST_STEPS = 100  # of a formula; what takes more is computed as a whole
 
 
@@ -241,17 +242,7 @@ def _is_plain(draw: Draw) -> bool:
 
 def is_formula(expression: Expression, shape: Size) -> bool:
     """Whether each element of a tensor of this shape follows from draws and tables at the same place alone."""
-    seen: dict[int, Expression] = {}
-    waiting = [expression]
-    while waiting:
-        part = waiting.pop()
-        if id(part) in seen:
-            continue
-        seen[id(part)] = part
-        if len(seen) > _MOST_STEPS or not _is_step(part, shape):
-            return False
-        waiting += part.parts if part.is_drawn else ()
-    return True
+    return all(number < _MOST_STEPS and _is_step(part, shape) for number, part in enumerate(steps(expression)))
 
 
 def _is_step(part: Expression, shape: Size) -> bool:
@@ -288,11 +279,11 @@ def words(expression: Expression, depth: int = 0) -> str:
     if depth > _DEEPEST:
         return "…"
     if isinstance(expression, Operation):
-        if operator_name(expression) in _SAME_VALUES:
+        if expression.name in _SAME_VALUES:
             return words(expression.parts[0], depth)
         given = [*expression.arguments, *(value for key, value in expression.keywords.items() if key in _TOLD)]
         shown = ", ".join(text for each in given if (text := _argument(each, depth + 1)))
-        return f"{operator_name(expression)}({shown})"
+        return f"{expression.name}({shown})"
     inner = expression.parts
     while len(inner) == 1 and isinstance(inner[0], Seen):
         inner = inner[0].parts
@@ -305,16 +296,12 @@ _TOLD = ("min", "max", "alpha", "p", "dim", "keepdim", "other")  # keyword argum
 _SAME_VALUES = ("_to_copy", "clone", "alias", "contiguous")  # operators that a reader need not know of
 
 
-def operator_name(operation: Operation) -> str:
-    """The name of an operator, such as `log`."""
-    return str(operation.function).removeprefix("aten.").partition(".")[0].rstrip("_")
-
-
 def _argument(value: Any, depth: int) -> str:
     if isinstance(value, Expression):
         return words(value, depth)
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_argument(each, depth) for each in value)}]"
+        texts = [_argument(each, depth) for each in value[:_MOST_WORDS]]
+        return f"[{', '.join([*texts, '…'] if len(value) > _MOST_WORDS else texts)}]"
     return "" if value is None or isinstance(value, (torch.dtype, torch.device, torch.layout)) else _number(value)
 
 

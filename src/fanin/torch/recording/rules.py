@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from fanin import initializers
 from fanin._core.layouts import permuted
@@ -199,8 +198,3 @@ def _overlap(first: Box, second: Box) -> bool:
 def permuted_box(parameter: Parameter, box: Box) -> Box:
     """A box in Keras's axis order."""
     return permuted(box, parameter.kernel_axes)
-
-
-def is_float(dtype: torch.dtype) -> bool:
-    """Whether a dtype has fractions."""
-    return dtype.is_floating_point
