@@ -25,7 +25,7 @@ def check(kit: Kit, model: Any, recipe: Any = None) -> Any:
     """The plan of a model's own recipe agrees with what Keras has drawn; returns it."""
     recipe = kit.ours.recipe_of(model, seed=5) if recipe is None else recipe
     plan = recipe.plan(model)
-    check_plan(plan, kit.by_path(model))
+    check_plan(plan, kit.by_path(model), beyond=kit.beyond)
     return plan
 
 
@@ -338,7 +338,7 @@ def test_columns_of_matrices(name: str, kit: Kit) -> None:
     assert "as_written" in {rule.as_dict()["initializer"] for rule in recipe.rules}
     plan = check(kit, layer, Recipe.from_toml(recipe.to_toml()))
     kit.ours.initialize(layer, recipe)
-    check_plan(plan, kit.by_path(layer))
+    check_plan(plan, kit.by_path(layer), beyond=kit.beyond)
 
 
 def test_rules_that_ask_the_code(kit: Kit) -> None:

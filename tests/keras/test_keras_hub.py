@@ -67,7 +67,7 @@ def test_own_initializers(name: str, kit: Kit) -> None:
     keras.utils.set_random_seed(2)
     model = MADE[name]()
     recipe = fanin.keras.recipe_of(model, seed=1)
-    check_plan(recipe.plan(model), kit.by_path(model))
+    check_plan(recipe.plan(model), kit.by_path(model), beyond=kit.beyond)
     assert len(recipe.rules) <= 8
 
 

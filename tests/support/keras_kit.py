@@ -72,6 +72,8 @@ class Kit:
         self.ours: Any = importlib.import_module(f"fanin.{name}")
         self.L: Any = self.keras.layers
         self.backend: str = self.keras.backend.backend()
+        # Keras on PyTorch draws each value of a truncated normal four times at most: this share lies beyond its bounds.
+        self.beyond = math.erfc(math.sqrt(2)) ** 4 if self.backend == "torch" else 0.0
 
     def array(self, variable: Any) -> np.ndarray:
         """A variable or tensor as an array."""
