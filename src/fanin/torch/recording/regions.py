@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from fanin.torch.recording.expressions import Geometry, Size, Write
-from fanin.torch.recording.geometry import is_dense, order, span
+from fanin.torch.recording.geometry import are_apart, is_dense, order
 
 Box: TypeAlias = tuple[tuple[int, int], ...]  # the (start, stop) along each axis
 _MOST_CELLS = 2**16  # of the grid that the boxes of all writes cut a tensor into
@@ -45,7 +45,7 @@ def covered(geometry: Geometry, writes: Sequence[Write]) -> tuple[list[Covered],
     """
     if not is_dense(geometry):
         return None
-    inside = [write for write in writes if _overlaps(geometry, write.geometry)]
+    inside = [write for write in writes if not are_apart(geometry, write.geometry)]
     boxes = [box_of(geometry, write.geometry) for write in inside]
     known = [box for box in boxes if box is not None]
     if len(known) < len(boxes):
@@ -109,12 +109,6 @@ def lengths_of(box: Box) -> Size:
 
 def _axes(geometry: Geometry) -> list[int]:
     return [axis for axis, length in enumerate(geometry.size) if length != 1]
-
-
-def _overlaps(first: Geometry, second: Geometry) -> bool:
-    """Whether the stretches of memory of two tensors have an element in common."""
-    (begin, end), (begin2, end2) = span(first), span(second)
-    return begin < end2 and begin2 < end
 
 
 def _is_in_order(geometry: Geometry, part: Geometry) -> bool:
