@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,22 +16,7 @@ from fanin.torch.recording.expressions import (  # noqa: E402
     Table,
     Unit,
 )
-from fanin.torch.recording.recorder import Recorder, watching  # noqa: E402
-
-Tensor = Any
-
-
-def of(recorder: Recorder, tensor: Tensor) -> Any:
-    """What a tensor has."""
-    return recorder.read(tensor)
-
-
-def read(make: Callable[[], Tensor]) -> Any:
-    """What a tensor has that code made."""
-    with watching() as recorder:
-        tensor = make()
-    return of(recorder, tensor)
-
+from recorder_kit import read  # noqa: E402
 
 DRAWS = {
     "exponential_": (lambda: torch.empty(3).exponential_(4.0), Unit("exponential"), 0.25, 0.0),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,27 +16,8 @@ from torch.nn import init  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
 from fanin.torch.recording.expressions import Constant, Draw, Operation, Seen, Table, Unit  # noqa: E402
-from fanin.torch.recording.recorder import Recorder, watching  # noqa: E402
-
-Tensor = Any
-
-
-def numpy_key() -> bytes:
-    """The state of NumPy's generator."""
-    state: Any = np.random.get_state()
-    return state[1].tobytes() + bytes([state[2] % 256])
-
-
-def of(recorder: Recorder, tensor: Tensor) -> Any:
-    """What a tensor has."""
-    return recorder.read(tensor)
-
-
-def read(make: Callable[[], Tensor]) -> Any:
-    """What a tensor has that code made."""
-    with watching() as recorder:
-        tensor = make()
-    return of(recorder, tensor)
+from fanin.torch.recording.recorder import watching  # noqa: E402
+from recorder_kit import Tensor, numpy_key, of, read  # noqa: E402
 
 
 def bounds(expression: Draw) -> tuple[float, float]:

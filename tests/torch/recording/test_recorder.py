@@ -24,21 +24,8 @@ from fanin.torch.recording.expressions import (  # noqa: E402
     Values,
 )
 from fanin.torch.recording.places import RecordingError  # noqa: E402
-from fanin.torch.recording.recorder import Recorder, watching  # noqa: E402
-
-Tensor = Any
-
-
-def of(recorder: Recorder, tensor: Tensor) -> Any:
-    """What a tensor has."""
-    return recorder.read(tensor)
-
-
-def read(make: Callable[[], Tensor]) -> Any:
-    """What a tensor has that code made."""
-    with watching() as recorder:
-        tensor = make()
-    return of(recorder, tensor)
+from fanin.torch.recording.recorder import watching  # noqa: E402
+from recorder_kit import Tensor, of, read  # noqa: E402
 
 
 def values(make: Callable[[], Tensor]) -> Tensor:

@@ -20,27 +20,8 @@ from torch import nn  # noqa: E402
 from fanin.torch.recording.expressions import (  # noqa: E402
     Table,
 )
-from fanin.torch.recording.recorder import Recorder, watching  # noqa: E402
-
-Tensor = Any
-
-
-def numpy_key() -> bytes:
-    """The state of NumPy's generator."""
-    state: Any = np.random.get_state()
-    return state[1].tobytes() + bytes([state[2] % 256])
-
-
-def of(recorder: Recorder, tensor: Tensor) -> Any:
-    """What a tensor has."""
-    return recorder.read(tensor)
-
-
-def read(make: Callable[[], Tensor]) -> Any:
-    """What a tensor has that code made."""
-    with watching() as recorder:
-        tensor = make()
-    return of(recorder, tensor)
+from fanin.torch.recording.recorder import watching  # noqa: E402
+from recorder_kit import numpy_key, of  # noqa: E402
 
 
 @pytest.mark.parametrize(
