@@ -9,11 +9,11 @@ from typing import Any
 
 from fanin._core.messages import visible
 from fanin.models.names import NameMap
-from fanin.models.parameters import Model, Parameter, Written
+from fanin.models.parameters import Model, Parameter
 from fanin.recipes import planner
 from fanin.recipes.entry import Entry, Placement
 from fanin.recipes.folding.conditions import Item, alone, needed_role
-from fanin.recipes.folding.settings import WRITTEN, Choices, Speller, Wanted, of_own_code
+from fanin.recipes.folding.settings import WRITTEN, Choices, Speller, Wanted
 from fanin.recipes.folding.spelling import bits
 from fanin.recipes.folding.texts import rules_of
 from fanin.recipes.plan import Plan
@@ -32,12 +32,8 @@ class Given:
     """
 
     def __init__(self, plan: Plan) -> None:
-        by_path = {entry.path: entry for entry in plan.entries}
-        if plan.model.written is None and any(map(of_own_code, plan.entries)):
-            written: Written = lambda parameter, name, seed: by_path[parameter.path].placements  # noqa: E731
-            plan = replace(plan, model=replace(plan.model, written=written))
         self.plan = plan
-        self._entries = by_path
+        self._entries = {entry.path: entry for entry in plan.entries}
         self._choices: dict[str, Choices] = {}
 
     def check(self) -> None:

@@ -45,7 +45,7 @@ class Speller:
         """
         if entry.kept:
             return {(_KEPT,): 1.0}
-        if of_own_code(entry):
+        if _of_own_code(entry):
             return {}
         placements = [each for each in entry.placements if each.label != "padding"]
         common = (*_layout(entry.parameter, parameter), *_zero_rows(entry))
@@ -106,7 +106,7 @@ class Speller:
         return self._numbers[key]
 
 
-def of_own_code(entry: Entry) -> bool:
+def _of_own_code(entry: Entry) -> bool:
     """Whether a parameter has values that no initializer draws for it: computed ones, or those of another parameter."""
     return any(each.follows or each.weight.distribution.is_own_code for each in entry.placements)
 
