@@ -383,6 +383,6 @@ class _SecondMoment:
 
     def _refuse(self) -> None:
         raise ValueError(
-            "`activation` must have a finite second moment: its values must be finite and grow less than exp(x**2 / 4). "
-            f"Received: activation={shown(self.function)}."
+            "`activation` must have a finite second moment: its values must be finite and grow less than exp(x**2 / 4)."
+            f" Received: activation={shown(self.function)}."
         )
