@@ -5,6 +5,12 @@ audits read the same object.
 """
 
 from fanin.distributions.base import Distribution, Moments
+from fanin.distributions.complex import (
+    TRUNCATED_COMPLEX_STDDEV,
+    ComplexNormal,
+    ComplexTruncatedNormal,
+    ComplexUniform,
+)
 from fanin.distributions.discrete import Bernoulli, UniformInteger
 from fanin.distributions.floats import (
     LARGEST_NORMAL,
@@ -21,10 +27,14 @@ from fanin.distributions.values import Constant, Table
 
 __all__ = [
     "LARGEST_NORMAL",
+    "TRUNCATED_COMPLEX_STDDEV",
     "TRUNCATED_STDDEV",
     "Affine",
     "Bernoulli",
     "BoundedNormal",
+    "ComplexNormal",
+    "ComplexTruncatedNormal",
+    "ComplexUniform",
     "Constant",
     "Distribution",
     "Exponential",
