@@ -21,8 +21,9 @@ from fanin.distributions.floats import (
     TruncatedNormal,
     Uniform,
 )
-from fanin.distributions.matrices import Identity, Matrix, Orthogonal, Sparse
+from fanin.distributions.matrices import Identity, Matrix, Orthogonal, Sparse, Unitary
 from fanin.distributions.quantiles import BoundedNormal, Exponential, LogNormal, Quantile
+from fanin.distributions.stacks import DeltaOrthogonal, IdentityMatrices, Matrices, OrthogonalMatrices
 from fanin.distributions.values import Constant, Table
 
 __all__ = [
@@ -36,19 +37,24 @@ __all__ = [
     "ComplexTruncatedNormal",
     "ComplexUniform",
     "Constant",
+    "DeltaOrthogonal",
     "Distribution",
     "Exponential",
     "Floats",
     "Identity",
+    "IdentityMatrices",
     "LogNormal",
+    "Matrices",
     "Matrix",
     "Moments",
     "Normal",
     "Orthogonal",
+    "OrthogonalMatrices",
     "Quantile",
     "Sparse",
     "Table",
     "TruncatedNormal",
     "Uniform",
     "UniformInteger",
+    "Unitary",
 ]

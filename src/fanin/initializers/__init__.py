@@ -7,7 +7,7 @@ Each class returns the `Distribution` that it draws from; the base class does th
 from fanin.initializers.base import Initializer, SeededInitializer
 from fanin.initializers.complex import ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling
 from fanin.initializers.constants import Constant, Ones, Table, Zeros
-from fanin.initializers.matrices import Identity, Orthogonal, Sparse
+from fanin.initializers.matrices import DeltaOrthogonal, Identity, Orthogonal, Sparse, Unitary
 from fanin.initializers.names import name_hint
 from fanin.initializers.random import Bernoulli, Exponential, LogNormal, RandomNormal, RandomUniform, TruncatedNormal
 from fanin.initializers.registry import CLASSES, KERAS_CLASSES, NAMES, deserialize, get, serialize
@@ -42,6 +42,8 @@ log_normal = LogNormal
 bernoulli = Bernoulli
 sparse = Sparse
 table = Table
+delta_orthogonal = DeltaOrthogonal
+unitary = Unitary
 complex_glorot = ComplexGlorot
 complex_he = ComplexHe
 complex_normal = ComplexNormal
@@ -57,6 +59,7 @@ __all__ = [
     "ComplexNormal",
     "ComplexVarianceScaling",
     "Constant",
+    "DeltaOrthogonal",
     "Exponential",
     "GlorotNormal",
     "GlorotUniform",
@@ -75,6 +78,7 @@ __all__ = [
     "Sparse",
     "Table",
     "TruncatedNormal",
+    "Unitary",
     "VarianceScaling",
     "Zeros",
     "bernoulli",
@@ -83,6 +87,7 @@ __all__ = [
     "complex_normal",
     "complex_variance_scaling",
     "constant",
+    "delta_orthogonal",
     "deserialize",
     "exponential",
     "get",
@@ -103,6 +108,7 @@ __all__ = [
     "sparse",
     "table",
     "truncated_normal",
+    "unitary",
     "variance_scaling",
     "zeros",
 ]
