@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -313,7 +314,8 @@ class Rule:
         constructed = {}
         for key, value in arguments.items():
             kind = arguments_of(self._class)[key]
-            is_expression = kind is Kind.NUMBER or (kind in _TRIED and isinstance(value, str))
+            is_number = kind is Kind.NUMBER and value is not None
+            is_expression = is_number or (kind in _TRIED and isinstance(value, str))
             before = len(checker.mistakes)
             found = checker.expression(key, value) if is_expression else value
             if len(checker.mistakes) > before:
@@ -486,8 +488,7 @@ class Rule:
                     "Only fanin's own initializers can be named in a file. "
                     f"Received: {self.label} with {self._given!r}."
                 )
-            config = {key: value for key, value in self._given.get_config().items() if key != "seed"}
-            data = {**data, "initializer": type(self._given).__name__, **config}
+            data = {**data, "initializer": type(self._given).__name__, **_said(self._given)}
         return data
 
     @property
@@ -515,6 +516,13 @@ class Rule:
 
     def __repr__(self) -> str:
         return f"Rule({', '.join(f'{key}={value!r}' for key, value in self._data.items())})"
+
+
+def _said(initializer: Initializer) -> dict[str, Any]:
+    """What a rule says of an initializer besides its class: its configuration, without what None leaves unsaid."""
+    defaults = inspect.signature(type(initializer)).parameters
+    config = {key: value for key, value in initializer.get_config().items() if key != "seed"}
+    return {key: value for key, value in config.items() if value is not None or defaults[key].default is not None}
 
 
 def _is_count(value: Any) -> bool:
