@@ -21,26 +21,37 @@ from fanin.distributions.floats import (
     TruncatedNormal,
     Uniform,
 )
+from fanin.distributions.formulas import Bilinear, ChannelKernel, Dirac, Formula
+from fanin.distributions.fourier import STFT
 from fanin.distributions.matrices import Identity, Matrix, Orthogonal, Sparse, Unitary
+from fanin.distributions.positions import Positions, Rotary, Sinusoidal
 from fanin.distributions.quantiles import BoundedNormal, Exponential, LogNormal, Quantile
 from fanin.distributions.stacks import DeltaOrthogonal, IdentityMatrices, Matrices, OrthogonalMatrices
+from fanin.distributions.state_space import S4D, Hippo
 from fanin.distributions.values import Constant, Table
 
 __all__ = [
     "LARGEST_NORMAL",
+    "S4D",
+    "STFT",
     "TRUNCATED_COMPLEX_STDDEV",
     "TRUNCATED_STDDEV",
     "Affine",
     "Bernoulli",
+    "Bilinear",
     "BoundedNormal",
+    "ChannelKernel",
     "ComplexNormal",
     "ComplexTruncatedNormal",
     "ComplexUniform",
     "Constant",
     "DeltaOrthogonal",
+    "Dirac",
     "Distribution",
     "Exponential",
     "Floats",
+    "Formula",
+    "Hippo",
     "Identity",
     "IdentityMatrices",
     "LogNormal",
@@ -50,7 +61,10 @@ __all__ = [
     "Normal",
     "Orthogonal",
     "OrthogonalMatrices",
+    "Positions",
     "Quantile",
+    "Rotary",
+    "Sinusoidal",
     "Sparse",
     "Table",
     "TruncatedNormal",
