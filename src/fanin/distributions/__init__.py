@@ -5,6 +5,14 @@ audits read the same object.
 """
 
 from fanin.distributions.base import Distribution, Moments
+from fanin.distributions.complex import (
+    COMPLEX64,
+    COMPLEX128,
+    TRUNCATED_COMPLEX_STDDEV,
+    ComplexNormal,
+    ComplexTruncatedNormal,
+    ComplexUniform,
+)
 from fanin.distributions.discrete import Bernoulli, UniformInteger
 from fanin.distributions.floats import (
     LARGEST_NORMAL,
@@ -20,11 +28,17 @@ from fanin.distributions.quantiles import BoundedNormal, Exponential, LogNormal,
 from fanin.distributions.values import Constant, Table
 
 __all__ = [
+    "COMPLEX128",
+    "COMPLEX64",
     "LARGEST_NORMAL",
+    "TRUNCATED_COMPLEX_STDDEV",
     "TRUNCATED_STDDEV",
     "Affine",
     "Bernoulli",
     "BoundedNormal",
+    "ComplexNormal",
+    "ComplexTruncatedNormal",
+    "ComplexUniform",
     "Constant",
     "Distribution",
     "Exponential",

@@ -5,6 +5,7 @@ Each class returns the `Distribution` that it draws from; the base class does th
 """
 
 from fanin.initializers.base import Initializer, SeededInitializer
+from fanin.initializers.complex import ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling
 from fanin.initializers.constants import Constant, Ones, Table, Zeros
 from fanin.initializers.matrices import Identity, Orthogonal, Sparse
 from fanin.initializers.names import name_hint
@@ -41,12 +42,20 @@ log_normal = LogNormal
 bernoulli = Bernoulli
 sparse = Sparse
 table = Table
+complex_glorot = ComplexGlorot
+complex_he = ComplexHe
+complex_normal = ComplexNormal
+complex_variance_scaling = ComplexVarianceScaling
 
 __all__ = [
     "CLASSES",
     "KERAS_CLASSES",
     "NAMES",
     "Bernoulli",
+    "ComplexGlorot",
+    "ComplexHe",
+    "ComplexNormal",
+    "ComplexVarianceScaling",
     "Constant",
     "Exponential",
     "GlorotNormal",
@@ -69,6 +78,10 @@ __all__ = [
     "VarianceScaling",
     "Zeros",
     "bernoulli",
+    "complex_glorot",
+    "complex_he",
+    "complex_normal",
+    "complex_variance_scaling",
     "constant",
     "deserialize",
     "exponential",

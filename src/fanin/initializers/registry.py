@@ -8,6 +8,7 @@ from typing import Any
 
 from fanin._core.messages import shown
 from fanin.initializers.base import Initializer, SeededInitializer
+from fanin.initializers.complex import ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling
 from fanin.initializers.constants import Constant, Ones, Table, Zeros
 from fanin.initializers.matrices import Identity, Orthogonal, Sparse
 from fanin.initializers.names import ALIASES, name_hint
@@ -40,7 +41,10 @@ KERAS_CLASSES: tuple[type[Initializer], ...] = (
     LecunNormal,
     LecunUniform,
 )
-CLASSES: tuple[type[Initializer], ...] = (*KERAS_CLASSES, Exponential, LogNormal, Bernoulli, Sparse, Table)
+CLASSES: tuple[type[Initializer], ...] = (
+    *(*KERAS_CLASSES, Exponential, LogNormal, Bernoulli, Sparse, Table),
+    *(ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling),
+)
 
 
 def _names() -> dict[str, type[Initializer]]:
