@@ -7,8 +7,10 @@ Each class returns the `Distribution` that it draws from; the base class does th
 from fanin.initializers.base import Initializer, SeededInitializer
 from fanin.initializers.complex import ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling
 from fanin.initializers.constants import Constant, Ones, Table, Zeros
+from fanin.initializers.convolutions import STFT, Bilinear, Dirac
 from fanin.initializers.matrices import Identity, Orthogonal, Sparse
 from fanin.initializers.names import name_hint
+from fanin.initializers.positions import Rotary, Sinusoidal
 from fanin.initializers.random import Bernoulli, Exponential, LogNormal, RandomNormal, RandomUniform, TruncatedNormal
 from fanin.initializers.registry import CLASSES, KERAS_CLASSES, NAMES, deserialize, get, serialize
 from fanin.initializers.scaling import (
@@ -20,6 +22,7 @@ from fanin.initializers.scaling import (
     LecunUniform,
     VarianceScaling,
 )
+from fanin.initializers.state_space import S4D, Hippo
 
 # The documented shortcuts are the classes under other names.
 random_normal = RandomNormal
@@ -46,22 +49,34 @@ complex_glorot = ComplexGlorot
 complex_he = ComplexHe
 complex_normal = ComplexNormal
 complex_variance_scaling = ComplexVarianceScaling
+bilinear = Bilinear
+dirac = Dirac
+hippo = Hippo
+rotary = Rotary
+s4d = S4D
+sinusoidal = Sinusoidal
+stft = Stft = STFT
 
 __all__ = [
     "CLASSES",
     "KERAS_CLASSES",
     "NAMES",
+    "S4D",
+    "STFT",
     "Bernoulli",
+    "Bilinear",
     "ComplexGlorot",
     "ComplexHe",
     "ComplexNormal",
     "ComplexVarianceScaling",
     "Constant",
+    "Dirac",
     "Exponential",
     "GlorotNormal",
     "GlorotUniform",
     "HeNormal",
     "HeUniform",
+    "Hippo",
     "Identity",
     "Initializer",
     "LecunNormal",
@@ -71,25 +86,31 @@ __all__ = [
     "Orthogonal",
     "RandomNormal",
     "RandomUniform",
+    "Rotary",
     "SeededInitializer",
+    "Sinusoidal",
     "Sparse",
+    "Stft",
     "Table",
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
     "bernoulli",
+    "bilinear",
     "complex_glorot",
     "complex_he",
     "complex_normal",
     "complex_variance_scaling",
     "constant",
     "deserialize",
+    "dirac",
     "exponential",
     "get",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "hippo",
     "identity",
     "lecun_normal",
     "lecun_uniform",
@@ -99,8 +120,12 @@ __all__ = [
     "orthogonal",
     "random_normal",
     "random_uniform",
+    "rotary",
+    "s4d",
     "serialize",
+    "sinusoidal",
     "sparse",
+    "stft",
     "table",
     "truncated_normal",
     "variance_scaling",
