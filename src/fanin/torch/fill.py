@@ -1,4 +1,7 @@
-"""Functions that fill PyTorch tensors in place, in PyTorch's axis order."""
+"""Functions that fill PyTorch tensors in place, in PyTorch's axis order.
+
+The functions of single initializers take a layout in place of an initializer's own axes; `fill_` takes any initializer.
+"""
 
 from __future__ import annotations
 
@@ -159,10 +162,13 @@ def truncated_normal_(
     *,
     minval: NumberLike | None = None,
     maxval: NumberLike | None = None,
+    lower: NumberLike | None = None,
+    upper: NumberLike | None = None,
     layout: Layout = "torch",
 ) -> torch.Tensor:
     """Fills a tensor from a normal distribution that is truncated: `fanin.TruncatedNormal`, with or without bounds."""
-    return fill_(tensor, initializers.TruncatedNormal(mean, stddev, seed, minval=minval, maxval=maxval), layout=layout)
+    bounds = {"minval": minval, "maxval": maxval, "lower": lower, "upper": upper}
+    return fill_(tensor, initializers.TruncatedNormal(mean, stddev, seed, **bounds), layout=layout)
 
 
 def random_uniform_(
