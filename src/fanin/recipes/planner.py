@@ -421,7 +421,9 @@ def _distribution(rule: Rule, initializer: Initializer, parameter: Parameter, sh
     distribution = initializer.distribution(_matrix_shape(shape, initializer, traits), dtype)
     if isinstance(distribution, Matrix) and traits.column_axes > 1:
         distribution = distribution.reshaped(shape, traits.column_axes)
-    return distribution if fan_in is None or fan_out is None else distribution.with_fans(fan_in, fan_out)
+    if fan_in is None or fan_out is None or distribution.own_fans is not None:  # those of a batch's matrices
+        return distribution
+    return distribution.with_fans(fan_in, fan_out)
 
 
 def _check_structure(initializer: Initializer, parameter: Parameter) -> None:
