@@ -5,6 +5,7 @@ from typing import Any
 import fanin
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
+COMPLEX = ("complex64", "complex128")
 
 # name → (an initializer, the dtypes to try, the ranks it takes)
 CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
@@ -31,6 +32,12 @@ CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
         FLOATS,
         (0, 1, 2, 3, 4, 5),
     ),
+    "VarianceScaling, axes": (
+        fanin.VarianceScaling(1.7, "fan_geo_avg", "uniform", seed=31, in_axis=0, out_axis=[1]),
+        FLOATS,
+        (2, 3, 4, 5),
+    ),
+    "HeUniform, batches": (fanin.HeUniform(seed=32, batch_axis=0, in_axis=()), FLOATS, (2, 3, 4, 5)),
     "Identity": (fanin.Identity(-0.3), FLOATS, (2,)),
     "Orthogonal": (fanin.Orthogonal(1.3, seed=23), FLOATS, (2, 3, 4, 5)),
     "TruncatedNormal, bounded": (
@@ -38,7 +45,21 @@ CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
         FLOATS,
         (0, 1, 2, 3, 4, 5),
     ),
+    "TruncatedNormal, deviations": (
+        fanin.TruncatedNormal(-0.1, 0.3, seed=30, lower=-2, upper=1.5),
+        FLOATS,
+        (0, 1, 2, 3, 4, 5),
+    ),
     "TruncatedNormal, tail": (fanin.TruncatedNormal(0.5, 0.1, seed=25, maxval=0.2), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "ComplexNormal": (fanin.ComplexNormal(0.7, seed=33), COMPLEX, (0, 1, 2, 3, 4, 5)),
+    "ComplexVarianceScaling": (fanin.ComplexVarianceScaling(1.7, seed=34), COMPLEX, (0, 1, 2, 3, 4, 5)),
+    "ComplexVarianceScaling, uniform": (
+        fanin.ComplexVarianceScaling(1.7, "fan_out", "uniform", seed=35),
+        COMPLEX,
+        (0, 1, 2, 3, 4, 5),
+    ),
+    "ComplexGlorot": (fanin.ComplexGlorot(seed=36), COMPLEX, (0, 1, 2, 3, 4, 5)),
+    "ComplexHe": (fanin.ComplexHe(seed=37, in_axis=0, out_axis=1), COMPLEX, (2, 3, 4, 5)),
     "Exponential": (fanin.Exponential(1.7, seed=26), FLOATS, (0, 1, 2, 3, 4, 5)),
     "LogNormal": (fanin.LogNormal(-1.0, 0.4, seed=27), FLOATS, (0, 1, 2, 3, 4, 5)),
     "Bernoulli": (
@@ -60,12 +81,19 @@ CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
     "STFT": (fanin.STFT("imag", "hamming", "spectrum", periodic=True), FLOATS, (3,)),
     "Sinusoidal": (fanin.Sinusoidal(100.0, 7), FLOATS, (2, 3, 4, 5)),
 }
+# Those of Keras's classes that have arguments which Keras has not.
+OWN_ARGUMENTS = (
+    "TruncatedNormal, bounded",
+    "TruncatedNormal, deviations",
+    "TruncatedNormal, tail",
+    "VarianceScaling, axes",
+    "HeUniform, batches",
+)
 # The names of those that Keras makes, too.
 KERAS = tuple(
     name
     for name, (each, _, _) in CATALOGUE.items()
-    if type(each) in fanin.initializers.KERAS_CLASSES
-    and name not in ("TruncatedNormal, bounded", "TruncatedNormal, tail")
+    if type(each) in fanin.initializers.KERAS_CLASSES and name not in OWN_ARGUMENTS
 )
 # The names of those that draw at random.
 SEEDED = tuple(name for name, (each, _, _) in CATALOGUE.items() if isinstance(each, fanin.SeededInitializer))
