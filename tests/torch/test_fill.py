@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 pytest.importorskip("torch")
@@ -21,7 +21,7 @@ from torch import nn
 
 import fanin
 import fanin.torch as ours
-from catalogue import CATALOGUE, FLOATS, fresh
+from catalogue import CATALOGUE, FLOATS, fitted, fresh
 from fanin.torch import fill_
 from strategies import examples
 from torch_kit import bits, moved, without_warnings
@@ -61,6 +61,7 @@ def test_any_tensor_in_any_layout(name: str, data: st.DataObject) -> None:
     shape = tuple(data.draw(st.lists(st.integers(0, (1, 300, 20, 9, 6, 4)[rank]), min_size=rank, max_size=rank)))
     order, gaps = data.draw(st.permutations(range(rank))), [data.draw(st.integers(1, 3)) for _ in shape]
     layout: Any = data.draw(st.sampled_from(["torch", "keras", tuple(data.draw(st.permutations(range(rank))))]))
+    assume(fitted(name, keras_shape(shape, layout)) == keras_shape(shape, layout))
     needs_grad = dtype in FLOATS and data.draw(st.booleans())
 
     room = torch.zeros([shape[axis] * gaps[axis] for axis in order], dtype=getattr(torch, dtype))
@@ -406,21 +407,26 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 SEEDED = [name for name, (_, arguments) in FUNCTIONS.items() if 5 in arguments]
 
 
+AXES = ("in_axis", "out_axis", "batch_axis", "column_axis", "groups")
+
+
 def test_every_function_is_here() -> None:
     """Each class of Keras has its function, and the module has no other names."""
-    others = {"Reading", "Recorded", "RecordingError", "Shard", "fill_", "initialize", "recording", "save_plan"}
+    others = {"Reading", "Recorded", "RecordingError", "Shard", "fill_", "init", "initialize", "recording", "save_plan"}
+    others |= {"patch", "unpatch"}
     assert {*others, *FUNCTIONS} == set(ours.__all__)
     assert {cls for cls, _ in FUNCTIONS.values()} == set(fanin.initializers.KERAS_CLASSES)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_signatures_of_named_functions(name: str) -> None:
-    """A tensor, then its class's parameters with their defaults; a layout where there is one."""
+    """A tensor, then its class's parameters with their defaults; a layout where there is one, in place of axes."""
     function, (cls, _) = getattr(ours, name), FUNCTIONS[name]
     parameters, taken = (
         {each.name: each.default for each in inspect.signature(each).parameters.values()} for each in (cls, function)
     )
     assert taken.pop("layout", None) == ("torch" if name in SEEDED else None)
+    parameters = {each: default for each, default in parameters.items() if each not in AXES}
     if name == "constant_":  # here the value must be given
         parameters["value"] = inspect.Parameter.empty
     assert list(taken.items()) == [("tensor", inspect.Parameter.empty), *parameters.items()]

@@ -1,28 +1,18 @@
-"""The shared part of the patches of tf_keras and Keras 3: when they are in force, and what they do to calls."""
+"""The shared part of the patches of tf_keras and Keras 3: what they do to calls."""
 
 from __future__ import annotations
 
 import functools
-import inspect
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 
+from fanin._core.patches import PatchState
 from fanin._core.settings import config
 from fanin.initializers.configs import stored_value
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-class PatchState:
-    """Whether a framework's names refer to fanin's classes at present."""
-
-    in_force = False
 
 
 @contextmanager
@@ -33,73 +23,6 @@ def released_calls(in_force: bool) -> Iterator[None]:
         return
     with config.using(call_semantics="released"):
         yield
-
-
-class Patch:
-    """A patch of one framework, which is in force while at least one `Hold` has it.
-
-    Args:
-        state: what the framework's classes look at.
-        install: a function that makes the framework use fanin.
-        remove: a function that undoes this.
-    """
-
-    def __init__(self, state: PatchState, install: Callable[[], None], remove: Callable[[], None]) -> None:
-        self._state, self._install, self._remove = state, install, remove
-        self._holds: set[Hold] = set()
-        self._lock = threading.Lock()
-
-    def hold(self) -> Hold:
-        """Puts the patch in force, unless it is, until what is returned lets go."""
-        hold = Hold(self)
-        with self._lock:
-            if not self._holds:
-                self._install()
-                self._state.in_force = True
-            self._holds.add(hold)
-        return hold
-
-    def let_go(self, *holds: Hold) -> None:
-        """Ends holds, by default all, and the patch with the last of them."""
-        with self._lock:
-            self._holds -= set(holds) if holds else self._holds
-            if self._state.in_force and not self._holds:
-                self._remove()
-                self._state.in_force = False
-
-
-class Hold:
-    """A use of a patch, which `patch` returns: a context manager, or a decorator."""
-
-    def __init__(self, patch: Patch) -> None:
-        self._patch = patch
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        self._patch.let_go(self)
-
-    def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
-        """The function, with the patch in force during each of its calls, and not before.
-
-        Raises:
-            TypeError: the argument is no function, or one whose code runs after the call (a generator, a coroutine).
-        """
-        self._patch.let_go(self)
-        later = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
-        if not callable(function) or isinstance(function, type) or any(is_one(function) for is_one in later):
-            raise TypeError(
-                "`patch()` decorates functions whose code runs while they are called, not classes, generators or "
-                f"coroutines. Received: {function!r}. Write `with patch():` within it."
-            )
-
-        @functools.wraps(function)
-        def patched(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            with self._patch.hold():
-                return function(*args, **kwargs)
-
-        return patched
 
 
 def is_array_constant(arguments: Mapping[str, Any]) -> bool:

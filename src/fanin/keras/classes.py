@@ -13,12 +13,13 @@ from keras.src import initializers as their_initializers
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 from fanin import initializers
+from fanin._core.patches import PatchState
 from fanin._core.shapes import checked_shape
 from fanin._core.streams import Stream
 from fanin._core.tensors import to_sharded_jax
 from fanin._core.types import Array, DTypeLike, RegionLike, ShapeLike
 from fanin._keras.classes import Carrier, Carriers, WholeWeight, carrier_class, refuse_names_of
-from fanin._keras.patching import PatchState, released_calls, scalars_from_config
+from fanin._keras.patching import released_calls, scalars_from_config
 from fanin.initializers.base import Initializer, SeededInitializer, SupportsSource
 from fanin.initializers.configs import translated_config
 from fanin.keras.origins import to_backend

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 
 from fanin import utils
-from fanin._keras.patching import Hold, NamedClasses, Patch
+from fanin._core.patches import Hold, Patch
+from fanin._keras.patching import NamedClasses
 from fanin.keras.classes import STATE, left_to_python
 from fanin.keras.lookups import OURS
 

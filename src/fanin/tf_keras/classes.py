@@ -10,13 +10,14 @@ import tf_keras
 from tf_keras.src import backend
 
 from fanin import initializers
+from fanin._core.patches import PatchState
 from fanin._core.settings import config
 from fanin._core.shapes import checked_shape
 from fanin._core.streams import seeds_from
 from fanin._core.tensors import to_tensorflow
 from fanin._core.types import DTypeLike, Shape, ShapeLike
 from fanin._keras.classes import Carrier, Carriers, carrier_class, refuse_names_of
-from fanin._keras.patching import PatchState, released_calls, scalars_from_config
+from fanin._keras.patching import released_calls, scalars_from_config
 from fanin.initializers.base import Initializer, SupportsSource
 
 _MODULE = "fanin.tf_keras"  # where the classes are public

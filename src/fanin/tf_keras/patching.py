@@ -11,7 +11,8 @@ from tensorflow.python.util import tf_export  # tf_keras keeps the names of its 
 from tf_keras.src import initializers as their_initializers
 
 from fanin import initializers
-from fanin._keras.patching import Hold, NamedClasses, Patch
+from fanin._core.patches import Hold, Patch
+from fanin._keras.patching import NamedClasses
 from fanin.tf_keras.classes import STATE, carriers
 
 
