@@ -168,9 +168,11 @@ def test_every_class(name: str) -> None:
     for dtype in CATALOGUE[name][1]:
         expected = fresh(name)(shape, dtype)
         native = expected.dtype.name not in dir(ml_dtypes)
-        for maker in MAKERS.values() if native and dtype != "bool" else [MAKERS["an array"], MAKERS["a subclass"]]:
+        for maker in MAKERS if native and dtype != "bool" else ("an array", "a subclass"):
+            if maker == "a matrix" and len(shape) != 2:
+                continue
             array = np.ones_like(expected)
-            out = maker(array)
+            out = MAKERS[maker](array)
             assert fresh(name)(shape, dtype, out=out) is out
             assert array.tobytes() == expected.tobytes()
 
