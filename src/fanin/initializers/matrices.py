@@ -134,7 +134,8 @@ class DeltaOrthogonal(SeededInitializer):
     def __init__(self, gain: NumberLike = 1.0, seed: Seed = None, *, column_axis: SupportsIndex = -1) -> None:
         super().__init__(seed)
         self._matrix = Orthogonal(gain, column_axis=column_axis)
-        self.gain, self.column_axis = self._matrix.gain, self._matrix.column_axis
+        self.gain: float = self._matrix.gain
+        self.column_axis: int = self._matrix.column_axis
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
         resolved, shape = float_dtype(dtype), checked_shape(shape)
