@@ -248,13 +248,9 @@ def test_one_draw(name: str) -> None:
 def test_given_generator(name: str) -> None:
     """A generator that is given has its own sequence, and PyTorch's default one stays as it is."""
     state = torch.get_rng_state()
-    one, other = (torch.Generator().manual_seed(7) for _ in range(2))
-    assert bits(call(init, name, weight_for(name), generator=one)) == bits(
-        call(init, name, weight_for(name), generator=other)
-    )
-    assert bits(call(init, name, weight_for(name), generator=one)) != bits(
-        call(init, name, weight_for(name), generator=torch.Generator().manual_seed(7))
-    )
+    first, second = torch.Generator().manual_seed(7), torch.Generator().manual_seed(7)
+    values = [bits(call(init, name, weight_for(name), generator=each)) for each in (first, second, first)]
+    assert values[0] == values[1] != values[2]
     assert torch.equal(torch.get_rng_state(), state)
 
 
