@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import inspect
 import linecache
 import sys
@@ -292,7 +293,7 @@ def lecun_normal_(tensor):
 
 
 @pytest.fixture
-def other_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def other_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A package with the names of timm's module and other values."""
     folder = tmp_path / "timm" / "layers"
     folder.mkdir(parents=True)
@@ -358,7 +359,7 @@ def test_timm(when: str, other_timm: None) -> None:
         assert bits(face.trunc_normal_(torch.empty(5))) != bits(torch.full((5,), 7.0))
         with pytest.raises(ValueError, match="invalid distribution"):
             module.variance_scaling_(torch.empty(3, 3), distribution="x")
-        assert "exec_module" not in vars(module.__spec__.loader)
+        assert "exec_module" not in vars(module.__loader__)
     for name in ("trunc_normal_", "trunc_normal_tf_"):
         assert bits(getattr(module, name)(torch.empty(5))) == bits(torch.full((5,), 7.0))
     assert module.lecun_normal_(torch.ones(3, 3)) is None
