@@ -5,6 +5,12 @@ audits read the same object.
 """
 
 from fanin.distributions.base import Distribution, Moments
+from fanin.distributions.complex import (
+    TRUNCATED_COMPLEX_STDDEV,
+    ComplexNormal,
+    ComplexTruncatedNormal,
+    ComplexUniform,
+)
 from fanin.distributions.discrete import Bernoulli, UniformInteger
 from fanin.distributions.floats import (
     LARGEST_NORMAL,
@@ -17,9 +23,10 @@ from fanin.distributions.floats import (
 )
 from fanin.distributions.formulas import Bilinear, ChannelKernel, Dirac, Formula
 from fanin.distributions.fourier import STFT
-from fanin.distributions.matrices import Identity, Matrix, Orthogonal, Sparse
+from fanin.distributions.matrices import Identity, Matrix, Orthogonal, Sparse, Unitary
 from fanin.distributions.positions import Positions, Rotary, Sinusoidal
 from fanin.distributions.quantiles import BoundedNormal, Exponential, LogNormal, Quantile
+from fanin.distributions.stacks import DeltaOrthogonal, IdentityMatrices, Matrices, OrthogonalMatrices
 from fanin.distributions.state_space import S4D, Hippo
 from fanin.distributions.values import Constant, Table
 
@@ -27,13 +34,18 @@ __all__ = [
     "LARGEST_NORMAL",
     "S4D",
     "STFT",
+    "TRUNCATED_COMPLEX_STDDEV",
     "TRUNCATED_STDDEV",
     "Affine",
     "Bernoulli",
     "Bilinear",
     "BoundedNormal",
     "ChannelKernel",
+    "ComplexNormal",
+    "ComplexTruncatedNormal",
+    "ComplexUniform",
     "Constant",
+    "DeltaOrthogonal",
     "Dirac",
     "Distribution",
     "Exponential",
@@ -41,11 +53,14 @@ __all__ = [
     "Formula",
     "Hippo",
     "Identity",
+    "IdentityMatrices",
     "LogNormal",
+    "Matrices",
     "Matrix",
     "Moments",
     "Normal",
     "Orthogonal",
+    "OrthogonalMatrices",
     "Positions",
     "Quantile",
     "Rotary",
@@ -55,4 +70,5 @@ __all__ = [
     "TruncatedNormal",
     "Uniform",
     "UniformInteger",
+    "Unitary",
 ]

@@ -5,9 +5,10 @@ Each class returns the `Distribution` that it draws from; the base class does th
 """
 
 from fanin.initializers.base import Initializer, SeededInitializer
+from fanin.initializers.complex import ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling
 from fanin.initializers.constants import Constant, Ones, Table, Zeros
 from fanin.initializers.convolutions import STFT, Bilinear, Dirac
-from fanin.initializers.matrices import Identity, Orthogonal, Sparse
+from fanin.initializers.matrices import DeltaOrthogonal, Identity, Orthogonal, Sparse, Unitary
 from fanin.initializers.names import name_hint
 from fanin.initializers.positions import Rotary, Sinusoidal
 from fanin.initializers.random import Bernoulli, Exponential, LogNormal, RandomNormal, RandomUniform, TruncatedNormal
@@ -44,6 +45,12 @@ log_normal = LogNormal
 bernoulli = Bernoulli
 sparse = Sparse
 table = Table
+delta_orthogonal = DeltaOrthogonal
+unitary = Unitary
+complex_glorot = ComplexGlorot
+complex_he = ComplexHe
+complex_normal = ComplexNormal
+complex_variance_scaling = ComplexVarianceScaling
 bilinear = Bilinear
 dirac = Dirac
 hippo = Hippo
@@ -60,7 +67,12 @@ __all__ = [
     "STFT",
     "Bernoulli",
     "Bilinear",
+    "ComplexGlorot",
+    "ComplexHe",
+    "ComplexNormal",
+    "ComplexVarianceScaling",
     "Constant",
+    "DeltaOrthogonal",
     "Dirac",
     "Exponential",
     "GlorotNormal",
@@ -84,11 +96,17 @@ __all__ = [
     "Stft",
     "Table",
     "TruncatedNormal",
+    "Unitary",
     "VarianceScaling",
     "Zeros",
     "bernoulli",
     "bilinear",
+    "complex_glorot",
+    "complex_he",
+    "complex_normal",
+    "complex_variance_scaling",
     "constant",
+    "delta_orthogonal",
     "deserialize",
     "dirac",
     "exponential",
@@ -115,6 +133,7 @@ __all__ = [
     "stft",
     "table",
     "truncated_normal",
+    "unitary",
     "variance_scaling",
     "zeros",
 ]

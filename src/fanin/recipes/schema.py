@@ -12,7 +12,7 @@ from fanin.recipes.expressions import VARIABLES
 from fanin.recipes.rules import AS_WRITTEN, CONDITIONS, KEEP, SETTINGS
 
 _WORDS = {
-    "mode": ["fan_in", "fan_out", "fan_avg"],
+    "mode": ["fan_in", "fan_out", "fan_avg", "fan_geo_avg"],
     "distribution": ["truncated_normal", "untruncated_normal", "uniform", "normal"],
 }
 _VALUES = ("number", "string", "boolean", "array")
@@ -92,7 +92,7 @@ def _arguments(number: dict[str, Any]) -> dict[str, Any]:
         for name, kind in arguments_of(cls).items():
             if kind is Kind.WORD:
                 words = {*arguments.get(name, {}).get("enum", ()), *_WORDS.get(name, words_of(cls, name))}
-                arguments[name] = {"enum": sorted(words)} if words else {"type": "string"}
+                arguments[name] = {"enum": sorted(words)} if words else {"type": ["string", "array"]}
             elif kind is not Kind.SEED:
                 arguments[name] = kinds[kind]
     return arguments

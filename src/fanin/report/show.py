@@ -249,9 +249,9 @@ def _standard_errors(drawn: Distribution) -> tuple[float | None, float | None]:
 def _rounding(drawn: Distribution) -> float:
     """How far rounding may take a value past a bound: half a step of the dtype, or a few steps with QR."""
     largest = max(map(abs, drawn.bounds))
-    if drawn.dtype not in dtypes.FLOATS or not 0 < largest < math.inf:
+    if dtypes.kind(drawn.dtype) not in ("float", "complex") or not 0 < largest < math.inf:
         return 0.0
-    limits = ml_dtypes.finfo(drawn.dtype)
+    limits = ml_dtypes.finfo(drawn.dtype)  # of a complex dtype, those of its parts
     step = max(math.ldexp(float(limits.eps), math.frexp(largest)[1] - 1), float(limits.smallest_subnormal))
     return step * (4 if isinstance(drawn, Orthogonal) else 0.5)
 
@@ -269,14 +269,17 @@ def _fans(
     """The fans, with those that the measured spread implies: VarianceScaling has a variance of `scale / n`."""
     theory = {"fan_in": drawn.fan_in, "fan_out": drawn.fan_out}
     implied: dict[str, tuple[float, float]] = {}
-    if isinstance(initializer, VarianceScaling) and std and error is not None:
+    if isinstance(initializer, VarianceScaling) and std and error is not None and drawn.dtype.kind != "c":
         # The dtype rounds the spread by a known factor, which says nothing about the fans.
         rounding = drawn.moments.stddev / initializer.distribution(drawn.shape, "float64").moments.stddev
         units = initializer.scale * (rounding / std) ** 2
         units_error = units * 2 * error / drawn.moments.stddev
+        others = {"fan_in": drawn.fan_out, "fan_out": drawn.fan_in}
         if initializer.mode == "fan_avg":
+            implied = {name: (2 * units - other, 2 * units_error) for name, other in others.items()}
+        elif initializer.mode == "fan_geo_avg":
             implied = {
-                name: (2 * units - (sum(theory.values()) - fan), 2 * units_error) for name, fan in theory.items()
+                name: (units**2 / other, 2 * units * units_error / other) for name, other in others.items() if other
             }
         else:
             implied = {initializer.mode: (units, units_error)}
