@@ -36,7 +36,7 @@ def units(value: float, exact: Any) -> float:
 def test_fractions_of_a_turn(denominator: int, turn: int) -> None:
     """Within a unit in the last place for any numerator, and exact where the value is 0, 1 or -1."""
     numbers = random.Random(denominator)
-    numerators = [*range(13), denominator - 1, *(numbers.randrange(2**60) for _ in range(200))]
+    numerators = [*range(13), denominator - 1, *(numbers.randrange(2**63) for _ in range(200))]
     values = angles.of_turns(np.array(numerators), denominator).sine(turn)
     function = mpmath.cospi if turn else mpmath.sinpi
     for numerator, value in zip(numerators, values.tolist(), strict=True):
