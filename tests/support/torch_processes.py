@@ -19,14 +19,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, SequenceParallel, parallelize_module
 
 import fanin
+import fanin.torch
 from fanin import checkpoints
-from fanin.torch import fill_, initialize
+from fanin.torch import fill_, init, initialize
 
 SEED = 42
 CHECKS: dict[str, Callable[[], None]] = {}
@@ -136,6 +137,89 @@ def refusals() -> None:
     normed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
     fully_shard(normed, mesh=mesh)
     assert "needs the whole of it" in refusal(lambda: initialize(normed, RECIPE))
+
+
+def drawn(name: str, tensor: torch.Tensor, **keywords: Any) -> torch.Tensor:
+    """A tensor that one of the functions of fanin.torch.init has filled."""
+    return getattr(init, name)(tensor, *{"sparse_": (0.5,)}.get(name, ()), **keywords)
+
+
+DRAWING = (
+    "uniform_", "normal_", "trunc_normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_",
+    "orthogonal_", "sparse_",
+)  # fmt: skip
+
+
+@check
+def init_with_a_seed() -> None:
+    """Shards that are filled with a seed are those of the whole, in every placement and of every law."""
+    for name in DRAWING:
+        for dtype in (torch.float32, torch.bfloat16):
+            whole = drawn(name, torch.zeros(10, 6, dtype=dtype), seed=SEED)
+            for mesh, each in placements(dist.get_world_size()):
+                if all(getattr(placement, "dim", 0) < 2 for placement in each):
+                    given = distribute_tensor(torch.zeros(10, 6, dtype=dtype), mesh, each, src_data_rank=None)
+                    assert drawn(name, given, seed=SEED) is given
+                    wanted = distribute_tensor(whole, mesh, each, src_data_rank=None)
+                    assert bits(given.to_local()) == bits(wanted.to_local()), (name, mesh, each)
+
+
+@check
+def init_of_complex_numbers() -> None:
+    """Shards of complex numbers are those of the whole."""
+    whole = init.normal_(torch.zeros(10, 6, dtype=torch.complex64), seed=SEED)
+    mesh = mesh_of(dist.get_world_size())
+    for placement in (Shard(0), Shard(1), Replicate()):
+        given = distribute_tensor(torch.zeros(10, 6, dtype=torch.complex64), mesh, [placement], src_data_rank=None)
+        init.normal_(given, seed=SEED)
+        wanted = distribute_tensor(whole, mesh, [placement], src_data_rank=None)
+        assert torch.equal(given.to_local(), wanted.to_local()), placement
+
+
+@check
+def init_of_constants() -> None:
+    """Constants have their places in the whole."""
+    mesh = mesh_of(dist.get_world_size())
+    for placement in (Shard(0), Shard(1), Replicate()):
+        for name, shape in (("eye_", (10, 6)), ("dirac_", (6, 4, 3)), ("ones_", (5, 3)), ("zeros_", (5, 3))):
+            given: Any = distribute_tensor(torch.full(shape, 7.0), mesh, [placement], src_data_rank=None)
+            getattr(init, name)(given)
+            assert bits(given.full_tensor()) == bits(getattr(torch.nn.init, name)(torch.empty(shape))), name
+
+
+@check
+def init_without_a_seed() -> None:
+    """Processes with different seeds agree on the mesh's first one, by the functions and under the patch."""
+    for name in DRAWING:
+        unordered = DeviceMesh("cpu", [[3, 1], [0, 2]]) if dist.get_world_size() == 4 else mesh_of(2, 1)
+        for mesh, each in [(unordered, (Shard(0), Replicate())), *placements(dist.get_world_size())]:
+            if all(getattr(placement, "dim", 0) < 2 for placement in each):
+                first = int(mesh.mesh.flatten()[0])
+                for module in (init, torch.nn.init):
+                    torch.manual_seed(first)
+                    wanted = [drawn(name, torch.zeros(10, 6)) for _ in range(2)]
+                    torch.manual_seed(dist.get_rank())
+                    for whole in wanted:
+                        given: Any = distribute_tensor(torch.zeros(10, 6), mesh, each, src_data_rank=None)
+                        with fanin.torch.patch():
+                            getattr(module, name)(given, *{"sparse_": (0.5,)}.get(name, ()))
+                        local = distribute_tensor(whole, mesh, each, src_data_rank=None).to_local()
+                        assert bits(given.to_local()) == bits(local), (name, mesh, each)
+
+
+@check
+def init_refusals() -> None:
+    """Partial sums and tensors on the meta device are refused, and nothing is drawn or sent."""
+    mesh = mesh_of(dist.get_world_size())
+    state = torch.get_rng_state()
+    partial_sum = DTensor.from_local(torch.zeros(4, 4), mesh, [Partial()], run_check=False)
+    assert "the sum of what all processes hold" in refusal(lambda: init.normal_(partial_sum))
+    abstract = distribute_tensor(torch.zeros(4, 4, device="meta"), mesh, [Shard(0)], src_data_rank=None)
+    for call in (init.normal_, init.ones_, init.eye_):
+        assert "on the meta device" in refusal(lambda call=call: call(abstract)), call
+    with fanin.torch.patch():
+        torch.nn.init.normal_(abstract)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def refusal(call: Callable[[], object]) -> str:

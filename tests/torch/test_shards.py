@@ -283,7 +283,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import distribute_tensor
 from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 from torch.testing._internal.distributed.fake_pg import FakeStore
-from fanin.torch import initialize
+from fanin.torch import init, initialize
 
 recipe = fanin.Recipe([{"path": "*", "initializer": "truncated_normal"}], seed=5)
 whole = torch.nn.Linear(40, 300)
@@ -298,6 +298,14 @@ initialize(model, recipe, prefix="")
 for name, each in model.named_parameters():
     wanted = distribute_tensor(getattr(whole, name).detach(), each.device_mesh, each.placements, src_data_rank=None)
     assert torch.equal(each.to_local(), wanted.to_local()), (name, each.placements)
+for keywords in ({"seed": 5}, {}):  # without a seed, nobody answers, and this process's own is taken
+    weight = dict(model.named_parameters())["weight"]
+    torch.manual_seed(3)
+    init.xavier_uniform_(weight, **keywords)
+    torch.manual_seed(3)
+    alone = init.xavier_uniform_(torch.empty(300, 40), **keywords)
+    wanted = distribute_tensor(alone, weight.device_mesh, weight.placements, src_data_rank=None)
+    assert torch.equal(weight.to_local(), wanted.to_local()), keywords
 """
 
 

@@ -36,3 +36,10 @@ def test_models(name: str) -> None:
     """The plan's moments, no two parameters equal, the same bytes and buffers from the meta device or not."""
     error = errors().get(name, "did not run")
     assert not error, error
+
+
+@pytest.mark.parametrize("name", timm_models.PATCHED)
+def test_patched_models(name: str) -> None:
+    """Under `fanin.torch.patch`, all that is drawn is fanin's, and PyTorch's seed repeats it."""
+    error = errors().get(f"{name}, patched", "did not run")
+    assert not error, error

@@ -109,7 +109,7 @@ def eye_(tensor: torch.Tensor) -> torch.Tensor:
     _check_constant(tensor)
     if is_dtensor(tensor):
         return fill_(tensor, initializers.Identity())
-    tensor.detach().zero_().diagonal().fill_(1)
+    torch.eye(*tensor.shape, out=tensor.detach())
     return tensor
 
 

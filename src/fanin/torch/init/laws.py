@@ -98,6 +98,7 @@ class _Axes(NamedTuple):
     is_complex: bool
 
     def law(self, distribution: Distribution) -> Law:
+        """The law of a distribution of this shape."""
         return Law(distribution, self.axes)
 
 
