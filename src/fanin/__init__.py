@@ -4,9 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fanin import checkpoints, distributions, initializers, recipes, utils
+    from fanin import checkpoints, distributions, gains, initializers, recipes, utils
     from fanin._core.settings import config
     from fanin.distributions import Distribution
+    from fanin.gains import gain
     from fanin.initializers import (
         Bernoulli,
         Constant,
@@ -95,6 +96,8 @@ __all__ = [
     "deserialize",
     "distributions",
     "exponential",
+    "gain",
+    "gains",
     "get",
     "glorot_normal",
     "glorot_uniform",
@@ -153,6 +156,7 @@ _HOMES = {
     "constant": "fanin.initializers",
     "deserialize": "fanin.initializers",
     "exponential": "fanin.initializers",
+    "gain": "fanin.gains",
     "get": "fanin.initializers",
     "glorot_normal": "fanin.initializers",
     "glorot_uniform": "fanin.initializers",
@@ -173,7 +177,7 @@ _HOMES = {
     "variance_scaling": "fanin.initializers",
     "zeros": "fanin.initializers",
 }
-_MODULES = ("checkpoints", "distributions", "initializers", "recipes", "utils")
+_MODULES = ("checkpoints", "distributions", "gains", "initializers", "recipes", "utils")
 _FRAMEWORKS = ("jax", "keras", "tf_keras", "torch")
 
 

@@ -48,6 +48,8 @@ USES: dict[str, Callable[[Any], Any]] = {
     "scale": lambda value: fanin.VarianceScaling(value),
     "mode": lambda value: fanin.VarianceScaling(1.0, value),
     "distribution": lambda value: fanin.VarianceScaling(1.0, "fan_in", value),
+    "in_axis": lambda value: fanin.HeNormal(in_axis=value)((2, 2)),
+    "batch_axis": lambda value: fanin.HeNormal(batch_axis=(value,))((2, 2)),
     "shape": lambda value: fanin.Zeros()(value),
     "length": lambda value: fanin.Zeros()((value,)),
     "length beside a zero": lambda value: fanin.Zeros()((0, value)),

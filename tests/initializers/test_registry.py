@@ -224,7 +224,7 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     ({"config": {}}, ValueError, "Improper config format for {'config': {}}."),
     ({"class_name": "Ones", "config": 3}, ValueError, "Improper config format for"),
     ({"class_name": ["Ones"], "config": {}}, ValueError, "Unknown initializer: ['Ones']."),
-    ({"class_name": "HeNormal", "config": {"sed": 3}}, TypeError, "Unknown config keys for HeNormal: ['sed']. Allowed config keys: ['seed']. Did you mean 'seed'?"),
+    ({"class_name": "HeNormal", "config": {"sed": 3}}, TypeError, "Unknown config keys for HeNormal: ['sed']. Allowed config keys: ['seed', 'in_axis', 'out_axis', 'batch_axis']. Did you mean 'seed'?"),
     ({"class_name": "Zeros", "config": {"seed": 3}}, TypeError, "Unknown config keys for Zeros: ['seed']."),
     (3, ValueError, "Could not interpret initializer identifier: 3"),
     (["he_normal"], ValueError, "Could not interpret initializer identifier: ['he_normal']"),

@@ -21,7 +21,7 @@ Sources = Mapping[str, str]
 ORDER = (
     ("_native",),
     ("_core",),
-    ("distributions", "utils"),
+    ("distributions", "gains", "utils"),
     ("weight",),
     ("initializers",),
     ("models",),

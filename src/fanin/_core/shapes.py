@@ -81,6 +81,73 @@ def fans_of_axes(shape: tuple[int, ...], input_axes: tuple[int, ...], output_axe
     return math.prod(shape[axis] for axis in input_axes), math.prod(shape[axis] for axis in output_axes)
 
 
+class FanAxes(NamedTuple):
+    """Which axes of a tensor make the fans of its kernels.
+
+    Attributes:
+        inputs: the axes whose lengths are the inputs.
+        outputs: those whose lengths are the outputs.
+        batch: those that number kernels of their own. All others are the receptive field, which multiplies both fans.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    batch: tuple[int, ...]
+
+    def fans(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Fan-in and fan-out of each kernel of a tensor.
+
+        Raises:
+            ValueError: an axis is not one of the shape's, or comes up twice.
+        """
+        named = {"in_axis": self.inputs, "out_axis": self.outputs, "batch_axis": self.batch}
+        inputs, outputs, batch = (normal_axes(name, axes, shape) for name, axes in named.items())
+        if len({*inputs, *outputs, *batch}) < len(inputs + outputs + batch):
+            received = ", ".join(f"{name}={list(axes)}" for name, axes in named.items())
+            raise ValueError(
+                f"`in_axis`, `out_axis` and `batch_axis` must not share axes. Received: {received} for shape {shape}."
+            )
+        others = set(range(len(shape))).difference(inputs, outputs, batch)
+        receptive_field, fan_in, fan_out = (
+            math.prod(shape[axis] for axis in axes) for axes in (others, inputs, outputs)
+        )
+        return receptive_field * fan_in, receptive_field * fan_out
+
+
+def checked_axes(name: str, axes: Any) -> int | tuple[int, ...]:
+    """An axis, or a sequence of axes as a tuple.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    try:
+        if isinstance(axes, (bool, str)):
+            raise TypeError
+        if hasattr(axes, "__index__"):
+            return operator.index(axes)
+        entries = tuple(axes)
+        if any(isinstance(axis, bool) for axis in entries):
+            raise TypeError
+        return tuple(map(operator.index, entries))
+    except TypeError:
+        raise TypeError(
+            f"`{name}` must be an integer or a sequence of integers. Received: {name}={shown(axes)}."
+        ) from None
+
+
+def normal_axes(name: str, axes: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Axes of a shape, counted from the first.
+
+    Raises:
+        ValueError: one is not an axis of the shape, or comes up twice.
+    """
+    rank = len(shape)
+    normal = tuple(axis % rank for axis in axes if -rank <= axis < rank)
+    if len(set(normal)) < len(axes):
+        raise ValueError(f"`{name}` must be different axes of the shape {shape}. Received: {name}={shown(list(axes))}.")
+    return normal
+
+
 class Region(NamedTuple):
     """A region of a tensor: `starts` and `lengths` for each of its axes, and which axes an integer index drops."""
 

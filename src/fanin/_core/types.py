@@ -49,6 +49,8 @@ RegionLike: TypeAlias = SupportsIndex | slice | EllipsisType | tuple[SupportsInd
 NumberLike: TypeAlias = float | SupportsFloat | SupportsArray
 # A framework's name, or the axes in Keras's order, as `transpose` takes them.
 Layout: TypeAlias = Literal["keras", "torch"] | Sequence[SupportsIndex]
+# An axis, or a sequence of axes.
+AxesLike: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 # One glob of paths, or several.
 Globs: TypeAlias = str | Collection[str]
 # What happens to parameters that no rule matches: they are an error, or stay as they are.

@@ -9,33 +9,39 @@ from typing import Any, ClassVar
 from fanin import distributions
 from fanin._core.environment import undisturbed
 from fanin._core.messages import shown, suggestion
-from fanin._core.shapes import checked_shape, fans, fans_of_axes
-from fanin._core.types import DType, DTypeLike, NumberLike, Seed, Shape, ShapeLike
+from fanin._core.shapes import FanAxes, checked_axes, checked_shape, fans, fans_of_axes
+from fanin._core.types import AxesLike, DType, DTypeLike, NumberLike, Seed, Shape, ShapeLike
 from fanin.distributions import TRUNCATED_STDDEV, Distribution
 from fanin.initializers.base import SeededInitializer, float_dtype, number
 
-_MODES = ("fan_in", "fan_out", "fan_avg")
+_MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
 _DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
-_FanAxes = tuple[tuple[int, ...], tuple[int, ...]]
+_AXES = {"in_axis": -2, "out_axis": -1, "batch_axis": ()}  # the defaults
+_Fans = tuple[float, float]
 
 
 # Most of the time for a small tensor goes into its distribution, so recent ones are cached. (They are plain data.)
 @lru_cache(maxsize=1024)
 def _scaled(
-    shape: Shape, dtype: DType, scale: float, mode: str, distribution: str, axes: _FanAxes | None
+    shape: Shape, dtype: DType, scale: float, mode: str, distribution: str, own_fans: _Fans | None
 ) -> Distribution:
     """The distribution with a variance of `scale / n`, where n is the number of units that the mode selects."""
-    if axes is None:
+    if own_fans is None:
         return _scaled_by_fans(shape, dtype, scale, mode, distribution, *fans(shape))
-    both = fans_of_axes(shape, *axes)
-    return _scaled_by_fans(shape, dtype, scale, mode, distribution, *both).with_fans(*both)
+    return _scaled_by_fans(shape, dtype, scale, mode, distribution, *own_fans).with_fans(*own_fans)
+
+
+def units(mode: str, fan_in: float, fan_out: float) -> float:
+    """The number of units that a mode selects: a fan, or the arithmetic or geometric mean of both."""
+    if mode == "fan_geo_avg":
+        return math.sqrt(fan_in * fan_out)
+    return {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
 
 
 def _scaled_by_fans(
     shape: Shape, dtype: DType, scale: float, mode: str, distribution: str, fan_in: float, fan_out: float
 ) -> Distribution:
-    units = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
-    variance = scale / max(1.0, units)
+    variance = scale / max(1.0, units(mode, fan_in, fan_out))
     if distribution == "uniform":
         limit = math.sqrt(3.0 * variance)
         return distributions.Uniform(shape, dtype, -limit, limit)
@@ -58,20 +64,37 @@ class VarianceScaling(SeededInitializer):
 
     Args:
         scale: a positive number.
-        mode: "fan_in" (n is the number of input units), "fan_out" (output units) or "fan_avg" (their average).
+        mode: "fan_in" (n is the number of input units), "fan_out" (output units), "fan_avg" (their average) or
+            "fan_geo_avg" (their geometric mean).
         distribution: "truncated_normal" (or its alias "normal"), "untruncated_normal" or "uniform", in any case.
         seed: an integer in [-2**63, 2**63 - 1]. A seeded initializer returns the same values at every call.
+        in_axis: the axis of the inputs, or several, whose lengths are multiplied.
+        out_axis: the axis of the outputs, or several.
+        batch_axis: the axis that numbers kernels of their own, such as a stack of layers or experts, or several; it
+            does not change the fans. All axes that no argument names are the receptive field, which multiplies both
+            fans, as in JAX. By default that is what lies before the last two axes, and a tensor of fewer axes has fans,
+            too; with axes of your own, it must have them.
 
     Attributes:
-        fan_axes: the axes whose lengths make fan_in and those that make fan_out, as in Keras 3; None for the last two.
+        fan_axes: the axes whose lengths alone make fan_in and those that make fan_out, as in Keras 3; None for the
+            arguments'.
 
     Raises:
-        TypeError, ValueError: an argument is none of these.
+        TypeError, ValueError: an argument is none of these; at the call, an axis is not one of the shape's, or comes up
+            twice.
+
+    >>> experts = fanin.VarianceScaling(2.0, "fan_in", seed=1, batch_axis=0)
+    >>> experts.distribution((8, 64, 256)).fan_in
+    64
     """
 
     scale: float
     mode: str
-    fan_axes: _FanAxes | None = None
+    in_axis: int | tuple[int, ...] = -2
+    out_axis: int | tuple[int, ...] = -1
+    batch_axis: int | tuple[int, ...] = ()
+    fan_axes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    _axes: FanAxes | None = None  # None for the defaults
 
     @undisturbed  # a thread that flushes subnormal numbers takes a subnormal scale for 0
     def __init__(
@@ -80,6 +103,10 @@ class VarianceScaling(SeededInitializer):
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
         seed: Seed = None,
+        *,
+        in_axis: AxesLike = -2,
+        out_axis: AxesLike = -1,
+        batch_axis: AxesLike = (),
     ) -> None:
         super().__init__(seed)
         self.scale = number("scale", scale)
@@ -98,35 +125,78 @@ class VarianceScaling(SeededInitializer):
                 f"{suggestion(lowered, _DISTRIBUTIONS)}"
             )
         self.mode, self._distribution = mode, lowered
+        self._set_axes(in_axis, out_axis, batch_axis)
+
+    def _set_axes(self, *given: AxesLike) -> None:
+        axes = [checked_axes(name, each) for name, each in zip(_AXES, given, strict=True)]
+        if axes == list(_AXES.values()):  # which leaves the class's own
+            return
+        self.in_axis, self.out_axis, self.batch_axis = axes
+        self._axes = FanAxes(*((each,) if isinstance(each, int) else each for each in axes))
+
+    def fans(self, shape: ShapeLike) -> tuple[float, float]:
+        """Fan-in and fan-out of a tensor, by the axes that make them.
+
+        Raises:
+            ValueError: an axis is not one of the shape's, or comes up twice.
+
+        >>> import fanin
+        >>> fanin.HeNormal(in_axis=0, out_axis=(1, 2)).fans((512, 8, 64))
+        (512, 512)
+        """
+        shape = checked_shape(shape)
+        return self._own_fans(shape) or fans(shape)
+
+    def _own_fans(self, shape: Shape) -> _Fans | None:
+        """The fans, if they are not those of the last two axes."""
+        if self.fan_axes is not None:
+            return fans_of_axes(shape, *self.fan_axes)
+        return None if self._axes is None else self._axes.fans(shape)
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
-        what = (checked_shape(shape), float_dtype(dtype), self.scale, self.mode, self._distribution)
-        return _scaled(*what, self.fan_axes)
+        shape = checked_shape(shape)
+        what = (shape, float_dtype(dtype), self.scale, self.mode, self._distribution)
+        return _scaled(*what, self._own_fans(shape))
 
     @undisturbed
     def distribution_of_fans(self, shape: ShapeLike, dtype: DTypeLike, fan_in: float, fan_out: float) -> Distribution:
-        """The distribution for a kernel whose fans are not those of its last two axes."""
-        what = (checked_shape(shape), float_dtype(dtype), self.scale, self.mode, self._distribution, fan_in, fan_out)
-        return _scaled_by_fans(*what).with_fans(fan_in, fan_out)
+        """The distribution for a kernel whose fans are not those of its last two axes.
+
+        Axes that this initializer was given are a choice, and make the fans all the same.
+        """
+        shape = checked_shape(shape)
+        own_fans = (fan_in, fan_out) if self._axes is None else self._axes.fans(shape)
+        what = (shape, float_dtype(dtype), self.scale, self.mode, self._distribution)
+        return _scaled_by_fans(*what, *own_fans).with_fans(*own_fans)
 
     def get_config(self) -> dict[str, Any]:
-        return {"scale": self.scale, "mode": self.mode, "distribution": self._distribution, "seed": self.seed}
+        config = {"scale": self.scale, "mode": self.mode, "distribution": self._distribution, "seed": self.seed}
+        return {**config, **self._axes_config()}
+
+    def _axes_config(self) -> dict[str, Any]:
+        """The axes that are not the defaults, as JSON has them."""
+        axes = {name: getattr(self, name) for name in _AXES}
+        changed = {name: each for name, each in axes.items() if each != _AXES[name]}
+        return {name: list(each) if isinstance(each, tuple) else each for name, each in changed.items()}
 
 
 class _FixedScaling(VarianceScaling):
-    """A rule from the literature: VarianceScaling with only the seed left to choose."""
+    """A rule from the literature: VarianceScaling with only the seed and the axes left to choose."""
 
     scale: float
     mode: str
     repeats = False
     _rule: ClassVar[tuple[float, str, str]]
 
-    def __init__(self, seed: Seed = None) -> None:
+    def __init__(
+        self, seed: Seed = None, *, in_axis: AxesLike = -2, out_axis: AxesLike = -1, batch_axis: AxesLike = ()
+    ) -> None:
         SeededInitializer.__init__(self, seed)  # the rule needs none of VarianceScaling's checks
         self.scale, self.mode, self._distribution = self._rule
+        self._set_axes(in_axis, out_axis, batch_axis)
 
     def get_config(self) -> dict[str, Any]:
-        return {"seed": self.seed}
+        return {"seed": self.seed, **self._axes_config()}
 
 
 class GlorotNormal(_FixedScaling):
@@ -142,6 +212,7 @@ class GlorotNormal(_FixedScaling):
     Args:
         seed: an integer in [-2**63, 2**63 - 1]. A seeded initializer returns new values at every call, and
             initializers with the same seed return the same sequence of them (see `fanin.config.call_semantics`).
+        in_axis, out_axis, batch_axis: the axes that make the fans, as in `VarianceScaling`.
 
     References: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS
     2010.
@@ -163,6 +234,7 @@ class GlorotUniform(_FixedScaling):
     Args:
         seed: an integer in [-2**63, 2**63 - 1]. A seeded initializer returns new values at every call, and
             initializers with the same seed return the same sequence of them (see `fanin.config.call_semantics`).
+        in_axis, out_axis, batch_axis: the axes that make the fans, as in `VarianceScaling`.
 
     References: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS
     2010.
@@ -184,6 +256,7 @@ class LecunNormal(_FixedScaling):
     Args:
         seed: an integer in [-2**63, 2**63 - 1]. A seeded initializer returns new values at every call, and
             initializers with the same seed return the same sequence of them (see `fanin.config.call_semantics`).
+        in_axis, out_axis, batch_axis: the axes that make the fans, as in `VarianceScaling`.
 
     References: LeCun, Bottou, Orr and Müller, "Efficient BackProp", 1998; Klambauer et al., "Self-Normalizing Neural
     Networks", 2017.
@@ -205,6 +278,7 @@ class LecunUniform(_FixedScaling):
     Args:
         seed: an integer in [-2**63, 2**63 - 1]. A seeded initializer returns new values at every call, and
             initializers with the same seed return the same sequence of them (see `fanin.config.call_semantics`).
+        in_axis, out_axis, batch_axis: the axes that make the fans, as in `VarianceScaling`.
 
     References: LeCun, Bottou, Orr and Müller, "Efficient BackProp", 1998.
     """
@@ -224,6 +298,7 @@ class HeNormal(_FixedScaling):
     Args:
         seed: an integer in [-2**63, 2**63 - 1]. A seeded initializer returns new values at every call, and
             initializers with the same seed return the same sequence of them (see `fanin.config.call_semantics`).
+        in_axis, out_axis, batch_axis: the axes that make the fans, as in `VarianceScaling`.
 
     References: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", ICCV 2015.
     """
@@ -244,6 +319,7 @@ class HeUniform(_FixedScaling):
     Args:
         seed: an integer in [-2**63, 2**63 - 1]. A seeded initializer returns new values at every call, and
             initializers with the same seed return the same sequence of them (see `fanin.config.call_semantics`).
+        in_axis, out_axis, batch_axis: the axes that make the fans, as in `VarianceScaling`.
 
     References: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", ICCV 2015.
     """

@@ -76,7 +76,8 @@ class _Carrier(Carrier, keras.initializers.Initializer):
         if not _scales(source_class):
             return signature
         axes = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None) for name in _AXES]
-        return signature.replace(parameters=[*signature.parameters.values(), *axes])
+        parameters = [*signature.parameters.values(), *axes]
+        return signature.replace(parameters=sorted(parameters, key=lambda each: each.kind))  # keyword-only ones last
 
     def carry(self, source: Initializer) -> None:
         super().carry(source)
