@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 import yaml
 
+import fanin
 from fanin.recipes import Recipe
 from fanin.recipes.files import Source, UnreadableError, read
 from recipe_kit import load, recipes
@@ -96,3 +97,20 @@ def test_unreadable_files(tmp_path: Path) -> None:
         with pytest.raises(UnreadableError) as caught:
             read(tmp_path / name)
         assert caught.value.line == line
+
+
+def test_an_initializer_whose_arguments_may_be_none_is_written_without_them() -> None:
+    """A bound that is None is no key of the rule, so that TOML holds the recipe, and the same one is read."""
+    recipe = Recipe([{"path": "*", "initializer": fanin.TruncatedNormal(minval=0.0)}])
+    text = recipe.to_toml()
+    assert "minval = 0.0" in text
+    assert "maxval" not in text
+    assert Recipe.from_toml(text) == recipe
+
+
+def test_none_that_means_something_is_refused_with_its_name() -> None:
+    """Bounds of None are the full range of an integer dtype, not the default: TOML cannot say so."""
+    recipe = Recipe([{"path": "*", "initializer": fanin.RandomUniform(None, None)}])
+    with pytest.raises(TypeError, match=r"TOML has no None\. Received: minval = None"):
+        recipe.to_toml()
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.as_dict()))).rules[0].as_dict()["minval"] is None

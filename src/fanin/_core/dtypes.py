@@ -101,3 +101,19 @@ def rounded(value: float, dtype: np.dtype) -> np.generic:
         return dtype.type(value)
     with np.errstate(all="ignore"):  # overflow means infinity here
         return dtype.type(value if dtype.itemsize >= 8 else np.float32(value))
+
+
+def rounded_values(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Float64 or complex128 values rounded once to a dtype, to nearest even.
+
+    NumPy converts float64 to ml_dtypes' dtypes by way of float32, which would round twice. A float32 number that is
+    rounded to odd instead has all that the second rounding needs (S. Boldo and G. Melquiond, "Emulation of FMA and
+    correctly rounded sums: proved algorithms using rounding to odd", IEEE Transactions on Computers 57(4), 2008).
+    """
+    if dtype in ML_DTYPES.values():
+        single = values.astype(np.float32)
+        left = values - single
+        even = (single.view(np.uint32) & np.uint32(1)) == 0
+        toward = np.copysign(np.float32(np.inf), left.astype(np.float32))
+        values = np.where(even & (left != 0), np.nextafter(single, toward), single)
+    return values.astype(dtype)

@@ -17,7 +17,7 @@ from fanin._core.reference_tables import LOGARITHM, QUANTILE, SINE_COSINE
 _TERMS = tuple[np.ndarray, np.ndarray]
 
 
-def _sum(a: np.ndarray, b: np.ndarray) -> _TERMS:
+def exact_sum(a: np.ndarray, b: np.ndarray) -> _TERMS:
     """The rounded sum and its error (Knuth)."""
     total = a + b
     of_b = total - a
@@ -31,7 +31,7 @@ def _halves(a: np.ndarray) -> _TERMS:
     return upper, a - upper
 
 
-def _product(a: np.ndarray, b: np.ndarray) -> _TERMS:
+def exact_product(a: np.ndarray, b: np.ndarray) -> _TERMS:
     """The rounded product and its error (Dekker)."""
     product = a * b
     (a1, a2), (b1, b2) = _halves(a), _halves(b)
@@ -40,7 +40,7 @@ def _product(a: np.ndarray, b: np.ndarray) -> _TERMS:
 
 def _sum_to_odd(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The sum, an inexact one rounded to the neighbour whose mantissa is odd."""
-    total, error = _sum(a, b)
+    total, error = exact_sum(a, b)
     even = (total.view(np.uint64) & np.uint64(1)) == 0
     return np.where((error != 0) & even, np.nextafter(total, np.copysign(np.inf, error)), total)
 
@@ -52,9 +52,9 @@ def fma(a: np.ndarray | float, b: np.ndarray | float, c: np.ndarray | float) -> 
     odd", IEEE Transactions on Computers 57(4), 2008.
     """
     a, b, c = np.broadcast_arrays(*(np.asarray(value, np.float64) for value in (a, b, c)))
-    product, product_error = _product(a, b)
-    low, low_error = _sum(c, product_error)
-    high, high_error = _sum(product, low)
+    product, product_error = exact_product(a, b)
+    low, low_error = exact_sum(c, product_error)
+    high, high_error = exact_sum(product, low)
     return high + _sum_to_odd(low_error, high_error)
 
 
@@ -87,7 +87,7 @@ def _log_near_one(x: np.ndarray) -> np.ndarray:
 
 
 def log_below_one(x: np.ndarray) -> np.ndarray:
-    """glibc's log of normal doubles below 0.9375."""
+    """glibc's log of normal doubles below 0.9375, or above 1.0647."""
     bits = x.view(np.int64)
     difference = bits - 0x3FE6000000000000
     k = difference >> 52
@@ -105,9 +105,9 @@ def log_below_one(x: np.ndarray) -> np.ndarray:
 
 
 def log(x: np.ndarray) -> np.ndarray:
-    """glibc's log of normal doubles in (0, 1)."""
+    """glibc's log of positive normal doubles."""
     value = np.empty_like(x)
-    near_one = x >= 0.9375
+    near_one = (x >= 0.9375) & (x < float.fromhex("0x1.109p+0"))
     value[near_one] = _log_near_one(x[near_one])
     value[~near_one] = log_below_one(x[~near_one])
     return value
@@ -181,7 +181,7 @@ def sincos(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(n & 2, -sine, sine), np.where((n + 1) & 2, -cosine, cosine)
 
 
-def _horner(x: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
+def horner(x: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
     """c0 + c1 x + c2 x**2 + …, by Horner's scheme, with every operation rounded."""
     *rest, value = coefficients
     result = np.full(x.shape, value)
@@ -203,7 +203,7 @@ def exp(x: np.ndarray) -> np.ndarray:
     x = np.where(x < -750.0, -750.0, np.where(x > 710.0, 710.0, x))
     n = (x * float.fromhex("0x1.71547652b82fep+0") + _MAGIC) - _MAGIC
     r = (x - n * _LN2_HIGH) - n * _LN2_LOW
-    mantissa = 1.0 + (r + (r * r) * _horner(r, _INVERSE_FACTORIALS))
+    mantissa = 1.0 + (r + (r * r) * horner(r, _INVERSE_FACTORIALS))
     half = (n * 0.5 + _MAGIC) - _MAGIC  # two powers of two, since 2**n alone may overflow or underflow
     return mantissa * _power_of_two(half) * _power_of_two(n - half)
 
@@ -222,10 +222,10 @@ def quantile(lower: np.ndarray, upper: np.ndarray, centre: np.ndarray) -> np.nda
     """
     log_product = -log_below_one(lower * upper)
     t = log_product - float.fromhex("0x1.62e42fefa39efp+0")
-    middle = centre * (_horner(t, QUANTILE["middle"][0]) / _horner(t, QUANTILE["middle"][1]))
+    middle = centre * (horner(t, QUANTILE["middle"][0]) / horner(t, QUANTILE["middle"][1]))
     r = np.sqrt(-log_below_one(np.minimum(lower, upper)))
     near, far = (
-        _horner(r - start, QUANTILE[part][0]) / _horner(r - start, QUANTILE[part][1])
+        horner(r - start, QUANTILE[part][0]) / horner(r - start, QUANTILE[part][1])
         for part, start in (("tail", 1.6), ("far tail", 5.0))
     )
     return np.where(log_product < 6.5, middle, np.copysign(np.where(r < 5.0, near, far), centre))

@@ -15,27 +15,41 @@ from fanin.distributions.floats import (
     TruncatedNormal,
     Uniform,
 )
+from fanin.distributions.formulas import Bilinear, ChannelKernel, Dirac, Formula
+from fanin.distributions.fourier import STFT
 from fanin.distributions.matrices import Identity, Matrix, Orthogonal, Sparse
+from fanin.distributions.positions import Positions, Rotary, Sinusoidal
 from fanin.distributions.quantiles import BoundedNormal, Exponential, LogNormal, Quantile
+from fanin.distributions.state_space import S4D, Hippo
 from fanin.distributions.values import Constant, Table
 
 __all__ = [
     "LARGEST_NORMAL",
+    "S4D",
+    "STFT",
     "TRUNCATED_STDDEV",
     "Affine",
     "Bernoulli",
+    "Bilinear",
     "BoundedNormal",
+    "ChannelKernel",
     "Constant",
+    "Dirac",
     "Distribution",
     "Exponential",
     "Floats",
+    "Formula",
+    "Hippo",
     "Identity",
     "LogNormal",
     "Matrix",
     "Moments",
     "Normal",
     "Orthogonal",
+    "Positions",
     "Quantile",
+    "Rotary",
+    "Sinusoidal",
     "Sparse",
     "Table",
     "TruncatedNormal",

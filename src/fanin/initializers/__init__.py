@@ -6,8 +6,10 @@ Each class returns the `Distribution` that it draws from; the base class does th
 
 from fanin.initializers.base import Initializer, SeededInitializer
 from fanin.initializers.constants import Constant, Ones, Table, Zeros
+from fanin.initializers.convolutions import STFT, Bilinear, Dirac
 from fanin.initializers.matrices import Identity, Orthogonal, Sparse
 from fanin.initializers.names import name_hint
+from fanin.initializers.positions import Rotary, Sinusoidal
 from fanin.initializers.random import Bernoulli, Exponential, LogNormal, RandomNormal, RandomUniform, TruncatedNormal
 from fanin.initializers.registry import CLASSES, KERAS_CLASSES, NAMES, deserialize, get, serialize
 from fanin.initializers.scaling import (
@@ -19,6 +21,7 @@ from fanin.initializers.scaling import (
     LecunUniform,
     VarianceScaling,
 )
+from fanin.initializers.state_space import S4D, Hippo
 
 # The documented shortcuts are the classes under other names.
 random_normal = RandomNormal
@@ -41,18 +44,30 @@ log_normal = LogNormal
 bernoulli = Bernoulli
 sparse = Sparse
 table = Table
+bilinear = Bilinear
+dirac = Dirac
+hippo = Hippo
+rotary = Rotary
+s4d = S4D
+sinusoidal = Sinusoidal
+stft = Stft = STFT
 
 __all__ = [
     "CLASSES",
     "KERAS_CLASSES",
     "NAMES",
+    "S4D",
+    "STFT",
     "Bernoulli",
+    "Bilinear",
     "Constant",
+    "Dirac",
     "Exponential",
     "GlorotNormal",
     "GlorotUniform",
     "HeNormal",
     "HeUniform",
+    "Hippo",
     "Identity",
     "Initializer",
     "LecunNormal",
@@ -62,21 +77,27 @@ __all__ = [
     "Orthogonal",
     "RandomNormal",
     "RandomUniform",
+    "Rotary",
     "SeededInitializer",
+    "Sinusoidal",
     "Sparse",
+    "Stft",
     "Table",
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
     "bernoulli",
+    "bilinear",
     "constant",
     "deserialize",
+    "dirac",
     "exponential",
     "get",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "hippo",
     "identity",
     "lecun_normal",
     "lecun_uniform",
@@ -86,8 +107,12 @@ __all__ = [
     "orthogonal",
     "random_normal",
     "random_uniform",
+    "rotary",
+    "s4d",
     "serialize",
+    "sinusoidal",
     "sparse",
+    "stft",
     "table",
     "truncated_normal",
     "variance_scaling",

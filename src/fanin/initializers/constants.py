@@ -18,7 +18,8 @@ from fanin.distributions import Distribution
 from fanin.initializers.base import Initializer, scalar
 
 
-def _numeric_dtype(dtype: DTypeLike) -> DType:
+def numeric_dtype(dtype: DTypeLike) -> DType:
+    """The resolved dtype, if it is of numbers or bool."""
     resolved = dtypes.resolve(dtype)
     if dtypes.kind(resolved) == "other":
         raise ValueError(f"Expected numeric or boolean dtype, got {dtypes.name(resolved)}.")
@@ -44,7 +45,7 @@ class Zeros(Initializer):
     """
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
-        resolved = _numeric_dtype(dtype)
+        resolved = numeric_dtype(dtype)
         return _constant(shape, resolved, resolved.type(0), 0)
 
 
@@ -59,7 +60,7 @@ class Ones(Initializer):
     """
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
-        resolved = _numeric_dtype(dtype)
+        resolved = numeric_dtype(dtype)
         return _constant(shape, resolved, resolved.type(1), 1)
 
 
@@ -113,7 +114,7 @@ class Constant(Initializer):
             )
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
-        resolved = _numeric_dtype(dtype)
+        resolved = numeric_dtype(dtype)
         return _constant(shape, resolved, self._converted(resolved), self.value)
 
     def _converted(self, dtype: DType) -> np.generic:
@@ -162,7 +163,7 @@ class Table(Initializer):
         self.values: Array = _table(values)
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
-        resolved, shape = _numeric_dtype(dtype), checked_shape(shape)
+        resolved, shape = numeric_dtype(dtype), checked_shape(shape)
         if not _broadcasts(self.values.shape, shape):
             raise ValueError(
                 "`values` must be broadcastable to the shape. "

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 
 from fanin._core.messages import suggestion
 
-_OLD = {"OrthogonalInitializer": "Orthogonal", "IdentityInitializer": "Identity"}  # Keras 3.0 to 3.6 wrote these
+# Early versions of Keras 3 wrote these.
+_OLD = {"OrthogonalInitializer": "Orthogonal", "IdentityInitializer": "Identity", "STFTInitializer": "STFT"}
 # Name → Keras's class, which draws from the same distribution as PyTorch's function with its default arguments, and
 # JAX's of the same name.
-ALIASES: Mapping[str, str] = {"xavier_uniform": "GlorotUniform", "kaiming_uniform": "HeUniform", **_OLD}
+ALIASES: Mapping[str, str] = {"xavier_uniform": "GlorotUniform", "kaiming_uniform": "HeUniform", "Stft": "STFT", **_OLD}
 # PyTorch's normal distributions are not truncated, as Keras's (and JAX's of these names) are.
 _UNTRUNCATED = (
     "'variance_scaling' with scale={scale}, mode={mode!r}, distribution='untruncated_normal'. {keras!r} has the same "

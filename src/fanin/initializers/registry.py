@@ -9,8 +9,10 @@ from typing import Any
 from fanin._core.messages import shown
 from fanin.initializers.base import Initializer, SeededInitializer
 from fanin.initializers.constants import Constant, Ones, Table, Zeros
+from fanin.initializers.convolutions import STFT, Bilinear, Dirac
 from fanin.initializers.matrices import Identity, Orthogonal, Sparse
 from fanin.initializers.names import ALIASES, name_hint
+from fanin.initializers.positions import Rotary, Sinusoidal
 from fanin.initializers.random import Bernoulli, Exponential, LogNormal, RandomNormal, RandomUniform, TruncatedNormal
 from fanin.initializers.scaling import (
     GlorotNormal,
@@ -21,6 +23,7 @@ from fanin.initializers.scaling import (
     LecunUniform,
     VarianceScaling,
 )
+from fanin.initializers.state_space import S4D, Hippo
 
 # The classes of Keras 2, whose configurations and names every Keras knows.
 KERAS_CLASSES: tuple[type[Initializer], ...] = (
@@ -40,7 +43,10 @@ KERAS_CLASSES: tuple[type[Initializer], ...] = (
     LecunNormal,
     LecunUniform,
 )
-CLASSES: tuple[type[Initializer], ...] = (*KERAS_CLASSES, Exponential, LogNormal, Bernoulli, Sparse, Table)
+CLASSES: tuple[type[Initializer], ...] = (
+    *(*KERAS_CLASSES, Exponential, LogNormal, Bernoulli, Sparse, Table),
+    *(Bilinear, Dirac, Hippo, Rotary, S4D, Sinusoidal, STFT),
+)
 
 
 def _names() -> dict[str, type[Initializer]]:
@@ -48,7 +54,7 @@ def _names() -> dict[str, type[Initializer]]:
     names: dict[str, type[Initializer]] = {"Initializer": Initializer, "initializer": Initializer}
     for cls in CLASSES:
         name = cls.__name__
-        snake_case = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+        snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
         names |= {name: cls, snake_case: cls}
         if cls in KERAS_CLASSES:
             names[name + "V2"] = cls

@@ -306,9 +306,16 @@ def written(data: Mapping[str, Any], comments: Sequence[str] = (), comment: str 
         data: the data.
         comments: lines to write above each rule; "" for none.
         comment: lines to write above all.
+
+    Raises:
+        TypeError: an argument is None, for which TOML has no word.
     """
     import tomli_w
 
+    for rule in data["rules"]:
+        for key, value in rule.items():
+            if value is None:
+                raise TypeError(f"TOML has no None. Received: {key} = None in a rule. Write JSON: `recipe.as_dict()`.")
     rest = {key: value for key, value in data.items() if key != "rules"}
     above = comments or [""] * len(data["rules"])
     rules = [

@@ -10,6 +10,7 @@ from fanin import initializers
 from fanin._core.messages import shown, suggestion, visible
 from fanin._core.types import Layout
 from fanin.initializers import Initializer, SeededInitializer
+from fanin.initializers.arguments import Kind, arguments_of
 from fanin.models.parameters import Parameter
 from fanin.models.patterns import AnyGlob, Regex
 from fanin.models.traits import ROLES
@@ -43,9 +44,8 @@ SETTINGS = {
 # The keys of a rule that says as_written: a model's own code makes whole parameters, and needs to be told nothing.
 _OF_AS_WRITTEN = {*CONDITIONS, "name", "initializer", "optional"} - {"block"}
 _MOST_AXES = 1000  # beyond what any framework has
-_TEXTS = {"mode", "distribution"}  # arguments that are words, not numbers
-_TABLES = {"values"}  # arguments that are lists of numbers, however deep
-_CLASSES = {cls.__name__: cls for cls in initializers.CLASSES}
+# What stands for an expression while a rule is checked, by the kind of its argument; others are as they are given.
+_TRIED: Mapping[Kind, Any] = {Kind.NUMBER: 1.0, Kind.INTEGER: 1, Kind.VALUES: 1.0}
 
 
 class Mistake(NamedTuple):
@@ -261,7 +261,7 @@ class Rule:
                 self._class = found
         else:
             self._read_object(checker, value)
-        known = () if self._class is None else [each for each in _parameters_of(self._class) if each != "seed"]
+        known = () if self._class is None else [each for each in arguments_of(self._class) if each != "seed"]
         for key in arguments:
             if key not in known:
                 self._unknown_key(checker, key, known)
@@ -313,13 +313,15 @@ class Rule:
         assert self._class is not None
         constructed = {}
         for key, value in arguments.items():
-            as_given = key in _TEXTS | _TABLES or (self._class is _CLASSES["Constant"] and not isinstance(value, str))
+            kind = arguments_of(self._class)[key]
+            is_number = kind is Kind.NUMBER and value is not None
+            is_expression = is_number or (kind in _TRIED and isinstance(value, str))
             before = len(checker.mistakes)
-            found = value if as_given and value is not None else checker.expression(key, value)
+            found = checker.expression(key, value) if is_expression else value
             if len(checker.mistakes) > before:
                 return
             self._arguments[key] = found
-            constructed[key] = 1.0 if isinstance(found, Expression) else found
+            constructed[key] = _TRIED[kind] if isinstance(found, Expression) else found
         try:
             self._class(**constructed)  # checks arguments that are numbers or words
         except (TypeError, ValueError) as error:
@@ -449,11 +451,21 @@ class Rule:
             return self._given.with_seed(seed)  # its configuration need not have a seed
         assert self._class is not None
         arguments = {
-            key: value.value(known) if isinstance(value, Expression) else value
+            key: self._value_of(key, value, known) if isinstance(value, Expression) else value
             for key, value in self._arguments.items()
         }
         seeds = {"seed": seed} if issubclass(self._class, SeededInitializer) else {}
         return self._class(**arguments, **seeds)
+
+    def _value_of(self, key: str, expression: Expression, known: Mapping[str, float]) -> float:
+        """The value of an argument's expression: an integer, if the argument takes nothing else."""
+        assert self._class is not None
+        value = expression.value(known)
+        if arguments_of(self._class)[key] is not Kind.INTEGER:
+            return value
+        if value % 1:
+            raise ValueError(f"`{key}` must be a whole number. Received: {value} of {expression}")
+        return int(value)
 
     def fans(self, known: Mapping[str, float]) -> tuple[float | None, float | None]:
         """The fans that the rule itself sets; None for those that it does not set."""
@@ -476,8 +488,7 @@ class Rule:
                     "Only fanin's own initializers can be named in a file. "
                     f"Received: {self.label} with {self._given!r}."
                 )
-            config = {key: value for key, value in self._given.get_config().items() if key != "seed"}
-            data = {**data, "initializer": type(self._given).__name__, **config}
+            data = {**data, "initializer": type(self._given).__name__, **_said(self._given)}
         return data
 
     @property
@@ -507,10 +518,13 @@ class Rule:
         return f"Rule({', '.join(f'{key}={value!r}' for key, value in self._data.items())})"
 
 
+def _said(initializer: Initializer) -> dict[str, Any]:
+    """What a rule says of an initializer besides its class: its configuration, without what None leaves unsaid."""
+    defaults = inspect.signature(type(initializer)).parameters
+    config = {key: value for key, value in initializer.get_config().items() if key != "seed"}
+    return {key: value for key, value in config.items() if value is not None or defaults[key].default is not None}
+
+
 def _is_count(value: Any) -> bool:
     """Whether a value is a number of axes."""
     return type(value) is int and 0 <= value < _MOST_AXES
-
-
-def _parameters_of(cls: type[Initializer]) -> list[str]:
-    return list(inspect.signature(cls).parameters)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from fanin import initializers
 from fanin.initializers import Initializer
+from fanin.initializers.arguments import Kind, arguments_of, words_of
 from fanin.models.traits import ROLES
 from fanin.recipes.expressions import VARIABLES
 from fanin.recipes.rules import AS_WRITTEN, CONDITIONS, KEEP, SETTINGS
@@ -15,6 +15,7 @@ _WORDS = {
     "mode": ["fan_in", "fan_out", "fan_avg"],
     "distribution": ["truncated_normal", "untruncated_normal", "uniform", "normal"],
 }
+_VALUES = ("number", "string", "boolean", "array")
 
 
 def schema() -> dict[str, Any]:
@@ -25,13 +26,7 @@ def schema() -> dict[str, Any]:
         f"config.NAME, constants, and {', '.join(VARIABLES)}.",
         "type": ["number", "string"],
     }
-    arguments: dict[str, Any] = {}
-    for cls in initializers.CLASSES:
-        for name in inspect.signature(cls).parameters:
-            if name != "seed":
-                arguments[name] = {"enum": _WORDS[name]} if name in _WORDS else number
-    arguments["value"] = {"type": ["number", "string", "boolean"]}
-    arguments["values"] = {"description": "Numbers, or lists of them.", "type": ["array", "number"]}
+    arguments = _arguments(number)
     texts = {"anyOf": [{"type": "string", "minLength": 1}, _list({"type": "string", "minLength": 1})]}
     kinds: dict[str, Any] = {key: texts for key in (*CONDITIONS, *SETTINGS)}
     roles = {"enum": list(ROLES)}
@@ -80,6 +75,27 @@ def schema() -> dict[str, Any]:
         "required": ["rules"],
         "additionalProperties": False,
     }
+
+
+def _arguments(number: dict[str, Any]) -> dict[str, Any]:
+    """The schemas of all initializers' arguments, of which those of one name have one."""
+    integers = {"type": "integer"}
+    kinds: dict[Kind, dict[str, Any]] = {
+        Kind.NUMBER: number,
+        Kind.INTEGER: {"description": "A whole number, or an expression of one.", "type": ["integer", "string"]},
+        Kind.AXES: {"anyOf": [integers, {"type": "array", "items": integers}]},
+        Kind.FLAG: {"type": "boolean"},
+        Kind.VALUES: {"description": "A number, true, false, or lists of them.", "type": [*_VALUES]},
+    }
+    arguments: dict[str, Any] = {}
+    for cls in initializers.CLASSES:
+        for name, kind in arguments_of(cls).items():
+            if kind is Kind.WORD:
+                words = {*arguments.get(name, {}).get("enum", ()), *_WORDS.get(name, words_of(cls, name))}
+                arguments[name] = {"enum": sorted(words)} if words else {"type": "string"}
+            elif kind is not Kind.SEED:
+                arguments[name] = kinds[kind]
+    return arguments
 
 
 def _list(items: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from fanin._core import dtypes
 from fanin._core.types import DType
 from fanin.distributions import Distribution, Matrix
 from fanin.initializers import Initializer, VarianceScaling
+from fanin.initializers.arguments import Kind, arguments_of
 from fanin.recipes.entry import Fans
 from fanin.recipes.folding.numbers import Numbers, shortest_number
 
@@ -138,8 +139,11 @@ def _arguments(initializer: Initializer, distribution: Distribution) -> tuple[ty
     if isinstance(initializer, VarianceScaling):
         return simple[type(distribution)], distribution.parameters()
     config = {key: value for key, value in initializer.get_config().items() if key != "seed" and value is not None}
-    real = dtypes.kind(distribution.dtype) == "float"
-    return type(initializer), {key: float(each) if real and type(each) is int else each for key, each in config.items()}
+    kinds = arguments_of(type(initializer)) if dtypes.kind(distribution.dtype) == "float" else {}
+    return type(initializer), {
+        key: float(each) if kinds.get(key) is Kind.NUMBER and type(each) is int else each
+        for key, each in config.items()
+    }
 
 
 def _numbered(
@@ -183,7 +187,11 @@ def _plain(value: Any, dtype: DType) -> Any:
 def _makes(cls: type[Initializer], worded: Mapping[str, Any], distribution: Distribution, numbers: Numbers) -> bool:
     """Whether a class with these arguments has a distribution."""
     shape = distribution.matrix_shape if isinstance(distribution, Matrix) else distribution.shape
-    values = {key: numbers.value(value) if isinstance(value, str) else value for key, value in worded.items()}
+    kinds = arguments_of(cls)
+    values = {
+        key: numbers.value(value) if isinstance(value, str) and kinds[key] is not Kind.WORD else value
+        for key, value in worded.items()
+    }
     try:
         made = cls(**values).distribution(shape, distribution.dtype)
     except (TypeError, ValueError):
