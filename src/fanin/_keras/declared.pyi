@@ -87,10 +87,27 @@ class RandomUniform(Seeded):
         self, minval: NumberLike | None = -0.05, maxval: NumberLike | None = 0.05, seed: Any = None
     ) -> None: ...
 
-class TruncatedNormal(Seeded):
-    """Draws from a normal distribution, and redraws values two standard deviations or more from the mean."""
+class STFT(KerasInitializer):
+    """Makes the kernel of a short-time Fourier transform."""
 
-    def __init__(self, mean: NumberLike = 0.0, stddev: NumberLike = 0.05, seed: Any = None) -> None: ...
+    def __init__(
+        self, side: str = "real", window: Any = "hann", scaling: str | None = "density", periodic: bool = False
+    ) -> None: ...
+
+class TruncatedNormal(Seeded):
+    """Draws from a truncated normal distribution: by default at two standard deviations."""
+
+    def __init__(
+        self,
+        mean: NumberLike = 0.0,
+        stddev: NumberLike = 0.05,
+        seed: Any = None,
+        *,
+        minval: NumberLike | None = None,
+        maxval: NumberLike | None = None,
+        lower: NumberLike | None = None,
+        upper: NumberLike | None = None,
+    ) -> None: ...
 
 class VarianceScaling(Seeded):
     """Draws with a variance of `scale / n`, where n is a kernel's number of units; `axes` are Keras 3's."""
@@ -119,6 +136,10 @@ ones = Ones
 orthogonal = Orthogonal
 random_normal = RandomNormal
 random_uniform = RandomUniform
+stft = STFT
 truncated_normal = TruncatedNormal
 variance_scaling = VarianceScaling
 zeros = Zeros
+IdentityInitializer = Identity
+OrthogonalInitializer = Orthogonal
+STFTInitializer = STFT

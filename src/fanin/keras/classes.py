@@ -240,8 +240,35 @@ _Carrier.wrap = staticmethod(as_keras)
 def get(identifier: Any) -> Any:
     """An initializer of this module from a name, a configuration, a class or a fanin initializer.
 
+    Args:
+        identifier: any of these; every name that `fanin.get` knows, such as "dirac", is one. Arrays, and configurations
+            of classes that others have registered in Keras, are Keras's in any case.
+
+    Raises:
+        ValueError: the identifier is none of these, or an unknown name.
+
     >>> import fanin.keras
     >>> fanin.keras.get("he_normal")
     fanin.keras.HeNormal(seed=None)
     """
-    return carriers.named(identifier)
+    return carriers.named(identifier, keras.initializers.get)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """An initializer of this module from a configuration, as `keras.initializers.deserialize` has it.
+
+    Args:
+        config: what `serialize` returns, or a name.
+        custom_objects: your own classes by name; they come before this module's.
+
+    Raises:
+        ValueError, TypeError: the configuration is malformed, or has an unknown name or unknown arguments.
+
+    >>> import fanin.keras
+    >>> fanin.keras.deserialize(fanin.keras.serialize(fanin.keras.HeNormal(seed=1)))
+    fanin.keras.HeNormal(seed=1)
+    """
+    name = config.get("class_name") if isinstance(config, Mapping) else config
+    if custom_objects and name in custom_objects:
+        return keras.initializers.deserialize(config, dict(custom_objects))
+    return get(config)
