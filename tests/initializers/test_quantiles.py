@@ -27,6 +27,15 @@ CASES: dict[str, tuple[Callable[[int], fanin.Initializer], Any]] = {
         lambda seed: fanin.TruncatedNormal(5, 2, seed, minval=4, maxval=5.5),
         stats.truncnorm(-0.5, 0.25, loc=5, scale=2),
     ),
+    "deviations": (
+        lambda seed: fanin.TruncatedNormal(5, 2, seed, lower=-0.5, upper=0.25),
+        stats.truncnorm(-0.5, 0.25, loc=5, scale=2),
+    ),
+    "far deviations": (
+        lambda seed: fanin.TruncatedNormal(-1, 0.3, seed, lower=3, upper=4),
+        stats.truncnorm(3, 4, loc=-1, scale=0.3),
+    ),
+    "one deviation": (lambda seed: fanin.TruncatedNormal(0, 2, seed, upper=-9), stats.truncnorm(-np.inf, -9, scale=2)),
     "cut by nothing": (lambda seed: fanin.TruncatedNormal(1, 0.1, seed, minval=-2, maxval=2), stats.norm(1, 0.1)),
     "exponential": (lambda seed: fanin.Exponential(2.5, seed), stats.expon(scale=0.4)),
     "log-normal": (lambda seed: fanin.LogNormal(-1.0, 0.7, seed), stats.lognorm(0.7, scale=math.exp(-1))),
@@ -144,6 +153,35 @@ def test_without_bounds_truncated_normals_are_keras() -> None:
     assert bounded != plain
 
 
+def test_bounds_in_deviations() -> None:
+    """They are the same bounds as values at so many standard deviations from the mean, bit for bit."""
+    for dtype in FLOAT_DTYPES:
+        deviations = fanin.TruncatedNormal(0.5, 0.25, seed=1, lower=-2, upper=1)((1000,), dtype)
+        values = fanin.TruncatedNormal(0.5, 0.25, seed=1, minval=0, maxval=0.75)((1000,), dtype)
+        assert deviations.tobytes() == values.tobytes()
+    initializer = fanin.TruncatedNormal(0.5, 0.25, seed=1, lower=-2)
+    assert initializer.get_config() == {"mean": 0.5, "stddev": 0.25, "seed": 1, "lower": -2, "upper": None}
+    assert initializer != fanin.TruncatedNormal(0.5, 0.25, seed=1, minval=0)
+    assert repr(initializer) == "TruncatedNormal(mean=0.5, stddev=0.25, seed=1, lower=-2, upper=None)"
+
+
+@pytest.mark.parametrize("stddev", [1.0, 1e-30, 3e-5, 7.7, 1e30])
+def test_deviations_that_cut_nothing(stddev: float) -> None:
+    """Six and more leave RandomNormal, however the dtype rounds; less on one side does not."""
+    for dtype in FLOAT_DTYPES:
+        made = fanin.TruncatedNormal(0.1, stddev, seed=1, lower=-6, upper=6.0)((1000,), dtype)
+        assert made.tobytes() == fanin.RandomNormal(0.1, stddev, seed=1)((1000,), dtype).tobytes()
+    assert fanin.TruncatedNormal(0.1, stddev, lower=-6).distribution(()).kind == "normal"
+    assert fanin.TruncatedNormal(0.1, 1.0, lower=-6, upper=5.99).distribution(()).kind == "bounded_normal"
+
+
+def test_a_spread_that_the_mean_swallows() -> None:
+    """Bounds in deviations can always be met: values are the mean where its rounding leaves nothing else."""
+    for mean, stddev in ((0.25, 0.0), (1.0, 1e-17), (0.0, 0.0)):
+        made = fanin.TruncatedNormal(mean, stddev, seed=1, lower=3, upper=4)((50,), "float64")
+        assert set(made.tolist()) == {mean}
+
+
 def test_no_spread_at_all() -> None:
     """Without a standard deviation every value is the mean, if the bounds have it."""
     assert set(fanin.TruncatedNormal(0.25, 0.0, seed=1, minval=-1, maxval=1)((50,)).tolist()) == {0.25}
@@ -224,6 +262,16 @@ RECORDED: dict[str, tuple[fanin.Initializer, str, str]] = {
         fanin.TruncatedNormal(0.1, 0.5, seed=42, minval=-0.4, maxval=1),
         "bfloat16",
         "31bdbebdf43d9a3e963e3b3e",
+    ),
+    "deviations": (
+        fanin.TruncatedNormal(0.1, 0.5, seed=42, lower=-2, upper=2),
+        "float32",
+        "a1922fbe152474be1f75003d79f0773e62256e3e6a5ed93d",
+    ),
+    "deviations, float64": (
+        fanin.TruncatedNormal(0.1, 0.5, seed=42, lower=-2, upper=2),
+        "float64",
+        "d15b7d613a57cabf04549a6f876fd83fd82f9c45ec6bd03f7475125ac98de5bfc3833ba6c8f2e6bfbfeec6a366f8c23f",
     ),
     "tail": (
         fanin.TruncatedNormal(0, 1, seed=42, minval=10),

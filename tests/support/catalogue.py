@@ -31,10 +31,21 @@ CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
         FLOATS,
         (0, 1, 2, 3, 4, 5),
     ),
+    "VarianceScaling, axes": (
+        fanin.VarianceScaling(1.7, "fan_geo_avg", "uniform", seed=31, in_axis=0, out_axis=[1]),
+        FLOATS,
+        (2, 3, 4, 5),
+    ),
+    "HeUniform, batches": (fanin.HeUniform(seed=32, batch_axis=0, in_axis=()), FLOATS, (2, 3, 4, 5)),
     "Identity": (fanin.Identity(-0.3), FLOATS, (2,)),
     "Orthogonal": (fanin.Orthogonal(1.3, seed=23), FLOATS, (2, 3, 4, 5)),
     "TruncatedNormal, bounded": (
         fanin.TruncatedNormal(-0.1, 0.3, seed=24, minval=-0.25, maxval=0.7),
+        FLOATS,
+        (0, 1, 2, 3, 4, 5),
+    ),
+    "TruncatedNormal, deviations": (
+        fanin.TruncatedNormal(-0.1, 0.3, seed=30, lower=-2, upper=1.5),
         FLOATS,
         (0, 1, 2, 3, 4, 5),
     ),
@@ -49,12 +60,19 @@ CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
     "Sparse": (fanin.Sparse(0.3, 0.2, seed=29), FLOATS, (2,)),
     "Table": (fanin.Table([-3.5]), (*FLOATS, "complex64", "float8_e4m3fn"), (1, 2, 3, 4, 5)),
 }
+# Those of Keras's classes that have arguments which Keras has not.
+OWN_ARGUMENTS = (
+    "TruncatedNormal, bounded",
+    "TruncatedNormal, deviations",
+    "TruncatedNormal, tail",
+    "VarianceScaling, axes",
+    "HeUniform, batches",
+)
 # The names of those that Keras makes, too.
 KERAS = tuple(
     name
     for name, (each, _, _) in CATALOGUE.items()
-    if type(each) in fanin.initializers.KERAS_CLASSES
-    and name not in ("TruncatedNormal, bounded", "TruncatedNormal, tail")
+    if type(each) in fanin.initializers.KERAS_CLASSES and name not in OWN_ARGUMENTS
 )
 # The names of those that draw at random.
 SEEDED = tuple(name for name, (each, _, _) in CATALOGUE.items() if isinstance(each, fanin.SeededInitializer))

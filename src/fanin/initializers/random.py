@@ -14,6 +14,9 @@ from fanin._core.types import DType, DTypeLike, NumberLike, Seed, Shape, ShapeLi
 from fanin.distributions import Distribution
 from fanin.initializers.base import SeededInitializer, float_dtype, number
 
+_BEYOND_NORMALS = 6.0  # standard deviations, which no value of RandomNormal reaches
+_OUT_OF_REACH = "Bounds must leave values within 36 standard deviations of the mean."
+
 
 class _MeanAndStddev(SeededInitializer):
     """The arguments that the two normal initializers share."""
@@ -55,9 +58,9 @@ class TruncatedNormal(_MeanAndStddev):
     """Draws from a normal distribution that is truncated: at two standard deviations, or at bounds of your own.
 
     Also available as `truncated_normal`. Without bounds, values two standard deviations or more from the mean are
-    redrawn, as in Keras. With `minval` or `maxval`, each value is the inverse of the truncated distribution function
-    at a uniform number of 32 bits (52 for float64), so tails of any weight are exact, and no value exceeds a bound.
-    Bounds that cut nothing, since they lie six standard deviations away or more on both sides, leave `RandomNormal`.
+    redrawn, as in Keras. With bounds, each value is the inverse of the truncated distribution function at a uniform
+    number of 32 bits (52 for float64), so tails of any weight are exact, and no value exceeds a bound. Bounds that cut
+    nothing, since they lie six standard deviations away or more on both sides, leave `RandomNormal`.
 
     >>> import fanin
     >>> initializer = fanin.initializers.TruncatedNormal(mean=0., stddev=1.)
@@ -65,22 +68,30 @@ class TruncatedNormal(_MeanAndStddev):
     >>> tail = fanin.TruncatedNormal(0.0, 1.0, seed=1, minval=10.0)((1000,))
     >>> bool(tail.min() >= 10.0), round(float(tail.mean()), 1)
     (True, 10.1)
+    >>> fanin.TruncatedNormal(0.0, 0.02, lower=-2, upper=2).distribution((2, 2)).bounds
+    (-0.04, 0.04)
 
     Args:
         mean: the mean of the values before the truncation, a number or a scalar tensor.
         stddev: their standard deviation before the truncation; without bounds, this reduces it to 0.88 of that.
         seed: an integer in [-2**63, 2**63 - 1]. A seeded initializer returns the same values at every call.
-        minval: the smallest value, whatever mean and standard deviation are. None beside a `maxval` is no bound.
-        maxval: the largest value. None beside a `minval` is no bound.
+        minval: the smallest value, whatever mean and standard deviation are, as the `a` of PyTorch's `trunc_normal_`.
+            None beside a `maxval` is no bound.
+        maxval: the largest value, as its `b`. None beside a `minval` is no bound.
+        lower: the smallest value in standard deviations from the mean, usually negative, as in JAX's
+            `truncated_normal`. None beside an `upper` is no bound.
+        upper: the largest value in standard deviations from the mean. None beside a `lower` is no bound.
 
     Raises:
-        TypeError, ValueError: an argument is not a finite number or a seed, or `stddev` is negative beside a bound; at
-            the call, `minval` is not less than `maxval`, no value between them lies within 36 standard deviations of
-            the mean, or the dtype has no number between them.
+        TypeError, ValueError: an argument is not a finite number or a seed, `stddev` is negative beside a bound, or
+            bounds of both kinds are given; at the call, the lower bound is not less than the upper one, no value
+            between them lies within 36 standard deviations of the mean, or the dtype has no number between them.
     """
 
     minval: float | None
     maxval: float | None
+    lower: float | None = None
+    upper: float | None = None
 
     def __init__(
         self,
@@ -90,44 +101,96 @@ class TruncatedNormal(_MeanAndStddev):
         *,
         minval: NumberLike | None = None,
         maxval: NumberLike | None = None,
+        lower: NumberLike | None = None,
+        upper: NumberLike | None = None,
     ) -> None:
         super().__init__(mean, stddev, seed)
-        self.minval = None if minval is None else number("minval", minval)
-        self.maxval = None if maxval is None else number("maxval", maxval)
-        if self._is_bounded and self.stddev < 0:
+        self.minval, self.maxval = _bound("minval", minval), _bound("maxval", maxval)
+        self.lower, self.upper = _bound("lower", lower), _bound("upper", upper)
+        if self._has_limits and self._has_deviations:
+            raise ValueError(
+                "`minval` and `maxval` cannot be combined with `lower` and `upper`, which count standard deviations. "
+                f"Received: {', '.join(f'{name}={shown(each)}' for name, each in self._bounds.items())}."
+            )
+        if self._bounds and self.stddev < 0:
             raise ValueError(f"`stddev` must not be negative beside bounds. Received: stddev={shown(self.stddev)}.")
 
     @property
-    def _is_bounded(self) -> bool:
+    def _has_limits(self) -> bool:
         return self.minval is not None or self.maxval is not None
+
+    @property
+    def _has_deviations(self) -> bool:
+        return self.lower is not None or self.upper is not None
+
+    @property
+    def _bounds(self) -> dict[str, float | None]:
+        """The bounds by name, with None for a missing one beside another."""
+        limits = {"minval": self.minval, "maxval": self.maxval} if self._has_limits else {}
+        return {**limits, **({"lower": self.lower, "upper": self.upper} if self._has_deviations else {})}
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
         shape, resolved = checked_shape(shape), float_dtype(dtype)
-        if not self._is_bounded:
-            return distributions.TruncatedNormal(shape, resolved, self.mean, self.stddev)
-        return _bounded_normal(shape, resolved, self.mean, self.stddev, self.minval, self.maxval)
+        if self._has_limits:
+            return _between(shape, resolved, self.mean, self.stddev, self.minval, self.maxval)
+        if self._has_deviations:
+            return _within_deviations(shape, resolved, self.mean, self.stddev, self.lower, self.upper)
+        return distributions.TruncatedNormal(shape, resolved, self.mean, self.stddev)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **({"minval": self.minval, "maxval": self.maxval} if self._is_bounded else {})}
+        return {**super().get_config(), **self._bounds}
+
+
+def _bound(name: str, value: NumberLike | None) -> float | None:
+    return None if value is None else number(name, value)
 
 
 @lru_cache(maxsize=1024)  # whose probabilities take longer than a small tensor
-def _bounded_normal(
+def _between(
     shape: Shape, dtype: DType, mean: float, stddev: float, minval: float | None, maxval: float | None
 ) -> Distribution:
+    """A normal distribution within bounds that are values."""
     received = f"Received: mean={shown(mean)}, stddev={shown(stddev)}, minval={shown(minval)}, maxval={shown(maxval)}"
-    low, high = -math.inf if minval is None else float(minval), math.inf if maxval is None else float(maxval)
+    low, high = _ends(minval, maxval)
     if not low < high:
         raise ValueError(f"`minval` must be less than `maxval`. {received}.")
     mean, stddev = float(mean), float(stddev)
     if not distributions.BoundedNormal.reaches(mean, stddev, low, high):
-        raise ValueError(f"Bounds must leave values within 36 standard deviations of the mean. {received}.")
+        raise ValueError(f"{_OUT_OF_REACH} {received}.")
     normal = distributions.Normal(shape, dtype, mean, stddev)
-    if normal.stays_within(low, high):
-        return normal
+    return normal if normal.stays_within(low, high) else _bounded(shape, dtype, mean, stddev, low, high, received)
+
+
+@lru_cache(maxsize=1024)
+def _within_deviations(
+    shape: Shape, dtype: DType, mean: float, stddev: float, lower: float | None, upper: float | None
+) -> Distribution:
+    """A normal distribution within bounds that are numbers of standard deviations from the mean."""
+    received = f"Received: mean={shown(mean)}, stddev={shown(stddev)}, lower={shown(lower)}, upper={shown(upper)}"
+    low, high = _ends(lower, upper)
+    if not low < high:
+        raise ValueError(f"`lower` must be less than `upper`. {received}.")
+    if not distributions.BoundedNormal.reaches(0.0, 1.0, low, high):
+        raise ValueError(f"{_OUT_OF_REACH} {received}.")
+    mean, stddev = float(mean), float(stddev)
+    if low <= -_BEYOND_NORMALS and high >= _BEYOND_NORMALS:
+        return distributions.Normal(shape, dtype, mean, stddev)
+    minval, maxval = (mean + each * stddev if stddev else mean for each in (low, high))
+    if not minval < maxval:  # a spread that is nothing beside the mean
+        return distributions.Normal(shape, dtype, mean, 0.0)
+    return _bounded(shape, dtype, mean, stddev, minval, maxval, received)
+
+
+def _ends(low: float | None, high: float | None) -> tuple[float, float]:
+    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+
+
+def _bounded(
+    shape: Shape, dtype: DType, mean: float, stddev: float, low: float, high: float, received: str
+) -> Distribution:
     drawn = distributions.BoundedNormal(shape, dtype, mean, stddev, low, high)
     if drawn.range[0] > drawn.range[1]:
-        raise ValueError(f"The dtype must have a number between `minval` and `maxval`. {received}, dtype={dtype.name}.")
+        raise ValueError(f"The dtype must have a number between the bounds. {received}, dtype={dtype.name}.")
     return drawn
 
 
