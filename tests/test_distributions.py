@@ -58,7 +58,7 @@ def test_moments(name: str) -> None:
         mean, stddev, kurtosis = drawn.moments
         for tier in TIERS[1:]:
             with fanin.config.using(tier=tier):
-                values = fanin.Weight(drawn, Stream(31)).make().astype(np.float64)
+                values = np.real(fanin.Weight(drawn, Stream(31)).make()).astype(np.float64)
             standard_error = stddev / math.sqrt(drawn.size)
             assert abs(values.mean() - mean) < 5 * standard_error, (dtype, tier)
             spread = math.sqrt(((kurtosis or 3) - 1) / 4) * standard_error

@@ -34,6 +34,10 @@ MORE = {
     "Bernoulli": "bernoulli",
     "Sparse": "sparse",
     "Table": "table",
+    "ComplexGlorot": "complex_glorot",
+    "ComplexHe": "complex_he",
+    "ComplexNormal": "complex_normal",
+    "ComplexVarianceScaling": "complex_variance_scaling",
 }
 NEEDED = {"Sparse": {"sparsity": 0.5}, "Table": {"values": [1]}}  # arguments without a default
 # PyTorch's names of laws that are Keras's, and names that Keras 3.0 to 3.6 wrote

@@ -5,6 +5,7 @@ from typing import Any
 import fanin
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
+COMPLEX = ("complex64", "complex128")
 
 # name → (an initializer, the dtypes to try, the ranks it takes)
 CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
@@ -50,6 +51,15 @@ CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
         (0, 1, 2, 3, 4, 5),
     ),
     "TruncatedNormal, tail": (fanin.TruncatedNormal(0.5, 0.1, seed=25, maxval=0.2), FLOATS, (0, 1, 2, 3, 4, 5)),
+    "ComplexNormal": (fanin.ComplexNormal(0.7, seed=33), COMPLEX, (0, 1, 2, 3, 4, 5)),
+    "ComplexVarianceScaling": (fanin.ComplexVarianceScaling(1.7, seed=34), COMPLEX, (0, 1, 2, 3, 4, 5)),
+    "ComplexVarianceScaling, uniform": (
+        fanin.ComplexVarianceScaling(1.7, "fan_out", "uniform", seed=35),
+        COMPLEX,
+        (0, 1, 2, 3, 4, 5),
+    ),
+    "ComplexGlorot": (fanin.ComplexGlorot(seed=36), COMPLEX, (0, 1, 2, 3, 4, 5)),
+    "ComplexHe": (fanin.ComplexHe(seed=37, in_axis=0, out_axis=1), COMPLEX, (2, 3, 4, 5)),
     "Exponential": (fanin.Exponential(1.7, seed=26), FLOATS, (0, 1, 2, 3, 4, 5)),
     "LogNormal": (fanin.LogNormal(-1.0, 0.4, seed=27), FLOATS, (0, 1, 2, 3, 4, 5)),
     "Bernoulli": (

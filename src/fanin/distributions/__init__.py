@@ -5,6 +5,14 @@ audits read the same object.
 """
 
 from fanin.distributions.base import Distribution, Moments
+from fanin.distributions.complex import (
+    COMPLEX64,
+    COMPLEX128,
+    TRUNCATED_COMPLEX_STDDEV,
+    ComplexNormal,
+    ComplexTruncatedNormal,
+    ComplexUniform,
+)
 from fanin.distributions.discrete import Bernoulli, UniformInteger
 from fanin.distributions.floats import (
     LARGEST_NORMAL,
@@ -24,15 +32,21 @@ from fanin.distributions.state_space import S4D, Hippo
 from fanin.distributions.values import Constant, Table
 
 __all__ = [
+    "COMPLEX128",
+    "COMPLEX64",
     "LARGEST_NORMAL",
     "S4D",
     "STFT",
+    "TRUNCATED_COMPLEX_STDDEV",
     "TRUNCATED_STDDEV",
     "Affine",
     "Bernoulli",
     "Bilinear",
     "BoundedNormal",
     "ChannelKernel",
+    "ComplexNormal",
+    "ComplexTruncatedNormal",
+    "ComplexUniform",
     "Constant",
     "Dirac",
     "Distribution",

@@ -5,6 +5,7 @@ Each class returns the `Distribution` that it draws from; the base class does th
 """
 
 from fanin.initializers.base import Initializer, SeededInitializer
+from fanin.initializers.complex import ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling
 from fanin.initializers.constants import Constant, Ones, Table, Zeros
 from fanin.initializers.convolutions import STFT, Bilinear, Dirac
 from fanin.initializers.matrices import Identity, Orthogonal, Sparse
@@ -51,6 +52,10 @@ rotary = Rotary
 s4d = S4D
 sinusoidal = Sinusoidal
 stft = Stft = STFT
+complex_glorot = ComplexGlorot
+complex_he = ComplexHe
+complex_normal = ComplexNormal
+complex_variance_scaling = ComplexVarianceScaling
 
 __all__ = [
     "CLASSES",
@@ -60,6 +65,10 @@ __all__ = [
     "STFT",
     "Bernoulli",
     "Bilinear",
+    "ComplexGlorot",
+    "ComplexHe",
+    "ComplexNormal",
+    "ComplexVarianceScaling",
     "Constant",
     "Dirac",
     "Exponential",
@@ -88,6 +97,10 @@ __all__ = [
     "Zeros",
     "bernoulli",
     "bilinear",
+    "complex_glorot",
+    "complex_he",
+    "complex_normal",
+    "complex_variance_scaling",
     "constant",
     "deserialize",
     "dirac",

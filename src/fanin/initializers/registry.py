@@ -8,6 +8,7 @@ from typing import Any
 
 from fanin._core.messages import shown
 from fanin.initializers.base import Initializer, SeededInitializer
+from fanin.initializers.complex import ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling
 from fanin.initializers.constants import Constant, Ones, Table, Zeros
 from fanin.initializers.convolutions import STFT, Bilinear, Dirac
 from fanin.initializers.matrices import Identity, Orthogonal, Sparse
@@ -46,6 +47,7 @@ KERAS_CLASSES: tuple[type[Initializer], ...] = (
 CLASSES: tuple[type[Initializer], ...] = (
     *(*KERAS_CLASSES, Exponential, LogNormal, Bernoulli, Sparse, Table),
     *(Bilinear, Dirac, Hippo, Rotary, S4D, Sinusoidal, STFT),
+    *(ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling),
 )
 
 

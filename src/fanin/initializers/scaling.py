@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -18,36 +19,28 @@ _MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
 _DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
 _AXES = {"in_axis": -2, "out_axis": -1, "batch_axis": ()}  # the defaults
 _Fans = tuple[float, float]
+_Law = Callable[[Shape, DType, float, str], Distribution]
 
 
 # Most of the time for a small tensor goes into its distribution, so recent ones are cached. (They are plain data.)
 @lru_cache(maxsize=1024)
 def _scaled(
-    shape: Shape, dtype: DType, scale: float, mode: str, distribution: str, own_fans: _Fans | None
+    law: _Law, shape: Shape, dtype: DType, scale: float, mode: str, distribution: str, own_fans: _Fans | None
 ) -> Distribution:
     """The distribution with a variance of `scale / n`, where n is the number of units that the mode selects."""
     if own_fans is None:
-        return _scaled_by_fans(shape, dtype, scale, mode, distribution, *fans(shape))
-    return _scaled_by_fans(shape, dtype, scale, mode, distribution, *own_fans).with_fans(*own_fans)
-
-
-def units(mode: str, fan_in: float, fan_out: float) -> float:
-    """The number of units that a mode selects: a fan, or the arithmetic or geometric mean of both."""
-    if mode == "fan_geo_avg":
-        return math.sqrt(fan_in * fan_out)
-    return {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
+        return _scaled_by_fans(law, shape, dtype, scale, mode, distribution, *fans(shape))
+    return _scaled_by_fans(law, shape, dtype, scale, mode, distribution, *own_fans).with_fans(*own_fans)
 
 
 def _scaled_by_fans(
-    shape: Shape, dtype: DType, scale: float, mode: str, distribution: str, fan_in: float, fan_out: float
+    law: _Law, shape: Shape, dtype: DType, scale: float, mode: str, distribution: str, fan_in: float, fan_out: float
 ) -> Distribution:
-    variance = scale / max(1.0, units(mode, fan_in, fan_out))
-    if distribution == "uniform":
-        limit = math.sqrt(3.0 * variance)
-        return distributions.Uniform(shape, dtype, -limit, limit)
-    if distribution == "truncated_normal":
-        return distributions.TruncatedNormal(shape, dtype, 0.0, math.sqrt(variance) / TRUNCATED_STDDEV)
-    return distributions.Normal(shape, dtype, 0.0, math.sqrt(variance))
+    if mode == "fan_geo_avg":
+        units = math.sqrt(fan_in * fan_out)
+    else:
+        units = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
+    return law(shape, dtype, scale / max(1.0, units), distribution)
 
 
 class VarianceScaling(SeededInitializer):
@@ -147,6 +140,21 @@ class VarianceScaling(SeededInitializer):
         shape = checked_shape(shape)
         return self._own_fans(shape) or fans(shape)
 
+    @staticmethod
+    def _resolved(dtype: DTypeLike) -> DType:
+        """The dtype, if it can be drawn in."""
+        return float_dtype(dtype)
+
+    @staticmethod
+    def _law(shape: Shape, dtype: DType, variance: float, distribution: str) -> Distribution:
+        """The distribution of this name around 0 with this variance."""
+        if distribution == "uniform":
+            limit = math.sqrt(3.0 * variance)
+            return distributions.Uniform(shape, dtype, -limit, limit)
+        if distribution == "truncated_normal":
+            return distributions.TruncatedNormal(shape, dtype, 0.0, math.sqrt(variance) / TRUNCATED_STDDEV)
+        return distributions.Normal(shape, dtype, 0.0, math.sqrt(variance))
+
     def _own_fans(self, shape: Shape) -> _Fans | None:
         """The fans, if they are not those of the last two axes."""
         if self.fan_axes is not None:
@@ -155,7 +163,7 @@ class VarianceScaling(SeededInitializer):
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
         shape = checked_shape(shape)
-        what = (shape, float_dtype(dtype), self.scale, self.mode, self._distribution)
+        what = (self._law, shape, self._resolved(dtype), self.scale, self.mode, self._distribution)
         return _scaled(*what, self._own_fans(shape))
 
     @undisturbed
@@ -166,7 +174,7 @@ class VarianceScaling(SeededInitializer):
         """
         shape = checked_shape(shape)
         own_fans = (fan_in, fan_out) if self._axes is None else self._axes.fans(shape)
-        what = (shape, float_dtype(dtype), self.scale, self.mode, self._distribution)
+        what = (self._law, shape, self._resolved(dtype), self.scale, self.mode, self._distribution)
         return _scaled_by_fans(*what, *own_fans).with_fans(*own_fans)
 
     def get_config(self) -> dict[str, Any]:
@@ -180,12 +188,11 @@ class VarianceScaling(SeededInitializer):
         return {name: list(each) if isinstance(each, tuple) else each for name, each in changed.items()}
 
 
-class _FixedScaling(VarianceScaling):
-    """A rule from the literature: VarianceScaling with only the seed and the axes left to choose."""
+class FixedScaling(VarianceScaling):
+    """A rule from the literature: variance scaling with only the seed and the axes left to choose."""
 
     scale: float
     mode: str
-    repeats = False
     _rule: ClassVar[tuple[float, str, str]]
 
     def __init__(
@@ -199,7 +206,13 @@ class _FixedScaling(VarianceScaling):
         return {"seed": self.seed, **self._axes_config()}
 
 
-class GlorotNormal(_FixedScaling):
+class _KerasScaling(FixedScaling):
+    """A rule of Keras's, whose calls do not repeat."""
+
+    repeats = False
+
+
+class GlorotNormal(_KerasScaling):
     """The Glorot normal initializer, also called Xavier normal.
 
     Also available as `glorot_normal`. Draws from a truncated normal distribution around 0 with
@@ -221,7 +234,7 @@ class GlorotNormal(_FixedScaling):
     _rule = (1.0, "fan_avg", "truncated_normal")
 
 
-class GlorotUniform(_FixedScaling):
+class GlorotUniform(_KerasScaling):
     """The Glorot uniform initializer, also called Xavier uniform.
 
     Also available as `glorot_uniform`. Draws from a uniform distribution within [-limit, limit],
@@ -243,7 +256,7 @@ class GlorotUniform(_FixedScaling):
     _rule = (1.0, "fan_avg", "uniform")
 
 
-class LecunNormal(_FixedScaling):
+class LecunNormal(_KerasScaling):
     """The Lecun normal initializer.
 
     Also available as `lecun_normal`. Draws from a truncated normal distribution around 0 with
@@ -265,7 +278,7 @@ class LecunNormal(_FixedScaling):
     _rule = (1.0, "fan_in", "truncated_normal")
 
 
-class LecunUniform(_FixedScaling):
+class LecunUniform(_KerasScaling):
     """The Lecun uniform initializer.
 
     Also available as `lecun_uniform`. Draws from a uniform distribution within [-limit, limit],
@@ -286,7 +299,7 @@ class LecunUniform(_FixedScaling):
     _rule = (1.0, "fan_in", "uniform")
 
 
-class HeNormal(_FixedScaling):
+class HeNormal(_KerasScaling):
     """The He normal initializer.
 
     Also available as `he_normal`. Draws from a truncated normal distribution around 0 with `stddev = sqrt(2 / fan_in)`.
@@ -306,7 +319,7 @@ class HeNormal(_FixedScaling):
     _rule = (2.0, "fan_in", "truncated_normal")
 
 
-class HeUniform(_FixedScaling):
+class HeUniform(_KerasScaling):
     """The He uniform initializer.
 
     Also available as `he_uniform`. Draws from a uniform distribution within [-limit, limit],

@@ -30,6 +30,7 @@ STATE: PatchState = PatchState()
 # What Keras writes for these classes besides what it writes for its own. Keras ignores a `build_config` that is empty.
 MARK: dict[str, dict[str, Any]] = {"build_config": {}}
 _AXES = ("input_axes", "output_axes")  # arguments that variance scalings only have in Keras 3
+_FANIN_AXES = frozenset(("in_axis", "out_axis", "batch_axis"))  # and those that they only have in fanin
 
 
 def _scales(source_class: type[Initializer]) -> bool:
@@ -86,8 +87,16 @@ class _Carrier(Carrier, keras.initializers.Initializer):
 
     def _set_axes(self, input_axes: Any, output_axes: Any) -> None:
         self.input_axes, self.output_axes = input_axes, output_axes
-        if input_axes is not None and output_axes is not None and isinstance(self.source, initializers.VarianceScaling):
-            self.source.fan_axes = tuple(input_axes), tuple(output_axes)
+        if input_axes is None or output_axes is None or not isinstance(self.source, initializers.VarianceScaling):
+            return
+        fanin_axes = _FANIN_AXES.intersection(self.source.get_config())
+        if fanin_axes:
+            raise ValueError(
+                "`input_axes` and `output_axes` cannot be combined with fanin's own axes. "
+                f"Received: input_axes={input_axes!r}, output_axes={output_axes!r} and {', '.join(sorted(fanin_axes))}. "
+                "Name all axes of the fans in one way; `batch_axis` takes those that do not multiply them."
+            )
+        self.source.fan_axes = tuple(input_axes), tuple(output_axes)
 
     @left_to_python
     def __call__(

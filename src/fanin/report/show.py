@@ -269,7 +269,7 @@ def _fans(
     """The fans, with those that the measured spread implies: VarianceScaling has a variance of `scale / n`."""
     theory = {"fan_in": drawn.fan_in, "fan_out": drawn.fan_out}
     implied: dict[str, tuple[float, float]] = {}
-    if isinstance(initializer, VarianceScaling) and std and error is not None:
+    if isinstance(initializer, VarianceScaling) and std and error is not None and drawn.dtype.kind != "c":
         # The dtype rounds the spread by a known factor, which says nothing about the fans.
         rounding = drawn.moments.stddev / initializer.distribution(drawn.shape, "float64").moments.stddev
         units = initializer.scale * (rounding / std) ** 2
