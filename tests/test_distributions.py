@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fanin
-from catalogue import CATALOGUE, SEEDED
+from catalogue import CATALOGUE, SEEDED, shape_for
 from fanin import distributions
 from fanin._core.settings import TIERS
 from fanin._core.shapes import parse_region
@@ -98,10 +98,11 @@ def test_fans_of_its_own() -> None:
 def test_replace_keeps_fans(name: str) -> None:
     """`dataclasses.replace`, copies and pickles of a distribution with fans of its own have them, too."""
     initializer, dtypes, _ = CATALOGUE[name]
-    drawn = initializer.distribution((3, 4), dtypes[0]).with_fans(7, 0.5)
+    shape = shape_for(name, 3, 4, 5)
+    drawn = initializer.distribution(shape, dtypes[0]).with_fans(7, 0.5)
     for other in (
         replace(drawn),
-        replace(drawn, shape=(4, 5)),
+        replace(drawn, shape=shape[::-1]),
         copy.deepcopy(drawn),
         pickle.loads(pickle.dumps(drawn)),
     ):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fanin
-from catalogue import CATALOGUE, FLOATS, fresh
+from catalogue import CATALOGUE, FLOATS, fresh, shape_for
 from fanin._core.settings import TIERS
 from fanin._core.shapes import parse_region
 from fanin._core.streams import Stream
@@ -85,9 +85,7 @@ def test_overflow_while_rounding() -> None:
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_pieces(name: str) -> None:
     """An array for each region, in their order; equal regions share one, however they are written."""
-    _, dtypes, ranks = CATALOGUE[name]
-    shape = (6, 5) if 2 in ranks else (6,)
-    weight = fresh(name).weight(shape, dtypes[0])
+    weight = fresh(name).weight(shape_for(name, 6, 5, 4), CATALOGUE[name][1][0])
     whole = weight.make()
     wanted = [np.s_[:3], np.s_[3:], np.s_[0:3, :], np.s_[-6:-3, ...], np.s_[:], 2]
     pieces = weight.pieces(iter(wanted))

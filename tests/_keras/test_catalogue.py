@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 import fanin
-from catalogue import CATALOGUE, KERAS, fresh
+from catalogue import CATALOGUE, fresh
 from keras_kit import Kit, answers, same
 
-COMPLEX = ("complex64", "complex128")
 # name in the catalogue → what only fanin has, and that makes real numbers
-FURTHER = [name for name, (_, dtypes, _) in CATALOGUE.items() if name not in KERAS and "float32" in dtypes]
+FURTHER = [
+    name
+    for name, (each, dtypes, _) in CATALOGUE.items()
+    if type(each) not in fanin.initializers.KERAS_CLASSES and "float32" in dtypes
+]
 # what the documented classes take in fanin alone
 MORE: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "TruncatedNormal, bounds": ({"stddev": 0.1, "minval": -0.05, "maxval": 0.2, "seed": 3}, (4, 6)),
@@ -81,6 +84,7 @@ def test_layers_take_every_class(name: str, kit: Kit) -> None:
     same(held, fresh(name)(shape, "float32"))
 
 
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
 @pytest.mark.parametrize("form", ["keras", "h5"])
 @pytest.mark.parametrize("name", FURTHER)
 def test_files_keep_every_class(name: str, form: str, kit: Kit, tmp_path: pathlib.Path) -> None:
@@ -109,12 +113,10 @@ def test_names(name: str, kit: Kit) -> None:
         assert type(kit.ours.get(each)) is type(kit.ours.get(configuration))
 
 
-@pytest.mark.parametrize("name", ["Dirac", "Sparse", "TruncatedNormal, tail"])
+@pytest.mark.parametrize("name", ["Dirac", "Sparse", "LogNormal"])
 def test_other_processes_load_them(name: str, kit: Kit) -> None:
     """Where fanin's module is imported, and nothing else is called, configurations of files give its classes."""
     adapted = getattr(kit.ours, f"as_{kit.name}")(fresh(name))
-    if kit.name == "tf_keras" and name.startswith("TruncatedNormal"):
-        pytest.skip("tf_keras writes it as its own class, which does not take the bounds")
     config, shape = kit.keras.initializers.serialize(adapted), shape_for(name)
     module, values = answers(WITH_ONLY_FANIN_IMPORTED, kit.name, config, list(shape))
     assert module == f"fanin.{kit.name}"
@@ -162,6 +164,7 @@ def test_the_frameworks_classes_refuse_the_geometric_mean(kit: Kit) -> None:
         kit.keras.initializers.VarianceScaling.from_config(made(kit, "VarianceScaling, mean").get_config())
 
 
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
 @pytest.mark.parametrize("form", ["keras", "h5"])
 @pytest.mark.parametrize("name", MORE)
 def test_files_keep_further_arguments(name: str, form: str, kit: Kit, tmp_path: pathlib.Path) -> None:
@@ -199,7 +202,7 @@ def test_stft_is_that_of_keras(arguments: dict[str, Any], scaling: str | None) -
     """The values are Keras's to rounding, with the same arguments, defaults and configuration."""
     kit, shape = Kit("keras"), (16, 1, 9)
     ours, theirs = (each(scaling=scaling, **arguments) for each in (kit.ours.STFT, kit.keras.initializers.STFT))
-    assert np.abs(kit.array(ours(shape)) - kit.array(theirs(shape))).max() < 2e-6
+    assert np.abs(kit.array(ours(shape)) - kit.array(theirs(shape))).max() < 5e-6
     same(kit.array(ours(shape)), fanin.STFT(scaling=scaling, **arguments)(shape))
     assert ours.get_config() == theirs.get_config()
     assert isinstance(ours, kit.keras.initializers.STFT)

@@ -38,14 +38,23 @@ MORE = {
     "ComplexHe": "complex_he",
     "ComplexNormal": "complex_normal",
     "ComplexVarianceScaling": "complex_variance_scaling",
+    "Bilinear": "bilinear",
+    "Dirac": "dirac",
+    "Hippo": "hippo",
+    "Rotary": "rotary",
+    "S4D": "s4d",
+    "Sinusoidal": "sinusoidal",
+    "STFT": "stft",
 }
 NEEDED = {"Sparse": {"sparsity": 0.5}, "Table": {"values": [1]}}  # arguments without a default
-# PyTorch's names of laws that are Keras's, and names that Keras 3.0 to 3.6 wrote
+# PyTorch's names of laws that are Keras's, names that early versions of Keras 3 wrote, and one spelled as classes are
 OTHERS = {
     "xavier_uniform": "GlorotUniform",
     "kaiming_uniform": "HeUniform",
     "OrthogonalInitializer": "Orthogonal",
     "IdentityInitializer": "Identity",
+    "STFTInitializer": "STFT",
+    "Stft": "STFT",
 }
 OLD = ("glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform")
 

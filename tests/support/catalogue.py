@@ -69,6 +69,17 @@ CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
     ),
     "Sparse": (fanin.Sparse(0.3, 0.2, seed=29), FLOATS, (2,)),
     "Table": (fanin.Table([-3.5]), (*FLOATS, "complex64", "float8_e4m3fn"), (1, 2, 3, 4, 5)),
+    "Bilinear": (fanin.Bilinear(1.7), (*FLOATS, "complex64", "float8_e4m3fn"), (2, 3, 4, 5)),
+    "Dirac": (fanin.Dirac(-3), (*FLOATS, "int8", "complex128", "int4"), (2, 3, 4, 5)),
+    "Hippo": (fanin.Hippo("legt"), FLOATS, (2, 3, 4, 5)),
+    "Hippo, B": (fanin.Hippo("legs", "B"), FLOATS, (1, 2, 3, 4, 5)),
+    "Rotary": (fanin.Rotary("sin", 500.0, 3), FLOATS, (2, 3, 4, 5)),
+    "Rotary, angles": (fanin.Rotary("angles", 1000, -7), FLOATS, (2, 3, 4, 5)),
+    "Rotary, frequencies": (fanin.Rotary("frequencies"), FLOATS, (1, 2, 3, 4, 5)),
+    "S4D": (fanin.S4D("inv"), ("complex64", "complex128"), (1, 2, 3, 4, 5)),
+    "S4D, a part": (fanin.S4D("real", "log_real"), FLOATS, (1, 2, 3, 4, 5)),
+    "STFT": (fanin.STFT("imag", "hamming", "spectrum", periodic=True), FLOATS, (3,)),
+    "Sinusoidal": (fanin.Sinusoidal(100.0, 7), FLOATS, (2, 3, 4, 5)),
 }
 # Those of Keras's classes that have arguments which Keras has not.
 OWN_ARGUMENTS = (
@@ -92,6 +103,11 @@ def fresh(name: str) -> Any:
     """The initializer of that name, as if never called."""
     initializer = CATALOGUE[name][0]
     return type(initializer).from_config(initializer.get_config())
+
+
+def shape_for(name: str, *lengths: int) -> tuple[int, ...]:
+    """The first of these lengths as a shape of rank 2, or of the rank closest to it that the initializer takes."""
+    return lengths[: min(CATALOGUE[name][2], key=lambda rank: abs(rank - 2))]
 
 
 def made(initializer: fanin.Initializer, shape: tuple[int, ...] = (5, 7), **kwargs: Any) -> bytes:

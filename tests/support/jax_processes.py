@@ -26,7 +26,7 @@ from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 import fanin
-from catalogue import CATALOGUE, fresh
+from catalogue import CATALOGUE, fresh, shape_for
 from fanin._core import streams
 from fanin._core.streams import Stream
 from fanin.distributions import floats
@@ -624,8 +624,8 @@ def axes_that_the_mesh_lacks() -> None:
 @check("x64")
 def sixty_four_bits() -> None:
     """Where JAX has 64 bits, float64 and the like are themselves, eager and under jit; float32 stays the default."""
-    for name, (_, dtypes, ranks) in CATALOGUE.items():
-        init, shape = as_jax(fresh(name)), (5, 3) if 2 in ranks else (7,)
+    for name, (_, dtypes, _) in CATALOGUE.items():
+        init, shape = as_jax(fresh(name)), shape_for(name, 5, 3, 2)
         for dtype in ("float64", *dtypes):
             if dtype in dtypes:
                 eager, compiled = init(KEY, shape, dtype), jax.jit(init, static_argnums=(1, 2))(KEY, shape, dtype)

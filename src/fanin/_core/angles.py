@@ -65,13 +65,13 @@ def of_turns(numerator: Array, denominator: int) -> Angles:
     quarters = (fourfold * 2 + denominator) // (denominator * 2)
     left = (fourfold - quarters * denominator).astype(np.float64)
     share = left / denominator
-    product, error = exact_product(share, np.float64(denominator))
+    product, error = exact_product(share, float(denominator))
     share_low = ((left - product) - error) / denominator
-    angle, angle_low = exact_product(share, np.float64(_HALF_PI_HIGH))
+    angle, angle_low = exact_product(share, _HALF_PI_HIGH)
     return Angles(quarters, angle, angle_low + (share * _HALF_PI_LOW + share_low * _HALF_PI_HIGH))
 
 
-def of_products(positions: Array, high: Array, low: Array) -> Angles:
+def of_products(positions: Array | float, high: Array, low: Array) -> Angles:
     """The angles `positions * (high + low)`, which broadcast.
 
     Args:
@@ -90,7 +90,7 @@ def of_products(positions: Array, high: Array, low: Array) -> Angles:
     return Angles(quarters, angle, rest)
 
 
-def rounded_product(positions: Array, high: Array, low: Array) -> Array:
+def rounded_product(positions: Array, high: Array | float, low: Array | float) -> Array:
     """The products `positions * (high + low)`, rounded to float64."""
     product, error = exact_product(positions, high)
     return product + (error + positions * low)

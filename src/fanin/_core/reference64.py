@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,14 +25,14 @@ def exact_sum(a: np.ndarray, b: np.ndarray) -> _TERMS:
     return total, (a - (total - of_b)) + (b - of_b)
 
 
-def _halves(a: np.ndarray) -> _TERMS:
+def _halves(a: np.ndarray | float) -> tuple[Any, Any]:
     """The upper 26 bits of a double and the rest (Veltkamp)."""
     scaled = a * 134217729.0
     upper = scaled - (scaled - a)
     return upper, a - upper
 
 
-def exact_product(a: np.ndarray, b: np.ndarray) -> _TERMS:
+def exact_product(a: np.ndarray | float, b: np.ndarray | float) -> tuple[Any, Any]:
     """The rounded product and its error (Dekker)."""
     product = a * b
     (a1, a2), (b1, b2) = _halves(a), _halves(b)

@@ -56,13 +56,13 @@ class Positions(Formula):
         exp(i (2 a + n - 1) w / 2) sin(n w / 2) / sin(w / 2).
         """
         count = self.shape[-2]
-        ends, length = np.float64(2 * self.start + count - 1), np.float64(count)
+        ends, length = float(2 * self.start + count - 1), float(count)
         sines, cosines, doubled = [], [], []
         for first in range(0, frequencies, _BLOCK):
             high, low = self.frequencies(np.arange(first, min(frequencies, first + _BLOCK)))
             for scale, sums in ((0.5, (sines, cosines)), (1.0, (None, doubled))):
                 unit = scale * high, scale * low
-                around, spread, one = (angles.of_products(np.float64(each), *unit) for each in (ends, length, 1.0))
+                around, spread, one = (angles.of_products(each, *unit) for each in (ends, length, 1.0))
                 factor = spread.sine() / one.sine()
                 for turn, terms in enumerate(sums):
                     if terms is not None:

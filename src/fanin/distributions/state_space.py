@@ -130,10 +130,10 @@ class S4D(Formula):
         if self.variant == "real":
             return np.zeros(number.shape)
         if self.variant == "lin":
-            return angles.rounded_product(number.astype(np.float64), np.float64(math.pi), np.float64(_PI_LOW))
+            return angles.rounded_product(number.astype(np.float64), math.pi, _PI_LOW)
         if self.variant == "inv":
             share = states * (states - (2.0 * number + 1.0)) / (2.0 * number + 1.0)
-            return angles.rounded_product(share, np.float64(_INVERSE_PI), np.float64(_INVERSE_PI_LOW))
+            return angles.rounded_product(share, _INVERSE_PI, _INVERSE_PI_LOW)
         rows = max(1, _BLOCK // states)
         flat = number.ravel()
         blocks = [_legs_frequencies(flat[at : at + rows], states) for at in range(0, len(flat), rows)]
