@@ -16,6 +16,7 @@ FLOAT16, FLOAT32, FLOAT64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 # The floating dtypes that can be drawn, with the kernels' names for them (a NumPy dtype's `name` is slow).
 FLOATS = {FLOAT16: "float16", BFLOAT16: "bfloat16", FLOAT32: "float32", FLOAT64: "float64"}
+COMPLEX64, COMPLEX128 = np.dtype(np.complex64), np.dtype(np.complex128)
 INTEGERS = tuple(np.dtype(name) for name in ("int32", "int64", "uint32", "uint64"))
 
 # The number of random bits in a unit float of each dtype.

@@ -6,8 +6,6 @@ audits read the same object.
 
 from fanin.distributions.base import Distribution, Moments
 from fanin.distributions.complex import (
-    COMPLEX64,
-    COMPLEX128,
     TRUNCATED_COMPLEX_STDDEV,
     ComplexNormal,
     ComplexTruncatedNormal,

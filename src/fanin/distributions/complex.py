@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fanin._core import polar
+from fanin._core import dtypes, polar
 from fanin._core.environment import undisturbed
 from fanin._core.memory import parts
 from fanin._core.shapes import Region
@@ -22,7 +22,6 @@ from fanin._core.types import Array, DType
 from fanin.distributions.base import Distribution, Moments
 from fanin.distributions.floats import Normal
 
-COMPLEX64, COMPLEX128 = np.dtype(np.complex64), np.dtype(np.complex128)
 # The root of E[|z|**2], (1 - 5 exp(-4)) / (1 - exp(-4)), for a complex unit normal z with |z| < 2.
 TRUNCATED_COMPLEX_STDDEV = 0.9619618280082135
 _BELOW_TWO = 0.9816843611112658  # the probability of |z| < 2, 1 - exp(-4)
@@ -84,7 +83,7 @@ class _ByModulus(Distribution):
         return -self.radius, self.radius
 
     def rounds_to(self, dtype: DType) -> bool:
-        return dtype in (COMPLEX64, COMPLEX128)
+        return dtype in (dtypes.COMPLEX64, dtypes.COMPLEX128)
 
     def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
         for target, part in parts(out, self.shape, region, _CHUNK):

@@ -10,7 +10,7 @@ from fanin._core import dtypes
 from fanin._core.settings import config
 from fanin._core.shapes import checked_shape
 from fanin._core.types import DType, DTypeLike, NumberLike, Seed, Shape, ShapeLike
-from fanin.distributions import COMPLEX64, COMPLEX128, TRUNCATED_COMPLEX_STDDEV, Distribution
+from fanin.distributions import TRUNCATED_COMPLEX_STDDEV, Distribution
 from fanin.initializers.base import SeededInitializer, number
 from fanin.initializers.scaling import FixedScaling, VarianceScaling
 
@@ -18,9 +18,9 @@ from fanin.initializers.scaling import FixedScaling, VarianceScaling
 def complex_dtype(dtype: DTypeLike) -> DType:
     """The resolved dtype, if it is complex; None is the complex dtype of `floatx` (complex64 for narrow ones)."""
     if dtype is None:
-        return COMPLEX128 if config.floatx == "float64" else COMPLEX64
+        return dtypes.COMPLEX128 if config.floatx == "float64" else dtypes.COMPLEX64
     resolved = dtypes.resolve(dtype)
-    if resolved not in (COMPLEX64, COMPLEX128):
+    if resolved not in (dtypes.COMPLEX64, dtypes.COMPLEX128):
         raise ValueError(f"Expected complex type, got {dtypes.name(resolved)}. Use complex64 or complex128.")
     return resolved
 
