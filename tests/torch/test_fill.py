@@ -406,21 +406,26 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 SEEDED = [name for name, (_, arguments) in FUNCTIONS.items() if 5 in arguments]
 
 
+AXES = ("in_axis", "out_axis", "batch_axis", "column_axis", "groups")
+
+
 def test_every_function_is_here() -> None:
     """Each class of Keras has its function, and the module has no other names."""
-    others = {"Reading", "Recorded", "RecordingError", "Shard", "fill_", "initialize", "recording", "save_plan"}
+    others = {"Reading", "Recorded", "RecordingError", "Shard", "fill_", "init", "initialize", "recording", "save_plan"}
+    others |= {"patch", "unpatch"}
     assert {*others, *FUNCTIONS} == set(ours.__all__)
     assert {cls for cls, _ in FUNCTIONS.values()} == set(fanin.initializers.KERAS_CLASSES)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_signatures_of_named_functions(name: str) -> None:
-    """A tensor, then its class's parameters with their defaults; a layout where there is one."""
+    """A tensor, then its class's parameters with their defaults; a layout where there is one, in place of axes."""
     function, (cls, _) = getattr(ours, name), FUNCTIONS[name]
     parameters, taken = (
         {each.name: each.default for each in inspect.signature(each).parameters.values()} for each in (cls, function)
     )
     assert taken.pop("layout", None) == ("torch" if name in SEEDED else None)
+    parameters = {each: default for each, default in parameters.items() if each not in AXES}
     if name == "constant_":  # here the value must be given
         parameters["value"] = inspect.Parameter.empty
     assert list(taken.items()) == [("tensor", inspect.Parameter.empty), *parameters.items()]

@@ -76,7 +76,7 @@ def checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray
 
 def overlaps_itself(array: np.ndarray) -> bool:
     """Whether two elements share memory, or might: strides must nest, each reaching past everything inside it."""
-    if array.size == 0:
+    if array.size == 0 or array.flags.forc:
         return False
     axes = sorted(
         (abs(stride), length) for stride, length in zip(array.strides, array.shape, strict=True) if length > 1
@@ -226,7 +226,7 @@ def _of_torch(tensor: Any) -> np.ndarray:
         # Unlike `.numpy()`, DLPack leaves the storage resizable, as FSDP needs it.
         array = np.from_dlpack(plain if bits is None else plain.view(bits), copy=False)
         array = array if dtype is None else array.view(dtype)
-        reach = 1 + sum(stride * (length - 1) for stride, length in zip(plain.stride(), plain.shape, strict=True))
+        reach = plain.numel() if plain.is_contiguous() else _reach(plain)
         held = plain.untyped_storage().nbytes() // plain.element_size() - plain.storage_offset()
     except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
@@ -240,6 +240,11 @@ def _of_torch(tensor: Any) -> np.ndarray:
             f"{tuple(tensor.shape)} over a storage of {plain.untyped_storage().nbytes()} bytes."
         )
     return array
+
+
+def _reach(tensor: Any) -> int:
+    """How many elements lie between the first one and the end of the last one."""
+    return 1 + sum(stride * (length - 1) for stride, length in zip(tensor.stride(), tensor.shape, strict=True))
 
 
 def _is_resizable(tensor: Any) -> bool:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fanin.torch.dcp import save_plan
 
 try:
+    from fanin.torch import init
     from fanin.torch.fill import (
         constant_,
         fill_,
@@ -48,6 +49,7 @@ try:
         zeros_,
     )
     from fanin.torch.initialize import initialize
+    from fanin.torch.patching import patch, unpatch
     from fanin.torch.recording.described import described as _described
     from fanin.torch.recording.places import RecordingError
     from fanin.torch.recording.reading import Reading
@@ -68,16 +70,19 @@ __all__ = [
     "he_normal_",
     "he_uniform_",
     "identity_",
+    "init",
     "initialize",
     "lecun_normal_",
     "lecun_uniform_",
     "ones_",
     "orthogonal_",
+    "patch",
     "random_normal_",
     "random_uniform_",
     "recording",
     "save_plan",
     "truncated_normal_",
+    "unpatch",
     "variance_scaling_",
     "zeros_",
 ]

@@ -1,4 +1,7 @@
-"""Functions that fill PyTorch tensors in place, in PyTorch's axis order."""
+"""Functions that fill PyTorch tensors in place, in PyTorch's axis order.
+
+The functions of single initializers take a layout in place of an initializer's own axes; `fill_` takes any initializer.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from fanin._core import dtypes
 from fanin._core.interrupts import is_interrupt
 from fanin._core.layouts import keras_axes
 from fanin._core.memory import as_numpy, borrows_memory, note_write, overlaps_itself, read_only
-from fanin._core.types import Layout, NumberLike, Seed
+from fanin._core.types import Array, Layout, NumberLike, Seed
 from fanin.initializers.base import Initializer, SeededInitializer, SupportsSource, drawing_source_of
 from fanin.torch.shards import dtensor_problem, fill_shard, is_dtensor, local_of, shard_of_dtensor
 
@@ -57,14 +60,7 @@ def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, la
     source = drawing_source_of(initializer)
     if is_dtensor(tensor):
         return _fill_dtensor(tensor, source, layout)
-    array = as_numpy(tensor)
-    if overlaps_itself(array):
-        raise ValueError(
-            "The tensor must have separate memory for each element. Received: a tensor of shape "
-            f"{tuple(tensor.shape)} and strides {tensor.stride()}, as `expand` returns it. Fill the original tensor."
-        )
-    if borrows_memory(tensor) and read_only([array]):
-        raise ValueError("The tensor must be writable. Received: a tensor over read-only memory. Clone it.")
+    array = writable(tensor)
     kernel = array.transpose(keras_axes(layout, array.ndim))
     try:
         source(kernel.shape, kernel.dtype, out=kernel)
@@ -76,14 +72,26 @@ def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, la
     return tensor
 
 
+def writable(tensor: torch.Tensor) -> Array:
+    """An array over a tensor in CPU memory, which may be written.
+
+    Raises:
+        ValueError: it may not.
+    """
+    array = as_numpy(tensor)
+    if overlaps_itself(array):
+        raise ValueError(
+            "The tensor must have separate memory for each element. Received: a tensor of shape "
+            f"{tuple(tensor.shape)} and strides {tensor.stride()}, as `expand` returns it. Fill the original tensor."
+        )
+    if borrows_memory(tensor) and read_only([array]):
+        raise ValueError("The tensor must be writable. Received: a tensor over read-only memory. Clone it.")
+    return array
+
+
 def _fill_dtensor(tensor: torch.Tensor, source: Initializer, layout: Layout) -> torch.Tensor:
     """Fills the part of a DTensor that this process holds."""
-    local = local_of(tensor)
-    problem = dtensor_problem(tensor)
-    if not problem and local.is_meta:
-        problem = "It is on the meta device, and has no memory. Materialize it first, or use `fanin.torch.initialize`."
-    if problem:
-        raise ValueError(f"The tensor must be one that can be written. Received: a DTensor. {problem}")
+    check_dtensor(tensor)
     axes = keras_axes(layout, tensor.ndim)
     shape = tuple(tensor.shape[axis] for axis in axes)
     distribution = source.distribution(shape, dtypes.resolve(tensor.dtype))
@@ -94,10 +102,24 @@ def _fill_dtensor(tensor: torch.Tensor, source: Initializer, layout: Layout) -> 
         )
     weight = source.next_weight(shape, distribution.dtype)._replace(axes=axes)
     note_write(tensor)
+    local = local_of(tensor)
     note_write(local)
     with torch.no_grad():
         fill_shard(weight.fill, shard_of_dtensor(tensor), local, at_once=distribution.is_made_whole)
     return tensor
+
+
+def check_dtensor(tensor: torch.Tensor) -> None:
+    """Raises if this process's part of a DTensor cannot be given values.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    problem = dtensor_problem(tensor)
+    if not problem and local_of(tensor).is_meta:
+        problem = "It is on the meta device, and has no memory. Materialize it first, or use `fanin.torch.initialize`."
+    if problem:
+        raise ValueError(f"The tensor must be one that can be written. Received: a DTensor. {problem}")
 
 
 def zeros_(tensor: torch.Tensor) -> torch.Tensor:
@@ -140,10 +162,13 @@ def truncated_normal_(
     *,
     minval: NumberLike | None = None,
     maxval: NumberLike | None = None,
+    lower: NumberLike | None = None,
+    upper: NumberLike | None = None,
     layout: Layout = "torch",
 ) -> torch.Tensor:
     """Fills a tensor from a normal distribution that is truncated: `fanin.TruncatedNormal`, with or without bounds."""
-    return fill_(tensor, initializers.TruncatedNormal(mean, stddev, seed, minval=minval, maxval=maxval), layout=layout)
+    bounds = {"minval": minval, "maxval": maxval, "lower": lower, "upper": upper}
+    return fill_(tensor, initializers.TruncatedNormal(mean, stddev, seed, **bounds), layout=layout)
 
 
 def random_uniform_(

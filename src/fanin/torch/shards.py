@@ -393,7 +393,8 @@ def _fill_around(fill: Fill, parts: Sequence[Part], covers: bool) -> None:
         slice(min(each.start for each in axis), max(each.stop for each in axis))
         for axis in zip(*(part.region for part in parts), strict=True)
     )
-    made = torch.empty([each.stop - each.start for each in around], dtype=parts[0].view.dtype)
+    lengths = [each.stop - each.start for each in around]
+    made = torch.empty(lengths, dtype=parts[0].view.dtype, device="cpu")  # whatever the default device is
     places = [made[_moved(region, [-each.start for each in around])] for region, _ in parts]
     if not covers:
         for place, (_, view) in zip(places, parts, strict=True):
@@ -407,7 +408,7 @@ def _fill_in_pieces(fill: Fill, region: Box, view: torch.Tensor, covers: bool) -
     """Makes pieces of a bounded size on the CPU, and copies each."""
     for chunk in chunks(tuple(view.shape), max(1, _PIECE // view.element_size())):
         place = view[tuple(slice(*each) for each in chunk)]
-        piece = torch.empty(place.shape, dtype=view.dtype) if covers else place.to("cpu", copy=True)
+        piece = torch.empty(place.shape, dtype=view.dtype, device="cpu") if covers else place.to("cpu", copy=True)
         fill(as_numpy(piece), _moved(tuple(slice(*each) for each in chunk), [each.start for each in region]))
         place.copy_(piece)
 

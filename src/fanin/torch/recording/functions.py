@@ -1,7 +1,6 @@
 """Functions of PyTorch that hide from meta tensors what they do, replaced while somebody records.
 
-A function's code object is replaced, which covers every name that it was imported by. The substitute runs only in
-threads that record; in the others the original code does.
+The substitutes run only in threads that record; in the others the functions' own code does.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import CodeType, FunctionType
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
+from fanin.torch.exchanged import Substitute, Who, exchange, restore
 from fanin.torch.recording.algebra import normal_between
 from fanin.torch.recording.draws import draw
 from fanin.torch.recording.expressions import Constant, Expression, Geometry, Unit
@@ -129,8 +128,8 @@ def _state_set(writer: Writer, state: Any) -> None:
 
 def _noted_rng(seed: Any = None) -> np.random.Generator:
     """`numpy.random.default_rng`, noted."""
-    if _local.writer is not None and not is_importing():
-        _local.writer.remark("a generator of NumPy's draws, and what it draws is taken for fixed values")
+    if not is_importing():
+        remark("a generator of NumPy's draws, and what it draws is taken for fixed values")
     return _DEFAULT_RNG(seed)
 
 
@@ -143,49 +142,36 @@ def _noted(writer: Writer, generator: Any) -> None:
 
 
 _INIT = torch.nn.init
-_SUBSTITUTES: dict[str, tuple[Any, _Substitute]] = {
-    "trunc_normal_": (_INIT._no_grad_trunc_normal_, _truncated),
-    "orthogonal_": (_INIT.orthogonal_, _orthogonal),
-    "sparse_": (_INIT.sparse_, _sparse),
-    "dirac_": (_INIT.dirac_, _dirac),
-    "reduce": (torch.Tensor._reduce_ex_internal, _reduced),
-    "manual_seed": (torch.random.manual_seed, _seeded),
-    "set_rng_state": (torch.random.set_rng_state, _state_set),
-    "random": (random.Random.seed, _python_seeded),
-    "seed": (torch.random.seed, _seeded_anew),
-}
-_originals: dict[str, FunctionType] = {}
+_SUBSTITUTES: list[tuple[Any, _Substitute]] = [
+    (_INIT._no_grad_trunc_normal_, _truncated),
+    (_INIT.orthogonal_, _orthogonal),
+    (_INIT.sparse_, _sparse),
+    (_INIT.dirac_, _dirac),
+    (torch.Tensor._reduce_ex_internal, _reduced),
+    (torch.random.manual_seed, _seeded),
+    (torch.random.set_rng_state, _state_set),
+    (random.Random.seed, _python_seeded),
+    (torch.random.seed, _seeded_anew),
+]
 
 
-def called(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    """What a replaced function does: the substitute in a thread that records, else what it always does."""
-    writer = _local.writer
-    if writer is None:
-        return _originals[name](*arguments, **keywords)
-    with _disable_current_modes(), torch._C.DisableTorchFunction():
-        found = _SUBSTITUTES[name][1](writer, *arguments, **keywords)
-    return _originals[name](*arguments, **keywords) if found is NotImplemented else found
+def _substitute(function: _Substitute) -> Substitute:
+    """What is called in a function's place: of a thread that records, the function here."""
+
+    def substitute(*arguments: Any, **keywords: Any) -> Any:
+        writer = _local.writer
+        if writer is None:
+            return NotImplemented
+        with _disable_current_modes(), torch._C.DisableTorchFunction():
+            return function(writer, *arguments, **keywords)
+
+    return substitute
 
 
-def _replacement(name: str, code: CodeType) -> CodeType:
-    """Code for a function of any module and any defaults, which finds its way back here.
-
-    Args:
-        name: the name of the function here.
-        code: the function's own code, whose free variables the new code must have, too.
-    """
-    outer = ", ".join(code.co_freevars)
-    text = (
-        f"def outer({outer}):\n"
-        f"    def {code.co_name}(*arguments, **keywords):\n"
-        f"        ({outer})\n"
-        f"        from {__name__} import called\n"
-        f"        return called({name!r}, arguments, keywords)\n"
-        f"    return {code.co_name}\n"
-    )
-    scope: dict[str, Any] = {}
-    exec(compile(text, __file__, "exec"), scope)
-    return scope["outer"](*code.co_freevars).__code__
+def remark(text: str) -> None:
+    """Notes what this thread's recording cannot read; does nothing if it does not record."""
+    if _local.writer is not None:
+        _local.writer.remark(text)
 
 
 def is_recording() -> bool:
@@ -213,18 +199,13 @@ def replaced_functions(writer: Writer) -> Iterator[None]:
 
 
 def _swap() -> None:
-    for name, (function, _) in _SUBSTITUTES.items():
-        original = FunctionType(
-            function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-        )
-        original.__kwdefaults__ = function.__kwdefaults__
-        _originals[name] = original
-        function.__code__ = _replacement(name, function.__code__)
+    for function, ours in _SUBSTITUTES:
+        exchange(function, Who.RECORDING, _substitute(ours))
     np.random.default_rng = _noted_rng
 
 
 def _restore() -> None:
-    for name, original in _originals.items():
-        _SUBSTITUTES[name][0].__code__ = original.__code__
+    for function, _ in _SUBSTITUTES:
+        restore(function, Who.RECORDING)
     if np.random.default_rng is _noted_rng:
         np.random.default_rng = _DEFAULT_RNG

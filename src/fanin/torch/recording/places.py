@@ -10,11 +10,12 @@ from types import FrameType
 import torch
 from torch import nn
 
-_SKIPPED = ("contextlib", "fanin.torch.recording", "functools", "numpy", "random", "torch", "typing_extensions")
+_OURS = ("fanin.torch.exchanged", "fanin.torch.init", "fanin.torch.patching", "fanin.torch.recording")
+_SKIPPED = (*_OURS, "contextlib", "functools", "numpy", "random", "torch", "typing_extensions")
 # What lies between the code of torch.nn and this package.
 _BETWEEN = (
-    "fanin.torch.recording", "contextlib", "torch._compile", "torch._dynamo", "torch._ops", "torch._tensor",
-    "torch.functional", "torch.overrides", "torch.utils",
+    *_OURS, "contextlib", "torch._compile", "torch._dynamo", "torch._ops", "torch._tensor", "torch.functional",
+    "torch.overrides", "torch.utils",
 )  # fmt: skip
 
 
