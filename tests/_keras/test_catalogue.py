@@ -155,7 +155,7 @@ def test_the_frameworks_classes_refuse_further_arguments(name: str, kit: Kit) ->
     """Where fanin is not, configurations with them are errors that name one: they are never lost silently."""
     config = made(kit, name).get_config()
     theirs = getattr(kit.keras.initializers, name.partition(",")[0])
-    with pytest.raises(TypeError, match="unexpected keyword argument '(minval|lower|in_axis|batch_axis|column|groups)"):
+    with pytest.raises(TypeError, match=r"unexpected keyword argument '(minval|lower|in_axis|batch_axis|column|groups)"):
         theirs.from_config(config)
 
 
@@ -176,7 +176,7 @@ def test_files_keep_further_arguments(name: str, form: str, kit: Kit, tmp_path: 
     model.save(path)
     scope: Any = contextlib.nullcontext()
     if kit.name == "tf_keras":
-        with pytest.raises((TypeError, ValueError), match="unexpected keyword argument|mode"):
+        with pytest.raises((TypeError, ValueError), match=r"unexpected keyword argument|mode"):
             kit.keras.models.load_model(path, custom_objects=layers)
         scope = kit.ours.patch()
     with scope:

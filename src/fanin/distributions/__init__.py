@@ -30,8 +30,8 @@ from fanin.distributions.state_space import S4D, Hippo
 from fanin.distributions.values import Constant, Table
 
 __all__ = [
-    "COMPLEX128",
     "COMPLEX64",
+    "COMPLEX128",
     "LARGEST_NORMAL",
     "S4D",
     "STFT",

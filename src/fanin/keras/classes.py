@@ -93,7 +93,7 @@ class _Carrier(Carrier, keras.initializers.Initializer):
         if fanin_axes:
             raise ValueError(
                 "`input_axes` and `output_axes` cannot be combined with fanin's own axes. "
-                f"Received: input_axes={input_axes!r}, output_axes={output_axes!r} and {', '.join(sorted(fanin_axes))}. "
+                f"Received: {input_axes=}, {output_axes=} and {', '.join(sorted(fanin_axes))}. "
                 "Name all axes of the fans in one way; `batch_axis` takes those that do not multiply them."
             )
         self.source.fan_axes = tuple(input_axes), tuple(output_axes)

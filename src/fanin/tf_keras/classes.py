@@ -193,9 +193,7 @@ def get(identifier: Any) -> Any:
     return carriers.named(identifier, tf_keras.initializers.get)
 
 
-def deserialize(
-    config: Any, custom_objects: Mapping[str, Any] | None = None, use_legacy_format: bool = False
-) -> Any:
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None, use_legacy_format: bool = False) -> Any:
     """An initializer of this module from a configuration, as `tf_keras.initializers.deserialize` has it.
 
     Args:
