@@ -23,15 +23,14 @@ from fanin.distributions.floats import (
 )
 from fanin.distributions.formulas import Bilinear, ChannelKernel, Dirac, Formula
 from fanin.distributions.fourier import STFT
-from fanin.distributions.matrices import Identity, Matrix, Orthogonal, Sparse
+from fanin.distributions.matrices import Identity, Matrix, Orthogonal, Sparse, Unitary
 from fanin.distributions.positions import Positions, Rotary, Sinusoidal
 from fanin.distributions.quantiles import BoundedNormal, Exponential, LogNormal, Quantile
+from fanin.distributions.stacks import DeltaOrthogonal, IdentityMatrices, Matrices, OrthogonalMatrices
 from fanin.distributions.state_space import S4D, Hippo
 from fanin.distributions.values import Constant, Table
 
 __all__ = [
-    "COMPLEX64",
-    "COMPLEX128",
     "LARGEST_NORMAL",
     "S4D",
     "STFT",
@@ -46,6 +45,7 @@ __all__ = [
     "ComplexTruncatedNormal",
     "ComplexUniform",
     "Constant",
+    "DeltaOrthogonal",
     "Dirac",
     "Distribution",
     "Exponential",
@@ -53,11 +53,14 @@ __all__ = [
     "Formula",
     "Hippo",
     "Identity",
+    "IdentityMatrices",
     "LogNormal",
+    "Matrices",
     "Matrix",
     "Moments",
     "Normal",
     "Orthogonal",
+    "OrthogonalMatrices",
     "Positions",
     "Quantile",
     "Rotary",
@@ -67,4 +70,5 @@ __all__ = [
     "TruncatedNormal",
     "Uniform",
     "UniformInteger",
+    "Unitary",
 ]

@@ -17,6 +17,7 @@ from fanin._core.shapes import Region, parse_region
 from fanin._core.streams import Stream, run_kernel
 from fanin._core.types import Array, DType
 from fanin.distributions.base import Distribution, Moments
+from fanin.distributions.complex import ComplexNormal
 from fanin.distributions.floats import Normal
 
 _OF_ZEROS = -1  # the number that is folded into a stream for the places of a sparse matrix's zeros
@@ -128,17 +129,21 @@ class Orthogonal(Matrix):
         if not out.size:
             return
         rows, columns = self.matrix_shape
-        dtype = self._matrix_dtype
-        matrix = np.empty(self._tall, dtype, order="F")  # LAPACK's order; kernels write any
-        run_kernel(f"normal/{dtypes.FLOATS[dtype]}", stream, matrix, self._tall)
+        matrix = np.empty(self._tall, self._matrix_dtype, order="F")  # LAPACK's order; kernels write any
+        self._normals.fill(matrix, stream)
         with np.errstate(all="ignore"):  # large and small gains overflow and underflow
-            q, signs = orthonormal_columns(matrix)
-            q *= signs * dtype.type(self.gain)
+            q, phases = orthonormal_columns(matrix)
+            q *= phases * matrix.dtype.type(self.gain)
             whole = q if rows >= columns else q.T
             if region is None and out.flags.c_contiguous:
                 copy_in_blocks(whole, out.reshape(rows, columns))
             else:
                 out[...] = whole.reshape(self.shape)[() if region is None else region.slices]
+
+    @property
+    def _normals(self) -> Distribution:
+        """The matrix that is decomposed, which is tall."""
+        return Normal(self._tall, self._matrix_dtype, 0.0, 1.0)
 
     @property
     def _tall(self) -> tuple[int, int]:
@@ -147,6 +152,32 @@ class Orthogonal(Matrix):
 
     def reserve(self) -> None:
         allocate(self._tall, self._matrix_dtype)  # `fill` needs the whole matrix: is there room for it?
+
+
+@dataclass(frozen=True)
+class Unitary(Orthogonal):
+    """A complex matrix with orthonormal rows or columns, whichever are fewer, times `gain`, reshaped."""
+
+    kind: ClassVar[str] = "unitary"
+
+    def _round_parameters(self) -> None:
+        self._round(np.dtype(f"f{self.dtype.itemsize // 2}"), "gain")
+
+    @property
+    def _matrix_dtype(self) -> DType:
+        return self.dtype
+
+    @property
+    def _normals(self) -> Distribution:
+        return ComplexNormal(self._tall, self.dtype, 1.0)
+
+    @cached_property
+    @undisturbed
+    def moments(self) -> Moments:
+        return Moments(0.0, abs(self.gain) / math.sqrt(2 * max(1, *self.matrix_shape)))  # of each part
+
+    def rounds_to(self, dtype: DType) -> bool:
+        return False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from fanin.initializers.base import Initializer, SeededInitializer
 from fanin.initializers.complex import ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling
 from fanin.initializers.constants import Constant, Ones, Table, Zeros
 from fanin.initializers.convolutions import STFT, Bilinear, Dirac
-from fanin.initializers.matrices import Identity, Orthogonal, Sparse
+from fanin.initializers.matrices import DeltaOrthogonal, Identity, Orthogonal, Sparse, Unitary
 from fanin.initializers.names import name_hint
 from fanin.initializers.positions import Rotary, Sinusoidal
 from fanin.initializers.random import Bernoulli, Exponential, LogNormal, RandomNormal, RandomUniform, TruncatedNormal
@@ -52,6 +52,8 @@ rotary = Rotary
 s4d = S4D
 sinusoidal = Sinusoidal
 stft = Stft = STFT
+delta_orthogonal = DeltaOrthogonal
+unitary = Unitary
 complex_glorot = ComplexGlorot
 complex_he = ComplexHe
 complex_normal = ComplexNormal
@@ -70,6 +72,7 @@ __all__ = [
     "ComplexNormal",
     "ComplexVarianceScaling",
     "Constant",
+    "DeltaOrthogonal",
     "Dirac",
     "Exponential",
     "GlorotNormal",
@@ -93,6 +96,7 @@ __all__ = [
     "Stft",
     "Table",
     "TruncatedNormal",
+    "Unitary",
     "VarianceScaling",
     "Zeros",
     "bernoulli",
@@ -102,6 +106,7 @@ __all__ = [
     "complex_normal",
     "complex_variance_scaling",
     "constant",
+    "delta_orthogonal",
     "deserialize",
     "dirac",
     "exponential",
@@ -128,6 +133,7 @@ __all__ = [
     "stft",
     "table",
     "truncated_normal",
+    "unitary",
     "variance_scaling",
     "zeros",
 ]

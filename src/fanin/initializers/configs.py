@@ -58,7 +58,7 @@ def _first_seed(generator: Mapping[str, Any]) -> int | None:
 
 
 def stored_value(name: str, stored: Any) -> Any:
-    """An argument, out of `{"class_name": "__tensor__", "config": {"value": …}}` if Keras has stored a tensor or array."""
+    """An argument, out of `{"class_name": "__tensor__", "config": {"value": …}}` if Keras has stored an array."""
     if not isinstance(stored, Mapping):
         return stored
     config = stored.get("config")

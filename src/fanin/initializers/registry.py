@@ -11,7 +11,7 @@ from fanin.initializers.base import Initializer, SeededInitializer
 from fanin.initializers.complex import ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling
 from fanin.initializers.constants import Constant, Ones, Table, Zeros
 from fanin.initializers.convolutions import STFT, Bilinear, Dirac
-from fanin.initializers.matrices import Identity, Orthogonal, Sparse
+from fanin.initializers.matrices import DeltaOrthogonal, Identity, Orthogonal, Sparse, Unitary
 from fanin.initializers.names import ALIASES, name_hint
 from fanin.initializers.positions import Rotary, Sinusoidal
 from fanin.initializers.random import Bernoulli, Exponential, LogNormal, RandomNormal, RandomUniform, TruncatedNormal
@@ -47,7 +47,7 @@ KERAS_CLASSES: tuple[type[Initializer], ...] = (
 CLASSES: tuple[type[Initializer], ...] = (
     *(*KERAS_CLASSES, Exponential, LogNormal, Bernoulli, Sparse, Table),
     *(Bilinear, Dirac, Hippo, Rotary, S4D, Sinusoidal, STFT),
-    *(ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling),
+    *(ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling, DeltaOrthogonal, Unitary),
 )
 
 
