@@ -155,7 +155,9 @@ def test_the_frameworks_classes_refuse_further_arguments(name: str, kit: Kit) ->
     """Where fanin is not, configurations with them are errors that name one: they are never lost silently."""
     config = made(kit, name).get_config()
     theirs = getattr(kit.keras.initializers, name.partition(",")[0])
-    with pytest.raises(TypeError, match=r"unexpected keyword argument '(minval|lower|in_axis|batch_axis|column|groups)"):
+    with pytest.raises(
+        TypeError, match=r"unexpected keyword argument '(minval|lower|in_axis|batch_axis|column|groups)"
+    ):
         theirs.from_config(config)
 
 

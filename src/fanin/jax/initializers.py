@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.nn.initializers import Initializer
 
 from fanin import initializers
@@ -30,8 +31,8 @@ from fanin._core import dtypes
 from fanin._core.messages import shown, suggestion
 from fanin._core.shapes import checked_axes, checked_shape
 from fanin._core.types import AxesLike, DType, DTypeLike, Layout, NumberLike, Shape, ShapeLike
+from fanin.distributions import Distribution
 from fanin.initializers.base import float_dtype
-from fanin.initializers.scaling import units
 from fanin.jax.arrays import array_of_key, array_without_key
 
 __all__ = [
@@ -185,6 +186,8 @@ def constant(value: Any, dtype: DTypeLike = None) -> Initializer:
     """
 
     def init(key: Any, shape: ShapeLike, dtype: DTypeLike = dtype, out_sharding: Any = None) -> jax.Array:
+        if isinstance(value, Tracer):  # which JAX alone can place, and which draws nothing
+            return jax.nn.initializers.constant(value)(key, shape, _or_default(dtype), out_sharding)
         with jax.ensure_compile_time_eval():
             values = np.asarray(jnp.asarray(value, _or_default(dtype)))
         source = initializers.Table(values) if values.ndim else initializers.Constant(values)
@@ -302,21 +305,23 @@ def variance_scaling(
         )
     if scale == 0:  # in JAX a variance of 0, which fanin's classes refuse
         return _drawn(_always(initializers.Zeros(), initializers.Zeros()), dtype)
-    law = initializers.VarianceScaling(scale, mode, _DISTRIBUTIONS[distribution])
+    law = mode, _DISTRIBUTIONS[distribution]
     axes = [checked_axes(name, each) for name, each in (("in_axis", in_axis), ("out_axis", out_axis))]
     axes.append(checked_axes("batch_axis", batch_axis))
-
-    def choose(shape: Shape, dtype: DType) -> initializers.Initializer:
-        is_complex = dtypes.kind(dtype) == "complex"
-        each = initializers.ComplexVarianceScaling if is_complex else initializers.VarianceScaling
-        variance = law.scale / units(mode, *_fans(shape, *axes))
-        # Every axis numbers kernels of one element, whose variance is the scale.
-        return each(variance, distribution=_DISTRIBUTIONS[distribution], **_SINGLE, batch_axis=range(len(shape)))
-
-    return _drawn(choose, dtype)
+    classes = initializers.VarianceScaling, initializers.ComplexVarianceScaling
+    return _drawn(_always(*(_Scaling(each(scale, *law), *axes) for each in classes)), dtype)
 
 
-_SINGLE: dict[str, Any] = {"in_axis": (), "out_axis": ()}
+class _Scaling(initializers.SeededInitializer):
+    """A variance scaling whose fans are those that JAX has for these axes."""
+
+    def __init__(self, law: initializers.VarianceScaling, *axes: int | tuple[int, ...]) -> None:
+        super().__init__()
+        self._law, self._axes = law, axes
+
+    def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
+        shape = checked_shape(shape)
+        return self._law.distribution_of_fans(shape, dtype, *_fans(shape, *self._axes))
 
 
 def _fans(
