@@ -141,10 +141,8 @@ def test_laws(name: str) -> None:
     """The values have the distribution of JAX's: equal where nothing is random, else by a Kolmogorov-Smirnov test."""
     case = CASES[name]
     many = jax.random.split(KEY, max(1, 60_000 // int(np.prod(case.shape))))
-    draws = [
-        np.asarray(jax.vmap(lambda key, init=case.build(library): init(key, case.shape, case.dtype))(many))
-        for library in (initializers, jax.nn.initializers)
-    ]
+    both = [case.build(library) for library in (initializers, jax.nn.initializers)]
+    draws = [np.asarray(jax.vmap(lambda key, init=init: init(key, case.shape, case.dtype))(many)) for init in both]
     if len(np.unique(draws[1])) <= 24:
         assert np.array_equal(*draws)
         return
