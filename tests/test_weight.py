@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fanin
-from catalogue import CATALOGUE, FLOATS, fresh, shape_for
+from catalogue import CATALOGUE, FLOATS, fitted, fresh, shape_for
 from fanin._core.settings import TIERS
 from fanin._core.shapes import parse_region
 from fanin._core.streams import Stream
@@ -61,7 +61,7 @@ def test_any_region_in_any_memory(data: st.DataObject) -> None:
 def test_values_are_rounded_once(name: str, stored: str) -> None:
     """A float32 tensor kept in fewer bits is that tensor rounded, on every tier, whole and in regions."""
     for rank in CATALOGUE[name][2]:
-        shape = LARGE[rank]
+        shape = fitted(name, LARGE[rank])
         for tier in TIERS if rank == 2 else TIERS[-1:]:
             with fanin.config.using(tier=tier):
                 weight, expected = kept(fresh(name), shape, "float32", stored, None)

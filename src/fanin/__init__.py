@@ -176,87 +176,16 @@ __all__ = [
     "zeros",
 ]
 
-# The module that defines each public name. Names are loaded on first use, so `fanin --help` needs no NumPy.
+# The modules that define public names other than those of `fanin.initializers`. Names are loaded on first use, so
+# `fanin --help` needs no NumPy.
 _HOMES = {
-    "Bernoulli": "fanin.initializers",
-    "Bilinear": "fanin.initializers",
-    "ComplexGlorot": "fanin.initializers",
-    "ComplexHe": "fanin.initializers",
-    "ComplexNormal": "fanin.initializers",
-    "ComplexVarianceScaling": "fanin.initializers",
-    "Constant": "fanin.initializers",
-    "DeltaOrthogonal": "fanin.initializers",
-    "Dirac": "fanin.initializers",
     "Distribution": "fanin.distributions",
-    "Exponential": "fanin.initializers",
-    "GlorotNormal": "fanin.initializers",
-    "GlorotUniform": "fanin.initializers",
-    "HeNormal": "fanin.initializers",
-    "HeUniform": "fanin.initializers",
-    "Hippo": "fanin.initializers",
-    "Identity": "fanin.initializers",
-    "Initializer": "fanin.initializers",
-    "LecunNormal": "fanin.initializers",
-    "LecunUniform": "fanin.initializers",
-    "LogNormal": "fanin.initializers",
-    "Ones": "fanin.initializers",
-    "Orthogonal": "fanin.initializers",
     "Plan": "fanin.recipes",
-    "RandomNormal": "fanin.initializers",
-    "RandomUniform": "fanin.initializers",
     "Recipe": "fanin.recipes",
     "Report": "fanin.recipes",
-    "Rotary": "fanin.initializers",
-    "S4D": "fanin.initializers",
-    "STFT": "fanin.initializers",
-    "SeededInitializer": "fanin.initializers",
-    "Sinusoidal": "fanin.initializers",
-    "Sparse": "fanin.initializers",
-    "Stft": "fanin.initializers",
-    "Table": "fanin.initializers",
-    "TruncatedNormal": "fanin.initializers",
-    "Unitary": "fanin.initializers",
-    "VarianceScaling": "fanin.initializers",
     "Weight": "fanin.weight",
-    "Zeros": "fanin.initializers",
-    "bernoulli": "fanin.initializers",
-    "bilinear": "fanin.initializers",
-    "complex_glorot": "fanin.initializers",
-    "complex_he": "fanin.initializers",
-    "complex_normal": "fanin.initializers",
-    "complex_variance_scaling": "fanin.initializers",
     "config": "fanin._core.settings",
-    "constant": "fanin.initializers",
-    "delta_orthogonal": "fanin.initializers",
-    "deserialize": "fanin.initializers",
-    "dirac": "fanin.initializers",
-    "exponential": "fanin.initializers",
     "gain": "fanin.gains",
-    "get": "fanin.initializers",
-    "glorot_normal": "fanin.initializers",
-    "glorot_uniform": "fanin.initializers",
-    "he_normal": "fanin.initializers",
-    "he_uniform": "fanin.initializers",
-    "hippo": "fanin.initializers",
-    "identity": "fanin.initializers",
-    "lecun_normal": "fanin.initializers",
-    "lecun_uniform": "fanin.initializers",
-    "log_normal": "fanin.initializers",
-    "ones": "fanin.initializers",
-    "orthogonal": "fanin.initializers",
-    "random_normal": "fanin.initializers",
-    "random_uniform": "fanin.initializers",
-    "rotary": "fanin.initializers",
-    "s4d": "fanin.initializers",
-    "serialize": "fanin.initializers",
-    "sinusoidal": "fanin.initializers",
-    "sparse": "fanin.initializers",
-    "stft": "fanin.initializers",
-    "table": "fanin.initializers",
-    "truncated_normal": "fanin.initializers",
-    "unitary": "fanin.initializers",
-    "variance_scaling": "fanin.initializers",
-    "zeros": "fanin.initializers",
 }
 _MODULES = ("checkpoints", "distributions", "gains", "initializers", "recipes", "utils")
 _FRAMEWORKS = ("jax", "keras", "tf_keras", "torch")
@@ -265,8 +194,9 @@ _FRAMEWORKS = ("jax", "keras", "tf_keras", "torch")
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"fanin.{name}")
-    if name in _HOMES:
-        return globals().setdefault(name, getattr(import_module(_HOMES[name]), name))
+    if name in __all__:
+        home = _HOMES.get(name, "fanin.initializers")
+        return globals().setdefault(name, getattr(import_module(home), name))
     hint = f". Import it by name: import fanin.{name}" if name in _FRAMEWORKS else ""
     raise AttributeError(f"module 'fanin' has no attribute {name!r}{hint}")
 

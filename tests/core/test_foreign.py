@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fanin
-from catalogue import CATALOGUE, FLOATS, fresh
+from catalogue import CATALOGUE, FLOATS, fresh, shape_for
 from regions import owner
 
 NORMAL, SHAPE = fanin.RandomNormal(seed=1), (4, 6)
@@ -164,9 +164,8 @@ def test_memory_is_filled_in_place(maker: str, place: str, dtype: str) -> None:
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_class(name: str) -> None:
     """Every class and dtype, through each protocol that has the dtype."""
-    _, dtypes, ranks = CATALOGUE[name]
-    for dtype in dtypes:
-        shape = (3, 5) if 2 in ranks else (7,)
+    shape = shape_for(name, 3, 5, 7)
+    for dtype in CATALOGUE[name][1]:
         expected = fresh(name)(shape, dtype)
         native = expected.dtype.name not in dir(ml_dtypes)
         for maker in MAKERS.values() if native and dtype != "bool" else [MAKERS["an array"], MAKERS["a subclass"]]:

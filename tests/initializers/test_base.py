@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fanin
-from catalogue import CATALOGUE, fresh, made
+from catalogue import CATALOGUE, fitted, fresh, made
 
 
 def test_the_catalogue_is_complete() -> None:
@@ -26,7 +26,7 @@ def test_copies_go_on_where_the_original_is(name: str) -> None:
     """copy, deepcopy and pickle keep seed and count; from_config starts anew."""
     original = fresh(name)
     _, dtypes, ranks = CATALOGUE[name]
-    shape = (5, 4, 3, 2, 2)[: ranks[-1]]
+    shape = fitted(name, (5, 4, 3, 2, 2)[: ranks[-1]])
     first = original(shape, dtypes[0]).tobytes()
     copies = [copy.copy(original), copy.deepcopy(original), pickle.loads(pickle.dumps(original))]
     anew = type(original).from_config(original.get_config())

@@ -38,6 +38,8 @@ MORE = {
     "ComplexHe": "complex_he",
     "ComplexNormal": "complex_normal",
     "ComplexVarianceScaling": "complex_variance_scaling",
+    "DeltaOrthogonal": "delta_orthogonal",
+    "Unitary": "unitary",
     "Bilinear": "bilinear",
     "Dirac": "dirac",
     "Hippo": "hippo",

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 
 import fanin
-from catalogue import CATALOGUE, FLOATS, fresh
+from catalogue import CATALOGUE, FLOATS, fitted, fresh, shape_for
 from fanin._core.streams import Stream
 from fanin.jax import as_jax, make_array
 from jax_processes import WIDE, kernels_run, same
@@ -72,7 +72,7 @@ def test_every_class(name: str, dtype: str) -> None:
     init, key = as_jax(fresh(name)), jax.random.key(7)
     compiled = jax.jit(init, static_argnums=(1, 2))
     for rank in CATALOGUE[name][2]:
-        shape = (5, 3, 4, 2, 2)[:rank]
+        shape = fitted(name, (5, 3, 4, 2, 2)[:rank])
         for array in (init(key, shape, dtype), init(key, shape, jnp.dtype(dtype)), compiled(key, shape, dtype)):
             assert isinstance(array, jax.Array)
             assert (array.shape, array.dtype) == (shape, jnp.dtype(dtype))
@@ -83,8 +83,9 @@ def test_every_class(name: str, dtype: str) -> None:
 def test_shapes_that_a_program_knows(name: str) -> None:
     """A program may give the shape itself."""
     init, key, dtype = as_jax(fresh(name)), jax.random.key(7), CATALOGUE[name][1][0]
-    inside = jax.jit(lambda key: init(key, (5, 3), dtype))(key)
-    assert same(inside) == expected(fresh(name), key, (5, 3), dtype).tobytes()
+    shape = shape_for(name, 5, 3, 2)
+    inside = jax.jit(lambda key: init(key, shape, dtype))(key)
+    assert same(inside) == expected(fresh(name), key, shape, dtype).tobytes()
 
 
 @given(data=st.data(), seed=st.none() | seeds, words=st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=2))

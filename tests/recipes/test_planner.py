@@ -275,3 +275,26 @@ def test_names_with_a_prefix() -> None:
     assert Execution(model, Recipe([NORMAL]), options).plan.entries[0].name == "x.a"
     with pytest.raises(ValueError, match=r"Received: 'a', which matches none\.$"):
         Execution(model, Recipe([NORMAL]), Options(names={"a": "x"}, prefix="enc"))
+
+
+def test_the_geometric_mean_takes_the_fans_of_the_layer() -> None:
+    """A grouped convolution's fans, which are not those of the last two axes; both must be known."""
+    rule = {"path": "*", "initializer": "variance_scaling", "mode": "fan_geo_avg", "distribution": "uniform"}
+    known = Parameter("w", (8, 2, 3), FLOAT32, traits=Traits("kernel", (2, 1, 0), 6, 12))
+    (entry,) = Recipe([rule]).plan(Model((known,), "a model", {})).entries
+    limit = np.float32(np.sqrt(3 / np.sqrt(6 * 12)))
+    assert entry.placements[0].weight.distribution.bounds == (-limit, limit)
+    unknown = Parameter("w", (8, 2, 3), FLOAT32, traits=Traits("other"))
+    assert "fan_in" in Recipe([rule]).plan(Model((unknown,), "a model", {})).entries[0].problem
+
+
+def test_axes_of_a_rule_outrank_the_fans_of_the_layer() -> None:
+    """Experts that the layer table does not know: the rule names the axis that numbers them."""
+    rule = {"path": "*", "initializer": "he_normal", "in_axis": 1, "out_axis": 2, "batch_axis": [0]}
+    expected = spawned("w", (4, 6, 5), lambda seed: fanin.HeNormal(seed, batch_axis=0))
+    for traits in (Traits("kernel", (0, 1, 2), 24, 5), Traits("other", (0, 1, 2))):
+        parameter = Parameter("w", (4, 6, 5), FLOAT32, traits=traits)
+        (entry,) = Recipe([rule], seed=SEED).plan(Model((parameter,), "a model", {})).entries
+        assert entry.placements[0].weight.distribution.fan_in == 6
+        assert drawn(entry).tobytes() == expected.tobytes()
+    assert Recipe.from_toml(Recipe([rule]).to_toml()) == Recipe([rule])

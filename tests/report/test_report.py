@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fanin
-from catalogue import CATALOGUE, fresh
+from catalogue import CATALOGUE, fitted, fresh
 from fanin._core.messages import readable
 from fanin.report import literal, number, plain
 from fanin.report import show as reports
@@ -55,16 +55,17 @@ def _text(report: reports.Inspection, width: int = 80) -> str:
 def test_every_initializer(name: str, dtype: str) -> None:
     """Every initializer, dtype and rank agrees with its theory, goes into strict JSON and text, and is made again."""
     for rank in CATALOGUE[name][2]:
-        report = reports.inspect(fresh(name), SHAPES[rank], dtype)
+        shape = fitted(name, SHAPES[rank])
+        report = reports.inspect(fresh(name), shape, dtype)
         assert report.agrees, report.complaints()
         again = json.loads(json.dumps(report.as_dict(), allow_nan=False))
         assert list(again) == KEYS
-        assert again["bytes"] == fresh(name)(SHAPES[rank], dtype).nbytes
+        assert again["bytes"] == fresh(name)(shape, dtype).nbytes
         assert sum(again["histogram"]["counts"]) == again["count"]
         assert len(again["sparkline"]) == len(again["histogram"]["counts"])
         assert _text(report).splitlines()[-1] == report.python
         made = eval(report.python, {"fanin": fanin})
-        assert made.tobytes() == fresh(name)(SHAPES[rank], dtype).tobytes()
+        assert made.tobytes() == fresh(name)(shape, dtype).tobytes()
 
 
 def test_the_drawn_seed_is_in_the_line() -> None:
@@ -254,7 +255,8 @@ def test_no_elements() -> None:
 @pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_width(name: str, dtype: str, width: int) -> None:
     """No line but the title and the line of Python is wider than the terminal, or ends in spaces."""
-    lines = _text(reports.inspect(fresh(name), SHAPES[CATALOGUE[name][2][-1]], dtype), width).splitlines()
+    shape = fitted(name, SHAPES[CATALOGUE[name][2][-1]])
+    lines = _text(reports.inspect(fresh(name), shape, dtype), width).splitlines()
     assert max(map(len, lines[:-1])) <= width
     assert [line for line in lines[2:] if line != line.rstrip()] == []
 

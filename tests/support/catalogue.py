@@ -40,6 +40,9 @@ CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
     "HeUniform, batches": (fanin.HeUniform(seed=32, batch_axis=0, in_axis=()), FLOATS, (2, 3, 4, 5)),
     "Identity": (fanin.Identity(-0.3), FLOATS, (2,)),
     "Orthogonal": (fanin.Orthogonal(1.3, seed=23), FLOATS, (2, 3, 4, 5)),
+    "Orthogonal, batches": (fanin.Orthogonal(1.3, seed=39, column_axis=-2, batch_axis=[0]), FLOATS, (3, 4, 5)),
+    "Identity, batches": (fanin.Identity(-0.3, batch_axis=1), FLOATS, (3,)),
+    "Unitary": (fanin.Unitary(-0.3, seed=40), COMPLEX, (2, 3, 4, 5)),
     "TruncatedNormal, bounded": (
         fanin.TruncatedNormal(-0.1, 0.3, seed=24, minval=-0.25, maxval=0.7),
         FLOATS,
@@ -60,6 +63,7 @@ CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
     ),
     "ComplexGlorot": (fanin.ComplexGlorot(seed=36), COMPLEX, (0, 1, 2, 3, 4, 5)),
     "ComplexHe": (fanin.ComplexHe(seed=37, in_axis=0, out_axis=1), COMPLEX, (2, 3, 4, 5)),
+    "DeltaOrthogonal": (fanin.DeltaOrthogonal(1.3, seed=38), FLOATS, (3, 4, 5)),
     "Exponential": (fanin.Exponential(1.7, seed=26), FLOATS, (0, 1, 2, 3, 4, 5)),
     "LogNormal": (fanin.LogNormal(-1.0, 0.4, seed=27), FLOATS, (0, 1, 2, 3, 4, 5)),
     "Bernoulli": (
@@ -83,6 +87,8 @@ CATALOGUE: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
 }
 # Those of Keras's classes that have arguments which Keras has not.
 OWN_ARGUMENTS = (
+    "Identity, batches",
+    "Orthogonal, batches",
     "TruncatedNormal, bounded",
     "TruncatedNormal, deviations",
     "TruncatedNormal, tail",
@@ -107,7 +113,12 @@ def fresh(name: str) -> Any:
 
 def shape_for(name: str, *lengths: int) -> tuple[int, ...]:
     """The first of these lengths as a shape of rank 2, or of the rank closest to it that the initializer takes."""
-    return lengths[: min(CATALOGUE[name][2], key=lambda rank: abs(rank - 2))]
+    return fitted(name, lengths[: min(CATALOGUE[name][2], key=lambda rank: abs(rank - 2))])
+
+
+def fitted(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape, or one like it that the initializer takes: some want no more inputs than outputs."""
+    return (*shape[:-2], *sorted(shape[-2:])) if name == "DeltaOrthogonal" else shape
 
 
 def made(initializer: fanin.Initializer, shape: tuple[int, ...] = (5, 7), **kwargs: Any) -> bytes:

@@ -26,7 +26,7 @@ from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 import fanin
-from catalogue import CATALOGUE, fresh, shape_for
+from catalogue import CATALOGUE, fitted, fresh, shape_for
 from fanin._core import streams
 from fanin._core.streams import Stream
 from fanin.distributions import floats
@@ -162,9 +162,9 @@ def arrays_of_every_class() -> None:
             if dtype in WIDE:
                 continue
             for shape, spec in (((8, 6), P("x", "y")), ((8, 2, 3, 5), P("x", "y")), ((2, 3, 4, 8), P(None, None, "x"))):
-                if len(shape) in ranks:
-                    for layout in ("keras", "torch"):
-                        kernel_shape = (*shape[2:], shape[1], shape[0]) if layout == "torch" else shape
+                for layout in ("keras", "torch"):
+                    kernel_shape = (*shape[2:], shape[1], shape[0]) if layout == "torch" else shape
+                    if len(shape) in ranks and fitted(name, kernel_shape) == kernel_shape:
                         sharding = NamedSharding(mesh, spec)
                         array = make_array(fresh(name), shape, dtype, sharding, layout=layout)
                         assert_is_whole(array, in_layout(fresh(name)(kernel_shape, dtype), layout), sharding)

@@ -6,7 +6,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 
-from catalogue import CATALOGUE
+from catalogue import CATALOGUE, fitted
 
 
 @st.composite
@@ -17,7 +17,7 @@ def catalogued(draw: st.DrawFn) -> tuple[str, str, tuple[int, ...]]:
     rank = draw(st.sampled_from(ranks))
     longest = (1, 5000, 90, 20, 9, 6)[rank]
     shape = tuple(draw(st.lists(st.integers(0, longest), min_size=rank, max_size=rank)))
-    return name, draw(st.sampled_from(dtypes)), shape
+    return name, draw(st.sampled_from(dtypes)), fitted(name, shape)
 
 
 @st.composite

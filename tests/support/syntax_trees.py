@@ -7,6 +7,7 @@ break a rule on purpose show that it can fail.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -281,9 +282,10 @@ def bare(texts: Sources) -> list[str]:
     return wrong + [f"{module}.{name}" for module, name in without if name not in documented]
 
 
-def ranked(name: str) -> tuple[int, str]:
+def ranked(name: str) -> tuple[int, list[int | str]]:
     """The place of a name in `__all__`: constants, then classes, then the rest."""
-    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+    digits = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]  # 64 before 128
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2), digits
 
 
 def unlisted(texts: Sources) -> list[str]:

@@ -114,14 +114,11 @@ def frequencies(base: float, features: int, start: int, stop: int) -> tuple[Arra
 
 
 def arctangent(x: Array) -> Array:
-    """The arctangent of numbers that are not negative, to a few units in the last place."""
-    inverted = x > 1.0
-    y = np.where(inverted, 1.0 / np.where(inverted, x, 1.0), x)
+    """The arctangent of numbers in [-1, 1], to a few units in the last place."""
     for _ in range(2):  # half the angle, twice
-        y = y / (1.0 + np.sqrt(1.0 + y * y))
-    square = y * y
-    angle = 4.0 * (y + y * (square * horner(square, _ARCTANGENT)))
-    return np.where(inverted, (_HALF_PI_HIGH - angle) + _HALF_PI_LOW, angle)
+        x = x / (1.0 + np.sqrt(1.0 + x * x))
+    square = x * x
+    return 4.0 * (x + x * (square * horner(square, _ARCTANGENT)))
 
 
 def total(values: Array) -> Array:

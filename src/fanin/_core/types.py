@@ -47,8 +47,6 @@ DTypeLike: TypeAlias = str | type[Any] | HasItemSize | HasNumpyDType | None
 RegionLike: TypeAlias = SupportsIndex | slice | EllipsisType | tuple[SupportsIndex | slice | EllipsisType, ...]
 # A real number, or a 0-d array or tensor of one.
 NumberLike: TypeAlias = float | SupportsFloat | SupportsArray
-# An axis, or several; negative ones count from the last.
-Axes: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 # A framework's name, or the axes in Keras's order, as `transpose` takes them.
 Layout: TypeAlias = Literal["keras", "torch"] | Sequence[SupportsIndex]
 # An axis, or a sequence of axes.

@@ -23,6 +23,7 @@ from fanin._core.streams import Stream
 from fanin._core.types import Array
 from fanin.distributions.base import Distribution, Moments
 
+_CANCELLED = 1e-14  # a variance this small, beside the mean square, is what rounding has left of none
 _CHUNK = 2**15  # elements that are computed at a time: 256 KiB of float64
 
 
@@ -52,7 +53,8 @@ class Formula(Distribution):
             return Moments(0.0, 0.0)
         with np.errstate(all="ignore"):
             mean, square = self.means()
-        return Moments(mean, math.sqrt(max(0.0, square - mean * mean)))
+        variance = square - mean * mean
+        return Moments(mean, math.sqrt(variance) if variance > _CANCELLED * square else 0.0)
 
     def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
         with np.errstate(all="ignore"):  # overflow means infinity here

@@ -85,7 +85,7 @@ class Hippo(Formula):
             last = self.shape[self._row_axis] - 1
             return 1.0, 1.0 if self.measure == "lagt" else math.sqrt(2 * last + 1)
         rows, columns = self.shape[-2:]
-        low = self._corner(rows, min(rows, columns) if self.measure == "legs" else columns).min()
+        low = self._corner(rows, columns if self.measure == "legt" else min(rows, columns)).min()
         if columns == 1:
             return float(low), -1.0
         return float(low), float(self._corner(min(rows, columns), columns).max()) if self.measure == "legt" else 0.0
@@ -161,12 +161,15 @@ def _legs_frequencies(number: Array, states: int) -> Array:
     / (2 y): the sum is concave, so from below no step passes the solution.
     """
     odd = 2.0 * np.arange(states) + 1.0
-    wanted = (number + 0.5) * math.pi
-    unknown = wanted / float(states) ** 2  # what the sum would need if the arctangent were its argument
+    unknown = (number + 0.5) * math.pi / float(states) ** 2  # if the arctangent were its argument
     while True:
         products = unknown[:, None] * odd
+        is_large = products > 1.0
+        # atan(x) = pi / 2 + atan(-1 / x) for large x, whose quarter turns are counted, so that no digits are lost.
+        terms = angles.arctangent(np.where(is_large, -1.0 / products, products))
+        quarters = 2 * number + 1 - is_large.sum(axis=-1)
         slope = angles.total(odd / (1.0 + products * products))
-        step = (wanted - angles.total(angles.arctangent(products))) / slope
+        step = (quarters * (math.pi / 2) - angles.total(terms)) / slope
         following = np.maximum(unknown, unknown + step)  # rounding may point back: the end
         if np.array_equal(following, unknown):
             return 0.5 / unknown

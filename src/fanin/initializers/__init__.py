@@ -45,6 +45,12 @@ log_normal = LogNormal
 bernoulli = Bernoulli
 sparse = Sparse
 table = Table
+delta_orthogonal = DeltaOrthogonal
+unitary = Unitary
+complex_glorot = ComplexGlorot
+complex_he = ComplexHe
+complex_normal = ComplexNormal
+complex_variance_scaling = ComplexVarianceScaling
 bilinear = Bilinear
 dirac = Dirac
 hippo = Hippo
@@ -52,12 +58,6 @@ rotary = Rotary
 s4d = S4D
 sinusoidal = Sinusoidal
 stft = Stft = STFT
-delta_orthogonal = DeltaOrthogonal
-unitary = Unitary
-complex_glorot = ComplexGlorot
-complex_he = ComplexHe
-complex_normal = ComplexNormal
-complex_variance_scaling = ComplexVarianceScaling
 
 __all__ = [
     "CLASSES",

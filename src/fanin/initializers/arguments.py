@@ -8,7 +8,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from fanin._core.types import Axes, NumberLike, Seed
+from fanin._core.types import AxesLike, NumberLike, Seed
 from fanin.initializers.base import Initializer
 
 
@@ -27,7 +27,7 @@ class Kind(Enum):
 # Hints without None, as typing resolves them.
 _KINDS: tuple[tuple[Any, Kind], ...] = (
     (NumberLike, Kind.NUMBER),
-    (Axes, Kind.AXES),
+    (AxesLike, Kind.AXES),
     (Seed, Kind.SEED),
     (bool, Kind.FLAG),
     (int, Kind.INTEGER),

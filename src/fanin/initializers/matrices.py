@@ -6,10 +6,11 @@ from typing import Any, SupportsIndex
 
 from fanin import distributions
 from fanin._core.messages import shown
-from fanin._core.shapes import checked_axes, checked_shape, fans, normal_axes
+from fanin._core.shapes import MAX_ELEMENTS, MAX_RANK, checked_axes, checked_shape, fans, normal_axes
 from fanin._core.types import AxesLike, DTypeLike, NumberLike, Seed, Shape, ShapeLike
 from fanin.distributions import Distribution
 from fanin.initializers.base import Initializer, SeededInitializer, float_dtype, number
+from fanin.initializers.choices import whole
 from fanin.initializers.complex import complex_dtype
 
 
@@ -64,11 +65,9 @@ class Orthogonal(SeededInitializer):
     ) -> None:
         super().__init__(seed)
         self.gain: float = number("gain", gain)
-        self.column_axis = _whole("column_axis", column_axis)
+        self.column_axis = whole("column_axis", column_axis, -MAX_RANK, MAX_RANK - 1)
         self.batch_axis = checked_axes("batch_axis", batch_axis)
-        self.groups = _whole("groups", groups)
-        if self.groups < 1:
-            raise ValueError(f"`groups` must be positive. Received: groups={shown(self.groups)}.")
+        self.groups = whole("groups", groups, 1, MAX_ELEMENTS)
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
         resolved, shape = float_dtype(dtype), checked_shape(shape)
@@ -260,14 +259,6 @@ def _fans_of_one(shape: Shape, batch: Shape) -> tuple[int, int]:
 def _listed(axes: int | tuple[int, ...]) -> int | list[int]:
     """Axes as JSON has them."""
     return axes if isinstance(axes, int) else list(axes)
-
-
-def _whole(name: str, value: SupportsIndex) -> int:
-    """A Python integer."""
-    axes = checked_axes(name, value)
-    if not isinstance(axes, int):
-        raise TypeError(f"`{name}` must be an integer. Received: {name}={shown(value)}.")
-    return axes
 
 
 class Sparse(SeededInitializer):

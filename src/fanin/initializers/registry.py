@@ -46,8 +46,8 @@ KERAS_CLASSES: tuple[type[Initializer], ...] = (
 )
 CLASSES: tuple[type[Initializer], ...] = (
     *(*KERAS_CLASSES, Exponential, LogNormal, Bernoulli, Sparse, Table),
-    *(Bilinear, Dirac, Hippo, Rotary, S4D, Sinusoidal, STFT),
     *(ComplexGlorot, ComplexHe, ComplexNormal, ComplexVarianceScaling, DeltaOrthogonal, Unitary),
+    *(Bilinear, Dirac, Hippo, Rotary, S4D, Sinusoidal, STFT),
 )
 
 

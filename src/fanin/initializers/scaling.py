@@ -127,6 +127,11 @@ class VarianceScaling(SeededInitializer):
         self.in_axis, self.out_axis, self.batch_axis = axes
         self._axes = FanAxes(*((each,) if isinstance(each, int) else each for each in axes))
 
+    @property
+    def has_own_axes(self) -> bool:
+        """Whether it was given axes, which make the fans whatever a kernel's layer says."""
+        return self._axes is not None
+
     def fans(self, shape: ShapeLike) -> tuple[float, float]:
         """Fan-in and fan-out of a tensor, by the axes that make them.
 

@@ -83,7 +83,7 @@ class S4D(Initializer):
 
     Those of "legs" come in descending order, as those of "inv", which approximate them. (Other libraries may take their
     conjugates, or ascending order.) They are no result of an eigenvalue routine, whose last bits depend on the
-    processor: each is found by itself, to a few units in the last place of float64, as the y for which the angles
+    processor: each is found by itself, to 2 units in the last place of float64, as the y for which the angles
     `atan((2 k + 1) / (2 y))`, k from 0 to N - 1, sum to `(n + 1/2) pi`. All values are the same on every processor.
 
     Mamba's `A_log`, of shape (inner size, states), is `S4D("real", part="log_real")`: log(1), log(2), … in each row.

@@ -397,8 +397,9 @@ def _distribution(rule: Rule, initializer: Initializer, parameter: Parameter, sh
     dtype, traits, (fan_in, fan_out) = _drawn_dtype(parameter.dtype, initializer), parameter.traits, fans
     if isinstance(initializer, initializers.VarianceScaling):
         needed = {"fan_in": fan_in, "fan_out": fan_out}
-        lacking = [key for key, value in needed.items() if value is None and initializer.mode in (key, "fan_avg")]
-        if lacking:
+        of_mode = [initializer.mode] if initializer.mode in needed else [*needed]
+        lacking = [key for key in of_mode if needed[key] is None]
+        if lacking and not initializer.has_own_axes:
             raise ValueError(lacking_fans(type(initializer).__name__, rule.label, parameter.layer, lacking))
         return initializer.distribution_of_fans(
             shape, dtype, 1 if fan_in is None else fan_in, 1 if fan_out is None else fan_out

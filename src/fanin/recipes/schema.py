@@ -12,7 +12,7 @@ from fanin.recipes.expressions import VARIABLES
 from fanin.recipes.rules import AS_WRITTEN, CONDITIONS, KEEP, SETTINGS
 
 _WORDS = {
-    "mode": ["fan_in", "fan_out", "fan_avg"],
+    "mode": ["fan_in", "fan_out", "fan_avg", "fan_geo_avg"],
     "distribution": ["truncated_normal", "untruncated_normal", "uniform", "normal"],
 }
 _VALUES = ("number", "string", "boolean", "array")

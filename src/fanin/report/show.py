@@ -274,9 +274,12 @@ def _fans(
         rounding = drawn.moments.stddev / initializer.distribution(drawn.shape, "float64").moments.stddev
         units = initializer.scale * (rounding / std) ** 2
         units_error = units * 2 * error / drawn.moments.stddev
+        others = {"fan_in": drawn.fan_out, "fan_out": drawn.fan_in}
         if initializer.mode == "fan_avg":
+            implied = {name: (2 * units - other, 2 * units_error) for name, other in others.items()}
+        elif initializer.mode == "fan_geo_avg":
             implied = {
-                name: (2 * units - (sum(theory.values()) - fan), 2 * units_error) for name, fan in theory.items()
+                name: (units**2 / other, 2 * units * units_error / other) for name, other in others.items() if other
             }
         else:
             implied = {initializer.mode: (units, units_error)}

@@ -108,7 +108,7 @@ def _scaling(
         return
     made = scaling.distribution_of_fans(distribution.shape, distribution.dtype, fan_in, fan_out)
     if bits(made) == bits(distribution):
-        config = {key: value for key, value in scaling.get_config().items() if key != "seed"}
+        config = {key: _frozen(value) for key, value in scaling.get_config().items() if key != "seed"}
         yield (("initializer", _NAMES[type(scaling)]), *config.items()), cost
 
 
@@ -116,16 +116,15 @@ def _with_own_fans(
     scaling: VarianceScaling, distribution: Distribution, numbers: Numbers, fans: Fans
 ) -> Iterator[tuple[Settings, float]]:
     """A rule from the literature with the fans that count, if these are not those of the layer."""
-    modes = {"fan_in": ("fan_in",), "fan_out": ("fan_out",), "fan_avg": ("fan_in", "fan_out")}
     said = dict(zip(("fan_in", "fan_out"), fans, strict=True))
-    said = {key: said[key] for key in modes[scaling.mode]}
+    said = {scaling.mode: said[scaling.mode]} if scaling.mode in said else said
     known = {key: numbers.known.get(key) for key in said}
     values = [value for value in said.values() if value is not None]
     if said == known or len(values) < len(said):
         return
     made = scaling.distribution_of_fans(distribution.shape, distribution.dtype, values[0], values[-1])
     if bits(made) == bits(distribution):
-        config = {key: value for key, value in scaling.get_config().items() if key != "seed"}
+        config = {key: _frozen(value) for key, value in scaling.get_config().items() if key != "seed"}
         yield (("initializer", _NAMES[type(scaling)]), *config.items(), *said.items()), _OWN_FANS
 
 
