@@ -160,7 +160,9 @@ def _checked_groups(tensor: torch.Tensor, groups: int) -> int:
 
 def _check_constant(tensor: torch.Tensor) -> None:
     """Raises if there is no memory for a constant; what else is wrong with a tensor, PyTorch's own functions say."""
-    if type(tensor) in PLAIN and not tensor.is_meta:
+    is_read_only = tensor.is_inference() and not torch.is_inference_mode_enabled()
+    if type(tensor) in PLAIN and not tensor.is_meta and not is_read_only:
         return
-    if not isinstance(tensor, torch.Tensor) or local_of(tensor).is_meta or is_stand_in(local_of(tensor)):
+    local = local_of(tensor)
+    if is_read_only or local.is_meta or is_stand_in(local):
         check_memory(tensor)

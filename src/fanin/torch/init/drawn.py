@@ -99,7 +99,7 @@ def check_rank(tensor: torch.Tensor, least: int, most: int, rule: str) -> None:
     Raises:
         ValueError: it has.
     """
-    if not least <= tensor.ndim <= most:
+    if not least <= tensor.dim() <= most:
         raise ValueError(f"{rule}. Received: a tensor of shape {tuple(tensor.shape)}.")
 
 

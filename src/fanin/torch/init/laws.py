@@ -76,6 +76,19 @@ def fans(size: _Size) -> tuple[int, int]:
     return size[1] * field, size[0] * field
 
 
+def average_fan(size: _Size) -> float:
+    """The mean of fan_in and fan_out.
+
+    Raises:
+        ValueError: the tensor has fewer than two axes.
+        ZeroDivisionError: both fans are 0.
+    """
+    units = sum(fans(size)) / 2
+    if not units:
+        raise ZeroDivisionError(f"A tensor without inputs and outputs has no variance. Received: shape {tuple(size)}.")
+    return units
+
+
 class _Axes(NamedTuple):
     """What values are drawn for: a shape in Keras's order, and the floating dtype of elements or of their parts."""
 
@@ -192,10 +205,7 @@ def xavier(size: _Size, dtype: torch.dtype, gain: float, kind: str) -> Law:
         gain: the factor of the standard deviation.
         kind: "uniform" or "untruncated_normal".
     """
-    units = sum(fans(size)) / 2
-    if not units:
-        raise ZeroDivisionError(f"A tensor without inputs and outputs has no variance. Received: shape {tuple(size)}.")
-    return _scaled(_axes(size, dtype), dtype, gain, gain * gain, units, "fan_avg", kind)
+    return _scaled(_axes(size, dtype), dtype, gain, gain * gain, average_fan(size), "fan_avg", kind)
 
 
 @_kept
@@ -236,10 +246,6 @@ def _scaled(where: _Axes, dtype: torch.dtype, gain: float, scale: float, units: 
 @_kept
 def orthogonal(size: _Size, dtype: torch.dtype, gain: float) -> Law:
     """A (semi-)orthogonal matrix of as many rows as the first axis has indices."""
-    if len(size) < 2:
-        raise ValueError(
-            f"Only tensors with 2 or more dimensions are supported. Received: a tensor of shape {tuple(size)}."
-        )
     where = _plain_axes(size, dtype)
     return where.law(_supported(Orthogonal, gain, where=where))
 

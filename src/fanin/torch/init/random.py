@@ -177,6 +177,7 @@ def xavier_uniform_(
     References: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS
     2010.
     """
+    laws.average_fan(tensor.shape)  # what is wrong with it comes first, as in PyTorch
     return draw_(tensor, laws.xavier, real("gain", gain), "uniform", generator=generator, seed=seed)
 
 
@@ -216,6 +217,7 @@ def xavier_normal_(
     References: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS
     2010.
     """
+    laws.average_fan(tensor.shape)  # what is wrong with it comes first, as in PyTorch
     return draw_(tensor, laws.xavier, real("gain", gain), "untruncated_normal", generator=generator, seed=seed)
 
 
@@ -388,4 +390,5 @@ def sparse_(
 
     References: Martens, "Deep learning via Hessian-free optimization", ICML 2010.
     """
+    check_rank(tensor, 2, 2, "Only tensors with 2 dimensions are supported")
     return draw_(tensor, laws.sparse, real("sparsity", sparsity), real("std", std), generator=generator, seed=seed)
