@@ -174,8 +174,11 @@ def test_stft_of_long_frames() -> None:
 def test_scaled_windows() -> None:
     """Squares sum to 1 by density, absolute values by spectrum; an array's values are what they are."""
     window = [0.5, -2.0, 0.25, 1.0]
-    for scaling, power in (("density", 2), ("spectrum", 1)):
-        kernel = fanin.STFT(window=window, scaling=scaling)((4, 2, 1), "float64")
+    for initializer, power in (
+        (fanin.STFT(window=window, scaling="density"), 2),
+        (fanin.STFT(window=window, scaling="spectrum"), 1),
+    ):
+        kernel = initializer((4, 2, 1), "float64")
         assert np.array_equal(kernel[:, 0], kernel[:, 1])
         assert np.isclose((np.abs(kernel[:, 0]) ** power).sum(), 1, rtol=1e-15)
     assert fanin.STFT(window=window, scaling=None)((4, 1, 1), "float64").ravel().tolist() == window

@@ -14,7 +14,7 @@ from fanin._core import dtypes
 from fanin._core.memory import as_numpy, is_torch
 from fanin._core.messages import class_name, shown
 from fanin._core.shapes import checked_shape
-from fanin._core.types import DType, DTypeLike, NumberLike, Shape, ShapeLike
+from fanin._core.types import DType, DTypeLike, NumberLike, Shape, ShapeLike, SupportsArray
 from fanin.distributions import Distribution
 from fanin.distributions.windows import check_window
 from fanin.initializers.base import Initializer, float_dtype, number
@@ -167,7 +167,7 @@ class STFT(Initializer):
     def __init__(
         self,
         side: Literal["real", "imag"] = "real",
-        window: str | Sequence[float] | None = "hann",
+        window: str | Sequence[float] | SupportsArray | None = "hann",
         scaling: Literal["density", "spectrum"] | None = "density",
         periodic: bool = False,
     ) -> None:
