@@ -168,7 +168,7 @@ def test_attention(name: str, seed: str) -> None:
 @pytest.mark.parametrize("axes", [([0], [1, 2]), ((0, -1), (1,)), ([2], None), (None, None)])
 @pytest.mark.parametrize("name", SCALINGS)
 def test_axes(name: str, axes: Any) -> None:
-    """`input_axes` and `output_axes` follow the seed, are attributes and in configurations and copies, and change the fans."""
+    """Keras 3's axes follow the seed, are in attributes, configurations and copies, and change the fans."""
     more = dict(zip(("input_axes", "output_axes"), axes, strict=True))
     carrier, other = made(ours, name, **more), made(K, name, **more)
     copies = [carrier.clone(), copy.deepcopy(carrier), ours.as_keras(carrier), ours.get(K.serialize(other))]

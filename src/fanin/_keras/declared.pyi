@@ -1,9 +1,9 @@
 """The initializer classes of `fanin.tf_keras` and `fanin.keras`, for type checkers and editors."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
-from fanin._core.types import DTypeLike, NumberLike, ShapeLike
+from fanin._core.types import AxesLike, DTypeLike, NumberLike, ShapeLike
 from fanin.initializers import Initializer
 
 class KerasInitializer:
@@ -53,9 +53,9 @@ class HeUniform(Seeded):
     def __init__(self, seed: Any = None, **axes: Any) -> None: ...
 
 class Identity(KerasInitializer):
-    """Makes the identity matrix, which may be rectangular."""
+    """Makes the identity matrix, which may be rectangular, or a stack of them."""
 
-    def __init__(self, gain: NumberLike = 1.0) -> None: ...
+    def __init__(self, gain: NumberLike = 1.0, *, batch_axis: AxesLike = ()) -> None: ...
 
 class LecunNormal(Seeded):
     """The Lecun normal initializer."""
@@ -71,9 +71,17 @@ class Ones(KerasInitializer):
     """Makes ones."""
 
 class Orthogonal(Seeded):
-    """Makes an orthogonal matrix."""
+    """Makes an orthogonal matrix, or a stack of them."""
 
-    def __init__(self, gain: NumberLike = 1.0, seed: Any = None) -> None: ...
+    def __init__(
+        self,
+        gain: NumberLike = 1.0,
+        seed: Any = None,
+        *,
+        column_axis: SupportsIndex = -1,
+        batch_axis: AxesLike = (),
+        groups: SupportsIndex = 1,
+    ) -> None: ...
 
 class RandomNormal(Seeded):
     """Draws from a normal distribution."""

@@ -61,10 +61,10 @@ __all__ = [
 ]
 
 
-Choice: TypeAlias = Callable[[Shape, DType], initializers.Initializer]
+_Choice: TypeAlias = Callable[[Shape, DType], initializers.Initializer]
 
 
-def _drawn(choose: Choice, dtype: DTypeLike, column_axis: int = -1) -> Initializer:
+def _drawn(choose: _Choice, dtype: DTypeLike, column_axis: int = -1) -> Initializer:
     """An initializer that draws by keys.
 
     Args:
@@ -81,7 +81,7 @@ def _drawn(choose: Choice, dtype: DTypeLike, column_axis: int = -1) -> Initializ
     return init
 
 
-def _always(real: initializers.Initializer, complex: initializers.Initializer | None = None) -> Choice:
+def _always(real: initializers.Initializer, complex: initializers.Initializer | None = None) -> _Choice:
     """The choice of one initializer for real dtypes, and of another for complex ones if the law has such a form."""
 
     def choose(shape: Shape, dtype: DType) -> initializers.Initializer:
