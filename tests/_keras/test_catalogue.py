@@ -203,7 +203,7 @@ SIDES = [{"side": side, "window": window} for side in ("real", "imag") for windo
 
 @pytest.mark.parametrize("scaling", ["density", "spectrum", None])
 @pytest.mark.parametrize("arguments", SIDES, ids=str)
-def test_stft_is_that_of_keras(arguments: dict[str, Any], scaling: str | None) -> None:
+def test_stft_is_that_of_keras(arguments: dict[str, Any], scaling: Any) -> None:
     """The values are Keras's to rounding, with the same arguments, defaults and configuration."""
     kit, shape = Kit("keras"), (16, 1, 9)
     ours, theirs = (each(scaling=scaling, **arguments) for each in (kit.ours.STFT, kit.keras.initializers.STFT))

@@ -226,17 +226,18 @@ def of_fanin(cell: str) -> Any:
 
 def parts(values: np.ndarray) -> list[np.ndarray]:
     """Real numbers; of complex ones the parts and absolute values."""
-    flat = values.reshape(-1)
+    flat: Any = values.reshape(-1)
     return [flat.real, flat.imag, abs(flat)] if np.iscomplexobj(flat) else [flat]
 
 
 def assert_same_law(ours: np.ndarray, theirs: np.ndarray) -> None:
     """Means, standard deviations and distributions are as near as 60,000 values show."""
+    test: Any = stats.ks_2samp
     for one, other in zip(parts(ours), parts(theirs), strict=True):
         size = min(one.size, other.size) ** -0.5
         assert abs(one.mean() - other.mean()) < 6 * size * other.std()
         assert abs(one.std() / other.std() - 1) < 6 * size
-        assert stats.ks_2samp(one, other).pvalue > 1e-4
+        assert test(one, other).pvalue > 1e-4
 
 
 @pytest.mark.filterwarnings("ignore")  # of libraries that warn of themselves as they are imported

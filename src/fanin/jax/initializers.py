@@ -32,7 +32,7 @@ from fanin._core.messages import shown, suggestion
 from fanin._core.shapes import checked_axes, checked_shape
 from fanin._core.types import AxesLike, DType, DTypeLike, Layout, NumberLike, Shape, ShapeLike
 from fanin.distributions import Distribution
-from fanin.initializers.base import float_dtype
+from fanin.initializers.base import float_dtype, scalar
 from fanin.jax.arrays import array_of_key, array_without_key
 
 __all__ = [
@@ -186,12 +186,13 @@ def constant(value: Any, dtype: DTypeLike = None) -> Initializer:
     """
 
     def init(key: Any, shape: ShapeLike, dtype: DTypeLike = dtype, out_sharding: Any = None) -> jax.Array:
+        lengths = _lengths(shape)
         if isinstance(value, Tracer):  # which JAX alone can place, and which draws nothing
-            return jax.nn.initializers.constant(value)(key, shape, _or_default(dtype), out_sharding)
+            return jax.nn.initializers.constant(value)(key, lengths, _or_default(dtype), out_sharding)
         with jax.ensure_compile_time_eval():
             values = np.asarray(jnp.asarray(value, _or_default(dtype)))
         source = initializers.Table(values) if values.ndim else initializers.Constant(values)
-        return array_without_key(source, _lengths(shape), _or_default(dtype), out_sharding)
+        return array_without_key(source, lengths, _or_default(dtype), out_sharding)
 
     return init
 
@@ -254,7 +255,8 @@ def truncated_normal(
     >>> float(drawn.min()) >= 0, float(drawn.max()) <= 0.2
     (True, True)
     """
-    bounds = {name: bound for name, bound in (("lower", lower), ("upper", upper)) if not np.isinf(bound)}
+    both = {"lower": scalar(lower), "upper": scalar(upper)}
+    bounds: dict[str, Any] = {name: bound for name, bound in both.items() if bound not in (-math.inf, math.inf)}
     if not bounds:
         return _drawn(_always(initializers.RandomNormal(0.0, stddev)), dtype)
     return _drawn(_always(initializers.TruncatedNormal(0.0, stddev, **bounds)), dtype)
