@@ -12,6 +12,7 @@ import pytest
 
 import checkpoint_kit as kit
 import fanin
+from catalogue import CATALOGUE, fitted
 from fanin import checkpoints
 from fanin.checkpoints.records import entry_of, record_of
 from fanin.recipes import Entry, Plan
@@ -219,3 +220,41 @@ def test_no_manifest_at_all(tmp_path: Path) -> None:
     """A folder without one is an error of the operating system's."""
     with pytest.raises(FileNotFoundError):
         checkpoints.read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_initializer_has_a_record(name: str) -> None:
+    """What a rule with each of them draws is made again from its record, of the whole and of a region."""
+    initializer, tensors, ranks = CATALOGUE[name]
+    shape = fitted(name, (4, 3, 2, 4, 6)[-ranks[-1] :])
+    model = [{"path": "w", "shape": shape, "dtype": dtype, "layout": "keras"} for dtype in tensors[-1:]]
+    (entry,) = kit.plan_of(model, [{"path": "*", "initializer": initializer.with_seed(None)}]).entries
+    record = json.loads(json.dumps(record_of(entry), allow_nan=False))
+    again = entry_of("w", entry.parameter.dtype, entry.shape, record)
+    assert again.make().tobytes() == entry.make().tobytes()
+    assert again.make(slice(1, 3)).tobytes() == entry.make(slice(1, 3)).tobytes()
+    assert [each.weight for each in again.placements] == [each.weight for each in entry.placements]
+
+
+def test_fans_of_a_layer_are_in_the_record() -> None:
+    """A complex kernel whose fans are the layer's, not those of its last two axes."""
+    rules = [{"path": "*", "initializer": "complex_he", "fan_in": 7}]
+    model = [{"path": "w", "shape": [4, 5], "dtype": "complex64", "layout": "torch"}]
+    (entry,) = kit.plan_of(model, rules).entries
+    record = json.loads(json.dumps(record_of(entry)))
+    again = entry_of("w", entry.parameter.dtype, entry.shape, record)
+    assert again.placements[0].weight.distribution.fan_in == 7
+    assert again.make().tobytes() == entry.make().tobytes()
+
+
+def test_the_arguments_of_a_record_are_checked() -> None:
+    """A record's initializer refuses what it refuses elsewhere, before anything is made."""
+    model = [{"path": "w.0", "shape": [4, 6], "layout": "torch"}]
+    (entry,) = kit.plan_of(model, [{"path": "*", "initializer": "rotary"}]).entries
+    record = json.loads(json.dumps(record_of(entry)))
+    record["placements"][0]["arguments"]["part"] = "os"
+    with pytest.raises(checkpoints.CheckpointError, match=r"The record of 'w\.0' is damaged: `part` must be one of"):
+        entry_of("w.0", entry.parameter.dtype, entry.shape, record)
+    record["placements"][0]["initializer"] = "os"
+    with pytest.raises(checkpoints.CheckpointError, match="it has no 'os'"):
+        entry_of("w.0", entry.parameter.dtype, entry.shape, record)

@@ -254,10 +254,23 @@ def test_stacks_of_layers(case: str) -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_stacks_are_no_matrix(axis: int) -> None:
-    """One orthogonal matrix for all layers of a stack is refused."""
-    (problem,) = fanin.Recipe([{"path": "*", "initializer": "orthogonal"}]).plan(stack_of_nnx(axis)).problems
-    assert "Orthogonal makes a single matrix, but this parameter stacks the kernels of several layers" in problem
+def test_a_stack_has_an_orthogonal_matrix_for_each_layer(axis: int) -> None:
+    """Wherever `scan` puts the axis of layers: the matrices of the initializer that names it."""
+    plan = fanin.Recipe([{"path": "*", "initializer": "orthogonal"}], seed=1).plan(stack_of_nnx(axis))
+    (entry,) = plan.entries
+    drawn = np.empty(entry.parameter.shape, np.float32)
+    entry.fill(drawn)
+    layers = np.moveaxis(drawn, axis, 0)
+    seed = fanin.Orthogonal(seed=1).spawn(entry.path).seed
+    assert layers.tobytes() == fanin.Orthogonal(seed=seed, batch_axis=0)(layers.shape).tobytes()
+    assert all(np.allclose(each @ each.T, np.eye(len(each)), atol=1e-5) for each in layers)
+
+
+@pytest.mark.parametrize("name", ["dirac", "delta_orthogonal", "unitary", "bilinear"])
+def test_kernels_of_one_layer_are_refused_for_a_stack(name: str) -> None:
+    """The axis of layers would be taken for one of the kernel's own."""
+    (problem,) = fanin.Recipe([{"path": "*", "initializer": name}]).plan(stack_of_nnx(0)).problems
+    assert "makes a single kernel, but this parameter stacks the kernels of several layers" in problem
 
 
 COLLISIONS: dict[str, Any] = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fanin
-from fanin.recipes import Parameter, Recipe, Rule, Traits
+from fanin.recipes import Model, Parameter, Recipe, Rule, Traits
 from recipe_kit import FLOAT32, assert_says, drawn, planned, refused
 
 CONDITIONS = {
@@ -131,3 +131,40 @@ def test_classes_of_ones_own(cls: type[fanin.SeededInitializer]) -> None:
         assert array.tobytes() == expected.tobytes()
     with pytest.raises(TypeError, match=r"^Only fanin's own initializers can be named in a file\. Received: rule"):
         Recipe([{"path": "*", "initializer": cls()}]).to_toml()
+
+
+def test_whole_numbers_words_flags_and_axes() -> None:
+    """An argument that takes whole numbers has expressions of them; words, flags and axes are as they are written."""
+    rules = [
+        {"path": "conv", "initializer": "dirac", "groups": "config.groups", "gain": "1 / 2", "layout": "torch"},
+        {"path": "table", "initializer": "rotary", "part": "cos", "repeated": "halves", "start": 3},
+        {"path": "pairs", "initializer": "sinusoidal", "interleaved": False},
+        {"path": "frames", "initializer": "stft", "window": "hamming", "layout": "torch"},
+        {"path": "experts", "initializer": "orthogonal", "batch_axis": [0], "column_axis": 1},
+    ]
+    shapes = {"conv": (6, 2, 3), "table": (5, 8), "pairs": (5, 8), "frames": (9, 1, 16), "experts": (2, 3, 4)}
+    model = Model(tuple(Parameter(path, shape, FLOAT32) for path, shape in shapes.items()), "m", {"": {"groups": 3.0}})
+    plan = Recipe.from_toml(Recipe(rules, seed=1).to_toml()).plan(model)
+    assert not plan.problems
+    conv = fanin.Dirac(0.5, 3)((3, 2, 6))
+    assert drawn(plan.entry("conv")).tobytes() == conv.transpose(2, 1, 0).tobytes()
+    assert plan.entry("table").initializer == fanin.Rotary("cos", start=3, repeated="halves")
+    assert plan.entry("pairs").initializer == fanin.Sinusoidal(interleaved=False)
+    assert plan.entry("frames").initializer == fanin.STFT(window="hamming")
+    seed = plan.entry("experts").seeds[0]
+    assert plan.entry("experts").initializer == fanin.Orthogonal(seed=seed, column_axis=1, batch_axis=[0])
+
+
+def test_an_expression_that_must_be_whole() -> None:
+    """Groups of two and a half are refused with their name, and nothing is drawn."""
+    recipe = Recipe([{"path": "*", "initializer": "dirac", "groups": "size / 4", "layout": "torch"}])
+    (entry,) = recipe.plan(Model((Parameter("w", (5, 2, 1), FLOAT32),), "m", {})).entries
+    assert "`groups` must be a whole number. Received: 2.5 of 'size / 4'" in entry.problem
+    assert "groups" in refused(Recipe, [{"path": "*", "initializer": "dirac", "groups": 2.5}])
+
+
+def test_a_kernel_of_unknown_layout_is_no_kernel_of_dirac() -> None:
+    """Which axis has the inputs is not guessed: the rule must say so."""
+    recipe = Recipe([{"path": "*", "initializer": "dirac"}])
+    (entry,) = recipe.plan(Model((Parameter("w", (5, 2, 1), FLOAT32),), "m", {})).entries
+    assert "Dirac needs the order of the axes, which is unknown here. Give the rule a `layout`" in entry.problem

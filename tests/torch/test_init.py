@@ -16,30 +16,15 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from scipy import stats
 from torch import nn
 
 import fanin
-from fanin.torch import init, shards
-from fanin.torch.init import drawn
-from torch_kit import bits, moved
+from fanin.torch import init
+from init_kit import ARGUMENTS, DRAWING, IN_PLACE, call, weight_for
+from torch_kit import bits
 
 INF, NAN = math.inf, math.nan
 FLOATS = ("float16", "bfloat16", "float32", "float64")
-IN_PLACE = [name for name in init.__all__ if name.endswith("_")]
-DRAWING = [name for name in IN_PLACE if "seed" in inspect.signature(getattr(init, name)).parameters]
-ARGUMENTS: dict[str, tuple[Any, ...]] = {"sparse_": (0.5,), "sparse": (0.5,), "constant_": (0.7,), "constant": (0.7,)}
-
-
-def call(name: str, tensor: Any, *arguments: Any, **keywords: Any) -> Any:
-    """A function's result, with the arguments that it must have."""
-    return getattr(init, name)(tensor, *(arguments or ARGUMENTS.get(name, ())), **keywords)
-
-
-def weight_for(name: str, dtype: str = "float32", device: str = "cpu") -> Any:
-    """A tensor that a function can fill."""
-    shape = (4, 6, 3) if name.startswith("dirac") else (4, 6)
-    return torch.empty(shape, dtype=getattr(torch, dtype), device=device)
 
 
 # Names and signatures
@@ -164,7 +149,7 @@ def test_no_tensors(name: str) -> None:
     """What is no tensor has no attributes of one."""
     for given in ([1.0], None, np.zeros((2, 2))):
         with pytest.raises(AttributeError):
-            call(name, given)
+            call(init, name, given)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "constant_"])
@@ -188,7 +173,7 @@ def test_seed_and_generator(name: str) -> None:
     generator = torch.Generator()
     before = generator.get_state()
     with pytest.raises(ValueError, match="Received both"):
-        call(name, weight_for(name), seed=1, generator=generator)
+        call(init, name, weight_for(name), seed=1, generator=generator)
     assert torch.equal(generator.get_state(), before)
 
 
@@ -204,9 +189,9 @@ def test_deprecated(name: str) -> None:
     """The names without an underscore warn at the caller's line, and do the same."""
     torch.manual_seed(3)
     with pytest.warns(FutureWarning, match="deprecated") as caught:
-        ours = call(name, weight_for(name))
+        ours = call(init, name, weight_for(name))
     torch.manual_seed(3)
-    assert bits(ours) == bits(call(f"{name}_", weight_for(name)))
+    assert bits(ours) == bits(call(init, f"{name}_", weight_for(name)))
     assert caught[0].filename == __file__
 
 
@@ -214,7 +199,7 @@ def test_deprecated(name: str) -> None:
 def test_warning_of_empty_tensors(name: str) -> None:
     """Tensors without elements stay, with PyTorch's warning at the caller's line."""
     with pytest.warns(UserWarning, match="Initializing zero-element tensors is a no-op") as caught:
-        call(name, torch.empty(0, 3))
+        call(init, name, torch.empty(0, 3))
     assert caught[0].filename == __file__
 
 
@@ -233,183 +218,6 @@ def test_far_tails_are_refused() -> None:
         init.trunc_normal_(torch.empty(3), 0, 0.001, 0.1, 0.2)
 
 
-# Values
-
-EQUAL: dict[str, tuple[Callable[[Any], Any], Callable[[], Any]]] = {
-    "uniform_": (lambda w: init.uniform_(w, -1, 2, seed=5), lambda: fanin.RandomUniform(-1, 2, seed=5)),
-    "normal_": (lambda w: init.normal_(w, 1, 2, seed=5), lambda: fanin.RandomNormal(1, 2, seed=5)),
-    "trunc_normal_": (
-        lambda w: init.trunc_normal_(w, 0.1, 1, -1, 2, seed=5),
-        lambda: fanin.TruncatedNormal(0.1, 1, seed=5, minval=-1, maxval=2),
-    ),
-    "trunc_normal_ of small deviation": (
-        lambda w: init.trunc_normal_(w, std=0.02, seed=5),
-        lambda: fanin.RandomNormal(0, 0.02, seed=5),
-    ),
-    "trunc_normal_ without bounds": (
-        lambda w: init.trunc_normal_(w, a=-INF, b=INF, seed=5),
-        lambda: fanin.RandomNormal(0, 1, seed=5),
-    ),
-    "trunc_normal_ of one bound": (
-        lambda w: init.trunc_normal_(w, a=0.5, b=INF, seed=5),
-        lambda: fanin.TruncatedNormal(0, 1, seed=5, minval=0.5),
-    ),
-    "xavier_uniform_": (lambda w: init.xavier_uniform_(w, seed=5), lambda: fanin.GlorotUniform(seed=5)),
-    "xavier_uniform_ with a gain": (
-        lambda w: init.xavier_uniform_(w, 1.5, seed=5),
-        lambda: fanin.VarianceScaling(2.25, "fan_avg", "uniform", seed=5),
-    ),
-    "xavier_normal_": (
-        lambda w: init.xavier_normal_(w, seed=5),
-        lambda: fanin.VarianceScaling(1, "fan_avg", "untruncated_normal", seed=5),
-    ),
-    "kaiming_uniform_": (lambda w: init.kaiming_uniform_(w, seed=5), lambda: fanin.HeUniform(seed=5)),
-    "kaiming_uniform_ of ReLU": (
-        lambda w: init.kaiming_uniform_(w, 9, nonlinearity="relu", seed=5),
-        lambda: fanin.HeUniform(seed=5),
-    ),
-    "kaiming_uniform_ of layers": (  # with the slope that nn.Linear and the convolutions have
-        lambda w: init.kaiming_uniform_(w, 3**0.5, seed=5),
-        lambda: fanin.VarianceScaling(2 / (1 + (3**0.5) ** 2), "fan_in", "uniform", seed=5),
-    ),
-    "kaiming_normal_": (
-        lambda w: init.kaiming_normal_(w, 0.2, "fan_out", seed=5),
-        lambda: fanin.VarianceScaling(2 / (1 + 0.2**2), "fan_out", "untruncated_normal", seed=5),
-    ),
-    "kaiming_normal_ of tanh": (
-        lambda w: init.kaiming_normal_(w, nonlinearity="tanh", seed=5),
-        lambda: fanin.VarianceScaling((5 / 3) * (5 / 3), "fan_in", "untruncated_normal", seed=5),
-    ),
-    "orthogonal_": (lambda w: init.orthogonal_(w, 2, seed=5), lambda: fanin.Orthogonal(2, seed=5)),
-    "sparse_": (lambda w: init.sparse_(w, 0.3, 0.1, seed=5), lambda: fanin.Sparse(0.3, 0.1, seed=5)),
-    "eye_": (lambda w: init.eye_(w), lambda: fanin.Identity()),
-    "dirac_": (lambda w: init.dirac_(w, 2), lambda: fanin.Dirac(groups=2)),
-    "zeros_": (lambda w: init.zeros_(w), lambda: fanin.Zeros()),
-    "ones_": (lambda w: init.ones_(w), lambda: fanin.Ones()),
-    "constant_": (lambda w: init.constant_(w, 0.1), lambda: fanin.Constant(0.1)),
-}
-RANKS = {"sparse_": (2,), "eye_": (2,), "dirac_": (3, 4, 5)}
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("name", EQUAL)
-def test_values(name: str, dtype: str) -> None:
-    """The bytes of fanin's initializer, transposed, in every rank, whatever the strides; none beside the tensor."""
-    fill, initializer = EQUAL[name]
-    for rank in RANKS.get(name, (2, 3, 4)):
-        shape = (6, 4, 3, 3, 2)[:rank]
-        kernel = initializer()((*shape[2:], shape[1], shape[0]), dtype)
-        room = torch.zeros([2 * each for each in shape], dtype=getattr(torch, dtype))
-        turned = torch.empty(shape[::-1], dtype=room.dtype).permute(*range(rank)[::-1])
-        for tensor in (torch.empty(shape, dtype=room.dtype), room[(slice(None, None, 2),) * rank], turned):
-            assert fill(tensor) is tensor
-            assert bits(tensor) == moved(kernel, "torch").tobytes()
-        assert not room[(slice(1, None, 2),) * rank].any()
-
-
-@pytest.mark.parametrize("shape", [(), (5,)])
-@pytest.mark.parametrize("name", ["uniform_", "normal_", "trunc_normal_", "constant_"])
-def test_few_axes(name: str, shape: tuple[int, ...]) -> None:
-    """Tensors of no axis and of one."""
-    fill, initializer = EQUAL[name]
-    assert bits(fill(torch.empty(shape))) == initializer()(shape).tobytes()
-
-
-COMPLEX = {
-    "normal_": (lambda w: init.normal_(w, std=2, seed=6), lambda shape: 2.0),
-    "xavier_normal_": (lambda w: init.xavier_normal_(w, 1.5, seed=6), lambda shape: 1.5 * (2 / sum(shape)) ** 0.5),
-    "kaiming_normal_": (
-        lambda w: init.kaiming_normal_(w, nonlinearity="relu", seed=6),
-        lambda shape: (2 / shape[1]) ** 0.5,
-    ),
-}
-
-
-@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
-@pytest.mark.parametrize("name", COMPLEX)
-def test_complex_values(name: str, dtype: str) -> None:
-    """Complex numbers: both parts normal, of half of the variance, and independent; so of PyTorch's."""
-    fill, stddev = COMPLEX[name]
-    values = fill(torch.empty(60, 50, dtype=getattr(torch, dtype))).numpy().ravel()
-    scale = stddev((60, 50)) / 2**0.5
-    assert stats.kstest(values.real, "norm", (0, scale)).pvalue > 1e-3
-    assert stats.kstest(values.imag, "norm", (0, scale)).pvalue > 1e-3
-    assert abs(np.corrcoef(values.real, values.imag)[0, 1]) < 4 / len(values) ** 0.5
-
-
-def test_complex_normal() -> None:
-    """Element i has the parts that a stream of floats has at 2 i and 2 i + 1, in Keras's order, with any strides."""
-    parts = fanin.RandomNormal(0, 0.5**0.5, seed=5)((4, 3, 2))
-    expected = np.ascontiguousarray((parts[..., 0] + 1j * parts[..., 1]).astype(np.complex64).T)
-    apart = torch.zeros(3, 8, dtype=torch.complex64)[:, ::2]
-    for tensor in (torch.empty(3, 4, dtype=torch.complex64), apart):
-        assert bits(init.normal_(tensor, seed=5)) == expected.tobytes()
-
-
-def test_complex_means_as_in_pytorch() -> None:
-    """A mean is that of both parts."""
-    ours, theirs = (
-        getattr(module, "normal_")(torch.empty(20_000, dtype=torch.complex64), 3, 1, **keywords).mean().item()  # noqa: B009
-        for module, keywords in ((init, {"seed": 1}), (torch.nn.init, {}))
-    )
-    assert abs(ours - theirs) < 0.05
-    assert abs(ours - (3 + 3j)) < 0.05
-
-
-@pytest.mark.parametrize("kind", ["trunc_normal_", "orthogonal_", "sparse_"])
-def test_laws_without_complex_numbers(kind: str) -> None:
-    """The other laws refuse complex numbers, before anything is drawn."""
-    state = torch.get_rng_state()
-    with pytest.raises(NotImplementedError, match="real numbers"):
-        call(kind, torch.empty(3, 4, dtype=torch.complex64))
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-# Laws, against SciPy
-
-LAWS: dict[str, tuple[Callable[[Any], Any], Any]] = {
-    "uniform_": (lambda w: init.uniform_(w, -2, 1), stats.uniform(-2, 3)),
-    "normal_": (lambda w: init.normal_(w, 1, 0.5), stats.norm(1, 0.5)),
-    "trunc_normal_": (lambda w: init.trunc_normal_(w, 1, 2, -1, 2), stats.truncnorm(-1, 0.5, 1, 2)),
-    "trunc_normal_ of negative deviation": (
-        lambda w: init.trunc_normal_(w, 1, -2, -1, 2),
-        stats.truncnorm(-1, 0.5, 1, 2),
-    ),
-    "xavier_uniform_": (lambda w: init.xavier_uniform_(w, 2), stats.uniform(-0.4, 0.8)),
-    "xavier_normal_": (lambda w: init.xavier_normal_(w, 2), stats.norm(0, 2 * (2 / 150) ** 0.5)),
-    "kaiming_uniform_": (lambda w: init.kaiming_uniform_(w, 1), stats.uniform(-(0.06**0.5), 2 * 0.06**0.5)),
-    "kaiming_normal_": (lambda w: init.kaiming_normal_(w, nonlinearity="selu"), stats.norm(0, 0.75 / 50**0.5)),
-}
-
-
-@pytest.mark.filterwarnings("ignore:mean is more than 2 std")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", LAWS)
-def test_laws(name: str, dtype: str) -> None:
-    """Values follow the law that SciPy has by that name: Kolmogorov and Smirnov's test of 5000."""
-    fill, law = LAWS[name]
-    torch.manual_seed(1)
-    values = fill(torch.empty(100, 50, dtype=getattr(torch, dtype))).double().numpy().ravel()
-    assert stats.kstest(values, law.cdf).pvalue > 1e-3
-
-
-def test_sparse_columns() -> None:
-    """Each column has the zeros that PyTorch's function puts there."""
-    values = init.sparse_(torch.empty(20, 30), 0.33, seed=1)
-    assert ((values == 0).sum(0) == math.ceil(0.33 * 20)).all()
-    assert stats.kstest(values[values != 0].numpy(), "norm", (0, 0.01)).pvalue > 1e-3
-
-
-@pytest.mark.parametrize("shape", [(3, 8), (8, 3), (6, 2, 2, 2), (4, 5, 3)])
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_orthogonal_matrices(dtype: str, shape: tuple[int, ...]) -> None:
-    """Rows, or columns if there are fewer of them, are orthonormal, up to the gain."""
-    matrix = init.orthogonal_(torch.empty(shape, dtype=getattr(torch, dtype)), 2, seed=1).flatten(1).double()
-    matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    tolerance = {"float16": 5e-3, "bfloat16": 4e-2, "float32": 1e-5, "float64": 1e-12}[dtype]
-    assert torch.allclose(matrix @ matrix.T, 4 * torch.eye(len(matrix), dtype=torch.float64), atol=tolerance)
-
-
 # Seeds and generators
 
 
@@ -419,7 +227,7 @@ def test_manual_seed(name: str) -> None:
     rounds = []
     for _ in range(2):
         torch.manual_seed(7)
-        rounds.append([bits(call(name, weight_for(name))) for _ in range(3)])
+        rounds.append([bits(call(init, name, weight_for(name))) for _ in range(3)])
     assert rounds[0] == rounds[1]
     assert len(set(rounds[0])) == 3
 
@@ -428,12 +236,12 @@ def test_manual_seed(name: str) -> None:
 def test_one_draw(name: str) -> None:
     """A call takes one number of 63 bits, which is the seed."""
     torch.manual_seed(7)
-    drawn = call(name, weight_for(name))
+    drawn = call(init, name, weight_for(name))
     state = torch.get_rng_state()
     torch.manual_seed(7)
     seed = torch.empty((), dtype=torch.int64).random_().item()
     assert torch.equal(torch.get_rng_state(), state)
-    assert bits(call(name, weight_for(name), seed=seed)) == bits(drawn)
+    assert bits(call(init, name, weight_for(name), seed=seed)) == bits(drawn)
 
 
 @pytest.mark.parametrize("name", DRAWING)
@@ -441,9 +249,11 @@ def test_given_generator(name: str) -> None:
     """A generator that is given has its own sequence, and PyTorch's default one stays as it is."""
     state = torch.get_rng_state()
     one, other = (torch.Generator().manual_seed(7) for _ in range(2))
-    assert bits(call(name, weight_for(name), generator=one)) == bits(call(name, weight_for(name), generator=other))
-    assert bits(call(name, weight_for(name), generator=one)) != bits(
-        call(name, weight_for(name), generator=torch.Generator().manual_seed(7))
+    assert bits(call(init, name, weight_for(name), generator=one)) == bits(
+        call(init, name, weight_for(name), generator=other)
+    )
+    assert bits(call(init, name, weight_for(name), generator=one)) != bits(
+        call(init, name, weight_for(name), generator=torch.Generator().manual_seed(7))
     )
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -455,11 +265,11 @@ def test_what_draws_nothing(name: str) -> None:
     if name == "calculate_gain":
         init.calculate_gain("relu")
     elif name in DRAWING:
-        call(name, weight_for(name), seed=1)
+        call(init, name, weight_for(name), seed=1)
         if not name.startswith("kaiming"):
-            call(name, torch.empty(0, 3))
+            call(init, name, torch.empty(0, 3))
     elif name.endswith("_"):
-        call(name, weight_for(name))
+        call(init, name, weight_for(name))
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -473,7 +283,7 @@ def test_errors_draw_nothing(name: str, tensor: Any) -> None:
     """Calls that raise leave the generator and the tensor as they were."""
     state, version = torch.get_rng_state(), tensor._version
     with pytest.raises((ValueError, RuntimeError)):
-        call(name, tensor)
+        call(init, name, tensor)
     assert torch.equal(torch.get_rng_state(), state)
     assert tensor._version == version
 
@@ -510,7 +320,7 @@ def test_autograd(name: str) -> None:
     """A parameter stays a leaf without a history, and a graph that has saved it raises."""
     weight = nn.Parameter(torch.ones_like(weight_for(name)))
     loss, version = (weight * weight).sum(), weight._version
-    assert call(name, weight) is weight
+    assert call(init, name, weight) is weight
     assert (weight.is_leaf, weight.grad_fn, weight.requires_grad) == (True, None, True)
     assert weight._version > version
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -526,7 +336,7 @@ def test_no_memory(name: str) -> None:
         fake = weight_for(name)
     for tensor in (weight_for(name, device="meta"), fake):
         with pytest.raises(ValueError, match="memory"):
-            call(name, tensor)
+            call(init, name, tensor)
 
 
 def test_freed_memory() -> None:
@@ -575,8 +385,8 @@ def test_within_transforms() -> None:
 def test_default_devices(name: str) -> None:
     """A default device is none of the tensor's."""
     with torch.device("meta"):
-        filled = call(name, weight_for(name), seed=1)
-    assert bits(filled) == bits(call(name, weight_for(name), seed=1))
+        filled = call(init, name, weight_for(name), seed=1)
+    assert bits(filled) == bits(call(init, name, weight_for(name), seed=1))
 
 
 # Overriding
@@ -602,10 +412,10 @@ class Listening(torch.Tensor):
 def test_subclasses(name: str) -> None:
     """A class of tensors keeps its class, and one that overrides is told of the function first."""
     named = weight_for(name).as_subclass(Named)
-    expected = bits(call(name, weight_for(name), **({"seed": 1} if name in DRAWING else {})))
+    expected = bits(call(init, name, weight_for(name), **({"seed": 1} if name in DRAWING else {})))
     for tensor in (named, weight_for(name).as_subclass(Listening)):
         Listening.heard.clear()
-        result = call(name, tensor, **({"seed": 1} if name in DRAWING else {}))
+        result = call(init, name, tensor, **({"seed": 1} if name in DRAWING else {}))
         assert type(result) is type(tensor)
         assert bits(tensor.as_subclass(torch.Tensor)) == expected
     assert Listening.heard[0] is getattr(init, name)
@@ -628,29 +438,3 @@ def test_lazy_parameters() -> None:
     """A parameter without a shape yet raises PyTorch's ValueError."""
     with pytest.raises(ValueError, match="uninitialized parameter"):
         init.normal_(nn.LazyLinear(3).weight)
-
-
-# Devices, by way of memory that does not count as the CPU's
-
-
-@pytest.mark.parametrize("name", EQUAL)
-def test_elsewhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not in the CPU's memory gets the same bytes, in pieces of a bounded size."""
-    fill, _ = EQUAL[name]
-    shape = (6, 4, 3) if name == "dirac_" else (6, 4)
-    expected = bits(fill(torch.empty(shape)))
-
-    def elsewhere(fill: Any, shard: Any, local: Any, *, covers: bool = True, at_once: bool = False) -> None:
-        for region, view in shard.parts(local.detach()):
-            if at_once:
-                shards._fill_around(fill, [shards.Part(region, view)], covers)
-            else:
-                shards._fill_in_pieces(fill, region, view, covers)
-
-    monkeypatch.setattr(shards, "_PIECE", 20)
-    monkeypatch.setattr(drawn, "_checked", lambda tensor: None)
-    monkeypatch.setattr(drawn, "fill_shard", elsewhere)
-    tensor = torch.empty(shape)
-    version = tensor._version
-    assert bits(fill(tensor)) == expected
-    assert tensor._version > version

@@ -30,15 +30,20 @@ class Patch:
     def __init__(self, state: PatchState, install: Callable[[], None], remove: Callable[[], None]) -> None:
         self._state, self._install, self._remove = state, install, remove
         self._holds: set[Hold] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may come here while its thread does
 
     def hold(self) -> Hold:
         """Puts the patch in force, unless it is, until what is returned lets go."""
         hold = Hold(self)
         with self._lock:
-            if not self._holds:
-                self._install()
-                self._state.in_force = True
+            if not self._state.in_force:
+                self._state.in_force = True  # first: after an interrupt, letting go undoes what was done
+                try:
+                    self._install()
+                except BaseException:
+                    self._remove()
+                    self._state.in_force = False
+                    raise
             self._holds.add(hold)
         return hold
 

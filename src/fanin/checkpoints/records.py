@@ -57,7 +57,7 @@ def record_of(entry: Entry) -> dict[str, Any] | None:
     >>> bool((again.make() == entry.make()).all())
     True
     """
-    if not all(_has_data(each.weight) for each in entry.placements):
+    if not all(map(_has_data, entry.placements)):
         return None
     return {
         "name": entry.name,
@@ -93,22 +93,40 @@ def entry_of(path: str, dtype: DType, shape: Shape, record: Mapping[str, Any]) -
         raise CheckpointError(f"The record of {shown(path)} is damaged: {reason}.") from None
 
 
-def _has_data(weight: Weight) -> bool:
-    """Whether data describes a weight: of a known distribution, laid out as the parameter is in Keras's order."""
-    law = weight.distribution
-    is_long = isinstance(law, distributions.Table) and law.values.size > _LONGEST_TABLE
-    return type(law) in _INITIALIZERS and weight.axes is None and not is_long
+def _has_data(placement: Placement) -> bool:
+    """Whether data describes a placement: a law that is known, laid out as the parameter is in Keras's order."""
+    law = placement.weight.distribution
+    if placement.weight.axes is not None:
+        return False
+    if isinstance(law, distributions.Table):
+        return law.values.size <= _LONGEST_TABLE
+    return type(law) in _INITIALIZERS or _draws_from(placement.initializer, law)
+
+
+def _draws_from(initializer: Initializer, law: Distribution) -> bool:
+    """Whether an initializer of fanin's has this distribution, and arguments that are not too long."""
+    if type(initializer) not in initializers.CLASSES:
+        return False
+    is_short = all(np.size(each) <= _LONGEST_TABLE for each in initializer.get_config().values())
+    return is_short and _law_of(initializer, law.shape, law.dtype, law.own_fans) == law
+
+
+def _law_of(initializer: Initializer, shape: Shape, dtype: DType, fans: tuple[float, float] | None) -> Distribution:
+    """What an initializer draws from for a tensor with these fans; None for those that follow from the shape."""
+    if fans is None:
+        return initializer.distribution(shape, dtype)
+    if isinstance(initializer, initializers.VarianceScaling):
+        return initializer.distribution_of_fans(shape, dtype, *fans)
+    return initializer.distribution(shape, dtype).with_fans(*fans)
 
 
 def _of_placement(placement: Placement) -> dict[str, Any]:
     distribution, stream, *_ = placement.weight
-    own = {each.name: getattr(distribution, each.name) for each in fields(distribution) if each.name not in _COMMON}
     return {
-        "class": type(distribution).__name__,
+        **(_of_law(distribution) if type(distribution) in _INITIALIZERS else _of_initializer(placement.initializer)),
         "shape": list(distribution.shape),
         "dtype": distribution.dtype.name,
         "fans": None if distribution.own_fans is None else list(distribution.own_fans),
-        "arguments": {name: _listed(value) if name == "values" else _plain(value) for name, value in own.items()},
         "stream": list(stream),
         "target": [list(each) for each in placement.target],
         "source": list(placement.source),
@@ -117,16 +135,30 @@ def _of_placement(placement: Placement) -> dict[str, Any]:
     }
 
 
+def _of_law(distribution: Distribution) -> dict[str, Any]:
+    own = {each.name: getattr(distribution, each.name) for each in fields(distribution) if each.name not in _COMMON}
+    arguments = {name: _listed(value) if name == "values" else _plain(value) for name, value in own.items()}
+    return {"class": type(distribution).__name__, "arguments": arguments}
+
+
+def _of_initializer(initializer: Initializer) -> dict[str, Any]:
+    """The initializer itself, whose distribution has other parts than numbers."""
+    arguments = {name: value for name, value in initializer.get_config().items() if name != "seed"}
+    return {"initializer": type(initializer).__name__, "arguments": arguments}
+
+
 def _placement(record: Mapping[str, Any], parameter: Parameter) -> Placement:
-    cls, dtype = _CLASSES[record["class"]], dtypes.resolve(record["dtype"])
-    arguments = {name: value if name == "values" else _value(value) for name, value in record["arguments"].items()}
-    if cls is distributions.Constant:
-        arguments["value"] = dtype.type(arguments["value"])
-    if cls is distributions.Table:
-        arguments["values"] = _array(arguments["values"], dtype)
+    shape, dtype = tuple(record["shape"]), dtypes.resolve(record["dtype"])
     fans = None if record["fans"] is None else tuple(record["fans"])
-    distribution = cls(shape=tuple(record["shape"]), dtype=dtype, own_fans=fans, **arguments)
-    weight = Weight(distribution, Stream(*record["stream"]), parameter.dtype)
+    stream = Stream(*record["stream"])
+    if "initializer" in record:
+        initializer = _named(record["initializer"], record["arguments"]).with_seed(stream.seed)
+        weight = Weight(_law_of(initializer, shape, dtype, fans), stream, parameter.dtype)
+    else:
+        law = _law(record["class"], record["arguments"], shape, dtype, fans)
+        weight = Weight(law, stream, parameter.dtype)
+        initializer = _initializer(weight)
+    distribution = weight.distribution
     target = tuple((low, high) for low, high in record["target"])
     source = tuple(record["source"])
     above = len(target) - len(distribution.shape)  # axes of stacks
@@ -136,7 +168,26 @@ def _placement(record: Mapping[str, Any], parameter: Parameter) -> Placement:
     drawn = zip(source, target[above:], distribution.shape, strict=True)
     if not inside or not all(0 <= start <= start + high - low <= length for start, (low, high), length in drawn):
         raise ValueError("a placement lies outside of the tensor")
-    return Placement(record["name"], _initializer(weight), weight, target, source, record["label"])
+    return Placement(record["name"], initializer, weight, target, source, record["label"])
+
+
+def _named(name: str, arguments: Mapping[str, Any]) -> Initializer:
+    """The initializer of a class's name, which checks its arguments."""
+    cls = {each.__name__: each for each in initializers.CLASSES}[name]
+    return cls.from_config(arguments)
+
+
+def _law(
+    name: str, arguments: Mapping[str, Any], shape: Shape, dtype: DType, fans: tuple[float, float] | None
+) -> Distribution:
+    """The distribution of a class's name."""
+    cls = _CLASSES[name]
+    own = {each: value if each == "values" else _value(value) for each, value in arguments.items()}
+    if cls is distributions.Constant:
+        own["value"] = dtype.type(own["value"])
+    if cls is distributions.Table:
+        own["values"] = _array(own["values"], dtype)
+    return cls(shape=shape, dtype=dtype, own_fans=fans, **own)
 
 
 def _initializer(weight: Weight) -> Initializer:

@@ -149,7 +149,9 @@ class ChannelKernel(Formula):
     @property
     @undisturbed
     def bounds(self) -> tuple[float, float]:
-        peak = float(self.peak) if self.size else 0.0
+        with np.errstate(all="ignore"):
+            exact = np.array([float(self.peak) if self.size else 0.0])
+            (peak,) = np.real(dtypes.rounded_values(exact, self.dtype)).astype(np.float64).tolist()
         return min(peak, 0.0), max(peak, 0.0)
 
 

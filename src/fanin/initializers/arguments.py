@@ -6,9 +6,9 @@ import types
 from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, SupportsIndex, Union, get_args, get_origin, get_type_hints
 
-from fanin._core.types import AxesLike, NumberLike, Seed
+from fanin._core.types import AxesLike, NumberLike
 from fanin.initializers.base import Initializer
 
 
@@ -18,7 +18,7 @@ class Kind(Enum):
     NUMBER = "a number"
     INTEGER = "a whole number"
     AXES = "an axis, or several"
-    WORD = "a word"
+    WORD = "a word, or what stands for one"
     FLAG = "true or false"
     VALUES = "one value, or a table of them"
     SEED = "a seed"
@@ -28,9 +28,9 @@ class Kind(Enum):
 _KINDS: tuple[tuple[Any, Kind], ...] = (
     (NumberLike, Kind.NUMBER),
     (AxesLike, Kind.AXES),
-    (Seed, Kind.SEED),
     (bool, Kind.FLAG),
     (int, Kind.INTEGER),
+    (SupportsIndex, Kind.INTEGER),
     (str, Kind.WORD),
 )
 
@@ -41,9 +41,9 @@ def arguments_of(cls: type[Initializer]) -> Mapping[str, Kind]:
 
     >>> import fanin
     >>> arguments_of(fanin.VarianceScaling)["mode"]
-    <Kind.WORD: 'a word'>
+    <Kind.WORD: 'a word, or what stands for one'>
     """
-    return {name: _kind(hint) for name, hint in _hints(cls).items()}
+    return {name: Kind.SEED if name == "seed" else _kind(hint) for name, hint in _hints(cls).items()}
 
 
 def words_of(cls: type[Initializer], name: str) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def _hints(cls: type[Initializer]) -> dict[str, Any]:
 
 def _kind(hint: Any) -> Kind:
     plain = _plain(hint)
-    if get_origin(plain) is Literal:
+    if get_origin(plain) is Literal or str in get_args(plain):  # words, or something else besides them
         return Kind.WORD
     return next((kind for known, kind in _KINDS if plain in (known, _plain(known))), Kind.VALUES)
 

@@ -94,8 +94,8 @@ class Initializer:
                 makes a 0-d array.
             dtype: a name, or a dtype of NumPy, ml_dtypes, TensorFlow, PyTorch or JAX; by default `fanin.config.floatx`.
             region: a region of the tensor, as NumPy's basic indexing with step 1. The result is
-                `initializer(shape)[region]`, bit for bit, at the cost of the region alone (except that `Orthogonal`
-                computes the whole matrix). It is a region of the first call's tensor, does not count as a call, and
+                `initializer(shape)[region]`, bit for bit, at the cost of the region alone (except that matrices
+                such as `Orthogonal`'s are computed whole). It is a region of the first call's tensor, does not count as a call, and
                 never warns.
             out: a writable array with the result's shape and dtype and any strides, which is filled and returned: a
                 NumPy array, a PyTorch tensor (of 16-bit and 8-bit floats, too), or anything that exports CPU memory by

@@ -30,6 +30,12 @@ from fanin.recipes.stacks import LAYER, joined, layer_of, places, restricted, st
 from fanin.weight import Weight
 
 _USUAL = "its default initial value"  # of statistics and adapters
+_MATRICES = (initializers.Orthogonal, initializers.Identity)
+# Those that make the kernel of one layer, of whose axes each means something else.
+_SINGLE = (
+    *(initializers.Bilinear, initializers.DeltaOrthogonal, initializers.Dirac),
+    *(initializers.Sparse, initializers.STFT, initializers.Unitary),
+)
 
 
 @undisturbed
@@ -138,7 +144,7 @@ class _Recipe:
         if key not in self._made:
             own = rule.fans({**numbers, **of_fans})
             fans = fans[0] if own[0] is None else own[0], fans[1] if own[1] is None else own[1]
-            initializer = rule.initializer({**numbers, **_known(fans)}, self.seed)
+            initializer = _of_stack(rule.initializer({**numbers, **_known(fans)}, self.seed), traits)
             self._made[key] = initializer, _distribution(rule, initializer, parameter, shape, fans), fans
         return self._made[key]
 
@@ -393,6 +399,13 @@ def _known(fans: Fans) -> dict[str, float]:
     return {key: value for key, value in zip(("fan_in", "fan_out"), fans, strict=True) if value is not None}
 
 
+def _of_stack(initializer: Initializer, traits: Traits) -> Initializer:
+    """The initializer with a matrix for each layer of a stack, if it makes matrices and says nothing of batches."""
+    if not traits.stacked or not isinstance(initializer, _MATRICES) or initializer.batch_axis != ():
+        return initializer
+    return type(initializer).from_config({**initializer.get_config(), "batch_axis": [*range(traits.stacked)]})
+
+
 def _distribution(rule: Rule, initializer: Initializer, parameter: Parameter, shape: Shape, fans: Fans) -> Distribution:
     dtype, traits, (fan_in, fan_out) = _drawn_dtype(parameter.dtype, initializer), parameter.traits, fans
     if isinstance(initializer, initializers.VarianceScaling):
@@ -404,15 +417,29 @@ def _distribution(rule: Rule, initializer: Initializer, parameter: Parameter, sh
         return initializer.distribution_of_fans(
             shape, dtype, 1 if fan_in is None else fan_in, 1 if fan_out is None else fan_out
         )
-    if isinstance(initializer, (initializers.Orthogonal, initializers.Identity)) and traits.stacked:
-        raise ValueError(
-            f"{type(initializer).__name__} makes a single matrix, but this parameter stacks the kernels of several "
-            "layers"
-        )
+    _check_structure(initializer, parameter)
     distribution = initializer.distribution(_matrix_shape(shape, initializer, traits), dtype)
     if isinstance(distribution, Matrix) and traits.column_axes > 1:
         distribution = distribution.reshaped(shape, traits.column_axes)
-    return distribution if fan_in is None or fan_out is None else distribution.with_fans(fan_in, fan_out)
+    if fan_in is None or fan_out is None or distribution.own_fans is not None:  # those of a batch's matrices
+        return distribution
+    return distribution.with_fans(fan_in, fan_out)
+
+
+def _check_structure(initializer: Initializer, parameter: Parameter) -> None:
+    """Raises if an initializer of matrices or kernels would take an axis of this parameter for another one."""
+    name, traits = type(initializer).__name__, parameter.traits
+    if isinstance(initializer, _MATRICES) and traits.stacked and traits.column_axes > 1:
+        raise ValueError(
+            f"{name} makes matrices of the last axis, but this parameter stacks kernels whose outputs are "
+            f"{traits.column_axes} axes"
+        )
+    if not isinstance(initializer, _SINGLE):
+        return
+    if traits.stacked:
+        raise ValueError(f"{name} makes a single kernel, but this parameter stacks the kernels of several layers")
+    if traits.axes is None and len(parameter.shape) > 1:
+        raise ValueError(f"{name} needs the order of the axes, which is unknown here. Give the rule a `layout`")
 
 
 def _numbers_of_layer(numbers: Mapping[str, float], layer: int, count: int) -> dict[str, float]:
@@ -438,8 +465,7 @@ def _drawn_dtype(dtype: DType, initializer: Initializer) -> DType:
 
 def _matrix_shape(shape: Shape, initializer: Initializer, traits: Traits) -> Shape:
     """The shape to give an initializer: that of the matrix, if several axes are its columns."""
-    makes_matrix = isinstance(initializer, (initializers.Orthogonal, initializers.Identity))
-    if not makes_matrix or traits.column_axes == 1:
+    if not isinstance(initializer, _MATRICES) or traits.column_axes == 1:
         return shape
     if isinstance(initializer, initializers.Identity) and traits.role == "depthwise_kernel":
         return shape  # Identity raises for it: the rows are a window

@@ -464,7 +464,7 @@ class Rule:
         if arguments_of(self._class)[key] is not Kind.INTEGER:
             return value
         if value % 1:
-            raise ValueError(f"`{key}` must be a whole number. Received: {value} of {expression}")
+            raise ValueError(f"`{key}` must be a whole number. Received: {value} of {shown(expression.text)}")
         return int(value)
 
     def fans(self, known: Mapping[str, float]) -> tuple[float | None, float | None]:

@@ -92,7 +92,7 @@ def _arguments(number: dict[str, Any]) -> dict[str, Any]:
         for name, kind in arguments_of(cls).items():
             if kind is Kind.WORD:
                 words = {*arguments.get(name, {}).get("enum", ()), *_WORDS.get(name, words_of(cls, name))}
-                arguments[name] = {"enum": sorted(words)} if words else {"type": "string"}
+                arguments[name] = {"enum": sorted(words)} if words else {"type": ["string", "array"]}
             elif kind is not Kind.SEED:
                 arguments[name] = kinds[kind]
     return arguments

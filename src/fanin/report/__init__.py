@@ -12,10 +12,10 @@ from fanin._core.messages import shown
 
 
 def number(value: Any, digits: int = 6) -> str:
-    """A number in readable form, or nested lists of them; a dash for None."""
+    """A number in readable form; words, flags and lists as Python writes them; a dash for None."""
     if value is None:
         return "–"
-    if isinstance(value, list):
+    if isinstance(value, (str, bool, list, tuple)):
         return shown(value)
     return str(value) if isinstance(value, (complex, np.complexfloating)) else f"{float(value):.{digits}g}"
 

@@ -249,9 +249,9 @@ def _standard_errors(drawn: Distribution) -> tuple[float | None, float | None]:
 def _rounding(drawn: Distribution) -> float:
     """How far rounding may take a value past a bound: half a step of the dtype, or a few steps with QR."""
     largest = max(map(abs, drawn.bounds))
-    if drawn.dtype not in dtypes.FLOATS or not 0 < largest < math.inf:
+    if dtypes.kind(drawn.dtype) not in ("float", "complex") or not 0 < largest < math.inf:
         return 0.0
-    limits = ml_dtypes.finfo(drawn.dtype)
+    limits = ml_dtypes.finfo(drawn.dtype)  # of a complex dtype, those of its parts
     step = max(math.ldexp(float(limits.eps), math.frexp(largest)[1] - 1), float(limits.smallest_subnormal))
     return step * (4 if isinstance(drawn, Orthogonal) else 0.5)
 

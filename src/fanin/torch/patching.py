@@ -136,14 +136,10 @@ class _Functions:
 
     def exchange(self) -> None:
         """Puts fanin's functions in the place of others', now and in modules that are imported later."""
-        try:
-            with self._lock:
-                self._in_force = True
-                sys.meta_path.insert(0, self._imports)
-                self.exchange_known()
-        except BaseException:
-            self.restore()
-            raise
+        with self._lock:
+            self._in_force = True
+            sys.meta_path.insert(0, self._imports)
+            self.exchange_known()
 
     def exchange_known(self) -> None:
         """Does so in the modules that are there."""
