@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fanin
-from catalogue import CATALOGUE, fresh
+from catalogue import CATALOGUE, fresh, shape_for
 from keras_kit import Kit, answers, same
 
 # name in the catalogue → what only fanin has, and that makes real numbers
@@ -44,12 +44,6 @@ print(json.dumps([type(initializer).__module__, values.tobytes().hex()]))
 """
 
 
-def shape_for(name: str) -> tuple[int, ...]:
-    """A shape of a rank that the class takes, square and with as many values as a table has."""
-    ranks = CATALOGUE[name][2]
-    return (4, 4, 6, 6)[-min(max(ranks), 4) :] if 2 not in ranks else (6, 6)
-
-
 def model_of(kit: Kit, initializer: Any, shape: tuple[int, ...]) -> Any:
     """A model with a weight that the initializer makes."""
 
@@ -79,7 +73,7 @@ def model_of(kit: Kit, initializer: Any, shape: tuple[int, ...]) -> Any:
 @pytest.mark.parametrize("name", FURTHER)
 def test_layers_take_every_class(name: str, kit: Kit) -> None:
     """A layer's weight has the bytes of the plain class."""
-    shape = shape_for(name)
+    shape = shape_for(name, 6, 6, 6)
     model, _ = model_of(kit, getattr(kit.ours, f"as_{kit.name}")(fresh(name)), shape)
     (held,) = kit.arrays(model)
     same(held, fresh(name)(shape, "float32"))
@@ -91,7 +85,7 @@ def test_layers_take_every_class(name: str, kit: Kit) -> None:
 def test_files_keep_every_class(name: str, form: str, kit: Kit, tmp_path: pathlib.Path) -> None:
     """A model that is saved and loaded has the class with its arguments again."""
     adapted = getattr(kit.ours, f"as_{kit.name}")(fresh(name))
-    model, layers = model_of(kit, adapted, shape_for(name))
+    model, layers = model_of(kit, adapted, shape_for(name, 6, 6, 6))
     model.save(tmp_path / f"model.{form}")
     loaded = kit.keras.models.load_model(tmp_path / f"model.{form}", custom_objects=layers)
     found = loaded.get_layer("held").initializer
@@ -118,7 +112,7 @@ def test_names(name: str, kit: Kit) -> None:
 def test_other_processes_load_them(name: str, kit: Kit) -> None:
     """Where fanin's module is imported, and nothing else is called, configurations of files give its classes."""
     adapted = getattr(kit.ours, f"as_{kit.name}")(fresh(name))
-    config, shape = kit.keras.initializers.serialize(adapted), shape_for(name)
+    config, shape = kit.keras.initializers.serialize(adapted), shape_for(name, 6, 6, 6)
     module, values = answers(WITH_ONLY_FANIN_IMPORTED, kit.name, config, list(shape))
     assert module == f"fanin.{kit.name}"
     assert bytes.fromhex(values) == fresh(name)(shape).tobytes()
