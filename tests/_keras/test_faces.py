@@ -19,16 +19,22 @@ from keras_kit import Kit, imported
 from strategies import CLASSES
 
 SHORTCUTS = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): name for name in CLASSES}
+OF_KERAS_3 = ("STFT",)  # classes that tf_keras does not have
+ALIASES = {"IdentityInitializer": "Identity", "OrthogonalInitializer": "Orthogonal", "STFTInitializer": "STFT"}
 FUNCTIONS = ("get", "initialize", "patch", "recipe_of", "unpatch")
+SHARED = ("Initializer", "deserialize", "serialize")  # under the names of the frameworks' own
 AXES = [("input_axes", None), ("output_axes", None)]
+OWN_AXES = [("in_axis", -2), ("out_axis", -1), ("batch_axis", ())]
 
 
 # Names
 
 
 def public_names(kit: Kit) -> list[str]:
-    """All names of the module for users."""
-    return sorted([*CLASSES, *SHORTCUTS, *FUNCTIONS, f"as_{kit.name}"])
+    """All names of the module for users: constants, classes and functions, each in order."""
+    further = [*OF_KERAS_3, *ALIASES, "stft"] if kit.name == "keras" else []
+    names = [*CLASSES, *SHORTCUTS, *FUNCTIONS, *SHARED, *further, f"as_{kit.name}"]
+    return sorted(names, key=lambda name: (not name.isupper(), name[0].islower(), name))
 
 
 def test_all_names_are_public(kit: Kit) -> None:
@@ -43,7 +49,8 @@ def test_no_other_name_is_public(kit: Kit) -> None:
         for name, value in vars(kit.ours).items()
         if not name.startswith("_") and getattr(value, "__module__", "").partition(kit.ours.__name__)[1]
     ]
-    assert sorted(set(own) - {"describe"}) == public_names(kit)
+    theirs = {"Initializer", "serialize"}  # the frameworks' own functions
+    assert {*own, *theirs} - {"describe"} == set(public_names(kit))
 
 
 def test_all_names_can_be_imported(kit: Kit) -> None:
@@ -51,7 +58,7 @@ def test_all_names_can_be_imported(kit: Kit) -> None:
     names: dict[str, Any] = {}
     exec(f"from {kit.ours.__name__} import *", names)
     del names["__builtins__"]
-    assert sorted(names) == public_names(kit)
+    assert set(names) == set(public_names(kit))
     assert all(value is getattr(kit.ours, name) for name, value in names.items())
 
 
@@ -59,6 +66,20 @@ def test_all_names_can_be_imported(kit: Kit) -> None:
 def test_shortcuts(shortcut: str, kit: Kit) -> None:
     """The names in lower case are the classes themselves."""
     assert getattr(kit.ours, shortcut) is getattr(kit.ours, SHORTCUTS[shortcut])
+
+
+def test_names_of_keras_are_there(kit: Kit) -> None:
+    """Every name of the framework's own module of initializers is a name here."""
+    theirs = {name for name in dir(kit.keras.initializers) if name[0] != "_"}
+    assert theirs <= set(kit.ours.__all__)
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_aliases_of_keras_3(alias: str) -> None:
+    """Keras 3's older names are the classes themselves."""
+    kit = Kit("keras")
+    assert getattr(kit.ours, alias) is getattr(kit.ours, ALIASES[alias])
+    assert kit.ours.stft is kit.ours.STFT
 
 
 def described(function: Any) -> list[tuple[str, Any, str]]:
@@ -123,27 +144,29 @@ def methods_of(name: str) -> dict[str, ast.FunctionDef]:
 def declared_parameters(method: ast.FunctionDef) -> list[tuple[str, Any]]:
     """The names and defaults of what a method is declared to take by name, without the first one."""
     arguments = method.args
-    assert [arguments.posonlyargs, arguments.kwonlyargs, arguments.vararg] == [[], [], None]
+    assert [arguments.posonlyargs, arguments.vararg] == [[], None]
     defaults = [ast.literal_eval(each) for each in arguments.defaults]
     required = [inspect.Parameter.empty] * (len(arguments.args) - len(defaults))
-    return list(zip((each.arg for each in arguments.args), [*required, *defaults], strict=True))[1:]
+    positional = list(zip((each.arg for each in arguments.args), [*required, *defaults], strict=True))[1:]
+    keywords = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return positional + [(each.arg, default and ast.literal_eval(default)) for each, default in keywords]
 
 
 def parameters(function: Any) -> list[tuple[str, Any]]:
     """The names and defaults of what a function takes by name."""
     found = inspect.signature(function).parameters.values()
-    return [(each.name, each.default) for each in found if each.kind is each.POSITIONAL_OR_KEYWORD]
+    return [(each.name, each.default) for each in found if each.kind is not each.VAR_KEYWORD]
 
 
 def test_declared_names() -> None:
     """Every class and shortcut is declared, and nothing else."""
-    assert set(DECLARATIONS) == {*CLASSES, *BASES}
+    assert set(DECLARATIONS) == {*CLASSES, *OF_KERAS_3, *BASES}
     shortcuts = {
         each.targets[0].id: each.value.id
         for each in STATEMENTS
         if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name) and isinstance(each.value, ast.Name)
     }
-    assert shortcuts == SHORTCUTS
+    assert shortcuts == {**SHORTCUTS, **ALIASES, "stft": "STFT"}
     imports = sum(isinstance(each, (ast.Import, ast.ImportFrom)) for each in STATEMENTS)
     assert len(STATEMENTS) == 1 + imports + len(DECLARATIONS) + len(shortcuts)  # the docstring is the first one
 
@@ -157,19 +180,21 @@ def test_declared_names_are_imported(library: str) -> None:
     (imports,) = choice.body
     assert isinstance(imports, ast.ImportFrom)
     assert imports.module == "fanin._keras.declared"
-    assert sorted(each.asname or each.name for each in imports.names) == sorted([*CLASSES, *SHORTCUTS])
+    further = [*OF_KERAS_3, *ALIASES, "stft"] if library == "keras" else []
+    assert sorted(each.asname or each.name for each in imports.names) == sorted([*CLASSES, *SHORTCUTS, *further])
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_declared_arguments(name: str, kit: Kit) -> None:
-    """A class is declared with its arguments and defaults; Keras 3's axes for fans are any further ones."""
+    """A class is declared with its arguments and defaults; Keras 3's axes for fans, and fanin's, are further ones."""
     method = methods_of(name).get("__init__")
     actual = parameters(getattr(kit.ours, name))
     takes_axes = method is not None and method.args.kwarg is not None
     assert takes_axes == issubclass(getattr(fanin, name), fanin.VarianceScaling)
-    if takes_axes and kit.name == "keras":
-        assert actual[-2:] == AXES
-        actual = actual[:-2]
+    if takes_axes:
+        axes = [*(AXES if kit.name == "keras" else []), *OWN_AXES]
+        assert actual[-len(axes) :] == axes
+        actual = actual[: -len(axes)]
     declared = [] if method is None else declared_parameters(method)
     assert repr(declared) == repr(actual)  # of 0.0 and 0, too
 

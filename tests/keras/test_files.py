@@ -140,9 +140,10 @@ def test_rebuilt_layers(name: str) -> None:
 
 
 def test_marks_of_others() -> None:
-    """A configuration with the mark but a class that fanin does not have is Keras's, as is one without a module."""
+    """A configuration with the mark is fanin's, of every class that Keras has; without mark or module it is Keras's."""
     stft = {"module": "keras.initializers", "class_name": "STFT", "config": {}, "registered_name": None}
-    assert type(K.get({**stft, "build_config": {}})) is K.STFT
+    assert type(K.get({**stft, "build_config": {}})) is ours.STFT
+    assert type(K.get(stft)) is K.STFT
     assert type(K.get({"class_name": "HeNormal", "config": {"seed": 1}, "build_config": {}})) is K.HeNormal
 
 

@@ -164,14 +164,27 @@ class Carriers:
         carrier.carry(copy.copy(source))
         return carrier
 
-    def named(self, identifier: Any) -> Any:
-        """The result of `get` for a name, a configuration, a class or an initializer."""
-        if isinstance(identifier, Mapping) and isinstance(identifier.get("config"), Mapping):
-            source_class = initializers.NAMES.get(identifier.get("class_name", ""))
-            if source_class is not None:  # the framework's configurations may have keys that fanin's do not
-                return self.class_for(source_class).from_config(identifier["config"])
+    def named(self, identifier: Any, others: Callable[[Any], Any]) -> Any:
+        """The result of `get` for a name, a configuration, a class or an initializer.
+
+        Args:
+            identifier: what was given.
+            others: the framework's own `get`, for what only it knows: registered classes and arrays.
+        """
+        if isinstance(identifier, Mapping):
+            return self._configured(identifier, others)
+        if identifier is not None and not isinstance(identifier, str) and not callable(identifier):
+            return others(identifier)
         found = initializers.get(identifier)
         return self.wrapped(found) if isinstance(found, Initializer) else found
+
+    def _configured(self, configuration: Mapping[str, Any], others: Callable[[Any], Any]) -> Any:
+        name, registered = configuration.get("class_name", ""), configuration.get("registered_name")
+        source_class = initializers.NAMES.get(name) if registered in (None, name, f"fanin>{name}") else None
+        if source_class is not None and isinstance(configuration.get("config"), Mapping):
+            # the framework's configurations may have keys that fanin's do not
+            return self.class_for(source_class).from_config(configuration["config"])
+        return initializers.get(configuration) if registered is None else others(configuration)
 
 
 def refuse_names_of(package: str, name: str, aliases: Collection[str] = ()) -> None:

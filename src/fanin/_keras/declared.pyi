@@ -1,9 +1,9 @@
 """The initializer classes of `fanin.tf_keras` and `fanin.keras`, for type checkers and editors."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
-from fanin._core.types import DTypeLike, NumberLike, ShapeLike
+from fanin._core.types import AxesLike, DTypeLike, NumberLike, ShapeLike
 from fanin.initializers import Initializer
 
 class KerasInitializer:
@@ -53,9 +53,9 @@ class HeUniform(Seeded):
     def __init__(self, seed: Any = None, **axes: Any) -> None: ...
 
 class Identity(KerasInitializer):
-    """Makes the identity matrix, which may be rectangular."""
+    """Makes the identity matrix, which may be rectangular, or a stack of them."""
 
-    def __init__(self, gain: NumberLike = 1.0) -> None: ...
+    def __init__(self, gain: NumberLike = 1.0, *, batch_axis: AxesLike = ()) -> None: ...
 
 class LecunNormal(Seeded):
     """The Lecun normal initializer."""
@@ -71,9 +71,17 @@ class Ones(KerasInitializer):
     """Makes ones."""
 
 class Orthogonal(Seeded):
-    """Makes an orthogonal matrix."""
+    """Makes an orthogonal matrix, or a stack of them."""
 
-    def __init__(self, gain: NumberLike = 1.0, seed: Any = None) -> None: ...
+    def __init__(
+        self,
+        gain: NumberLike = 1.0,
+        seed: Any = None,
+        *,
+        column_axis: SupportsIndex = -1,
+        batch_axis: AxesLike = (),
+        groups: SupportsIndex = 1,
+    ) -> None: ...
 
 class RandomNormal(Seeded):
     """Draws from a normal distribution."""
@@ -87,10 +95,27 @@ class RandomUniform(Seeded):
         self, minval: NumberLike | None = -0.05, maxval: NumberLike | None = 0.05, seed: Any = None
     ) -> None: ...
 
-class TruncatedNormal(Seeded):
-    """Draws from a normal distribution, and redraws values two standard deviations or more from the mean."""
+class STFT(KerasInitializer):
+    """Makes the kernel of a short-time Fourier transform."""
 
-    def __init__(self, mean: NumberLike = 0.0, stddev: NumberLike = 0.05, seed: Any = None) -> None: ...
+    def __init__(
+        self, side: str = "real", window: Any = "hann", scaling: str | None = "density", periodic: bool = False
+    ) -> None: ...
+
+class TruncatedNormal(Seeded):
+    """Draws from a truncated normal distribution: by default at two standard deviations."""
+
+    def __init__(
+        self,
+        mean: NumberLike = 0.0,
+        stddev: NumberLike = 0.05,
+        seed: Any = None,
+        *,
+        minval: NumberLike | None = None,
+        maxval: NumberLike | None = None,
+        lower: NumberLike | None = None,
+        upper: NumberLike | None = None,
+    ) -> None: ...
 
 class VarianceScaling(Seeded):
     """Draws with a variance of `scale / n`, where n is a kernel's number of units; `axes` are Keras 3's."""
@@ -119,6 +144,10 @@ ones = Ones
 orthogonal = Orthogonal
 random_normal = RandomNormal
 random_uniform = RandomUniform
+stft = STFT
 truncated_normal = TruncatedNormal
 variance_scaling = VarianceScaling
 zeros = Zeros
+IdentityInitializer = Identity
+OrthogonalInitializer = Orthogonal
+STFTInitializer = STFT

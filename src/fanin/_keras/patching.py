@@ -27,7 +27,7 @@ def released_calls(in_force: bool) -> Iterator[None]:
 
 def is_array_constant(arguments: Mapping[str, Any]) -> bool:
     """Whether the arguments of a Constant have an array for its value, which the frameworks take and fanin does not."""
-    return np.ndim(stored_value(arguments.get("value", 0))) > 0
+    return np.ndim(stored_value("value", arguments.get("value", 0))) > 0
 
 
 def scalars_from_config(carrier: Any, theirs: Any, state: PatchState) -> Any:

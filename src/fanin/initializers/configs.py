@@ -11,6 +11,7 @@ from fanin._core.messages import class_name, shown, suggestion
 
 # Keras 3 writes these for every variance scaling; axes other than the last two would give other fans.
 _AXES = ("input_axes", "output_axes")
+_ARRAYS = ("value", "window")  # arguments that Keras stores as tensors if they are arrays
 
 
 def translated_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,8 +28,9 @@ def translated_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
             )
     if isinstance(arguments.get("seed"), Mapping):
         arguments["seed"] = _first_seed(arguments["seed"])
-    if "value" in arguments:
-        arguments["value"] = stored_value(arguments["value"])
+    for name in _ARRAYS:
+        if isinstance(arguments.get(name), Mapping):
+            arguments[name] = stored_value(name, arguments[name])
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     unknown = [name for name in arguments if name not in parameters]
     if unknown and not takes_any:
@@ -55,11 +57,11 @@ def _first_seed(generator: Mapping[str, Any]) -> int | None:
     return config["seed"]
 
 
-def stored_value(stored: Any) -> Any:
-    """A value, out of `{"class_name": "__tensor__", "config": {"value": …}}` if Keras has stored a tensor or array."""
+def stored_value(name: str, stored: Any) -> Any:
+    """An argument, out of `{"class_name": "__tensor__", "config": {"value": …}}` if Keras has stored an array."""
     if not isinstance(stored, Mapping):
         return stored
     config = stored.get("config")
     if stored.get("class_name") not in ("__tensor__", "__numpy__") or not isinstance(config, Mapping):
-        raise ValueError(f"`value` must be a scalar or a stored tensor. Received: value={shown(stored)}.")
+        raise ValueError(f"`{name}` must be a scalar or a stored tensor. Received: {name}={shown(stored)}.")
     return config.get("value")

@@ -17,11 +17,20 @@ _UNTRUNCATED = (
     "'variance_scaling' with scale={scale}, mode={mode!r}, distribution='untruncated_normal'. {keras!r} has the same "
     "variance, but is truncated at two standard deviations, as JAX's {name} is."
 )
+# Name → whose it is, and what it is in fanin. docs/peers.md has every name of these packages.
 _DIFFERENT = {
-    "xavier_normal": _UNTRUNCATED.format(scale=1, mode="fan_avg", keras="glorot_normal", name="xavier_normal"),
-    "kaiming_normal": _UNTRUNCATED.format(scale=2, mode="fan_in", keras="he_normal", name="kaiming_normal"),
-    "trunc_normal": "'truncated_normal' with stddev=1, minval=-2, maxval=2, by its defaults. Without bounds, "
-    "'truncated_normal' truncates at two standard deviations.",
+    "xavier_normal": "PyTorch's xavier_normal is "
+    + _UNTRUNCATED.format(scale=1, mode="fan_avg", keras="glorot_normal", name="xavier_normal"),
+    "kaiming_normal": "PyTorch's kaiming_normal is "
+    + _UNTRUNCATED.format(scale=2, mode="fan_in", keras="he_normal", name="kaiming_normal"),
+    "trunc_normal": "PyTorch's trunc_normal is 'truncated_normal' with stddev=1, minval=-2, maxval=2, by its defaults. "
+    "Without bounds, 'truncated_normal' truncates at two standard deviations.",
+    "trunc_normal_tf": "timm's trunc_normal_tf is 'truncated_normal' with stddev=1, lower=-2, upper=2, by its "
+    "defaults.",
+    "uniform_scaling": "haiku's UniformScaling is 'variance_scaling' with distribution='uniform', and with the square "
+    "of its scale.",
+    "default_flax_embed_init": "transformers' default_flax_embed_init is 'variance_scaling' with "
+    "distribution='untruncated_normal'.",
 }
 # PyTorch's functions whose names Keras has for the same distributions with other default arguments.
 _OTHER_DEFAULTS = {
@@ -52,4 +61,4 @@ def name_hint(name: object, known: Iterable[str]) -> str:
     near = snake_case if snake_case in (*known, *_DIFFERENT) else name
     hint = suggestion(near, [*known, *_DIFFERENT])
     different = next((other for other in _DIFFERENT if hint == suggestion(other, [other])), None)
-    return hint if different is None else f" PyTorch's {different} is {_DIFFERENT[different]}"
+    return hint if different is None else f" {_DIFFERENT[different]}"

@@ -118,7 +118,7 @@ def serialize(initializer: Any, use_legacy_format: bool = False) -> dict[str, An
     described = {"class_name": cls.__name__, "config": initializer.get_config()}
     if use_legacy_format:
         return described
-    if cls in KERAS_CLASSES:
+    if cls in (*KERAS_CLASSES, STFT):  # which Keras 3 alone has
         return {"module": "keras.initializers", **described, "registered_name": None}
     ours = cls in CLASSES  # registered in Keras by `fanin.keras.as_keras`
     return {

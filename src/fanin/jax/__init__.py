@@ -12,6 +12,7 @@ from fanin._core.messages import missing
 from fanin.models import registry
 
 try:
+    from fanin.jax import initializers
     from fanin.jax.arrays import as_jax, make_array
     from fanin.jax.initialize import initialize
     from fanin.jax.layers import Layer
@@ -21,6 +22,6 @@ try:
 except ModuleNotFoundError as _error:
     raise missing(_error, "jax", "JAX", extra="jax") from _error
 
-__all__ = ["Layer", "as_jax", "initialize", "layers_of", "make_array", "recipe_of"]
+__all__ = ["Layer", "as_jax", "initialize", "initializers", "layers_of", "make_array", "recipe_of"]
 
 registry.register("jax", describe)

@@ -55,21 +55,35 @@ def as_jax(initializer: InitializerLike, *, layout: Layout = "keras") -> Callabl
     source = _source(initializer)
 
     def init(key: Any, shape: ShapeLike, dtype: DTypeLike = np.float32, out_sharding: Any = None) -> jax.Array:
-        weight = _weight(source, checked_shape(shape), _canonical(dtype), layout, _NO_KEY)
-        words = _key_words(key)
-        sharding = checked_sharding(or_replicated(out_sharding), weight.shape, "out_sharding")
-        if isinstance(words, Tracer) or compiling():
-            return traced(
-                lambda region, words: _keyed(weight, source, words).make(region),
-                weight.shape,
-                weight.dtype,
-                sharding,
-                words,
-            )
-        keyed = _keyed(weight, source, np.asarray(words))
-        return array_of(keyed.pieces, keyed.make, weight.shape, weight.dtype, sharding)
+        return array_of_key(source, key, shape, dtype, out_sharding, layout)
 
     return init
+
+
+def array_of_key(
+    source: Initializer, key: Any, shape: ShapeLike, dtype: DTypeLike, out_sharding: Any, layout: Layout = "keras"
+) -> jax.Array:
+    """The array that a key chooses, eager or by a callback, as `as_jax` describes it."""
+    weight = _weight(source, checked_shape(shape), _canonical(dtype), layout, _NO_KEY)
+    words = _key_words(key)
+    sharding = checked_sharding(or_replicated(out_sharding), weight.shape, "out_sharding")
+    if isinstance(words, Tracer) or compiling():
+        return traced(
+            lambda region, words: _keyed(weight, source, words).make(region),
+            weight.shape,
+            weight.dtype,
+            sharding,
+            words,
+        )
+    keyed = _keyed(weight, source, np.asarray(words))
+    return array_of(keyed.pieces, keyed.make, weight.shape, weight.dtype, sharding)
+
+
+def array_without_key(source: Initializer, shape: ShapeLike, dtype: DTypeLike, out_sharding: Any) -> jax.Array:
+    """The array of an initializer that draws nothing, placed as `array_of_key` places it."""
+    weight = _weight(source, checked_shape(shape), _canonical(dtype), "keras")
+    sharding = checked_sharding(or_replicated(out_sharding), weight.shape, "out_sharding")
+    return array_of(weight.pieces, weight.make, weight.shape, weight.dtype, sharding)
 
 
 def make_array(

@@ -21,7 +21,9 @@ from fanin._core.messages import missing
 from fanin.models import registry
 
 try:
-    from fanin.keras.classes import as_keras, carriers, get
+    from keras.initializers import Initializer, serialize
+
+    from fanin.keras.classes import as_keras, carriers, deserialize, get
     from fanin.keras.lookups import install as _install
     from fanin.keras.models import describe, initialize
     from fanin.keras.origins import recipe_of
@@ -31,18 +33,22 @@ except ModuleNotFoundError as _error:
 
 if TYPE_CHECKING:  # at run time they are derived from the framework's own classes
     from fanin._keras.declared import (
+        STFT,
         Constant,
         GlorotNormal,
         GlorotUniform,
         HeNormal,
         HeUniform,
         Identity,
+        IdentityInitializer,
         LecunNormal,
         LecunUniform,
         Ones,
         Orthogonal,
+        OrthogonalInitializer,
         RandomNormal,
         RandomUniform,
+        STFTInitializer,
         TruncatedNormal,
         VarianceScaling,
         Zeros,
@@ -58,6 +64,7 @@ if TYPE_CHECKING:  # at run time they are derived from the framework's own class
         orthogonal,
         random_normal,
         random_uniform,
+        stft,
         truncated_normal,
         variance_scaling,
         zeros,
@@ -68,35 +75,42 @@ else:
     GlorotUniform = glorot_uniform = carriers.class_for(initializers.GlorotUniform)
     HeNormal = he_normal = carriers.class_for(initializers.HeNormal)
     HeUniform = he_uniform = carriers.class_for(initializers.HeUniform)
-    Identity = identity = carriers.class_for(initializers.Identity)
+    Identity = identity = IdentityInitializer = carriers.class_for(initializers.Identity)
     LecunNormal = lecun_normal = carriers.class_for(initializers.LecunNormal)
     LecunUniform = lecun_uniform = carriers.class_for(initializers.LecunUniform)
     Ones = ones = carriers.class_for(initializers.Ones)
-    Orthogonal = orthogonal = carriers.class_for(initializers.Orthogonal)
+    Orthogonal = orthogonal = OrthogonalInitializer = carriers.class_for(initializers.Orthogonal)
     RandomNormal = random_normal = carriers.class_for(initializers.RandomNormal)
     RandomUniform = random_uniform = carriers.class_for(initializers.RandomUniform)
+    STFT = stft = STFTInitializer = carriers.class_for(initializers.STFT)
     TruncatedNormal = truncated_normal = carriers.class_for(initializers.TruncatedNormal)
     VarianceScaling = variance_scaling = carriers.class_for(initializers.VarianceScaling)
     Zeros = zeros = carriers.class_for(initializers.Zeros)
 
 __all__ = [
+    "STFT",
     "Constant",
     "GlorotNormal",
     "GlorotUniform",
     "HeNormal",
     "HeUniform",
     "Identity",
+    "IdentityInitializer",
+    "Initializer",
     "LecunNormal",
     "LecunUniform",
     "Ones",
     "Orthogonal",
+    "OrthogonalInitializer",
     "RandomNormal",
     "RandomUniform",
+    "STFTInitializer",
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
     "as_keras",
     "constant",
+    "deserialize",
     "get",
     "glorot_normal",
     "glorot_uniform",
@@ -112,11 +126,15 @@ __all__ = [
     "random_normal",
     "random_uniform",
     "recipe_of",
+    "serialize",
+    "stft",
     "truncated_normal",
     "unpatch",
     "variance_scaling",
     "zeros",
 ]
 
+for _source_class in initializers.CLASSES:  # files that have those of fanin alone then load
+    carriers.class_for(_source_class)
 _install()
 registry.register("keras", describe)

@@ -30,6 +30,7 @@ STATE: PatchState = PatchState()
 # What Keras writes for these classes besides what it writes for its own. Keras ignores a `build_config` that is empty.
 MARK: dict[str, dict[str, Any]] = {"build_config": {}}
 _AXES = ("input_axes", "output_axes")  # arguments that variance scalings only have in Keras 3
+_FANIN_AXES = frozenset(("in_axis", "out_axis", "batch_axis"))  # and those that they only have in fanin
 
 
 def _scales(source_class: type[Initializer]) -> bool:
@@ -86,8 +87,16 @@ class _Carrier(Carrier, keras.initializers.Initializer):
 
     def _set_axes(self, input_axes: Any, output_axes: Any) -> None:
         self.input_axes, self.output_axes = input_axes, output_axes
-        if input_axes is not None and output_axes is not None and isinstance(self.source, initializers.VarianceScaling):
-            self.source.fan_axes = tuple(input_axes), tuple(output_axes)
+        if input_axes is None or output_axes is None or not isinstance(self.source, initializers.VarianceScaling):
+            return
+        fanin_axes = _FANIN_AXES.intersection(self.source.get_config())
+        if fanin_axes:
+            raise ValueError(
+                "`input_axes` and `output_axes` cannot be combined with fanin's own axes. "
+                f"Received: {input_axes=}, {output_axes=} and {', '.join(sorted(fanin_axes))}. "
+                "Name all axes of the fans in one way; `batch_axis` takes those that do not multiply them."
+            )
+        self.source.fan_axes = tuple(input_axes), tuple(output_axes)
 
     @left_to_python
     def __call__(
@@ -240,8 +249,35 @@ _Carrier.wrap = staticmethod(as_keras)
 def get(identifier: Any) -> Any:
     """An initializer of this module from a name, a configuration, a class or a fanin initializer.
 
+    Args:
+        identifier: any of these; every name that `fanin.get` knows, such as "dirac", is one. Arrays, and configurations
+            of classes that others have registered in Keras, are Keras's in any case.
+
+    Raises:
+        ValueError: the identifier is none of these, or an unknown name.
+
     >>> import fanin.keras
     >>> fanin.keras.get("he_normal")
     fanin.keras.HeNormal(seed=None)
     """
-    return carriers.named(identifier)
+    return carriers.named(identifier, keras.initializers.get)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """An initializer of this module from a configuration, as `keras.initializers.deserialize` has it.
+
+    Args:
+        config: what `serialize` returns, or a name.
+        custom_objects: your own classes by name; they come before this module's.
+
+    Raises:
+        ValueError, TypeError: the configuration is malformed, or has an unknown name or unknown arguments.
+
+    >>> import fanin.keras
+    >>> fanin.keras.deserialize(fanin.keras.serialize(fanin.keras.HeNormal(seed=1)))
+    fanin.keras.HeNormal(seed=1)
+    """
+    name = config.get("class_name") if isinstance(config, Mapping) else config
+    if custom_objects and name in custom_objects:
+        return keras.initializers.deserialize(config, dict(custom_objects))
+    return get(config)

@@ -17,7 +17,9 @@ from fanin._core.messages import missing
 from fanin.models import registry
 
 try:
-    from fanin.tf_keras.classes import as_tf_keras, carriers, get
+    from tf_keras.initializers import Initializer, serialize
+
+    from fanin.tf_keras.classes import as_tf_keras, carriers, deserialize, get
     from fanin.tf_keras.models import describe, initialize
     from fanin.tf_keras.origins import recipe_of
     from fanin.tf_keras.patching import patch, unpatch
@@ -82,6 +84,7 @@ __all__ = [
     "HeNormal",
     "HeUniform",
     "Identity",
+    "Initializer",
     "LecunNormal",
     "LecunUniform",
     "Ones",
@@ -93,6 +96,7 @@ __all__ = [
     "Zeros",
     "as_tf_keras",
     "constant",
+    "deserialize",
     "get",
     "glorot_normal",
     "glorot_uniform",
@@ -108,10 +112,13 @@ __all__ = [
     "random_normal",
     "random_uniform",
     "recipe_of",
+    "serialize",
     "truncated_normal",
     "unpatch",
     "variance_scaling",
     "zeros",
 ]
 
+for _source_class in initializers.CLASSES:  # files that have those of fanin alone then load
+    carriers.class_for(_source_class)
 registry.register("tf_keras", describe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -178,8 +179,36 @@ _Carrier.wrap = staticmethod(as_tf_keras)
 def get(identifier: Any) -> Any:
     """An initializer of this module from a name, a configuration, a class or a fanin initializer.
 
+    Args:
+        identifier: any of these; every name that `fanin.get` knows, such as "dirac", is one. Configurations of classes
+            that others have registered in tf_keras are tf_keras's in any case.
+
+    Raises:
+        ValueError: the identifier is none of these, or an unknown name.
+
     >>> import fanin.tf_keras
     >>> fanin.tf_keras.get("he_normal")
     fanin.tf_keras.HeNormal(seed=None)
     """
-    return carriers.named(identifier)
+    return carriers.named(identifier, tf_keras.initializers.get)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None, use_legacy_format: bool = False) -> Any:
+    """An initializer of this module from a configuration, as `tf_keras.initializers.deserialize` has it.
+
+    Args:
+        config: what `serialize` returns, or a name.
+        custom_objects: your own classes by name; they come before this module's.
+        use_legacy_format: ignored for this module's classes, since both formats are always read.
+
+    Raises:
+        ValueError, TypeError: the configuration is malformed, or has an unknown name or unknown arguments.
+
+    >>> import fanin.tf_keras
+    >>> fanin.tf_keras.deserialize(fanin.tf_keras.serialize(fanin.tf_keras.HeNormal(seed=1)))
+    fanin.tf_keras.HeNormal(seed=1)
+    """
+    name = config.get("class_name") if isinstance(config, Mapping) else config
+    if custom_objects and name in custom_objects:
+        return tf_keras.initializers.deserialize(config, dict(custom_objects), use_legacy_format)
+    return get(config)
