@@ -298,3 +298,13 @@ def test_axes_of_a_rule_outrank_the_fans_of_the_layer() -> None:
         assert entry.placements[0].weight.distribution.fan_in == 6
         assert drawn(entry).tobytes() == expected.tobytes()
     assert Recipe.from_toml(Recipe([rule]).to_toml()) == Recipe([rule])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn"])
+@pytest.mark.parametrize("name", ["sinusoidal", "rotary", "hippo", "dirac"])
+def test_a_formula_is_that_of_float32_rounded(name: str, dtype: str) -> None:
+    """A model of few bits is the float32 model, rounded, whatever its initializers."""
+    model = {"path": "w", "shape": [9, 64], "layout": "keras"}
+    (narrow,) = planned([{"path": "*", "initializer": name}], {**model, "dtype": dtype}).entries
+    (single,) = planned([{"path": "*", "initializer": name}], model).entries
+    assert drawn(narrow).tobytes() == drawn(single).astype(dtype).tobytes()

@@ -31,6 +31,10 @@ from fanin.weight import Weight
 
 _USUAL = "its default initial value"  # of statistics and adapters
 _MATRICES = (initializers.Orthogonal, initializers.Identity)
+_FORMULAS = (
+    *(initializers.Bilinear, initializers.Dirac, initializers.Hippo, initializers.Rotary),
+    *(initializers.S4D, initializers.Sinusoidal, initializers.STFT),
+)
 # Those that make the kernel of one layer, of whose axes each means something else.
 _SINGLE = (
     *(initializers.Bilinear, initializers.DeltaOrthogonal, initializers.Dirac),
@@ -456,7 +460,7 @@ def _draws(placement: Placement) -> tuple[Any, ...]:
 def _drawn_dtype(dtype: DType, initializer: Initializer) -> DType:
     """The dtype to draw values in: float32 for narrower floats, which are rounded once when they are stored."""
     narrow = dtypes.kind(dtype) == "float" and dtype.itemsize < 4
-    if not narrow or not isinstance(initializer, (SeededInitializer, initializers.Identity)):
+    if not narrow or not isinstance(initializer, (SeededInitializer, initializers.Identity, *_FORMULAS)):
         return dtype
     if not dtypes.is_signed(dtype):
         raise ValueError(f"values need a dtype that has zero and negative numbers. Received: dtype={dtype.name}")
