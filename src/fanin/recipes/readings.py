@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from fanin._core.messages import plural, shown, visible, warn
-from fanin._core.shapes import fans as fans_of_shape
-from fanin._core.shapes import fans_of_axes
 from fanin._core.types import Shape
 from fanin.initializers import Identity, Initializer, Orthogonal, Table, VarianceScaling
 from fanin.models.parameters import Model, Parameter
@@ -43,14 +41,13 @@ class Reading:
 
 def reading(initializer: Initializer, shape: Shape, *, block: str = "") -> Reading:
     """The reading of an initializer that computes fans as Keras does, from a shape or from its own `fan_axes`."""
-    scales = isinstance(initializer, VarianceScaling)
-    if not scales:
+    if not isinstance(initializer, VarianceScaling) or initializer.has_own_axes:  # which then make its fans in rules
         return Reading(initializer.with_seed(None), block=block)
-    axes = initializer.fan_axes
-    if axes is None:
-        return Reading(initializer.with_seed(None), fans_of_shape(shape), block)
+    fans = initializer.fans(shape)
+    if initializer.fan_axes is None:
+        return Reading(initializer.with_seed(None), fans, block)
     plain = type(initializer).from_config({**initializer.get_config(), "seed": None})  # its fans are in the rule
-    return Reading(plain, fans_of_axes(shape, *axes), block)
+    return Reading(plain, fans, block)
 
 
 def placements_of(parameter: Parameter, name: str, readings: Sequence[Reading], seed: int) -> tuple[Placement, ...]:
