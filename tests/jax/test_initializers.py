@@ -337,7 +337,8 @@ def test_as_jax_takes_every_configuration(name: str) -> None:
     """`as_jax` takes each class by a configuration with its arguments, and by every name that fanin has for it."""
     plain, shape, dtype = fresh(name), shape_for(name, 6, 6, 6), CATALOGUE[name][1][0]
     expected = same(as_jax(plain)(KEY, shape, dtype))
-    assert same(as_jax(fanin.serialize(plain, use_legacy_format=True))(KEY, shape, dtype)) == expected
+    configuration: Any = fanin.serialize(plain, use_legacy_format=True)
+    assert same(as_jax(configuration)(KEY, shape, dtype)) == expected
     if type(plain).__name__ not in ("Sparse", "Table"):  # whose arguments have no defaults
         names = [each for each, cls in fanin.initializers.NAMES.items() if cls is type(plain)]
         assert names

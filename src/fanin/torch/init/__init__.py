@@ -26,6 +26,10 @@ Within `fanin.torch.recording`, calls are recorded as the laws that they are, an
 True
 """
 
+from collections.abc import Callable
+
+from torch import Tensor
+
 from fanin.torch.init.constants import constant_, dirac_, eye_, ones_, zeros_
 from fanin.torch.init.random import (
     calculate_gain,
@@ -70,14 +74,14 @@ __all__ = [
     "zeros_",
 ]
 
-constant = _deprecated(constant_)
-dirac = _deprecated(dirac_)
-eye = _deprecated(eye_)
-kaiming_normal = _deprecated(kaiming_normal_)
-kaiming_uniform = _deprecated(kaiming_uniform_)
-normal = _deprecated(normal_)
-orthogonal = _deprecated(orthogonal_)
-sparse = _deprecated(sparse_)
-uniform = _deprecated(uniform_)
-xavier_normal = _deprecated(xavier_normal_)
-xavier_uniform = _deprecated(xavier_uniform_)
+constant: Callable[..., Tensor] = _deprecated(constant_)
+dirac: Callable[..., Tensor] = _deprecated(dirac_)
+eye: Callable[..., Tensor] = _deprecated(eye_)
+kaiming_normal: Callable[..., Tensor] = _deprecated(kaiming_normal_)
+kaiming_uniform: Callable[..., Tensor] = _deprecated(kaiming_uniform_)
+normal: Callable[..., Tensor] = _deprecated(normal_)
+orthogonal: Callable[..., Tensor] = _deprecated(orthogonal_)
+sparse: Callable[..., Tensor] = _deprecated(sparse_)
+uniform: Callable[..., Tensor] = _deprecated(uniform_)
+xavier_normal: Callable[..., Tensor] = _deprecated(xavier_normal_)
+xavier_uniform: Callable[..., Tensor] = _deprecated(xavier_uniform_)
