@@ -399,12 +399,14 @@ def test_meta_tensors() -> None:
 )
 @pytest.mark.filterwarnings("ignore:mean is more than 2 std")
 def test_what_stays_pytorchs(use: Any) -> None:
-    """What fanin cannot draw, PyTorch draws as without the patch."""
+    """What fanin cannot draw, PyTorch draws as without the patch, and a warning says so."""
     torch.manual_seed(2)
     expected = bits(use())
-    with patch():
-        torch.manual_seed(2)
-        assert bits(use()) == expected
+    torch.manual_seed(2)
+    with patch(), pytest.warns(UserWarning, match="PyTorch's own .* did instead") as caught:
+        drawn = bits(use())
+    assert drawn == expected
+    assert caught[-1].filename == __file__
 
 
 class Listening(torch.Tensor):

@@ -13,10 +13,17 @@ import threading
 from collections.abc import Callable
 from enum import IntEnum
 from types import CodeType, FunctionType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-# What is called in a function's place, with its parameters by position. It declines by returning NotImplemented.
+# What is called in a function's place, with its parameters by position. It declines by returning NotImplemented, or
+# `Declined`.
 Substitute: TypeAlias = Callable[..., Any]
+
+
+class Declined(NamedTuple):
+    """What a substitute returns that declines, and has something to do when the function itself has returned."""
+
+    afterwards: Callable[[], None]
 
 
 class Who(IntEnum):
@@ -74,11 +81,17 @@ def restore(function: Any, who: Who) -> None:
 def called(number: int, *arguments: Any, **keywords: Any) -> Any:
     """What an exchanged function does."""
     entry = _exchanged[number]
+    declined = []
     for substitute in entry.substitutes.values():
         result = substitute(*arguments, **keywords)
-        if result is not NotImplemented:
+        if isinstance(result, Declined):
+            declined.append(result)
+        elif result is not NotImplemented:
             return result
-    return entry.original(*arguments, **keywords)
+    result = entry.original(*arguments, **keywords)
+    for each in declined:
+        each.afterwards()
+    return result
 
 
 def _calling(number: int, code: CodeType) -> CodeType:

@@ -14,10 +14,11 @@ import torch
 from torch.overrides import has_torch_function_variadic
 
 from fanin._core.patches import Hold, Patch, PatchState
-from fanin.torch.exchanged import Who, exchange, restore
+from fanin.torch.exchanged import Declined, Who, exchange, restore
 from fanin.torch.init import laws, random
-from fanin.torch.init.drawn import draw_
+from fanin.torch.init.drawn import draw_, is_stand_in
 from fanin.torch.init.laws import UnsupportedError, real
+from fanin.torch.init.routing import warn
 from fanin.torch.recording.functions import is_recording
 
 _Function: TypeAlias = Callable[..., Any]
@@ -82,8 +83,11 @@ def _substitute(name: str, ours: _Function) -> _Function:
             return NotImplemented
         try:
             return ours(tensor, *arguments)
-        except UnsupportedError:  # before anything was drawn or written
-            return NotImplemented
+        except UnsupportedError as error:  # before anything was drawn or written
+            if tensor.is_meta or is_stand_in(tensor):  # those without memory PyTorch leaves as they are, too
+                return NotImplemented
+            message = f"fanin does not draw this tensor, and PyTorch's own {name} did instead. {error}"
+            return Declined(lambda: warn(message))
 
     return substitute
 
@@ -174,8 +178,8 @@ def patch() -> Hold:
     that has imported a function, under any name, before or within the block. So do timm's `trunc_normal_`,
     `trunc_normal_tf_`, `variance_scaling_` and `lecun_normal_`, and everything in transformers that calls PyTorch's
     functions. Each call takes one seed from PyTorch's generator, so `torch.manual_seed` repeats a model, with the same
-    values on every device. Tensors without memory are left as they are, as PyTorch leaves them; what fanin cannot draw
-    (complex sparse matrices, sparse layouts, bounds far out in a tail), PyTorch's own code draws.
+    values on every device. Tensors without memory are left as they are, as PyTorch leaves them. What fanin cannot draw
+    (complex sparse matrices, bounds far out in a tail), PyTorch's own code draws, with a warning.
 
     It does not reach tensors' own methods (`weight.normal_()`), nor `torch.randn` and the like, which stay PyTorch's.
     And values depend on the order of calls, as PyTorch's do: a layer that is added changes all that come after it.
