@@ -211,7 +211,8 @@ def test_floatx() -> None:
         ("ones --shape 3 --dtype flaot32", "Cannot convert value 'flaot32' to a dtype. Did you mean 'float32'?"),
         (
             "he_normal --shape 3 --set sed=1",
-            "For HeNormal, ARG must be one of seed. Received: 'sed=1'. Did you mean 'seed'?",
+            "For HeNormal, ARG must be one of seed, in_axis, out_axis, batch_axis. Received: 'sed=1'. "
+            "Did you mean 'seed'?",
         ),
         ("ones --shape 3 --seed 1", "For Ones, there are no arguments. Received: 'seed=1'."),
         ("he_normal --shape 3 --set seed", "--set must be ARG=VALUE, such as stddev=0.02. Received: 'seed'."),
@@ -282,21 +283,23 @@ def test_list() -> None:
     assert (outcome.stderr, outcome.exit_code) == ("", 0)
     lines = outcome.stdout.splitlines()
     assert lines[:2] == ["random_normal(mean=0.0, stddev=0.05, seed=None)", "    Draws from a normal distribution."]
-    assert 'variance_scaling(scale=1.0, mode="fan_in", distribution="truncated_normal", seed=None)' in lines
-    assert run("show", "he_normal", "--list").stdout == "he_normal(seed=None)\n    The He normal initializer.\n"
+    axes = "in_axis=-2, out_axis=-1, batch_axis=()"
+    assert f'variance_scaling(scale=1.0, mode="fan_in", distribution="truncated_normal", seed=None, {axes})' in lines
+    one = run("show", "he_normal", "--list").stdout
+    assert one == f"he_normal(seed=None, {axes})\n    The He normal initializer.\n"
 
 
 def test_list_as_json() -> None:
     """The same as data; each name is one that `show` takes."""
     entries = json.loads(run("show", "--list", "--json").stdout)["initializers"]
-    assert sorted(entry["class"] for entry in entries) == sorted(
-        name
+    assert {entry["class"] for entry in entries} == {
+        cls.__name__
         for name in fanin.__all__
         if isinstance(cls := getattr(fanin, name), type)
         and issubclass(cls, fanin.Initializer)
         and name[0].isupper()
         and name not in ("Initializer", "SeededInitializer")
-    )
+    }
     for entry in entries:
         assert list(entry) == ["name", "class", "arguments", "description"]
         assert fanin.initializers.NAMES[entry["name"]].__name__ == entry["class"]
@@ -304,7 +307,7 @@ def test_list_as_json() -> None:
     assert {key: value for key, value in entries[9].items() if key != "description"} == {
         "name": "identity",
         "class": "Identity",
-        "arguments": {"gain": 1.0},
+        "arguments": {"gain": 1.0, "batch_axis": []},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,13 @@ model = Net(4, 3)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a module of factories, in which commands run."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a module of factories, in which commands run; other tests have one of that name, too."""
     (tmp_path / "factories.py").write_text(FACTORIES)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "factories", raising=False)
-    return tmp_path
+    sys.modules.pop("factories", None)
+    yield tmp_path
+    sys.modules.pop("factories", None)
 
 
 def run(*arguments: str) -> Any:

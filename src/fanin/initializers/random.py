@@ -154,7 +154,7 @@ def _between(
     low, high = _ends(minval, maxval)
     if not low < high:
         raise ValueError(f"`minval` must be less than `maxval`. {received}.")
-    mean, stddev = float(mean), float(stddev)
+    mean, stddev = mean + 0.0, stddev + 0.0  # without negative zeros, which are the same keys of the cache
     if not distributions.BoundedNormal.reaches(mean, stddev, low, high):
         raise ValueError(f"{_OUT_OF_REACH} {received}.")
     normal = distributions.Normal(shape, dtype, mean, stddev)
@@ -172,7 +172,7 @@ def _within_deviations(
         raise ValueError(f"`lower` must be less than `upper`. {received}.")
     if not distributions.BoundedNormal.reaches(0.0, 1.0, low, high):
         raise ValueError(f"{_OUT_OF_REACH} {received}.")
-    mean, stddev = float(mean), float(stddev)
+    mean, stddev = mean + 0.0, stddev + 0.0  # as above
     if low <= -_BEYOND_NORMALS and high >= _BEYOND_NORMALS:
         return distributions.Normal(shape, dtype, mean, stddev)
     minval, maxval = (mean + each * stddev if stddev else mean for each in (low, high))
@@ -182,7 +182,7 @@ def _within_deviations(
 
 
 def _ends(low: float | None, high: float | None) -> tuple[float, float]:
-    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+    return -math.inf if low is None else low + 0.0, math.inf if high is None else high + 0.0
 
 
 def _bounded(

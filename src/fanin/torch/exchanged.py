@@ -15,6 +15,8 @@ from enum import IntEnum
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, TypeAlias
 
+from fanin.torch.compilers import uncompiled
+
 # What is called in a function's place, with its parameters by position. It declines by returning NotImplemented, or
 # `Declined`.
 Substitute: TypeAlias = Callable[..., Any]
@@ -78,6 +80,7 @@ def restore(function: Any, who: Who) -> None:
         entry.substitutes = left
 
 
+@uncompiled
 def called(number: int, *arguments: Any, **keywords: Any) -> Any:
     """What an exchanged function does."""
     entry = _exchanged[number]
@@ -122,4 +125,6 @@ def _calling(number: int, code: CodeType) -> CodeType:
     )
     scope: dict[str, Any] = {}
     exec(compile(text, __file__, "exec"), scope)
-    return scope["outer"](*code.co_freevars).__code__
+    made = scope["outer"](*code.co_freevars).__code__
+    # Where the function is written, for tools that read its text, such as `torch.jit.script`.
+    return made.replace(co_filename=code.co_filename, co_firstlineno=code.co_firstlineno)

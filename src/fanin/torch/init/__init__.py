@@ -29,6 +29,7 @@ True
 from collections.abc import Callable
 
 from torch import Tensor
+from torch.nn import init as _theirs
 
 from fanin.torch.init.constants import constant_, dirac_, eye_, ones_, zeros_
 from fanin.torch.init.random import (
@@ -73,6 +74,10 @@ __all__ = [
     "xavier_uniform_",
     "zeros_",
 ]
+
+# What copies of PyTorch's layers call on the module in whose place this one is.
+_calculate_correct_fan = _theirs._calculate_correct_fan
+_calculate_fan_in_and_fan_out = _theirs._calculate_fan_in_and_fan_out
 
 constant: Callable[..., Tensor] = _deprecated(constant_)
 dirac: Callable[..., Tensor] = _deprecated(dirac_)

@@ -142,6 +142,8 @@ def dirac_(tensor: torch.Tensor, groups: int = 1) -> torch.Tensor:
     if is_dtensor(tensor):
         return fill_(tensor, initializers.Dirac(groups=groups))
     values = tensor.detach().zero_()
+    if not values.numel():
+        return tensor
     middle = values[(slice(None), slice(None), *(length // 2 for length in tensor.shape[2:]))]
     for group in middle.split(max(rows, 1)):
         group.diagonal().fill_(1)

@@ -160,7 +160,18 @@ def is_stand_in(tensor: Any) -> bool:
 
 
 def _array(tensor: torch.Tensor) -> Array:
-    if not tensor.is_complex() or tensor.is_meta:
+    if getattr(torch._C, "_functorch").is_functorch_wrapped_tensor(tensor):  # noqa: B009
+        raise ValueError(
+            "The tensor must be one with memory of its own. Received: one that stands for others within a transform of "
+            "torch.func, such as vmap. Draw outside of the transform."
+        )
+    if tensor.is_meta:
+        raise ValueError(
+            "The tensor must have memory. Received: a tensor on the meta device. Materialize it first: "
+            "module.to_empty(device='cpu'). Models are built on the meta device under `fanin.torch.patch()`, as under "
+            "PyTorch."
+        )
+    if not tensor.is_complex():
         return writable(tensor)
     parts = _parts(tensor)
     return writable(parts)

@@ -55,7 +55,7 @@ def real(name: str, value: Any) -> float:
     """
     if type(value) is float:
         return value + 0.0  # without a negative zero, which equals another key of a cache
-    plain = scalar(value)
+    plain = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else scalar(value)
     if not isinstance(plain, (bool, int, float)):
         raise TypeError(f"`{name}` must be a real number. Received: {name}={shown(value)}.")
     return plain + 0.0
@@ -97,6 +97,11 @@ class _Axes(NamedTuple):
     axes: Shape
     is_complex: bool
 
+    @property
+    def drawn(self) -> DType:
+        """The dtype that values are drawn in before they are rounded once, as PyTorch does with floats of 16 bits."""
+        return self.dtype if self.dtype.itemsize > 2 else dtypes.FLOAT32
+
     def law(self, distribution: Distribution) -> Law:
         """The law of a distribution of this shape."""
         return Law(distribution, self.axes)
@@ -130,7 +135,7 @@ def uniform(size: _Size, dtype: torch.dtype, a: float, b: float) -> Law:
     """Uniform in [a, b), of complex numbers in both parts."""
     where = _axes(size, dtype)
     _check_uniform(a, b, dtype)
-    return where.law(distributions.Uniform(where.shape, where.dtype, a, b))
+    return where.law(distributions.Uniform(where.shape, where.drawn, a, b))
 
 
 def _check_uniform(a: float, b: float, dtype: torch.dtype) -> None:
@@ -147,7 +152,7 @@ def normal(size: _Size, dtype: torch.dtype, mean: float, std: float) -> Law:
     """Normal; of complex numbers, both parts around the mean, with half of the variance each."""
     where = _axes(size, dtype)
     _check_normal(std)
-    return where.law(distributions.Normal(where.shape, where.dtype, mean, std * _share(where)))
+    return where.law(distributions.Normal(where.shape, where.drawn, mean, std * _share(where)))
 
 
 def _check_normal(std: float) -> None:
@@ -171,7 +176,7 @@ def trunc_normal(size: _Size, dtype: torch.dtype, mean: float, std: float, a: fl
     if a == b:
         return where.law(distributions.Constant(where.shape, where.dtype, dtypes.rounded(a, where.dtype)))
     if -a == b == math.inf:
-        return where.law(distributions.Normal(where.shape, where.dtype, mean, abs(std)))
+        return where.law(distributions.Normal(where.shape, where.drawn, mean, abs(std)))
     minval, maxval = (None if math.isinf(each) else each for each in (a, b))
     return where.law(_supported(TruncatedNormal, mean, abs(std), minval=minval, maxval=maxval, where=where))
 
@@ -191,7 +196,11 @@ def trunc_normal_tf(size: _Size, dtype: torch.dtype, mean: float, std: float, a:
 def _supported(initializer: Any, *arguments: Any, where: _Axes, **keywords: Any) -> Distribution:
     """An initializer's distribution, or its error as one of what is not supported."""
     try:
-        return initializer(*arguments, **keywords).distribution(where.shape, where.dtype)
+        made = initializer(*arguments, **keywords)
+        drawn = made.distribution(where.shape, where.drawn)
+        # Bounds hold in the tensor's own dtype, whose distribution rounds from float32 by itself.
+        is_bounded = isinstance(drawn, distributions.BoundedNormal)
+        return made.distribution(where.shape, where.dtype) if is_bounded else drawn
     except ValueError as error:
         raise UnsupportedError(str(error)) from None
 
@@ -238,10 +247,10 @@ def _scaled(where: _Axes, dtype: torch.dtype, gain: float, scale: float, units: 
     else:
         _check_normal(std)
     if not where.is_complex and 0 < scale < math.inf:
-        return where.law(VarianceScaling(scale, mode, kind).distribution(where.shape, where.dtype))
+        return where.law(VarianceScaling(scale, mode, kind).distribution(where.shape, where.drawn))
     if kind == "uniform":
-        return where.law(distributions.Uniform(where.shape, where.dtype, -bound, bound))
-    return where.law(distributions.Normal(where.shape, where.dtype, 0.0, std * _share(where)))
+        return where.law(distributions.Uniform(where.shape, where.drawn, -bound, bound))
+    return where.law(distributions.Normal(where.shape, where.drawn, 0.0, std * _share(where)))
 
 
 @_kept

@@ -12,6 +12,7 @@ import torch
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from fanin._core.types import Seed
+from fanin.torch.compilers import uncompiled
 from fanin.torch.recording.functions import is_recording, remark
 
 _P = ParamSpec("_P")
@@ -22,6 +23,7 @@ _Initializer = Callable[Concatenate[torch.Tensor, _P], torch.Tensor]
 def public(function: _Initializer[_P]) -> _Initializer[_P]:
     """The function as callers see it: tensors and modes may override it, and a recording reads PyTorch's own."""
 
+    @uncompiled
     @wraps(function)
     def call(tensor: torch.Tensor, *args: _P.args, **kwargs: _P.kwargs) -> torch.Tensor:
         if is_recording():
