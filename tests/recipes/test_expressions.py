@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+import fanin
 from fanin.recipes.expressions import VARIABLES, Expression
 from recipe_kit import assert_says, load, refused
 from strategies import examples
@@ -130,3 +131,33 @@ def test_no_value(text: str, tmp_path: Path) -> None:
     (problem,) = plan.problems
     assert_says(problem, f"a.w, in rule 1 (line 3) “odd”: {text!r} {VALUES[text]}".replace(" …", "…"))
     assert not plan.entries[0].placements
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("gain('gelu')", fanin.gain("gelu")),
+        ('2 * gain("leaky_relu", fan_in / 10)', 2 * fanin.gain("leaky_relu", 0.2)),
+        ("gain('relu') / sqrt(fan_in)", 1.0),
+    ],
+)
+def test_gains(text: str, value: float) -> None:
+    """The gain of an activation by its name, and of its parameter, which may be an expression."""
+    assert Expression(text).value({"fan_in": 2}) == pytest.approx(value, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gain('gellu')", "Unknown activation: 'gellu'.*'gelu'"),
+        ("gain(gelu)", "takes the name of an activation in quotes"),
+        ("gain()", "takes the name of an activation in quotes"),
+        ("gain('elu', 1, 2)", "takes the name of an activation in quotes"),
+        ("gain('elu', x)", "Unknown variable 'x'"),
+        ("'gelu'", "is not allowed"),
+    ],
+)
+def test_what_is_no_gain(text: str, message: str) -> None:
+    """A name that is unknown or has no quotes is refused when the recipe is read."""
+    with pytest.raises(ValueError, match=message):
+        Expression(text)

@@ -114,3 +114,22 @@ def test_none_that_means_something_is_refused_with_its_name() -> None:
     with pytest.raises(TypeError, match=r"TOML has no None\. Received: minval = None"):
         recipe.to_toml()
     assert Recipe.from_dict(json.loads(json.dumps(recipe.as_dict()))).rules[0].as_dict()["minval"] is None
+
+
+def test_none_is_a_word_where_words_are_taken() -> None:
+    """A kernel of a Fourier transform without scaling, in TOML."""
+    recipe = Recipe([{"path": "*", "initializer": fanin.STFT(scaling=None), "layout": "keras"}])
+    text = recipe.to_toml()
+    assert 'scaling = "none"' in text
+    again = Recipe.from_toml(text)
+    assert again == recipe
+    model = [{"path": "w", "shape": [8, 1, 5]}]
+    assert again.plan(model).entries[0].initializer == fanin.STFT(scaling=None)
+    assert "`side` must be one of" in str(refused(text.replace('side = "real"', 'side = "none"')))
+
+
+def refused(text: str) -> Exception:
+    """Why a recipe is refused."""
+    with pytest.raises(ValueError, match="The recipe has") as caught:
+        Recipe.from_toml(text)
+    return caught.value

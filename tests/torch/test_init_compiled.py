@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-torch = pytest.importorskip("torch")
+torch: Any = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 

@@ -52,6 +52,11 @@ def words_of(cls: type[Initializer], name: str) -> tuple[str, ...]:
     return tuple(each for each in get_args(hint) if isinstance(each, str)) if get_origin(hint) is Literal else ()
 
 
+def takes_none(cls: type[Initializer], name: str) -> bool:
+    """Whether an argument can be None, by its hint."""
+    return types.NoneType in get_args(_hints(cls)[name])
+
+
 def _hints(cls: type[Initializer]) -> dict[str, Any]:
     if cls.__init__ is object.__init__:
         return {}

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from fanin import gains
 from fanin._core.environment import undisturbed
 from fanin._core.messages import shown, suggestion
 
@@ -58,8 +59,9 @@ def _power(base: float, exponent: float) -> float:
 
 _UNARY: dict[type[ast.unaryop], Callable[[float], float]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 _LONGEST = 200
+_GAIN = "gain"  # of an activation, which stands in quotes, and of its parameter, if it has one
 _ALLOWED = (
-    f"Allowed: numbers, + - * / // % **, parentheses, {', '.join(_FUNCTIONS)}, the variables "
+    f"Allowed: numbers, + - * / // % **, parentheses, {', '.join(_FUNCTIONS)}, {_GAIN}('gelu'), the variables "
     f"{', '.join(VARIABLES)}, constants of the recipe and config.NAME."
 )
 
@@ -117,8 +119,11 @@ class Expression:
             raise ValueError(f"{shown(ast.unparse(node))} is not allowed. Received: {shown(self.text)}. {_ALLOWED}")
 
     def _check_call(self, node: ast.Call, name: str, known: Collection[str]) -> None:
+        if name == _GAIN:
+            self._check_gain(node, known)
+            return
         if name not in _FUNCTIONS:
-            hint = suggestion(name, _FUNCTIONS) or f" {_ALLOWED}"
+            hint = suggestion(name, [*_FUNCTIONS, _GAIN]) or f" {_ALLOWED}"
             raise ValueError(f"Unknown function {shown(name)}. Received: {shown(self.text)}.{hint}")
         count = _FUNCTIONS[name][1]
         if len(node.args) != count if count else len(node.args) < 2:
@@ -126,6 +131,17 @@ class Expression:
             raise ValueError(f"{name} takes {wanted}. Received: {shown(self.text)}.")
         for argument in node.args:
             self._check(argument, known)
+
+    def _check_gain(self, node: ast.Call, known: Collection[str]) -> None:
+        activation = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+        if not isinstance(activation, str) or len(node.args) > 2:
+            raise ValueError(
+                f"{_GAIN} takes the name of an activation in quotes, and its parameter if it has one: {_GAIN}('gelu'), "
+                f"{_GAIN}('leaky_relu', 0.2). Received: {shown(self.text)}."
+            )
+        gains.gain(activation)  # which raises for names that it does not know
+        for parameter in node.args[1:]:
+            self._check(parameter, known)
 
     @undisturbed
     def value(self, known: Mapping[str, float]) -> float:
@@ -163,6 +179,9 @@ class Expression:
             return _BINARY[type(node.op)](self._evaluate(node.left, known), self._evaluate(node.right, known))
         assert isinstance(node, ast.Call)
         assert isinstance(node.func, ast.Name)
+        if node.func.id == _GAIN:
+            activation, *rest = node.args
+            return gains.gain(ast.literal_eval(activation), *(self._evaluate(each, known) for each in rest))
         return _FUNCTIONS[node.func.id][0](*(self._evaluate(argument, known) for argument in node.args))
 
     def __repr__(self) -> str:

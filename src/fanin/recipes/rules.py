@@ -10,7 +10,7 @@ from fanin import initializers
 from fanin._core.messages import shown, suggestion, visible
 from fanin._core.types import Layout
 from fanin.initializers import Initializer, SeededInitializer
-from fanin.initializers.arguments import Kind, arguments_of
+from fanin.initializers.arguments import Kind, arguments_of, takes_none
 from fanin.models.parameters import Parameter
 from fanin.models.patterns import AnyGlob, Regex
 from fanin.models.traits import ROLES
@@ -19,6 +19,7 @@ from fanin.recipes.files import Source
 
 # Instead of an initializer: the parameter stays as it is, or is made as the model's own code makes it.
 KEEP, AS_WRITTEN = "keep", "as_written"
+NONE = "none"  # instead of a word: None
 
 CONDITIONS = {
     "path": "one or more globs of the parameter's path; * matches any text, including dots",
@@ -317,7 +318,7 @@ class Rule:
             is_number = kind is Kind.NUMBER and value is not None
             is_expression = is_number or (kind in _TRIED and isinstance(value, str))
             before = len(checker.mistakes)
-            found = checker.expression(key, value) if is_expression else value
+            found = checker.expression(key, value) if is_expression else _word(self._class, key, value)
             if len(checker.mistakes) > before:
                 return
             self._arguments[key] = found
@@ -518,11 +519,25 @@ class Rule:
         return f"Rule({', '.join(f'{key}={value!r}' for key, value in self._data.items())})"
 
 
+def _word(cls: type[Initializer], key: str, value: Any) -> Any:
+    """A value as an argument: None is a word in files, which have no other for it."""
+    return None if value == NONE and _none_is_a_word(cls, key) else value
+
+
+def _none_is_a_word(cls: type[Initializer], key: str) -> bool:
+    return arguments_of(cls)[key] is Kind.WORD and takes_none(cls, key)
+
+
 def _said(initializer: Initializer) -> dict[str, Any]:
     """What a rule says of an initializer besides its class: its configuration, without what None leaves unsaid."""
-    defaults = inspect.signature(type(initializer)).parameters
+    cls = type(initializer)
+    defaults = inspect.signature(cls).parameters
     config = {key: value for key, value in initializer.get_config().items() if key != "seed"}
-    return {key: value for key, value in config.items() if value is not None or defaults[key].default is not None}
+    return {
+        key: NONE if value is None and _none_is_a_word(cls, key) else value
+        for key, value in config.items()
+        if value is not None or defaults[key].default is not None
+    }
 
 
 def _is_count(value: Any) -> bool:

@@ -6,10 +6,10 @@ from typing import Any
 
 from fanin import initializers
 from fanin.initializers import Initializer
-from fanin.initializers.arguments import Kind, arguments_of, words_of
+from fanin.initializers.arguments import Kind, arguments_of, takes_none, words_of
 from fanin.models.traits import ROLES
 from fanin.recipes.expressions import VARIABLES
-from fanin.recipes.rules import AS_WRITTEN, CONDITIONS, KEEP, SETTINGS
+from fanin.recipes.rules import AS_WRITTEN, CONDITIONS, KEEP, NONE, SETTINGS
 
 _WORDS = {
     "mode": ["fan_in", "fan_out", "fan_avg", "fan_geo_avg"],
@@ -22,8 +22,8 @@ def schema() -> dict[str, Any]:
     """The schema. It rejects keys and types that no recipe can have; only fanin itself checks the values of numbers."""
     names = [name for name, cls in initializers.NAMES.items() if cls is not Initializer]
     number = {
-        "description": f"A number, or an expression of one: + - * / // % **, sqrt, exp, log, log2, abs, min, max, "
-        f"config.NAME, constants, and {', '.join(VARIABLES)}.",
+        "description": "A number, or an expression of one: + - * / // % **, sqrt, exp, log, log2, abs, min, max, "
+        f"gain('gelu'), config.NAME, constants, and {', '.join(VARIABLES)}.",
         "type": ["number", "string"],
     }
     arguments = _arguments(number)
@@ -92,6 +92,7 @@ def _arguments(number: dict[str, Any]) -> dict[str, Any]:
         for name, kind in arguments_of(cls).items():
             if kind is Kind.WORD:
                 words = {*arguments.get(name, {}).get("enum", ()), *_WORDS.get(name, words_of(cls, name))}
+                words |= {NONE} if words and takes_none(cls, name) else set()
                 arguments[name] = {"enum": sorted(words)} if words else {"type": ["string", "array"]}
             elif kind is not Kind.SEED:
                 arguments[name] = kinds[kind]

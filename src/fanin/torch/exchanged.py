@@ -13,9 +13,9 @@ import threading
 from collections.abc import Callable
 from enum import IntEnum
 from types import CodeType, FunctionType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
-from fanin.torch.compilers import uncompiled
+import torch
 
 # What is called in a function's place, with its parameters by position. It declines by returning NotImplemented, or
 # `Declined`.
@@ -26,6 +26,26 @@ class Declined(NamedTuple):
     """What a substitute returns that declines, and has something to do when the function itself has returned."""
 
     afterwards: Callable[[], None]
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_frames: Any = getattr(torch._C, "_dynamo").eval_frame  # noqa: B009 (there without the compiler, too)
+
+
+def uncompiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """The function, marked: it breaks the graphs of `torch.compile`, and runs as it is, with all that it calls.
+
+    `torch.compiler.disable` does this, too, but imports the whole compiler, which takes longer than all of fanin. All
+    functions of the same code are marked at once: give one whose code is its own, or all of whose kind are meant.
+    """
+    assert isinstance(function, FunctionType)
+    skip = getattr(_frames, "_FrameAction").SKIP  # noqa: B009
+    strategy = getattr(_frames, "_FrameExecStrategy")(skip, skip)  # noqa: B009 (of the frame, and of those within)
+    _frames.set_code_exec_strategy(function.__code__, strategy)
+    marks = {"_torchdynamo_disable": True, "_torchdynamo_disable_msg": "fanin draws outside of graphs"}
+    vars(function).update(marks)  # which the compiler reads where it would inline the call
+    return function
 
 
 class Who(IntEnum):

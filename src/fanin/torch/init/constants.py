@@ -108,7 +108,7 @@ def eye_(tensor: torch.Tensor) -> torch.Tensor:
     check_rank(tensor, 2, 2, "Only tensors with 2 dimensions are supported")
     _check_constant(tensor)
     if is_dtensor(tensor):
-        return fill_(tensor, initializers.Identity())
+        return fill_(tensor, initializers.Dirac())  # which is the identity of two axes, in every dtype
     torch.eye(*tensor.shape, out=tensor.detach())
     return tensor
 

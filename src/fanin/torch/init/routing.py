@@ -12,7 +12,7 @@ import torch
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from fanin._core.types import Seed
-from fanin.torch.compilers import uncompiled
+from fanin.torch.exchanged import uncompiled
 from fanin.torch.recording.functions import is_recording, remark
 
 _P = ParamSpec("_P")
