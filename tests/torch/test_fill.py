@@ -357,7 +357,6 @@ ARGUMENTS: dict[str, tuple[Any, Any, Any, type[Exception], str]] = {
     "Torch": ("float32", fanin.Ones(), "Torch", ValueError, f"{LIST}'Torch'. Did you mean 'torch'?"),
     "xyz": ("float32", fanin.Ones(), "xyz", ValueError, f"{LIST}'xyz'."),
     "a number for a layout": ("float32", fanin.Ones(), 3, TypeError, f"{LIST}3."),
-    "no layout": ("float32", fanin.Ones(), None, TypeError, f"{LIST}None."),
     "fractions for axes": ("float32", fanin.Ones(), (0.5, 1), TypeError, f"{LIST}(0.5, 1)."),
     "an axis": ("float32", fanin.Ones(), (0,), ValueError, f"{AXES}(0,). It says where Keras's axes are, as in"),
     "an axis twice": ("float32", fanin.Ones(), (0, 0), ValueError, f"{AXES}(0, 0)."),
@@ -476,3 +475,16 @@ def test_without_pytorch(module: str) -> None:
     assert run.returncode == 1
     message = "ImportError: PyTorch is not installed: pip install 'fanin[torch]'."
     assert (message in run.stderr) == (module == "torch")
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [fanin.Sinusoidal(), fanin.Rotary("sin"), fanin.Hippo(), fanin.S4D("real", part="log_real")],
+    ids=lambda each: type(each).__name__,
+)
+def test_tables_keep_their_order(initializer: fanin.Initializer) -> None:
+    """Positions and states are where they are in NumPy; whoever wants another order says so."""
+    tensor = fill_(torch.empty(6, 6), initializer)
+    assert tensor.numpy().tobytes() == initializer((6, 6)).tobytes()
+    turned = fill_(torch.empty(6, 6), initializer, layout="torch")
+    assert turned.numpy().tobytes() == initializer((6, 6)).T.tobytes()

@@ -40,6 +40,8 @@ class Initializer:
     Attributes:
         repeats: whether a seeded initializer returns the same values at every call, as Keras documents.
         takes_partitions: whether `partition_shape` and `partition_offset` are accepted.
+        is_table: whether axes mean the same in every framework, as those of a table of positions do; those of kernels
+            are in each framework's own order.
 
     >>> import fanin
     >>> class Smaller(fanin.Initializer):
@@ -55,6 +57,7 @@ class Initializer:
 
     repeats: ClassVar[bool] = True
     takes_partitions: ClassVar[bool] = True
+    is_table: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Makes the subclass compute its distributions in the default floating-point environment."""

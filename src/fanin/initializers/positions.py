@@ -62,6 +62,7 @@ class Sinusoidal(Initializer):
     """
 
     takes_partitions = False
+    is_table = True
 
     def __init__(self, base: NumberLike = 10000.0, start: int = 0, interleaved: bool = True) -> None:
         self.base: float = _base(base)
@@ -111,6 +112,7 @@ class Rotary(Initializer):
     """
 
     takes_partitions = False
+    is_table = True
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ class Hippo(Initializer):
     """
 
     takes_partitions = False
+    is_table = True
 
     def __init__(self, measure: Literal["legs", "legt", "lagt"] = "legs", part: Literal["A", "B"] = "A") -> None:
         self.measure: str = one_of("measure", measure, ("legs", "legt", "lagt"))
@@ -110,6 +111,7 @@ class S4D(Initializer):
     """
 
     takes_partitions = False
+    is_table = True
 
     def __init__(
         self,

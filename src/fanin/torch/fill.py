@@ -19,7 +19,9 @@ from fanin.initializers.base import Initializer, SeededInitializer, SupportsSour
 from fanin.torch.shards import dtensor_problem, fill_shard, is_dtensor, local_of, shard_of_dtensor
 
 
-def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, layout: Layout = "torch") -> torch.Tensor:
+def fill_(
+    tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, layout: Layout | None = None
+) -> torch.Tensor:
     """Fills a tensor in place with an initializer's values, without a copy.
 
     PyTorch does not know whether an array behind `torch.from_numpy` is marked as read-only: such an array is written.
@@ -34,9 +36,11 @@ def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, la
         tensor: a tensor or parameter in CPU memory, with any strides and any dtype that the initializer supports; or a
             DTensor on any device.
         initializer: a fanin initializer, or one of `fanin.tf_keras` or `fanin.keras`.
-        layout: "torch" (the default) for PyTorch's weights; "keras" for tensors in Keras's axis order, which includes
-            embeddings; or the axes themselves, in Keras's order, as `tensor.permute` takes them: (2, 3, 0, 1) turns a
-            depthwise convolution's weight of shape (channels, 1, kh, kw) into Keras's (kh, kw, channels, 1).
+        layout: "torch" for PyTorch's weights; "keras" for tensors in Keras's axis order, which includes embeddings; or
+            the axes themselves, in Keras's order, as `tensor.permute` takes them: (2, 3, 0, 1) turns a depthwise
+            convolution's weight of shape (channels, 1, kh, kw) into Keras's (kh, kw, channels, 1). By default "torch",
+            but "keras" for initializers of tables and states (`Sinusoidal`, `Rotary`, `Hippo`, `S4D`), whose axes have
+            one order everywhere.
 
     Returns:
         The tensor.
@@ -58,6 +62,8 @@ def fill_(tensor: torch.Tensor, initializer: Initializer | SupportsSource, *, la
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"`tensor` must be a torch.Tensor. Received: tensor of type {type(tensor).__name__}.")
     source = drawing_source_of(initializer)
+    if layout is None:
+        layout = "keras" if source.is_table else "torch"
     if is_dtensor(tensor):
         return _fill_dtensor(tensor, source, layout)
     array = writable(tensor)
