@@ -5,14 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import pytest
 
-torch: Any = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+import torch
+from torch import nn
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from fanin.torch import init, patch  # noqa: E402
+from fanin.torch import init, patch
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +86,69 @@ def test_copies_of_layers_find_the_functions_that_they_call() -> None:
     """Layers of others call these of `torch.nn.init`, in whose place the module stands."""
     assert init._calculate_fan_in_and_fan_out(torch.empty(3, 4, 2)) == (8, 6)
     assert init._calculate_correct_fan(torch.empty(3, 4, 2), "fan_out") == 6
+
+
+def functional(x: torch.Tensor) -> torch.Tensor:
+    """What a function of functions makes of a draw."""
+    return torch.func.functionalize(lambda y: nn.init.normal_(y.clone()) * 1)(x)
+
+
+def traced(x: torch.Tensor) -> torch.Tensor:
+    """What a trace draws."""
+    function: Any = torch.jit.trace(lambda y: nn.init.normal_(y.clone()) * 1.0, x, check_trace=False)
+    return function(x)
+
+
+def with_a_tangent(x: torch.Tensor) -> torch.Tensor:
+    """The derivative of a tensor after a draw, which is zero, and its values."""
+    with forward_ad.dual_level():
+        y = nn.init.normal_(forward_ad.make_dual(x, torch.ones_like(x)) * 1)
+        values, tangent = forward_ad.unpack_dual(y)
+        return torch.stack([values, torch.zeros_like(x) if tangent is None else tangent])
+
+
+class Watching(TorchDispatchMode):
+    """A mode that sees PyTorch's operators."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Notes the operator, and calls it."""
+        self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+
+def watched(x: torch.Tensor) -> torch.Tensor:
+    """A draw that a mode sees."""
+    with Watching() as mode:
+        nn.init.normal_(x)
+    assert "aten.normal_.default" in mode.seen
+    return x
+
+
+@pytest.mark.parametrize("use", [functional, traced, with_a_tangent, watched])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_transforms_and_modes_under_the_patch(use: Any) -> None:
+    """What looks at PyTorch's operators sees them: PyTorch's own code draws, and a warning says so."""
+    torch.manual_seed(1)
+    expected = use(torch.zeros(3))
+    torch.manual_seed(1)
+    with patch(), pytest.warns(UserWarning, match="PyTorch's own normal_"):
+        drawn = use(torch.zeros(3))
+    assert torch.equal(drawn, expected)
+    assert drawn.any()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_transforms_refuse_direct_calls() -> None:
+    """Values would be lost, or derivatives be those of other values."""
+    with pytest.raises(ValueError, match="traced, made functional or has a tangent"):
+        torch.func.functionalize(lambda y: init.normal_(y.clone(), seed=1) * 1)(torch.zeros(3))
+    with pytest.raises(ValueError, match="traced, made functional or has a tangent"):
+        torch.jit.trace(lambda y: init.normal_(y.clone(), seed=1) * 1.0, torch.zeros(3), check_trace=False)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(torch.zeros(3), torch.ones(3))
+        with pytest.raises(ValueError, match="traced, made functional or has a tangent"):
+            init.normal_(dual, seed=1)

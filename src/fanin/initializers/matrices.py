@@ -133,9 +133,13 @@ class DeltaOrthogonal(SeededInitializer):
 
     def __init__(self, gain: NumberLike = 1.0, seed: Seed = None, *, column_axis: SupportsIndex = -1) -> None:
         super().__init__(seed)
-        self._matrix = Orthogonal(gain, column_axis=column_axis)
-        self.gain: float = self._matrix.gain
-        self.column_axis: int = self._matrix.column_axis
+        matrix = Orthogonal(gain, column_axis=column_axis)  # which checks them
+        self.gain: float = matrix.gain
+        self.column_axis: int = matrix.column_axis
+
+    @property
+    def _matrix(self) -> Orthogonal:
+        return Orthogonal(self.gain, column_axis=self.column_axis)
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
         resolved, shape = float_dtype(dtype), checked_shape(shape)

@@ -87,7 +87,6 @@ class VarianceScaling(SeededInitializer):
     out_axis: int | tuple[int, ...] = -1
     batch_axis: int | tuple[int, ...] = ()
     fan_axes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
-    _axes: FanAxes | None = None  # None for the defaults
 
     @undisturbed  # a thread that flushes subnormal numbers takes a subnormal scale for 0
     def __init__(
@@ -122,10 +121,16 @@ class VarianceScaling(SeededInitializer):
 
     def _set_axes(self, *given: AxesLike) -> None:
         axes = [checked_axes(name, each) for name, each in zip(_AXES, given, strict=True)]
-        if axes == list(_AXES.values()):  # which leaves the class's own
-            return
-        self.in_axis, self.out_axis, self.batch_axis = axes
-        self._axes = FanAxes(*((each,) if isinstance(each, int) else each for each in axes))
+        if axes != list(_AXES.values()):  # which the class has
+            self.in_axis, self.out_axis, self.batch_axis = axes
+
+    @property
+    def _axes(self) -> FanAxes | None:
+        """The axes that make the fans; None for the defaults."""
+        axes = (self.in_axis, self.out_axis, self.batch_axis)
+        if axes == (-2, -1, ()):
+            return None
+        return FanAxes(*((each,) if isinstance(each, int) else tuple(each) for each in axes))
 
     @property
     def has_own_axes(self) -> bool:

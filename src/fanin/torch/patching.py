@@ -75,18 +75,22 @@ _NOT_OVERRIDDEN = (
 
 def _substitute(name: str, ours: _Function) -> _Function:
     """What is called in the place of others' function: fanin's, for tensors that it can fill."""
-    is_told = name in _TOLD
+    is_told, public = name in _TOLD, name.removeprefix("_no_grad_")
 
     def substitute(tensor: Any, *arguments: Any) -> Any:
         # A recording reads others' own code, which also tells modes and overriding classes of the call.
         if is_recording() or (has_torch_function_variadic(tensor) and (is_told or _is_overridden(tensor))):
             return NotImplemented
+        has_memory = not (tensor.is_meta or is_stand_in(tensor))
+        if has_memory and getattr(torch._C, "_len_torch_dispatch_stack")():  # noqa: B009 (it is to see what is drawn)
+            message = f"A dispatch mode is in force, and PyTorch's own {public} draws, not fanin."
+            return Declined(lambda: warn(message))
         try:
             return ours(tensor, *arguments)
         except UnsupportedError as error:  # before anything was drawn or written
-            if tensor.is_meta or is_stand_in(tensor):  # those without memory PyTorch leaves as they are, too
+            if not has_memory:  # PyTorch leaves those as they are, too
                 return NotImplemented
-            message = f"fanin does not draw this tensor, and PyTorch's own {name} did instead. {error}"
+            message = f"fanin does not draw this tensor, and PyTorch's own {public} did instead. {error}"
             return Declined(lambda: warn(message))
 
     return substitute

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from fanin._core import dtypes
 from fanin._core.memory import note_write
@@ -118,6 +119,11 @@ def _checked(tensor: Any) -> Array | None:
         AttributeError: it is no tensor.
         UnsupportedError: it cannot be written.
     """
+    if is_transformed(tensor):
+        raise UnsupportedError(
+            "The tensor must be one whose values are its memory alone. Received: one that is traced, made functional "
+            "or has a tangent (torch.jit.trace, torch.func, torch.autograd.forward_ad). Draw outside of the transform."
+        )
     if type(tensor) in PLAIN:
         array = _quickly(tensor)
         if array is not None:
@@ -149,6 +155,18 @@ def _quickly(tensor: torch.Tensor) -> Array | None:
         return np.ndarray(tensor.shape, dtype, (ctypes.c_char * size).from_address(tensor.data_ptr()))
     except (NotImplementedError, RuntimeError):  # it stands for another tensor within a transform
         return None
+
+
+def is_transformed(tensor: Any) -> bool:
+    """Whether writing a tensor's memory would pass by a transform that it is in: tracing, functions, tangents."""
+    if torch.jit.is_tracing():
+        return True
+    if not isinstance(tensor, torch.Tensor):
+        return False
+    if getattr(torch, "_is_functional_tensor")(tensor):  # noqa: B009
+        return True
+    # Within any level of forward mode; levels are numbered from 0.
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None
 
 
 _NO_DISPATCH: Any = getattr(torch.Tensor, "__torch_dispatch__")  # noqa: B009

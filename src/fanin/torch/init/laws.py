@@ -152,7 +152,7 @@ def normal(size: _Size, dtype: torch.dtype, mean: float, std: float) -> Law:
     """Normal; of complex numbers, both parts around the mean, with half of the variance each."""
     where = _axes(size, dtype)
     _check_normal(std)
-    return where.law(distributions.Normal(where.shape, where.drawn, mean, std * _share(where)))
+    return where.law(distributions.Normal(where.shape, where.drawn, mean, _part(std, where)))
 
 
 def _check_normal(std: float) -> None:
@@ -160,9 +160,9 @@ def _check_normal(std: float) -> None:
         raise RuntimeError(f"`std` must not be negative. Received: std={std}.")
 
 
-def _share(where: _Axes) -> float:
-    """The standard deviation of a part of numbers with a standard deviation of 1."""
-    return math.sqrt(0.5) if where.is_complex else 1.0
+def _part(std: float, where: _Axes) -> float:
+    """The standard deviation of a part of numbers with this standard deviation."""
+    return std / math.sqrt(2) if where.is_complex else std
 
 
 @_kept
@@ -246,11 +246,13 @@ def _scaled(where: _Axes, dtype: torch.dtype, gain: float, scale: float, units: 
         _check_uniform(-bound, bound, dtype)
     else:
         _check_normal(std)
-    if not where.is_complex and 0 < scale < math.inf:
+    is_scale = 0 < scale < math.inf
+    if not where.is_complex and is_scale:
         return where.law(VarianceScaling(scale, mode, kind).distribution(where.shape, where.drawn))
     if kind == "uniform":
         return where.law(distributions.Uniform(where.shape, where.drawn, -bound, bound))
-    return where.law(distributions.Normal(where.shape, where.drawn, 0.0, std * _share(where)))
+    std = math.sqrt(scale / units) if is_scale else std  # as `ComplexVarianceScaling` computes it
+    return where.law(distributions.Normal(where.shape, where.drawn, 0.0, _part(std, where)))
 
 
 @_kept
