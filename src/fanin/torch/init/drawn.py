@@ -159,7 +159,7 @@ def _quickly(tensor: torch.Tensor) -> Array | None:
 
 def is_transformed(tensor: Any) -> bool:
     """Whether writing a tensor's memory would pass by a transform that it is in: tracing, functions, tangents."""
-    if torch.jit.is_tracing():
+    if getattr(torch.jit, "is_tracing")():  # noqa: B009
         return True
     if not isinstance(tensor, torch.Tensor):
         return False
