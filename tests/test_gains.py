@@ -252,3 +252,17 @@ def test_no_framework_is_imported() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("width", [0.01, 0.1])
+def test_narrow_parts(width: float) -> None:
+    """A peak beside the usual nodes counts; its moments by hand."""
+    integrate: Any = pytest.importorskip("scipy.integrate")
+    norm: Any = pytest.importorskip("scipy.stats").norm
+
+    def peaked(x: np.ndarray) -> np.ndarray:
+        return np.where(np.abs(x - 0.37) < width, 10.0, np.maximum(x, 0.0))
+
+    rest, _ = integrate.quad(lambda x: x * x * norm.pdf(x), 0.37 - width, 0.37 + width)
+    share = norm.cdf(0.37 + width) - norm.cdf(0.37 - width)
+    assert fanin.gain(peaked) == pytest.approx((0.5 - rest + 100 * share) ** -0.5, rel=1e-9)

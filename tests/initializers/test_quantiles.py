@@ -303,3 +303,18 @@ def test_recorded_values(name: str) -> None:
         with fanin.config.using(tier=tier):
             made = initializer((2, 3), dtype)
         assert made.astype(made.dtype.newbyteorder("<")).tobytes().hex() == recorded, tier
+
+
+@pytest.mark.parametrize(
+    ("mean", "minval", "maxval"), [(1e5, 99999.0, None), (-1e5, None, -99999.0), (1e5, 99999.0, 100001.0)]
+)
+def test_bounds_beyond_the_dtype(mean: float, minval: float | None, maxval: float | None) -> None:
+    """No number of float16 lies there, and infinity is none."""
+    with pytest.raises(ValueError, match="must have a number between"):
+        fanin.TruncatedNormal(mean, 1.0, 1, minval=minval, maxval=maxval)((5,), "float16")
+
+
+def test_zeros_of_either_sign_are_one_argument() -> None:
+    """The bits do not depend on which of them came first."""
+    drawn = {fanin.TruncatedNormal(zero, 0.0, 1, lower=-1, upper=1)((7,)).tobytes() for zero in (-0.0, 0.0)}
+    assert len(drawn) == 1

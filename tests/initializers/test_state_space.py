@@ -173,3 +173,15 @@ def test_parts_of_complex_numbers() -> None:
         for part in ("real", "imag"):
             ours = fanin.S4D(variant, part)((4, 10))
             assert np.array_equal(ours, getattr(whole, part))
+
+
+def test_the_rows_of_a_table_are_solved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of many rows takes the time of one."""
+    from fanin.distributions import state_space
+
+    calls = []
+    solve = state_space._legs_frequencies
+    monkeypatch.setattr(state_space, "_legs_frequencies", lambda *given: calls.append(given) or solve(*given))
+    table = fanin.S4D("legs")((2000, 36), "complex64")
+    assert len(calls) <= 1
+    assert table[7].tobytes() == fanin.S4D("legs")((36,), "complex64").tobytes()

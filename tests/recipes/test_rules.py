@@ -168,3 +168,17 @@ def test_a_kernel_of_unknown_layout_is_no_kernel_of_dirac() -> None:
     recipe = Recipe([{"path": "*", "initializer": "dirac"}])
     (entry,) = recipe.plan(Model((Parameter("w", (5, 2, 1), FLOAT32),), "m", {})).entries
     assert "Dirac needs the order of the axes, which is unknown here. Give the rule a `layout`" in entry.problem
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"initializer": "he_normal", "in_axis": 0, "fan_in": 7},
+        {"initializer": "variance_scaling", "batch_axis": [0], "fan_out": "2 * fan_out"},
+        {"initializer": fanin.GlorotNormal(batch_axis=0), "fan_in": 7},
+    ],
+    ids=["numbers", "expressions", "objects"],
+)
+def test_fans_are_given_once(rule: dict[str, Any]) -> None:
+    """By numbers, or by axes: a rule with both would leave one of them aside."""
+    assert "Fans are given once: by numbers, or by axes" in refused(Recipe, [{"path": "*", **rule}])

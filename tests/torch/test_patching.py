@@ -588,3 +588,26 @@ def test_transformers_own_guards() -> None:
         with initialization.no_init_weights():
             nn.Linear(3, 4)
         assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_functions_that_others_have_put_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function of one's own under a name of PyTorch's is left alone, and so are transformers' empty ones."""
+    calls: list[torch.Tensor] = []
+    monkeypatch.setattr(
+        torch.nn.init, "normal_", lambda tensor, mean=0.0, std=1.0, generator=None: calls.append(tensor)
+    )
+    with patch():
+        torch.nn.init.normal_(torch.empty(3))
+        assert len(calls) == 1
+
+
+def test_a_patch_within_no_init_weights() -> None:
+    """transformers' context has nothing drawn, with the patch as without."""
+    initialization = pytest.importorskip("transformers.initialization")
+    with initialization.no_init_weights(), patch():
+        zeros = torch.zeros(3, 3)
+        torch.nn.init.normal_(zeros)
+        nn.Linear(3, 4)
+    assert not zeros.any()
+    with patch():
+        assert torch.nn.init.normal_(zeros).any()

@@ -178,7 +178,7 @@ class Normal(Affine):
         number = self.dtype.type
         with np.errstate(all="ignore"):
             ends = (float(number(unit) * number(self.stddev) + number(self.mean)) for unit in (-6.0, 6.0))
-        return all(minval <= end <= maxval for end in ends)
+        return all(minval <= end <= maxval and math.isfinite(end) for end in ends)
 
     def unit_cdf(self, x: float) -> float:
         return (1 + math.erf(x / math.sqrt(2))) / 2

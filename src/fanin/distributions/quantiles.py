@@ -150,7 +150,7 @@ def _rounded_up(value: float, dtype: DType) -> float:
     """The smallest number of a dtype that is not below a value."""
     with np.errstate(all="ignore"):
         rounded = dtype.type(value)
-        if float(rounded) < value:
+        if float(rounded) < value or (np.isneginf(float(rounded)) and math.isfinite(value)):
             rounded = np.nextafter(rounded, dtype.type(np.inf))
     return float(rounded)
 

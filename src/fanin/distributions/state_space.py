@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -134,10 +135,7 @@ class S4D(Formula):
         if self.variant == "inv":
             share = states * (states - (2.0 * number + 1.0)) / (2.0 * number + 1.0)
             return angles.rounded_product(share, _INVERSE_PI, _INVERSE_PI_LOW)
-        rows = max(1, _BLOCK // states)
-        flat = number.ravel()
-        blocks = [_legs_frequencies(flat[at : at + rows], states) for at in range(0, len(flat), rows)]
-        return np.concatenate(blocks).reshape(number.shape)
+        return np.array(_legs_of(tuple(number.ravel().tolist()), states)).reshape(number.shape)
 
     def means(self) -> tuple[float, float]:
         return self.means_along(-1)
@@ -149,6 +147,14 @@ class S4D(Formula):
             return 0.0, 0.0
         ends = np.real(self.values(np.array([0, self.shape[-1] - 1])))  # values rise, or fall
         return float(ends.min()), float(ends.max())
+
+
+@lru_cache(maxsize=4)  # the rows of a table have the same ones, and take long to solve
+def _legs_of(numbers: tuple[int, ...], states: int) -> tuple[float, ...]:
+    """The imaginary parts of these numbers, a block at a time."""
+    rows, flat = max(1, _BLOCK // states), np.array(numbers, np.int64)
+    blocks = [_legs_frequencies(flat[at : at + rows], states) for at in range(0, len(flat), rows)]
+    return tuple(np.concatenate(blocks).tolist())
 
 
 def _legs_frequencies(number: Array, states: int) -> Array:

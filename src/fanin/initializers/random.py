@@ -189,7 +189,8 @@ def _bounded(
     shape: Shape, dtype: DType, mean: float, stddev: float, low: float, high: float, received: str
 ) -> Distribution:
     drawn = distributions.BoundedNormal(shape, dtype, mean, stddev, low, high)
-    if drawn.range[0] > drawn.range[1]:
+    first, last = drawn.range
+    if first > last or first == math.inf or last == -math.inf:
         raise ValueError(f"The dtype must have a number between the bounds. {received}, dtype={dtype.name}.")
     return drawn
 

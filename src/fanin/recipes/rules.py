@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fanin import initializers
@@ -353,6 +353,7 @@ class Rule:
             if isinstance(value, (int, float)) and not 0 < value < 1e300:
                 checker.add(f"`{key}` must be a positive number. Received: {key} = {shown(value)}.", key)
         self._fans = tuple(fans.get(key) for key in ("fan_in", "fan_out"))
+        self._check_axes(checker, fans)
         self.blocks = checker.strings(data, "blocks")
         if len(set(self.blocks)) != len(self.blocks) or len(self.blocks) == 1 or isinstance(data.get("blocks"), str):
             checker.add(f"`blocks` must be two or more different names. Received: {shown(data['blocks'])}.", "blocks")
@@ -362,6 +363,18 @@ class Rule:
                 if key not in _OF_AS_WRITTEN:
                     rule = f"A rule that says {AS_WRITTEN} makes whole parameters as the model's own code does, without"
                     checker.add(f"{rule} `{key}`. Received: {key} = {shown(data[key])}.", key)
+
+    def _check_axes(self, checker: Checker, fans: Collection[str]) -> None:
+        """Records a mistake if the rule gives fans, and its initializer axes to take them from."""
+        axes: list[str] = []
+        if self._class is not None and issubclass(self._class, initializers.VarianceScaling):
+            axes = [key for key in self._arguments if arguments_of(self._class)[key] is Kind.AXES]
+        has_axes = axes or (isinstance(self._given, initializers.VarianceScaling) and self._given.has_own_axes)
+        if fans and has_axes:
+            named = " and ".join(f"`{key}`" for key in (*fans, *axes))
+            checker.add(
+                f"Fans are given once: by numbers, or by axes. Received: {named}. Leave one kind out.", min(fans)
+            )
 
     @staticmethod
     def _read_zero_rows(checker: Checker, data: Mapping[str, Any]) -> tuple[int, ...] | None:

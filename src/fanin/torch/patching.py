@@ -156,7 +156,7 @@ class _Functions:
                 module = sys.modules.get(name)
                 for theirs, ours in functions.items() if module is not None else ():
                     function = getattr(module, theirs, None)
-                    if isinstance(function, FunctionType) and not any(function is each for each in self._exchanged):
+                    if _is_own(function, theirs) and not any(function is each for each in self._exchanged):
                         self._exchanged.append(function)
                         exchange(function, Who.PATCH, _substitute(theirs, ours))
 
@@ -168,6 +168,12 @@ class _Functions:
             while self._exchanged:
                 restore(self._exchanged[-1], Who.PATCH)
                 self._exchanged.pop()
+
+
+def _is_own(function: Any, name: str) -> bool:
+    """Whether a function is the package's own of this name, and not one that someone has put in its place."""
+    is_written = isinstance(function, FunctionType) and function.__qualname__ == name
+    return is_written and function.__module__ in _MODULES
 
 
 _functions = _Functions()

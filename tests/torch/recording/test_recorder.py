@@ -525,3 +525,23 @@ def test_sparse_tensors_of_drawn_values(layout: str) -> None:
     """They are refused, with what to do."""
     with watching(), pytest.raises(RecordingError, match="sparse or quantized after the recording"):
         getattr(torch.randn(3, 3), layout)()
+
+
+@pytest.mark.parametrize(
+    ("fill", "words"),
+    [
+        (lambda w: w.uniform_(-0.5, 0.25), "uniform(minval=-0.5, maxval=0.25)"),
+        (lambda w: w.normal_(0.5, 2.0), "normal(mean=0.5, stddev=1.41421)"),
+        (torch.nn.init.xavier_uniform_, "uniform(minval=-0.866025, maxval=0.866025)"),
+    ],
+    ids=["uniform", "normal", "xavier"],
+)
+def test_complex_numbers_of_any_spread(fill: Any, words: str) -> None:
+    """Both parts have the bounds, or the mean and half of the variance, that the code gives; as PyTorch draws them."""
+    from fanin.torch import recording
+
+    with recording() as recorded:
+        layer = torch.nn.Bilinear(1, 1, 1, bias=False)
+        layer.weight = torch.nn.Parameter(torch.empty(4, 4, dtype=torch.complex64))
+        fill(layer.weight.data)
+    assert str(recorded["weight"]).startswith(f"view_as_complex({words})")

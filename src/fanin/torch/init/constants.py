@@ -33,7 +33,8 @@ def constant_(tensor: torch.Tensor, val: float) -> torch.Tensor:
     tensor([0.5000, 0.5000])
     """
     _check_constant(tensor)
-    tensor.detach().fill_(val)
+    with torch.no_grad():
+        tensor.fill_(val)
     return tensor
 
 
@@ -57,7 +58,8 @@ def ones_(tensor: torch.Tensor) -> torch.Tensor:
     tensor([1., 1.])
     """
     _check_constant(tensor)
-    tensor.detach().fill_(1.0)
+    with torch.no_grad():
+        tensor.fill_(1.0)
     return tensor
 
 
@@ -81,7 +83,8 @@ def zeros_(tensor: torch.Tensor) -> torch.Tensor:
     tensor([0., 0.])
     """
     _check_constant(tensor)
-    tensor.detach().zero_()
+    with torch.no_grad():
+        tensor.zero_()
     return tensor
 
 

@@ -243,7 +243,9 @@ def seed_from(generator: torch.Generator | None) -> int:
         word = _local.word
         if word is None:
             with torch.inference_mode(False):
-                word = _local.word = torch.empty((), dtype=torch.int64, device="cpu")
+                word = torch.empty((), dtype=torch.int64, device="cpu")
+            if type(word) is torch.Tensor:  # within a mode it may be a fake one, of which later calls must not hear
+                _local.word = word
     return word.random_(generator=generator).item()  # pyright: ignore[reportReturnType]
 
 

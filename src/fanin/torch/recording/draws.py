@@ -46,6 +46,12 @@ def formula(function: Any, *arguments: Any, dtype: torch.dtype | None = None) ->
     return result(operator_of(function), arguments, {}, first.shape, dtype or first.dtype)
 
 
+def _complex(shape: Size, dtype: torch.dtype, unit: Unit, scale: float, origin: float) -> Expression:
+    """Complex numbers whose parts are drawn alike."""
+    parts = draw((*shape, 2), torch.empty(0, dtype=dtype).real.dtype, unit, scale, origin)
+    return Operation(shape, dtype, aten.view_as_complex.default, (parts,))
+
+
 def _real(dtype: torch.dtype) -> torch.dtype:
     """The dtype that variables of a dtype are computed in."""
     return dtype if dtype.is_floating_point else torch.float32
@@ -53,25 +59,24 @@ def _real(dtype: torch.dtype) -> torch.dtype:
 
 def _normal(shape: Size, dtype: torch.dtype, given: dict[str, Any]) -> Expression | None:
     mean, std = given.get("mean", 0.0), given.get("std", 1.0)
-    if dtype.is_complex:
-        parts = draw((*shape, 2), torch.empty(0, dtype=dtype).real.dtype, Unit("normal"), math.sqrt(0.5))
-        unit = Operation(shape, dtype, aten.view_as_complex.default, (parts,))
-        return unit if (mean, std) == (0.0, 1.0) else None
     if not isinstance(mean, Expression) and not isinstance(std, Expression):
         if std < 0:
             raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+        if dtype.is_complex:  # both parts around the mean, with half of the variance each
+            return _complex(shape, dtype, Unit("normal"), std / math.sqrt(2), mean)
         return Constant(shape, dtype, float(mean)) if std == 0 else draw(shape, dtype, Unit("normal"), std, mean)
+    if dtype.is_complex:
+        return None
     scaled = formula(aten.mul.Tensor, draw(shape, dtype, Unit("normal")), std, dtype=dtype)
     return formula(aten.add.Tensor, scaled, mean, dtype=dtype)
 
 
 def _uniform(shape: Size, dtype: torch.dtype, given: dict[str, Any]) -> Expression | None:
     low, high = given.get("from", 0.0), given.get("to", 1.0)
-    if dtype.is_complex:
-        parts = draw((*shape, 2), torch.empty(0, dtype=dtype).real.dtype, Unit("uniform"))
-        return Operation(shape, dtype, aten.view_as_complex.default, (parts,))
     if low > high:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}")
+    if dtype.is_complex:
+        return _complex(shape, dtype, Unit("uniform"), high - low, low)
     return Constant(shape, dtype, float(low)) if low == high else draw(shape, dtype, Unit("uniform"), high - low, low)
 
 
