@@ -29,6 +29,7 @@ CASES: dict[str, tuple[fanin.Initializer, list[tuple[int, ...]]]] = {
     "stft, no window": (fanin.STFT(window=None), [(64, 1, 9), (5, 1, 3)]),
     "sinusoidal": (fanin.Sinusoidal(), [(50, 16), (1, 7), (9, 1), (2, 33, 5), (40000, 3)]),
     "sinusoidal, halves": (fanin.Sinusoidal(50, -20, False), [(50, 16), (1, 7), (9, 1), (3, 2, 8)]),
+    "sinusoidal, endpoint": (fanin.Sinusoidal(50, -20, False, True), [(50, 16), (1, 7), (9, 1), (9, 2), (3, 2, 8)]),
     "rotary, cos": (fanin.Rotary("cos", 500000.0, 3, "halves"), [(50, 16), (2, 9, 4)]),
     "rotary, sin": (fanin.Rotary("sin", 1.5, -3, "pairs"), [(50, 16), (1, 2)]),
     "rotary, angles": (fanin.Rotary("angles", start=-9), [(30, 5), (4, 7, 3)]),
@@ -179,6 +180,7 @@ def test_partitions_are_refused() -> None:
 
 
 RECORDED = {
+    "sinusoidal, endpoint": "1938962f79dc01ec5de7",
     "dirac": "d1a4e0ddb60abd609916",
     "dirac, groups": "b0134ae12d3f2393e0f1",
     "bilinear": "747d40371ab84b03ea66",

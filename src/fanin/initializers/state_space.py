@@ -93,7 +93,8 @@ class S4D(Initializer):
     processor: each is found by itself, to 2 units in the last place of float64, as the y for which the angles
     `atan((2 k + 1) / (2 y))`, k from 0 to N - 1, sum to `(n + 1/2) pi`. All values are the same on every processor.
 
-    Mamba's `A_log`, of shape (inner size, states), is `S4D("real", part="log_real")`: log(1), log(2), … in each row.
+    Mamba's `A_log`, of shape (inner size, states), is `S4D("real", part="log_real")`: log(1), log(2), … in each row
+    (equal to Mamba's to rounding: each is the nearest number, PyTorch's logarithm is off in some last bits).
 
     >>> import fanin
     >>> fanin.S4D("lin")((3,), "complex128").round(4).tolist()
