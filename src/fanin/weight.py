@@ -74,8 +74,7 @@ class Weight(NamedTuple):
         if axes is not None:
             if region is not None:
                 out, region = _with_all_axes(out, region)
-                region = Region(*(permuted(each, axes) for each in region))
-            out = out.transpose(axes)
+            out, region = out.transpose(axes), self._in_keras_order(region)
         same = out.dtype is distribution.dtype or out.dtype == distribution.dtype
         if not same and not distribution.rounds_to(out.dtype):
             _native.undisturbed(_fill_rounded, self, out, region)
@@ -84,6 +83,12 @@ class Weight(NamedTuple):
         else:
             _native.undisturbed(distribution.fill, out, stream, region)
 
+    def _in_keras_order(self, region: Region | None) -> Region | None:
+        """A region of the stored tensor as one of the distribution's."""
+        if region is None or self.axes is None:
+            return region
+        return Region(*(permuted(each, self.axes) for each in region))
+
     def make(self, region: RegionLike | None = None) -> Array:
         """The tensor, or a region of it, as a new array: 64-byte aligned, in C order.
 
@@ -91,7 +96,7 @@ class Weight(NamedTuple):
             region: NumPy's basic indexing with step 1.
         """
         wanted = None if region is None else parse_region(region, self.shape)
-        self.distribution.reserve()
+        self.distribution.reserve(self._in_keras_order(wanted))
         out = allocate(self.shape if wanted is None else wanted.shape, self.dtype)
         self.fill(out, wanted)
         return out

@@ -222,6 +222,7 @@ CALLS: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (fanin.Rotary(repeated="halves"), {"shape": (4, 3), "dtype": "float32"}, ValueError, "must be even if they are repeated. Received: shape=(4, 3), repeated='halves'"),
     (fanin.Rotary(), {"shape": (4, 4), "dtype": "complex64"}, ValueError, "Expected floating point type, got complex64"),
     (fanin.Hippo(), {"shape": (4,), "dtype": "float32"}, ValueError, "Hippo makes A of shape (…, n, n). Received: shape=(4,) of rank 1"),
+    (fanin.Hippo(), {"shape": (2, 3, 4), "dtype": "float32"}, ValueError, "Hippo makes A of shape (…, n, n). Received: shape=(2, 3, 4) with 3 rows and 4"),
     (fanin.Hippo(part="B"), {"shape": (), "dtype": "float32"}, ValueError, "Hippo makes B of shape (…, n) or (…, n, 1)"),
     (fanin.S4D(), {"shape": (4,), "dtype": "float32"}, ValueError, "Expected complex dtype, got float32. Use complex64 or complex128, or a part"),
     (fanin.S4D("lin", "imag"), {"shape": (4,), "dtype": "complex64"}, ValueError, "Expected floating point type, got complex64"),

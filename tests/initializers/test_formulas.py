@@ -29,15 +29,16 @@ CASES: dict[str, tuple[fanin.Initializer, list[tuple[int, ...]]]] = {
     "stft, no window": (fanin.STFT(window=None), [(64, 1, 9), (5, 1, 3)]),
     "sinusoidal": (fanin.Sinusoidal(), [(50, 16), (1, 7), (9, 1), (2, 33, 5), (40000, 3)]),
     "sinusoidal, halves": (fanin.Sinusoidal(50, -20, False), [(50, 16), (1, 7), (9, 1), (3, 2, 8)]),
+    "sinusoidal, endpoint": (fanin.Sinusoidal(50, -20, False, True), [(50, 16), (1, 7), (9, 1), (9, 2), (3, 2, 8)]),
     "rotary, cos": (fanin.Rotary("cos", 500000.0, 3, "halves"), [(50, 16), (2, 9, 4)]),
     "rotary, sin": (fanin.Rotary("sin", 1.5, -3, "pairs"), [(50, 16), (1, 2)]),
     "rotary, angles": (fanin.Rotary("angles", start=-9), [(30, 5), (4, 7, 3)]),
     "rotary, later angles": (fanin.Rotary("angles", 100.0, 11, "halves"), [(30, 6)]),
     "rotary, earlier angles": (fanin.Rotary("angles", 100.0, -90, "pairs"), [(30, 6)]),
     "rotary, frequencies": (fanin.Rotary("frequencies"), [(1,), (6,), (3, 40)]),
-    "hippo legs": (fanin.Hippo(), [(8, 8), (1, 1), (3, 7), (7, 3), (5, 1), (1, 5), (2, 4, 4)]),
-    "hippo legt": (fanin.Hippo("legt"), [(8, 8), (1, 1), (3, 7), (3, 8), (7, 3), (5, 1), (1, 5), (1, 2), (2, 4, 4)]),
-    "hippo lagt": (fanin.Hippo("lagt"), [(8, 8), (1, 1), (3, 7), (7, 3), (5, 1), (2, 4, 4)]),
+    "hippo legs": (fanin.Hippo(), [(8, 8), (1, 1), (7, 7), (2, 4, 4)]),
+    "hippo legt": (fanin.Hippo("legt"), [(8, 8), (1, 1), (2, 2), (7, 7), (2, 4, 4)]),
+    "hippo lagt": (fanin.Hippo("lagt"), [(8, 8), (1, 1), (7, 7), (2, 4, 4)]),
     "hippo legs, B": (fanin.Hippo("legs", "B"), [(8,), (8, 1), (1,), (2, 5), (2, 5, 1)]),
     "hippo lagt, B": (fanin.Hippo("lagt", "B"), [(8,), (8, 1)]),
     "s4d lin": (fanin.S4D("lin", "imag"), [(1,), (32,), (2, 5)]),
@@ -104,7 +105,7 @@ LARGE = {
     "stft": (700, 1, 90),
     "sinusoidal, halves": (300, 151),
     "rotary, angles": (3, 130, 121),
-    "hippo legt": (201, 230),
+    "hippo legt": (230, 230),
     "hippo legs, B": (40000, 1),
     "s4d inv": (3, 33000),
 }
@@ -142,6 +143,8 @@ def test_overflow_is_infinity() -> None:
 def test_empty_tensors(shape: tuple[int, ...]) -> None:
     """They have no elements, moments of 0, and bounds of 0 or those of any table."""
     for name, (initializer, shapes) in CASES.items():
+        if name.startswith("hippo") and "B" not in name and shape[-2] != shape[-1]:
+            continue
         if len(shape) in map(len, shapes) and "array" not in name and shape[-1] % 6 == 0:
             drawn = initializer.distribution(shape)
             assert initializer(shape).shape == shape
@@ -177,6 +180,7 @@ def test_partitions_are_refused() -> None:
 
 
 RECORDED = {
+    "sinusoidal, endpoint": "1938962f79dc01ec5de7",
     "dirac": "d1a4e0ddb60abd609916",
     "dirac, groups": "b0134ae12d3f2393e0f1",
     "bilinear": "747d40371ab84b03ea66",
@@ -193,9 +197,9 @@ RECORDED = {
     "rotary, later angles": "d5b76ff92d72e49d4a44",
     "rotary, earlier angles": "ff78c0396d248fe66263",
     "rotary, frequencies": "2fa2af60b8589870bfed",
-    "hippo legs": "06f1181cd3764f57117c",
-    "hippo legt": "501a612d80af90e5ed27",
-    "hippo lagt": "6cd80530471e121bafec",
+    "hippo legs": "816e4eb8460c7c4445ae",
+    "hippo legt": "d1637b704be9bcfc94d0",
+    "hippo lagt": "b32d07e9d6d613dc3627",
     "hippo legs, B": "f7826a129c977cde09be",
     "hippo lagt, B": "ce18580911a1113a2d91",
     "s4d lin": "e22b9cb2dc3dae74c50c",

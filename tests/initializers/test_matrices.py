@@ -1,11 +1,13 @@
-"""Orthogonal and Identity: orthonormal to rounding, rounded once, and the same without SciPy."""
+"""Orthogonal and Identity: orthonormal to rounding, rounded once, and the same without SciPy; wide rows of Sparse."""
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import fanin
+from fanin.distributions import matrices
 
 
 def test_orthogonality() -> None:
@@ -50,3 +52,33 @@ def test_identity() -> None:
     assert fanin.Identity()((3, 2), "float64").tolist() == [[1, 0], [0, 1], [0, 0]]
     assert np.signbit(fanin.Identity(-1.0)((2, 2))).all()
     assert fanin.Identity()((0, 5)).shape == (0, 5)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 1e-4, 0.5, 0.9, 1.0])
+def test_wide_rows_of_sparse(sparsity: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that are zeroed a part at a time have the values of those that are sorted whole, in any region."""
+    initializer, shape = fanin.Sparse(sparsity, seed=1), (3, 1000)
+    whole = initializer(shape)
+    monkeypatch.setattr(matrices, "_CHUNK", 64)
+    for region in (np.s_[:], np.s_[1], np.s_[:, 63:129], np.s_[2, 500], np.s_[1:, 64:128], np.s_[0, 7:7]):
+        assert initializer(shape, region=region).tobytes() == whole[region].tobytes()
+
+
+def test_equal_words_of_a_wide_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of equal words the first ones count, also where they lie in several parts and before the region."""
+    words = np.array([[5, 7, 2, 7, 1 << 31, 7, 7, 0]], np.uint32)
+    monkeypatch.setattr(matrices.Sparse, "_words", lambda _, stream, rows, columns: words[rows, columns])
+    monkeypatch.setattr(matrices, "_CHUNK", 3)
+    values = fanin.Sparse(0.625, seed=1)((1, 8))
+    assert (values == 0).tolist() == [[True, True, True, True, False, False, False, True]]
+    part = fanin.Sparse(0.625, seed=1)((1, 8), region=np.s_[0, 3:7])
+    assert part.tobytes() == values[0, 3:7].tobytes()
+
+
+def test_the_memory_of_a_wide_row() -> None:
+    """It does not grow with the row."""
+    tracemalloc.start()
+    fanin.Sparse(0.5, seed=1)((4, 2**23), region=np.s_[1, :4])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**23

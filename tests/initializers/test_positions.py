@@ -52,6 +52,33 @@ def test_sinusoidal_tables_of_transformers() -> None:
     assert nearly(ours, theirs, 6e-8)
 
 
+@pytest.mark.parametrize("interleaved", [True, False])
+@pytest.mark.parametrize("features", [1, 2, 3, 4, 7, 16])
+def test_sinusoids_with_an_endpoint(features: int, interleaved: bool) -> None:
+    """Those of frequencies from 1 to 1 / base, to a unit in the last place; a single frequency is 1."""
+    table = fanin.Sinusoidal(500, 1_000_000, interleaved, endpoint=True)((3, features), "float64")
+    sines = (features + 1) // 2
+    for row, position in enumerate(range(1_000_000, 1_000_003)):
+        for column in range(features):
+            pair, turn = divmod(column, 2) if interleaved else (column % sines, int(column >= sines))
+            expected = exact(position, pair, 2 * max(1, sines - 1), 500, turn)
+            assert abs(table[row, column] - expected) <= abs(np.spacing(expected)), (row, column)
+
+
+def test_the_tables_of_whisper_and_m2m100() -> None:
+    """They have the endpoint; computed in float32, they are off by some 1e-4 at their last positions."""
+    whisper = pytest.importorskip("transformers.models.whisper.modeling_whisper")
+    m2m100 = pytest.importorskip("transformers.models.m2m_100.modeling_m2m_100")
+    ours = fanin.Sinusoidal(interleaved=False, endpoint=True)((1500, 384))
+    config = whisper.WhisperConfig(d_model=384, encoder_layers=0, encoder_attention_heads=6, vocab_size=8)
+    encoder = whisper.WhisperEncoder(config)
+    theirs = m2m100.M2M100SinusoidalPositionalEmbedding.get_embedding(1500, 384)
+    for table in (encoder.embed_positions.weight.detach(), whisper.sinusoids(1500, 384), theirs):
+        assert nearly(ours[:16], table.numpy()[:16], 2e-6)
+        assert nearly(ours, table.numpy(), 2e-4)
+    assert np.abs(fanin.Sinusoidal(interleaved=False)((1500, 384)) - theirs.numpy()).max() > 1.9
+
+
 def test_the_table_of_gpt_j() -> None:
     """It is in halves, and multiplied in float32, so it is off by some 1e-4 at position 2047."""
     pytest.importorskip("torch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -184,6 +185,19 @@ def test_identities() -> None:
         assert np.signbit(made).all()
 
 
+def test_many_small_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Identities are filled all at once, and the others' indices are counted one at a time, however many there are."""
+    with monkeypatch.context() as patched:
+        patched.setattr(matrices.Identity, "fill", lambda *_: pytest.fail("filled one by one"))
+        assert (fanin.Identity(batch_axis=0)((4, 2, 2)) == np.eye(2, dtype="float32")).all()
+    begun = []
+    monkeypatch.setattr(matrices.Orthogonal, "fill", lambda *_: begun.append(1) or 1 / 0)
+    out = np.broadcast_to(np.empty(()), (2**50, 1, 1))  # of no memory
+    with pytest.raises(ZeroDivisionError):
+        fanin.Orthogonal(batch_axis=0).distribution(out.shape, "float64").fill(out, Stream(1))
+    assert begun == [1]
+
+
 # ---------------------------------------------------------------- at the centre of a kernel
 
 
@@ -243,6 +257,18 @@ def test_regions_of_delta_orthogonal(decomposed: list[tuple[int, int]]) -> None:
         decomposed.clear()
         assert initializer((3, 4, 5, 6), region=region).tobytes() == whole[region].tobytes()
         assert len(decomposed) == count
+
+
+def test_memory_of_delta_orthogonal() -> None:
+    """A region beside the centre needs no memory for the matrix, of a weight in PyTorch's order neither."""
+    shape, initializer = (3, 2**20, 2**20), fanin.DeltaOrthogonal(seed=1)
+    assert not initializer(shape, region=np.s_[0, :2, :2]).any()
+    stored = initializer.weight(shape)._replace(axes=(2, 1, 0))
+    assert not stored.make(np.s_[:2, :2, 2]).any()
+    assert initializer(shape, region=np.s_[1, :0]).shape == (0, 2**20)
+    for make, region in ((partial(initializer, shape), np.s_[1, 0, 0]), (stored.make, np.s_[0, 0, 1])):
+        with pytest.raises(MemoryError, match="Unable to allocate 4 TiB"):
+            make(region=region)
 
 
 def test_moments_of_delta_orthogonal() -> None:

@@ -222,6 +222,34 @@ def test_integers_have_bins_of_whole_numbers() -> None:
     assert six.edges == (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 5.0)
 
 
+FEW_VALUES: list[tuple[fanin.Initializer, tuple[int, ...], dict[float, int]]] = [
+    (fanin.Dirac(), (3, 3, 4, 4), {0: 140, 1: 4}),
+    (fanin.Identity(-2, batch_axis=0), (5, 3, 4), {-2: 15, 0: 45}),
+    (fanin.Identity(), (1, 1), {1: 1}),
+    (fanin.Hippo("lagt"), (3, 3), {-1: 6, 0: 3}),
+    (fanin.S4D("real", "real"), (2, 5), {-5: 2, -4: 2, -3: 2, -2: 2, -1: 2}),
+    (fanin.Zeros(), (4,), {0: 4}),
+]
+
+
+@pytest.mark.parametrize(("initializer", "shape", "values"), FEW_VALUES)
+def test_few_values(initializer: Any, shape: tuple[int, ...], values: dict[float, int]) -> None:
+    """Each of a few values that are not random has a bin, and there are no others."""
+    histogram = reports.inspect(initializer, shape).histogram
+    assert dict(zip(histogram.edges[:-1], histogram.counts, strict=True)) == values
+    assert histogram.edges[-1] == max(values)
+
+
+def test_bins_of_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They lie between the smallest and the largest value that there are, wherever the mean is."""
+    monkeypatch.setattr(reports, "_CHUNK", 64)
+    initializer = fanin.S4D("inv", "imag")
+    histogram, values = reports.inspect(initializer, (30, 25)).histogram, initializer((30, 25))
+    assert (histogram.edges[0], histogram.edges[-1]) == (values.min(), values.max())
+    assert (len(histogram.counts), sum(histogram.counts)) == (16, 750)
+    assert min(histogram.counts[0], histogram.counts[-1]) > 0
+
+
 @pytest.mark.parametrize(
     ("initializer", "dtype", "note"),
     [

@@ -117,7 +117,9 @@ def shape_for(name: str, *lengths: int) -> tuple[int, ...]:
 
 
 def fitted(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape, or one like it that the initializer takes: some want no more inputs than outputs."""
+    """The shape, or one like it that the initializer takes: some want no more inputs than outputs, or equally many."""
+    if name == "Hippo":
+        return (*shape[:-2], *shape[-2:-1] * 2)
     return (*shape[:-2], *sorted(shape[-2:])) if name == "DeltaOrthogonal" else shape
 
 

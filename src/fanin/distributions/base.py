@@ -100,8 +100,8 @@ class Distribution:
             if name in self.__dataclass_fields__ and name not in Distribution.__dataclass_fields__
         }
 
-    def reserve(self) -> None:
-        """Raises MemoryError if the temporary memory that `fill` needs cannot be allocated."""
+    def reserve(self, region: Region | None = None) -> None:
+        """Raises MemoryError if the temporary memory that `fill` needs for a region cannot be allocated."""
 
     def rounds_to(self, dtype: DType) -> bool:
         """Whether `fill` can write values that are rounded once to this other dtype."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -50,6 +51,21 @@ class Matrix(Distribution):
         return replace(self, shape=shape, column_axes=column_axes)
 
 
+def fill_diagonals(parts: Array, row: int, column: int, value: float) -> None:
+    """Writes a value to the diagonals of matrices.
+
+    Args:
+        parts: the same part of each matrix, of shape (…, rows, columns).
+        row: the number of the part's first row within its matrix.
+        column: that of its first column.
+        value: the value.
+    """
+    first = max(row, column)  # the first diagonal element within the part
+    stop = max(first, min(row + parts.shape[-2], column + parts.shape[-1]))
+    squares = parts[..., first - row : stop - row, first - column : stop - column]
+    fill_constant(np.einsum("...ii->...i", squares), value)  # a view
+
+
 @dataclass(frozen=True)
 class Identity(Matrix):
     """`gain` on the diagonal of a matrix, `gain * 0` elsewhere."""
@@ -76,10 +92,7 @@ class Identity(Matrix):
             out[self._on_diagonal(region)] = self.gain
             return
         row, column = (0, 0) if region is None else region.starts
-        matrix = out if region is None else out[region.restored_axes]
-        first = max(row, column)  # the first diagonal element within the region
-        diagonal = np.arange(first, max(first, min(row + matrix.shape[0], column + matrix.shape[1])))
-        matrix[diagonal - row, diagonal - column] = self.gain
+        fill_diagonals(out if region is None else out[region.restored_axes], row, column, self.gain)
 
     def _on_diagonal(self, region: Region | None) -> Array:
         """A mask of the elements of a region that lie on the diagonal of the matrix."""
@@ -150,7 +163,7 @@ class Orthogonal(Matrix):
         rows, columns = self.matrix_shape
         return max(rows, columns), min(rows, columns)
 
-    def reserve(self) -> None:
+    def reserve(self, region: Region | None = None) -> None:
         allocate(self._tall, self._matrix_dtype)  # `fill` needs the whole matrix: is there room for it?
 
 
@@ -226,16 +239,60 @@ class Sparse(Distribution):
         region = parse_region(..., self.shape) if region is None else region
         (first, left), (count, width) = region.starts, region.lengths
         values, step = out[region.restored_axes], max(1, _CHUNK // columns)
+        if columns > _CHUNK:
+            for number, row in enumerate(values, first):
+                self._zero_wide_row(row, stream, number, left)
+            return
         for start in range(0, count, step):
             stop = min(start + step, count)
             zero = self._zeros_of_rows(stream, first + start, first + stop)
             values[start:stop][zero[:, left : left + width]] = 0.0
 
+    def _words(self, stream: Stream, rows: slice, columns: slice) -> Array:
+        """Random words. The zeros of a row are at the columns of the smallest ones, and of equal ones the first."""
+        region = parse_region((rows, columns), self.shape)
+        words = np.empty(region.shape, np.uint32)
+        run_kernel("integers/32", stream.fold_in_wide(_OF_ZEROS), words, self.shape, region)
+        return words
+
     def _zeros_of_rows(self, stream: Stream, start: int, stop: int) -> Array:
-        """A mask of the zeros in whole rows: the columns of the smallest random words, and of equal ones the first."""
-        words = np.empty((stop - start, self.shape[1]), np.uint32)
-        rows = parse_region(slice(start, stop), self.shape)
-        run_kernel("integers/32", stream.fold_in_wide(_OF_ZEROS), words, self.shape, rows)
+        """A mask of the zeros in whole rows."""
+        words = self._words(stream, slice(start, stop), slice(None))
         order = words.astype(np.uint64) << np.uint64(32) | np.arange(self.shape[1], dtype=np.uint64)
         last = np.partition(order, self.zeros - 1, axis=1)[:, self.zeros - 1, None]
         return order <= last
+
+    def _zero_wide_row(self, row: Array, stream: Stream, number: int, left: int) -> None:
+        """Writes the zeros of columns of a row, from `left` on, in memory that does not grow with the row."""
+        last, equal = self._last_word(stream, number)
+        for start, words in self._words_of_row(stream, number, left + len(row)):
+            is_equal = words == last
+            zero = (words < last) | is_equal & (np.cumsum(is_equal) <= equal)
+            equal -= np.count_nonzero(is_equal)
+            part = row[max(start - left, 0) : max(start + len(words) - left, 0)]
+            part[zero[len(words) - len(part) :]] = 0.0
+
+    def _last_word(self, stream: Stream, number: int) -> tuple[int, int]:
+        """The largest word of a zero in a row, and the number of zeros with this word: a radix sort's two steps."""
+        counts = np.zeros(2**16, np.int64)
+        for _, words in self._words_of_row(stream, number, self.shape[1]):
+            counts += np.bincount(words >> 16, minlength=2**16)
+        high, left = _place_of(self.zeros, counts)
+        counts[:] = 0
+        for _, words in self._words_of_row(stream, number, self.shape[1]):
+            counts += np.bincount(words[words >> 16 == high] & 0xFFFF, minlength=2**16)
+        low, left = _place_of(left, counts)
+        return high << 16 | low, left
+
+    def _words_of_row(self, stream: Stream, number: int, stop: int) -> Iterator[tuple[int, Array]]:
+        """The words of a row up to a column, a part at a time, with the first column of each."""
+        for start in range(0, stop, _CHUNK):
+            columns = slice(start, min(start + _CHUNK, stop))
+            yield start, self._words(stream, slice(number, number + 1), columns)[0]
+
+
+def _place_of(number: int, counts: Array) -> tuple[int, int]:
+    """The bin of the element of this number, counted from 1 in ascending order, and its number within the bin."""
+    totals = np.cumsum(counts)
+    place = int(np.searchsorted(totals, number))
+    return place, number - int(totals[place] - counts[place])

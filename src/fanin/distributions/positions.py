@@ -25,7 +25,7 @@ class Positions(Formula):
     The angle of position p and frequency i is `p * base ** (-2 i / width)`.
 
     Attributes:
-        base: what the wavelengths grow by, in all.
+        base: what the wavelengths grow by from frequency 0 to frequency `width / 2`.
         start: the first position.
     """
 
@@ -35,7 +35,7 @@ class Positions(Formula):
     @property
     @abstractmethod
     def width(self) -> int:
-        """The number of features, if each frequency has two."""
+        """Twice the number of the frequency that is (or would be) `1 / base`."""
 
     def angles(self, positions: Array, numbers: Array) -> angles.Angles:
         """The angles at indices of positions and numbers of frequencies, which broadcast."""
@@ -76,14 +76,20 @@ class Positions(Formula):
 
 @dataclass(frozen=True)
 class Sinusoidal(Positions):
-    """Sines and cosines of the angles, side by side or in two halves."""
+    """Sines and cosines of the angles, side by side or in two halves.
+
+    Attributes:
+        interleaved: whether they are side by side.
+        endpoint: whether the last frequency is `1 / base`; otherwise the next one would be.
+    """
 
     interleaved: bool
+    endpoint: bool
     kind: ClassVar[str] = "sinusoidal"
 
     @property
     def width(self) -> int:
-        return self.shape[-1]
+        return 2 * max(1, self._sines - 1) if self.endpoint else self.shape[-1]
 
     @property
     def _sines(self) -> int:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any, ClassVar
 
 from fanin._core.environment import undisturbed
@@ -15,6 +14,7 @@ from fanin._core.shapes import Region, parse_region
 from fanin._core.streams import Stream
 from fanin._core.types import Array, DType, Shape
 from fanin.distributions.base import Distribution, Moments
+from fanin.distributions.matrices import Identity, fill_diagonals
 
 
 def _with_all_axes(out: Array, shape: Shape, region: Region | None) -> tuple[Array, Region]:
@@ -63,7 +63,7 @@ class Matrices(Distribution):
     def rounds_to(self, dtype: DType) -> bool:
         return self.matrix.rounds_to(dtype)
 
-    def reserve(self) -> None:
+    def reserve(self, region: Region | None = None) -> None:
         self.matrix.reserve()  # one is made at a time
 
     def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
@@ -73,19 +73,22 @@ class Matrices(Distribution):
         rows = [axis for axis in range(len(self.shape)) if axis != self.column_axis and axis not in self.batch_axes]
         row_starts = tuple(region.starts[axis] for axis in rows)
         batched = out.transpose(*self.batch_axes, *rows, self.column_axis)
-        for (number, batch), (group, columns, start) in product(self._batches(region), self._groups(region)):
-            k = number * self.groups + group
-            of_one = stream.fold_in_wide(k) if k else stream
-            _fill_part(self.matrix, batched[(*batch, ..., columns)], of_one, (*row_starts, start))
+        for number, batch in self._batches(region):
+            for group, columns, start in self._groups(region):
+                k = number * self.groups + group
+                of_one = stream.fold_in_wide(k) if k else stream
+                _fill_part(self.matrix, batched[(*batch, ..., columns)], of_one, (*row_starts, start))
 
     def _batches(self, region: Region) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """The number of each batch index that a region has, and that index within the region."""
-        lengths = [self.shape[axis] for axis in self.batch_axes]
-        for batch in product(*(range(region.lengths[axis]) for axis in self.batch_axes)):
-            number = 0
-            for axis, length, index in zip(self.batch_axes, lengths, batch, strict=True):
-                number = number * length + region.starts[axis] + index
-            yield number, batch
+        """The number of each batch index that a region has, and that index within the region, one at a time."""
+        for flat in range(math.prod(region.lengths[axis] for axis in self.batch_axes)):
+            batch, number, step = [], 0, 1
+            for axis in reversed(self.batch_axes):
+                flat, index = divmod(flat, region.lengths[axis])
+                batch.append(index)
+                number += step * (region.starts[axis] + index)
+                step *= self.shape[axis]
+            yield number, tuple(reversed(batch))
 
     def _groups(self, region: Region) -> Iterator[tuple[int, slice, int]]:
         """Each group that a region has columns of: its number, its columns within the region, and the first one's own
@@ -109,9 +112,19 @@ class OrthogonalMatrices(Matrices):
 
 @dataclass(frozen=True)
 class IdentityMatrices(Matrices):
-    """Several identities."""
+    """Several identities, which are filled all at once."""
 
+    matrix: Identity
     kind: ClassVar[str] = "identity"
+
+    def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
+        fill_constant(out, self.matrix.gain * 0.0)
+        if not out.size:
+            return
+        out, region = _with_all_axes(out, self.shape, region)
+        (rows,) = (axis for axis in range(len(self.shape)) if axis not in (*self.batch_axes, self.column_axis))
+        matrices = out.transpose(*self.batch_axes, rows, self.column_axis)
+        fill_diagonals(matrices, region.starts[rows], region.starts[self.column_axis], self.matrix.gain)
 
 
 @dataclass(frozen=True)
@@ -143,14 +156,19 @@ class DeltaOrthogonal(Distribution):
     def rounds_to(self, dtype: DType) -> bool:
         return self.matrix.rounds_to(dtype)
 
-    def reserve(self) -> None:
-        self.matrix.reserve()
+    def reserve(self, region: Region | None = None) -> None:
+        if region is None or self._centre_within(region) is not None:
+            self.matrix.reserve()
+
+    def _centre_within(self, region: Region) -> Shape | None:
+        """The place of the matrix within a region; None if the region has no element of it."""
+        places = tuple((length - 1) // 2 - start for length, start in zip(self.shape[:-2], region.starts, strict=False))
+        touched = all(0 <= place < length for place, length in zip(places, region.lengths, strict=False))
+        return places if touched and all(region.lengths) else None
 
     def fill(self, out: Array, stream: Stream, region: Region | None = None) -> None:
         fill_constant(out, 0.0)
-        if not out.size:
-            return
         out, region = _with_all_axes(out, self.shape, region)
-        places = [(length - 1) // 2 - start for length, start in zip(self.shape[:-2], region.starts, strict=False)]
-        if all(0 <= place < length for place, length in zip(places, out.shape, strict=False)):
-            _fill_part(self.matrix, out[tuple(places)], stream, region.starts[-2:])
+        centre = self._centre_within(region)
+        if centre is not None:
+            _fill_part(self.matrix, out[centre], stream, region.starts[-2:])

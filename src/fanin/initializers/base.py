@@ -123,7 +123,7 @@ class Initializer:
             is_region = is_region or is_partition
         distribution = self._checked_distribution(shape, dtype)
         wanted = None if region is None else parse_region(region, distribution.shape)
-        distribution.reserve()  # before a seed is drawn, so that a call that raises draws none
+        distribution.reserve(wanted)  # before a seed is drawn, so that a call that raises draws none
         lengths = distribution.shape if wanted is None else wanted.shape
         target = allocate(lengths, distribution.dtype) if out is None else checked_out(out, lengths, distribution.dtype)
         if out is None:

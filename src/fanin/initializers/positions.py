@@ -40,6 +40,18 @@ class Sinusoidal(Initializer):
     all sines before all cosines. An odd number of features ends without the last cosine. Axes before the last two
     repeat the table.
 
+    With `endpoint=True`, the angle is `p / base ** (i / (half - 1))`, where half is the number of sines: the
+    frequencies run from 1 to `1 / base`, inclusive. Models differ here:
+
+    | model | arguments |
+    | --- | --- |
+    | the paper's formula, DistilBERT | the defaults |
+    | Marian | `interleaved=False` |
+    | tensor2tensor, fairseq, M2M100, Whisper | `interleaved=False, endpoint=True` |
+
+    (For an odd number of features, tensor2tensor and fairseq have one frequency fewer, and a last column of zeros.)
+    Models that compute their tables in float32 agree up to their own rounding, which grows with the position.
+
     The angles are reduced to within an eighth of a turn with 106 bits, so that values are right to 1 unit in the last
     place of float64 for all positions, before they are rounded to the dtype. They are the same on every processor.
 
@@ -48,10 +60,11 @@ class Sinusoidal(Initializer):
     [[0.0, 1.0, 0.0, 1.0], [0.841471, 0.540302, 0.01, 0.99995]]
 
     Args:
-        base: what the wavelengths grow by from the first features to the last, at least 1.
+        base: what the wavelengths grow by from the first features to the last (without `endpoint`, to what would be the
+            next ones), at least 1.
         start: the position of the first row, in [-2**31, 2**31].
-        interleaved: whether sines and cosines alternate, as in the paper, or the sines are the first half, as in
-            tensor2tensor (which has slightly other wavelengths).
+        interleaved: whether sines and cosines alternate, as in the paper, or the sines are the first half.
+        endpoint: whether the last frequency is `1 / base`, as in tensor2tensor. A single frequency is 1.
 
     Raises:
         TypeError, ValueError: an argument is none of these; at the call, the rank is less than 2, or a position lies
@@ -64,18 +77,21 @@ class Sinusoidal(Initializer):
     takes_partitions = False
     is_table = True
 
-    def __init__(self, base: NumberLike = 10000.0, start: int = 0, interleaved: bool = True) -> None:
+    def __init__(
+        self, base: NumberLike = 10000.0, start: int = 0, interleaved: bool = True, endpoint: bool = False
+    ) -> None:
         self.base: float = _base(base)
         self.start: int = whole("start", start, -_LAST, _LAST)
         self.interleaved: bool = flag("interleaved", interleaved)
+        self.endpoint: bool = flag("endpoint", endpoint)
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
         resolved, shape = float_dtype(dtype), checked_shape(shape)
         _check_table("Sinusoidal", shape, self.start)
-        return distributions.Sinusoidal(shape, resolved, self.base, self.start, self.interleaved)
+        return distributions.Sinusoidal(shape, resolved, self.base, self.start, self.interleaved, self.endpoint)
 
     def get_config(self) -> dict[str, Any]:
-        return {"base": self.base, "start": self.start, "interleaved": self.interleaved}
+        return {"base": self.base, "start": self.start, "interleaved": self.interleaved, "endpoint": self.endpoint}
 
 
 class Rotary(Initializer):

@@ -8,10 +8,11 @@ from fanin import distributions
 from fanin._core import dtypes
 from fanin._core.messages import shown
 from fanin._core.shapes import checked_shape
-from fanin._core.types import DTypeLike, ShapeLike
+from fanin._core.types import DType, DTypeLike, ShapeLike
 from fanin.distributions import Distribution
 from fanin.initializers.base import Initializer, float_dtype
 from fanin.initializers.choices import one_of
+from fanin.initializers.complex import complex_dtype
 
 
 class Hippo(Initializer):
@@ -44,7 +45,8 @@ class Hippo(Initializer):
         part: "A" or "B".
 
     Raises:
-        ValueError: an argument is none of these; at the call, the rank is less than 2 (of B, less than 1).
+        ValueError: an argument is none of these; at the call, the rank is less than 2 (of B, less than 1), or A is not
+            square.
 
     References: Gu, Dao, Ermon, Rudra and Ré, "HiPPO: recurrent memory with optimal polynomial projections", NeurIPS
     2020, theorems 1 and 2; the sign is that of Gu, Goel and Ré, "Efficiently modeling long sequences with structured
@@ -63,6 +65,11 @@ class Hippo(Initializer):
         if len(shape) < (2 if self.part == "A" else 1):
             axes = "(…, n, n)" if self.part == "A" else "(…, n) or (…, n, 1)"
             raise ValueError(f"Hippo makes {self.part} of shape {axes}. Received: shape={shape} of rank {len(shape)}.")
+        if self.part == "A" and shape[-2] != shape[-1]:
+            raise ValueError(
+                f"Hippo makes A of shape (…, n, n). Received: shape={shape} with {shape[-2]} rows and "
+                f"{shape[-1]} columns. Use `region` for a part of a matrix."
+            )
         return distributions.Hippo(shape, resolved, self.measure, self.part)
 
     def get_config(self) -> dict[str, Any]:
@@ -87,7 +94,8 @@ class S4D(Initializer):
     processor: each is found by itself, to 2 units in the last place of float64, as the y for which the angles
     `atan((2 k + 1) / (2 y))`, k from 0 to N - 1, sum to `(n + 1/2) pi`. All values are the same on every processor.
 
-    Mamba's `A_log`, of shape (inner size, states), is `S4D("real", part="log_real")`: log(1), log(2), … in each row.
+    Mamba's `A_log`, of shape (inner size, states), is `S4D("real", part="log_real")`: log(1), log(2), … in each row
+    (equal to Mamba's to rounding: each is the nearest number, PyTorch's logarithm is off in some last bits).
 
     >>> import fanin
     >>> fanin.S4D("lin")((3,), "complex128").round(4).tolist()
@@ -122,15 +130,21 @@ class S4D(Initializer):
         self.part: str | None = one_of("part", part, ("real", "imag", "log_real", None))
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:
-        resolved, shape = dtypes.resolve(dtype) if self.part is None else float_dtype(dtype), checked_shape(shape)
-        if self.part is None and dtypes.kind(resolved) != "complex":
-            raise ValueError(
-                f"Expected complex dtype, got {dtypes.name(resolved)}. Use complex64 or complex128, or a part: "
-                f"part='real', 'imag' or 'log_real'. Received: dtype={shown(dtype)}, part=None."
-            )
+        resolved, shape = self._resolved(dtype), checked_shape(shape)
         if not shape:
             raise ValueError("S4D makes tensors of shape (…, n). Received: shape=() of rank 0.")
         return distributions.S4D(shape, resolved, self.variant, self.part)
+
+    def _resolved(self, dtype: DTypeLike) -> DType:
+        """The dtype, if this part can be made in it; by default, `floatx` or, of complex numbers, its complex dtype."""
+        if self.part is not None:
+            return float_dtype(dtype)
+        if dtype is not None and dtypes.kind(dtypes.resolve(dtype)) != "complex":
+            raise ValueError(
+                f"Expected complex dtype, got {dtypes.name(dtypes.resolve(dtype))}. Use complex64 or complex128, or a "
+                f"part: part='real', 'imag' or 'log_real'. Received: dtype={shown(dtype)}, part=None."
+            )
+        return complex_dtype(dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {"variant": self.variant, "part": self.part}

@@ -19,7 +19,7 @@ from fanin._core import dtypes
 from fanin._core.environment import undisturbed
 from fanin._core.messages import readable
 from fanin._core.types import DTypeLike, ShapeLike
-from fanin.distributions import Bernoulli, Distribution, Floats, Identity, Orthogonal, Quantile, Uniform, UniformInteger
+from fanin.distributions import Bernoulli, Distribution, Floats, Orthogonal, Quantile, Uniform, UniformInteger
 from fanin.initializers import Initializer, SeededInitializer, VarianceScaling
 from fanin.report import literal, number, plain
 
@@ -194,9 +194,14 @@ def inspect(initializer: Initializer, shape: ShapeLike, dtype: DTypeLike = None)
 @np.errstate(all="ignore")  # infinities and NaNs are shown, not warned about
 def measure(array: np.ndarray, initializer: Initializer, drawn: Distribution, arguments: dict[str, Any]) -> Inspection:
     """Measures any array against the distribution that it should have. Only the real part of complex numbers counts."""
-    inner, probabilities = _bins(drawn)
     bounds = float(drawn.bounds[0]), float(drawn.bounds[1])
-    mean, std, low, high, counts = _moments(array, inner)
+    probabilities = None
+    if drawn.random:
+        inner, probabilities = _bins(drawn)
+        edges = np.array([bounds[0], *inner, bounds[1]])
+    else:
+        edges = _edges_of_values(array, bounds)
+    mean, std, low, high, counts = _moments(array, edges[1:-1])
     errors = _standard_errors(drawn)
     reach = _rounding(drawn)
     statistics = (
@@ -206,9 +211,8 @@ def measure(array: np.ndarray, initializer: Initializer, drawn: Distribution, ar
         Statistic("max", high, bounds[1], beyond=_passes(high, bounds, reach)),
         *_fans(initializer, drawn, std, errors[1]),
     )
-    edges = (bounds[0], *inner.tolist(), bounds[1])
     expected = None if probabilities is None else tuple((probabilities * drawn.size).tolist())
-    histogram = Histogram(edges, tuple(counts.tolist()), expected)
+    histogram = Histogram(tuple(edges.tolist()), tuple(counts.tolist()), expected)
     return Inspection(type(initializer).__name__, arguments, drawn, statistics, histogram)
 
 
@@ -293,8 +297,6 @@ def _fans(
 def _bins(drawn: Distribution) -> tuple[np.ndarray, np.ndarray | None]:
     """The edges between the bins of the histogram, and each bin's probability if there is a density."""
     low, high = drawn.bounds
-    if isinstance(drawn, Identity):
-        return np.array([high]), None  # two values, and a bin for each
     if not low < high or not math.isfinite(high - low):
         return np.empty(0), None  # one value, or no finite range
     if isinstance(drawn, UniformInteger):
@@ -320,6 +322,24 @@ def _bins(drawn: Distribution) -> tuple[np.ndarray, np.ndarray | None]:
         finite = np.isfinite(values)
         return inner, _counted(values[finite], inner, probabilities[finite])
     return inner, _between([drawn.cdf(edge) for edge in inner.tolist()])
+
+
+def _edges_of_values(array: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """The edges of the histogram of values that are not random: a bin for each of a few values, or equal bins."""
+    few, low, high = np.empty(0), math.inf, -math.inf
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _CHUNK):
+        piece = np.real(flat[start : start + _CHUNK]).astype(np.float64) + 0.0  # of -0.0, zero
+        piece = piece[np.isfinite(piece)]
+        if piece.size:
+            low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+        if len(few) <= _BINS:
+            few = np.union1d(few, piece)
+    if not len(few):
+        return np.array(bounds)
+    if len(few) <= _BINS:
+        return np.append(few, few[-1])
+    return np.linspace(low, high, _BINS + 1) if math.isfinite(high - low) else np.array([low, high])
 
 
 def _integer_bins(drawn: UniformInteger) -> tuple[np.ndarray, np.ndarray]:
