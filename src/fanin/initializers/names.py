@@ -36,8 +36,8 @@ _DIFFERENT = {
 _OTHER_DEFAULTS = {
     "normal_": "PyTorch's normal_ is 'random_normal' with stddev=1, by its defaults.",
     "uniform_": "PyTorch's uniform_ is 'random_uniform' with minval=0, maxval=1, by its defaults.",
-    "variance_scaling_": "timm's variance_scaling_ is 'variance_scaling' with distribution='untruncated_normal', by its "
-    "defaults.",
+    "variance_scaling_": "timm's variance_scaling_ is 'variance_scaling' with distribution='untruncated_normal', by "
+    "its defaults.",
 }
 # Words of papers and models, and what they are in fanin.
 _WORDS = {
