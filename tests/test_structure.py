@@ -329,6 +329,17 @@ def test_public_names() -> None:
     assert "module 'fanin' has no attribute 'jax'. Import it by name: import fanin.jax" in hint.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("KaimingNormal", "PyTorch's kaiming_normal is"), ("xavier_uniform", "Did you mean 'GlorotUniform'?")],
+)
+def test_names_of_others(name: str, hint: str) -> None:
+    """A name that another package has leads to fanin's."""
+    with pytest.raises(AttributeError) as caught:
+        getattr(fanin, name)
+    assert hint in str(caught.value)
+
+
 @pytest.mark.parametrize("name", FACES)
 @pytest.mark.filterwarnings("ignore")  # those of the frameworks' imports
 def test_faces(name: str) -> None:

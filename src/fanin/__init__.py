@@ -1,6 +1,7 @@
 """Neural-network weight initializers: tf_keras's values without TensorFlow, as functions of seed and index."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -197,8 +198,17 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         home = _HOMES.get(name, "fanin.initializers")
         return globals().setdefault(name, getattr(import_module(home), name))
-    hint = f". Import it by name: import fanin.{name}" if name in _FRAMEWORKS else ""
-    raise AttributeError(f"module 'fanin' has no attribute {name!r}{hint}")
+    raise AttributeError(f"module 'fanin' has no attribute {name!r}{_hint(name)}")
+
+
+def _hint(name: str) -> str:
+    """What follows in the message for a name that is missing."""
+    if name in _FRAMEWORKS:
+        return f". Import it by name: import fanin.{name}"
+    if name.startswith("_") or find_spec(f"fanin.{name}"):  # Python asks for such names before it imports a module
+        return ""
+    hint = import_module("fanin.initializers").name_hint(name, __all__)
+    return f".{hint}" if hint else ""
 
 
 def __dir__() -> list[str]:

@@ -59,6 +59,10 @@ def gain(activation: str | Callable[[Any], Any], param: float | None = None) -> 
 
     Multiply a standard deviation of `1 / sqrt(fan_in)` by it, or give its square as the `scale` of `VarianceScaling`.
 
+    It is for inputs of size 1, and nothing brings inputs of another size back there: through many layers without
+    normalization, small deviations shrink with some activations (tanh), stay with others (ReLU) and grow with others
+    (GELU, SiLU).
+
     The names of PyTorch's `calculate_gain` have its numbers, of which "tanh", "sigmoid" and "selu" follow other rules:
     `gain("tanh")` is 5/3, and `gain(np.tanh)` is 1.59. All others are computed, to nine digits or more (to the
     accuracy of its own values, if a function computes in less than double precision), also with kinks and jumps.

@@ -276,3 +276,16 @@ def test_get_takes_arrays_as_keras_does() -> None:
     kit = Kit("keras")
     values = np.arange(6, dtype="float32").reshape(2, 3)
     same(kit.array(kit.ours.get(values)((2, 3))), values)
+
+
+@pytest.mark.parametrize("name", ["Dirac", "S4D"])
+def test_layers_take_registered_names(name: str, kit: Kit) -> None:
+    """Both libraries find a class by the name under which fanin registers it."""
+    layer = kit.L.Dense(3, kernel_initializer=f"fanin>{name}")
+    assert layer.kernel_initializer.source == getattr(fanin, name)()
+
+
+def test_constants_of_arrays_lead_to_tables(kit: Kit) -> None:
+    """The error names what takes an array."""
+    with pytest.raises(TypeError, match=rf"fanin.{kit.name}.as_{kit.name}\(fanin.Table\(array\)\)"):
+        kit.ours.Constant(np.arange(3.0))

@@ -437,6 +437,13 @@ def test_a_function_is_refused_before_it_is_called() -> None:
         as_jax(jax.nn.initializers.he_normal())  # pyright: ignore[reportArgumentType]
 
 
+def test_a_call_without_a_key() -> None:
+    """haiku calls initializers so; the error says what to write there."""
+    for init in (as_jax(HE), fanin.jax.initializers.he_normal()):
+        with pytest.raises(TypeError, match="haiku passes no key"):
+            init((3, 4), jnp.dtype("float32"))
+
+
 def test_a_shape_that_a_program_does_not_know() -> None:
     """fanin's own message, before the program runs."""
     init = as_jax(HE)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fanin import initializers
+from fanin._core.messages import class_name, shown
 from fanin._core.shapes import parse_region
 from fanin._core.types import Array, DTypeLike, RegionLike, ShapeLike
 from fanin.initializers.base import Initializer, source_of
@@ -112,6 +113,8 @@ def carrier_class(source_class: type[Initializer], bases: tuple[type, ...], modu
     """A class that carries a fanin class: `bases` are the module's mixin and the framework's own class."""
 
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        if source_class is initializers.Constant:
+            _refuse_array(kwargs.get("value", args[0] if args else 0), module)
         bases[0].__init__(self, *args, **kwargs)
 
     arguments = getattr(bases[0], "signature_of", inspect.signature)
@@ -130,6 +133,16 @@ def carrier_class(source_class: type[Initializer], bases: tuple[type, ...], modu
             **members,
         },
     )
+
+
+def _refuse_array(value: Any, module: str) -> None:
+    """Raises for a constant that is an array: the frameworks' classes take it, and fanin has another class for it."""
+    if isinstance(value, (list, tuple)) or getattr(value, "shape", ()):
+        adapter = f"{module}.as_{module.rpartition('.')[2]}"
+        raise TypeError(
+            f"`value` must be a scalar. Received: value={shown(value)} (of type {class_name(type(value))}). "
+            f"Only scalar values are allowed. An array is a table: {adapter}(fanin.Table(array))."
+        )
 
 
 def _with_self(signature: inspect.Signature) -> inspect.Signature:

@@ -32,10 +32,25 @@ _DIFFERENT = {
     "default_flax_embed_init": "transformers' default_flax_embed_init is 'variance_scaling' with "
     "distribution='untruncated_normal'.",
 }
-# PyTorch's functions whose names Keras has for the same distributions with other default arguments.
+# Functions in place whose names, without the underscore, Keras has with other default arguments.
 _OTHER_DEFAULTS = {
-    "normal_": "'random_normal' with stddev=1",
-    "uniform_": "'random_uniform' with minval=0, maxval=1",
+    "normal_": "PyTorch's normal_ is 'random_normal' with stddev=1, by its defaults.",
+    "uniform_": "PyTorch's uniform_ is 'random_uniform' with minval=0, maxval=1, by its defaults.",
+    "variance_scaling_": "timm's variance_scaling_ is 'variance_scaling' with distribution='untruncated_normal', by "
+    "its defaults.",
+}
+# Words of papers and models, and what they are in fanin.
+_WORDS = {
+    "eye": "Did you mean 'identity'?",
+    "rope": "Did you mean 'rotary'?",
+    "rotary_embedding": "Did you mean 'rotary'?",
+    "positional_encoding": "Did you mean 'sinusoidal'?",
+    "sinusoid": "Did you mean 'sinusoidal'?",
+    "a_log": "Mamba's A_log is 's4d' with variant='real', part='log_real'.",
+    "mamba": "Mamba's A_log is 's4d' with variant='real', part='log_real'.",
+    "complex_he_normal": "Did you mean 'complex_he'?",
+    "complex_glorot_normal": "Did you mean 'complex_glorot'?",
+    "calculate_gain": "It is no initializer: `fanin.gain` has its numbers.",
 }
 
 
@@ -52,12 +67,16 @@ def name_hint(name: object, known: Iterable[str]) -> str:
     if not isinstance(name, str):
         return ""
     known = [each for each in known if each not in _OLD]
+    name = name.rpartition(".")[2]  # of nn.init.xavier_normal_
     # PyTorch's functions in place end in an underscore; some packages have classes with names such as XavierNormal.
     snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip("_")).lower()
     if name in _OTHER_DEFAULTS:
-        return f" PyTorch's {name} is {_OTHER_DEFAULTS[name]}, by its defaults."
-    if snake_case == "eye":
-        return " Did you mean 'identity'?"
+        return f" {_OTHER_DEFAULTS[name]}"
+    word = next((each for each in (snake_case, name.lower()) if each in _WORDS), None)
+    if word is not None:
+        return f" {_WORDS[word]}"
+    if snake_case in ALIASES and snake_case not in known:
+        return f" Did you mean {ALIASES[snake_case]!r}?"
     near = snake_case if snake_case in (*known, *_DIFFERENT) else name
     hint = suggestion(near, [*known, *_DIFFERENT])
     different = next((other for other in _DIFFERENT if hint == suggestion(other, [other])), None)

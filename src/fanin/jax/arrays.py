@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec, Sharding
 
 from fanin._core import dtypes
 from fanin._core.layouts import keras_axes, permuted
-from fanin._core.messages import warn
+from fanin._core.messages import shown, warn
 from fanin._core.shapes import checked_shape
 from fanin._core.streams import Stream
 from fanin._core.types import DType, DTypeLike, Layout, Shape, ShapeLike
@@ -60,11 +60,22 @@ def as_jax(initializer: InitializerLike, *, layout: Layout = "keras") -> Callabl
     return init
 
 
+def lengths_of(shape: Any) -> Shape:
+    """The shape of a call with a key, or an error that says what is missing if the key is."""
+    if isinstance(shape, (np.dtype, type, str)):
+        raise TypeError(
+            f"`shape` must be a sequence of non-negative integers. Received: shape={shown(shape)}, a dtype. Call "
+            "init(key, shape, dtype). haiku passes no key: w_init=lambda shape, dtype: "
+            "init(hk.next_rng_key(), shape, dtype)."
+        )
+    return checked_shape(shape)
+
+
 def array_of_key(
     source: Initializer, key: Any, shape: ShapeLike, dtype: DTypeLike, out_sharding: Any, layout: Layout = "keras"
 ) -> jax.Array:
     """The array that a key chooses, eager or by a callback, as `as_jax` describes it."""
-    weight = _weight(source, checked_shape(shape), _canonical(dtype), layout, _NO_KEY)
+    weight = _weight(source, lengths_of(shape), _canonical(dtype), layout, _NO_KEY)
     words = _key_words(key)
     sharding = checked_sharding(or_replicated(out_sharding), weight.shape, "out_sharding")
     if isinstance(words, Tracer) or compiling():

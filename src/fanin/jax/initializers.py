@@ -33,7 +33,7 @@ from fanin._core.shapes import checked_axes, checked_shape
 from fanin._core.types import AxesLike, DType, DTypeLike, Layout, NumberLike, Shape, ShapeLike
 from fanin.distributions import Distribution
 from fanin.initializers.base import float_dtype, scalar
-from fanin.jax.arrays import array_of_key, array_without_key
+from fanin.jax.arrays import array_of_key, array_without_key, lengths_of
 
 __all__ = [
     "Initializer",
@@ -111,7 +111,7 @@ def _or_default(dtype: DTypeLike) -> Any:
 def _lengths(shape: Any) -> Shape:
     """The shape as a tuple; JAX also takes the length of a vector."""
     is_length = hasattr(shape, "__index__") and not hasattr(shape, "__len__")
-    return checked_shape((shape,) if is_length else shape)
+    return lengths_of((shape,) if is_length else shape)
 
 
 def zeros(key: Any, shape: ShapeLike, dtype: DTypeLike = None, out_sharding: Any = None) -> jax.Array:
