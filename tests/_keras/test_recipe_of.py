@@ -102,7 +102,7 @@ def test_gains_of_identities(own: bool, kit: Kit) -> None:
     """The gain of an identity is read, which Keras 3 leaves out of its configurations."""
     identity = (kit.ours if own else kit.keras.initializers).Identity(2.0)
     model = kit.sequential(kit.L.Dense(8, kernel_initializer=identity), shape=(5,))
-    assert list(descriptions(check(kit, model)).values())[0] == "Identity(gain=2)"
+    assert next(iter(descriptions(check(kit, model)).values())) == "Identity(gain=2)"
     assert "gain" in identity.get_config() or not own
 
 
