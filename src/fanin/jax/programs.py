@@ -11,13 +11,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import jax
 import numpy as np
 from jax.extend import core
 
+from fanin import distributions, initializers
 from fanin._core.types import Shape
+from fanin.initializers import Initializer
+from fanin.jax.shards import Callback, Source
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,26 @@ class Draw:
         return isinstance(other, Draw) and replace(other, origin=self.origin) == self
 
 
-Value: TypeAlias = Same | Computed | Given | Bits | Unread | Draw
+@dataclass(frozen=True)
+class Made:
+    """An array that a callback of fanin's makes, of an initializer whose values are no `Draw`.
+
+    Attributes:
+        initializer: the initializer.
+        shape: the shape of the array.
+        axes: its axes in Keras's order.
+        origin: the call that draws it; None if nothing is drawn.
+        is_scaled: whether it is drawn by the fans of its shape.
+    """
+
+    initializer: Initializer
+    shape: Shape
+    axes: Shape
+    origin: Origin | None
+    is_scaled: bool
+
+
+Value: TypeAlias = Same | Computed | Given | Bits | Unread | Draw | Made
 # The primitives that only move elements, and those that compute each element of its own.
 _MOVES = frozenset(
     (
@@ -122,6 +144,18 @@ _ELEMENTWISE = frozenset(
         *("lt", "gt", "le", "ge", "eq", "ne", "and", "or", "not"),
         *("shift_left", "shift_right_logical", "shift_right_arithmetic"),
         *("stop_gradient", "reduce_precision", "convert_element_type"),
+    )
+)
+# Those that leave every element where it is and as it is.
+_COPIES = frozenset(
+    (
+        "copy",
+        "copy_p",
+        "sharding_constraint",
+        "mesh_cast",
+        "optimization_barrier",
+        "stop_gradient",
+        "convert_element_type",
     )
 )
 # The code that an operation is not said to be of: fanin's, and that of the libraries.
@@ -188,7 +222,7 @@ def _equation(equation: Any, operands: list[Value]) -> list[Value]:
     name, count = equation.primitive.name, len(equation.outvars)
     if any(map(_is_key, equation.outvars)):
         return [Bits()] * count
-    drawn = _named_draw(equation, operands)
+    drawn = _called(equation) or _named_draw(equation, operands)
     if drawn is not None:
         return [drawn]
     if name == "scan":
@@ -200,6 +234,9 @@ def _equation(equation: Any, operands: list[Value]) -> list[Value]:
         return [unread] * count
     if any(isinstance(each, Draw) for each in operands):
         return [_of_draws(equation, operands)] * count
+    made = next((each for each in operands if isinstance(each, Made)), None)
+    if made is not None:
+        return [made if name in _COPIES else Unread(f"{name} of made values makes it{_place(equation)}")] * count
     if any(isinstance(each, Bits) for each in operands):
         return [Bits()] * count
     if any(isinstance(each, Given) for each in operands):
@@ -207,6 +244,54 @@ def _equation(equation: Any, operands: list[Value]) -> list[Value]:
     if all(isinstance(each, Same) for each in operands) and operands and count == 1:
         return [_of_same(equation, [each.value for each in operands if isinstance(each, Same)])]
     return [Computed()] * count
+
+
+def _called(equation: Any) -> Value | None:
+    """What one of fanin's own callbacks makes; None for any other equation."""
+    callback = getattr(equation.params.get("callback"), "callback_func", None)
+    return _of_source(callback.source) if isinstance(callback, Callback) and callback.source is not None else None
+
+
+def _of_source(source: Source) -> Value:
+    """What an initializer makes: a draw, if it is one of those that JAX has, too."""
+    initializer, weight = source.initializer, source.weight
+    law, shape = weight.distribution, weight.shape
+    axes = tuple(range(len(shape))) if weight.axes is None else weight.axes
+    origin = Origin(math.prod(shape))
+
+    def number(value: float) -> float:
+        return shortest(law.dtype.type(value))
+
+    if isinstance(law, distributions.Constant):
+        return Same(law.value)
+    if isinstance(law, distributions.Table):
+        return Computed()
+    if isinstance(law, distributions.Uniform):
+        return Draw("uniform", origin, number(law.minval), number(law.maxval))
+    if isinstance(law, distributions.TruncatedNormal):
+        return Draw("truncated", origin, -2.0, 2.0, number(law.stddev), number(law.mean))
+    if isinstance(law, distributions.Normal):
+        return Draw("normal", origin, scale=number(law.stddev), shift=number(law.mean))
+    if isinstance(law, distributions.BoundedNormal) and law.stddev:
+        bounds = ((bound - law.mean) / law.stddev for bound in (law.minval, law.maxval))
+        return Draw("truncated", origin, *map(number, bounds), number(law.stddev), number(law.mean))
+    if isinstance(law, distributions.Exponential):
+        return Draw("exponential", origin, scale=1 / number(law.rate))
+    if isinstance(law, distributions.LogNormal):
+        return Draw("lognormal", origin, number(law.mean), number(law.stddev))
+    if isinstance(law, distributions.Bernoulli):
+        return Draw("bernoulli", origin, law.p)
+    if _is_one_matrix(initializer):
+        return Draw("orthogonal", origin, scale=initializer.gain, columns=axes[-1])
+    is_scaled = isinstance(initializer, initializers.VarianceScaling) or law.own_fans is not None
+    return Made(initializer, shape, axes, origin if law.random else None, is_scaled)
+
+
+def _is_one_matrix(initializer: Initializer) -> TypeGuard[initializers.Orthogonal]:
+    """Whether an initializer makes one orthogonal matrix, with the last axis as columns."""
+    if type(initializer) is not initializers.Orthogonal:
+        return False
+    return initializer.get_config().keys() == initializers.Orthogonal().get_config().keys()
 
 
 # The functions of `jax.random` by their names in a program; each takes a key and the bounds, if there are any.
@@ -312,6 +397,8 @@ def _of_draws(equation: Any, operands: list[Value]) -> Unread | Draw:
 
 def _shifted_or_scaled(name: str, first: Value, second: Value) -> Draw | None:
     """A draw to which a number is added, or that one multiplies; None for anything else."""
+    if any(isinstance(each, Same) and np.iscomplexobj(each.value) for each in (first, second)):
+        return None
     if isinstance(first, Draw) and isinstance(second, Same):
         number = shortest(second.value)
         if name in ("mul", "div"):

@@ -10,7 +10,7 @@ from ml_dtypes import finfo
 
 from fanin import initializers
 from fanin.initializers import Initializer
-from fanin.jax.programs import Bits, Computed, Draw, Given, Same, Unread, Value, shortest
+from fanin.jax.programs import Bits, Computed, Draw, Given, Made, Origin, Same, Unread, Value, shortest
 from fanin.jax.traced import MOST_VALUES
 from fanin.models.parameters import Parameter
 from fanin.recipes.readings import Reading, UnreadableError
@@ -39,10 +39,11 @@ def readings_of(
     taken: dict[int, tuple[str, int]] = {}  # the calls that parameters come from, and how many values these have had
     for path, value in values.items():
         parameter = parameters[path]
-        if isinstance(value, Draw):
-            first, count = taken.get(id(value.origin), (path, 0))
-            taken[id(value.origin)] = first, count + parameter.size
-            if count + parameter.size > value.origin.size:
+        origin = getattr(value, "origin", None)
+        if isinstance(origin, Origin):
+            first, count = taken.get(id(origin), (path, 0))
+            taken[id(origin)] = first, count + parameter.size
+            if count + parameter.size > origin.size:
                 yield path, f"it has the values of {first}"
                 continue
         try:
@@ -64,6 +65,8 @@ def _reading(value: Value, parameter: Parameter) -> Reading:
         raise UnreadableError("it is made of random bits by a function that fanin does not know")
     if isinstance(value, Computed):
         return Reading(_table(value, parameter))
+    if isinstance(value, Made):
+        return _made(value, parameter)
     if value.kind == "orthogonal":
         return _orthogonal(value, parameter)
     initializer = _drawn(value)
@@ -71,8 +74,22 @@ def _reading(value: Value, parameter: Parameter) -> Reading:
     return Reading(initializer) if rule is None else Reading(rule, parameter.traits.fans)
 
 
+def _made(value: Made, parameter: Parameter) -> Reading:
+    """The reading of an initializer of fanin's, in the parameter's own order of axes."""
+    initializer, name = value.initializer, type(value.initializer).__name__
+    if value.is_scaled:
+        raise UnreadableError("it is a complex scaling, whose law no recipe of readings can say: use ComplexNormal")
+    if value.shape != parameter.shape:
+        raise UnreadableError(f"it is made of several tensors of {name}, or of a part of one")
+    if value.axes != parameter.kernel_axes:
+        raise UnreadableError(f"{name} makes it in another order of axes than that of its layer")
+    return Reading(initializer.with_seed(None))
+
+
 def _constant(value: Same) -> Initializer:
-    number = shortest(value.value)
+    if np.imag(value.value):
+        raise UnreadableError("it is a complex constant, which no rule can say")
+    number = shortest(np.real(value.value))
     return {0.0: initializers.Zeros(), 1.0: initializers.Ones()}.get(number) or initializers.Constant(number)
 
 
@@ -97,7 +114,9 @@ def _drawn(draw: Draw) -> Initializer:
         return initializers.TruncatedNormal(shift, scale)
     if draw.kind == "truncated":
         low, high = sorted(shift + draw.scale * bound for bound in (draw.low, draw.high))
-        return initializers.TruncatedNormal(shift, scale, minval=low, maxval=high)
+        bounds = {"minval": low, "maxval": high}
+        finite = {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
+        return initializers.TruncatedNormal(shift, scale, **finite)
     if draw.kind == "exponential" and not shift and draw.scale > 0:
         return initializers.Exponential(1 / scale)
     if draw.kind == "lognormal" and not shift and draw.scale == 1:
