@@ -341,9 +341,10 @@ def test_initializers_of_fanin_in_linen() -> None:
     assert set(found.values()) == {"HeNormal()", "TruncatedNormal(mean=0, stddev=0.1)"}
 
 
-def test_complex_parameters() -> None:
-    """Those of fanin's complex laws are read; others have a reason."""
-    make = lambda: nnx.Linear(4, 6, kernel_init=own.normal(0.5), param_dtype=jnp.complex64, rngs=nnx.Rngs(2))  # noqa: E731
+@pytest.mark.parametrize("init", [own.normal(0.5), own.variance_scaling(1.0, "fan_in", "normal"), as_jax("complex_he")])
+def test_complex_parameters(init: Callable[..., Any]) -> None:
+    """Those of fanin's complex normals are read, with a number for what fans have made of it."""
+    make = lambda: nnx.Linear(4, 6, kernel_init=init, param_dtype=jnp.complex64, rngs=nnx.Rngs(2))  # noqa: E731
     plan = recipe_of(make).plan(nnx.eval_shape(make))
     assert descriptions(plan) == {"bias": "Zeros()", "kernel": "ComplexNormal(stddev=0.5)"}
 
@@ -426,10 +427,9 @@ REASONS: dict[str, tuple[Callable[..., Any], str]] = {
         lambda key, shape, dtype: jax.random.uniform(key, shape, maxval=jnp.arange(6.0)),
         "the bounds of a uniform draw differ by element, or are random, in line ",
     ),
-    "complex scaling": (lambda key, shape, _: own.he_normal()(key, shape, jnp.complex64), "it is a complex scaling"),
-    "complex scaling by name": (
-        lambda key, shape, _: as_jax("complex_he")(key, shape, jnp.complex64),
-        "it is a complex",
+    "complex scaling": (
+        lambda key, shape, _: own.he_normal()(key, shape, jnp.complex64),
+        "it is complex truncated normal",
     ),
     "complex constant": (lambda key, shape, _: jnp.full(shape, 1j, jnp.complex64), "it is a complex constant"),
     "complex normal of JAX": (lambda key, shape, _: INIT.normal()(key, shape, jnp.complex64), "mul of drawn values"),

@@ -117,14 +117,12 @@ class Made:
         shape: the shape of the array.
         axes: its axes in Keras's order.
         origin: the call that draws it; None if nothing is drawn.
-        is_scaled: whether it is drawn by the fans of its shape.
     """
 
     initializer: Initializer
     shape: Shape
     axes: Shape
     origin: Origin | None
-    is_scaled: bool
 
 
 Value: TypeAlias = Same | Computed | Given | Bits | Unread | Draw | Made
@@ -273,8 +271,8 @@ def _of_source(source: Source) -> Value:
     if isinstance(law, distributions.Normal):
         return Draw("normal", origin, scale=number(law.stddev), shift=number(law.mean))
     if isinstance(law, distributions.BoundedNormal) and law.stddev:
-        bounds = ((bound - law.mean) / law.stddev for bound in (law.minval, law.maxval))
-        return Draw("truncated", origin, *map(number, bounds), number(law.stddev), number(law.mean))
+        low, high = (number((bound - law.mean) / law.stddev) for bound in (law.minval, law.maxval))
+        return Draw("truncated", origin, low, high, number(law.stddev), number(law.mean))
     if isinstance(law, distributions.Exponential):
         return Draw("exponential", origin, scale=1 / number(law.rate))
     if isinstance(law, distributions.LogNormal):
@@ -283,8 +281,11 @@ def _of_source(source: Source) -> Value:
         return Draw("bernoulli", origin, law.p)
     if _is_one_matrix(initializer):
         return Draw("orthogonal", origin, scale=initializer.gain, columns=axes[-1])
-    is_scaled = isinstance(initializer, initializers.VarianceScaling) or law.own_fans is not None
-    return Made(initializer, shape, axes, origin if law.random else None, is_scaled)
+    if isinstance(law, distributions.ComplexNormal):  # which scalings make, too, by fans that rules may not have
+        initializer = initializers.ComplexNormal(shortest(law.dtype.type(law.stddev).real))
+    if isinstance(law, (distributions.ComplexTruncatedNormal, distributions.ComplexUniform)):
+        return Unread(f"it is {law.kind.replace('_', ' ')}, scaled by fans, which no rule can say")
+    return Made(initializer, shape, axes, origin if law.random else None)
 
 
 def _is_one_matrix(initializer: Initializer) -> TypeGuard[initializers.Orthogonal]:

@@ -77,8 +77,6 @@ def _reading(value: Value, parameter: Parameter) -> Reading:
 def _made(value: Made, parameter: Parameter) -> Reading:
     """The reading of an initializer of fanin's, in the parameter's own order of axes."""
     initializer, name = value.initializer, type(value.initializer).__name__
-    if value.is_scaled:
-        raise UnreadableError("it is a complex scaling, whose law no recipe of readings can say: use ComplexNormal")
     if value.shape != parameter.shape:
         raise UnreadableError(f"it is made of several tensors of {name}, or of a part of one")
     if value.axes != parameter.kernel_axes:
@@ -114,9 +112,8 @@ def _drawn(draw: Draw) -> Initializer:
         return initializers.TruncatedNormal(shift, scale)
     if draw.kind == "truncated":
         low, high = sorted(shift + draw.scale * bound for bound in (draw.low, draw.high))
-        bounds = {"minval": low, "maxval": high}
-        finite = {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
-        return initializers.TruncatedNormal(shift, scale, **finite)
+        minval, maxval = (bound if math.isfinite(bound) else None for bound in (low, high))
+        return initializers.TruncatedNormal(shift, scale, minval=minval, maxval=maxval)
     if draw.kind == "exponential" and not shift and draw.scale > 0:
         return initializers.Exponential(1 / scale)
     if draw.kind == "lognormal" and not shift and draw.scale == 1:
