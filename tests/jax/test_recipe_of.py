@@ -341,7 +341,7 @@ def test_initializers_of_fanin_in_linen() -> None:
     assert set(found.values()) == {"HeNormal()", "TruncatedNormal(mean=0, stddev=0.1)"}
 
 
-@pytest.mark.parametrize("init", [own.normal(0.5), own.variance_scaling(1.0, "fan_in", "normal"), as_jax("complex_he")])
+@pytest.mark.parametrize("init", [own.normal(0.5), own.variance_scaling(1.0, "fan_in", "normal")])
 def test_complex_parameters(init: Callable[..., Any]) -> None:
     """Those of fanin's complex normals are read, with a number for what fans have made of it."""
     make = lambda: nnx.Linear(4, 6, kernel_init=init, param_dtype=jnp.complex64, rngs=nnx.Rngs(2))  # noqa: E731
