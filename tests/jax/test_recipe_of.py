@@ -341,6 +341,18 @@ def test_initializers_of_fanin_in_linen() -> None:
     assert set(found.values()) == {"HeNormal()", "TruncatedNormal(mean=0, stddev=0.1)"}
 
 
+@pytest.mark.parametrize("size", [(5,), (3, 3), (2, 5)])
+@pytest.mark.parametrize("library", [INIT, own])
+def test_delta_orthogonal_kernels(library: Any, size: tuple[int, ...]) -> None:
+    """An orthogonal matrix at the centre of a convolution's kernel, which JAX writes into zeros."""
+    init = library.delta_orthogonal(2.0)
+    make = lambda: nnx.Conv(4, 6, size, kernel_init=init, use_bias=False, rngs=nnx.Rngs(2))  # noqa: E731
+    plan = recipe_of(make).plan(nnx.eval_shape(make))
+    assert descriptions(plan) == {"kernel": "DeltaOrthogonal(gain=2)"}
+    (entry,) = plan.entries
+    assert ((entry.make() != 0) == (np.asarray(make().kernel[...]) != 0)).all()
+
+
 @pytest.mark.parametrize("init", [own.normal(0.5), own.variance_scaling(1.0, "fan_in", "normal")])
 def test_complex_parameters(init: Callable[..., Any]) -> None:
     """Those of fanin's complex normals are read, with a number for what fans have made of it."""

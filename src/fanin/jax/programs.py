@@ -79,8 +79,9 @@ class Draw:
 
     Attributes:
         kind: what x is: "uniform" within [low, high), "normal", "truncated" (a normal value within [low, high]),
-            "orthogonal", "exponential", "lognormal" (the exponential of a normal value with mean `low` and standard
-            deviation `high`) or "bernoulli" (1 with a probability of `low`, else 0).
+            "orthogonal", "delta_orthogonal" (that matrix at the centre of a kernel of zeros), "exponential",
+            "lognormal" (the exponential of a normal value with mean `low` and standard deviation `high`) or
+            "bernoulli" (1 with a probability of `low`, else 0).
         origin: the call that draws it.
         low, high: the bounds of x.
         scale, shift: what x is multiplied by, and what is added to it then.
@@ -158,6 +159,7 @@ _COPIES = frozenset(
 )
 # The code that an operation is not said to be of: fanin's, and that of the libraries.
 _OWN, _LIBRARIES = str(Path(__file__).parents[1]), ("jax", "flax", "equinox", "haiku")
+_MOST_AXES = 8  # of an index that is followed
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
@@ -378,6 +380,9 @@ def _of_same(equation: Any, values: list[Any]) -> Value:
             return Same(np.asarray(equation.primitive.bind(*values, **equation.params))[()])
     if name in _MOVES and all(each == values[0] for each in values[: None if name == "concatenate" else 1]):
         return Same(values[0])
+    if name == "concatenate" and len(aval.shape) == 1 and aval.size <= _MOST_AXES:
+        lengths = [each.aval.size for each in equation.invars]
+        return Computed(tuple(np.repeat(values, lengths).tolist()))
     return Computed()
 
 
@@ -388,12 +393,32 @@ def _of_draws(equation: Any, operands: list[Value]) -> Unread | Draw:
     first = operands[0]
     if name in _MOVES:
         return _moved(equation, operands) or refused
+    if name == "scatter":
+        return _at_the_centre(equation, *operands) or refused
     if name == "neg" and isinstance(first, Draw):
         return first.times(-1.0)
     if name == "exp" and isinstance(first, Draw) and first.kind == "normal":
         return replace(first, kind="lognormal", low=first.shift, high=abs(first.scale), shift=0.0, scale=1.0)
     draw = _shifted_or_scaled(name, *operands) if len(operands) == 2 else None
     return refused if draw is None or (draw.columns is not None and draw.shift) else draw
+
+
+def _at_the_centre(equation: Any, zeros: Value, index: Value, matrix: Value) -> Draw | None:
+    """An orthogonal matrix that is written to the centre of a kernel of zeros, as JAX does; None for anything else."""
+    shape, numbers = equation.outvars[0].aval.shape, equation.params["dimension_numbers"]
+    spatial = tuple(range(len(shape) - 2))
+    at = (int(index.value),) * len(spatial) if isinstance(index, Same) else getattr(index, "values", None)
+    if (
+        zeros == Same(0)
+        and isinstance(matrix, Draw)
+        and matrix.kind == "orthogonal"
+        and matrix.columns is not None
+        and equation.invars[2].aval.shape == shape[-2:]
+        and numbers.inserted_window_dims == numbers.scatter_dims_to_operand_dims == spatial
+        and at == tuple((shape[axis] - 1) // 2 for axis in spatial)
+    ):
+        return replace(matrix, kind="delta_orthogonal", columns=len(spatial) + matrix.columns)
+    return None
 
 
 def _shifted_or_scaled(name: str, first: Value, second: Value) -> Draw | None:
@@ -419,6 +444,8 @@ def _moved(equation: Any, operands: list[Value]) -> Draw | None:
     before, after = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
     if not isinstance(draw, Draw):
         return None
+    if draw.kind == "delta_orthogonal":
+        return draw if name in _COPIES else None
     if draw.columns is not None:
         columns = _columns_after(name, equation.params, draw.columns, before, after)
         return None if columns is None else replace(draw, columns=columns)

@@ -42,8 +42,10 @@ def readings_of(
         origin = getattr(value, "origin", None)
         if isinstance(origin, Origin):
             first, count = taken.get(id(origin), (path, 0))
-            taken[id(origin)] = first, count + parameter.size
-            if count + parameter.size > origin.size:
+            is_matrix = isinstance(value, Draw) and value.kind == "delta_orthogonal"  # and zeros, which are not drawn
+            count += math.prod(parameter.shape[-2:]) if is_matrix else parameter.size
+            taken[id(origin)] = first, count
+            if count > origin.size:
                 yield path, f"it has the values of {first}"
                 continue
         try:
@@ -67,6 +69,8 @@ def _reading(value: Value, parameter: Parameter) -> Reading:
         return Reading(_table(value, parameter))
     if isinstance(value, Made):
         return _made(value, parameter)
+    if value.kind == "delta_orthogonal":
+        return _delta_orthogonal(value, parameter)
     if value.kind == "orthogonal":
         return _orthogonal(value, parameter)
     initializer = _drawn(value)
@@ -129,6 +133,14 @@ def _orthogonal(draw: Draw, parameter: Parameter) -> Reading:
     if draw.columns != axes[-1]:
         raise UnreadableError("it is an orthogonal matrix whose columns are not the last axis in Keras's order")
     return Reading(initializers.Orthogonal(draw.scale))
+
+
+def _delta_orthogonal(draw: Draw, parameter: Parameter) -> Reading:
+    """The reading of a kernel with an orthogonal matrix at its centre, whose axes are in Keras's order."""
+    rank = len(parameter.shape)
+    if draw.columns is None or parameter.kernel_axes != tuple(range(rank)):
+        raise UnreadableError("it is a delta-orthogonal kernel, whose axes are not in Keras's order")
+    return Reading(initializers.DeltaOrthogonal(draw.scale, column_axis=draw.columns - rank))
 
 
 def _rule(initializer: Initializer, parameter: Parameter) -> Initializer | None:
