@@ -97,6 +97,15 @@ def test_initializers_of_the_author(kit: Kit) -> None:
     ]
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["theirs", "ours"])
+def test_gains_of_identities(own: bool, kit: Kit) -> None:
+    """The gain of an identity is read, which Keras 3 leaves out of its configurations."""
+    identity = (kit.ours if own else kit.keras.initializers).Identity(2.0)
+    model = kit.sequential(kit.L.Dense(8, kernel_initializer=identity), shape=(5,))
+    assert next(iter(descriptions(check(kit, model)).values())) == "Identity(gain=2)"
+    assert "gain" in identity.get_config() or not own
+
+
 def test_fans_are_those_of_keras(kit: Kit) -> None:
     """The fans of attention differ between the two libraries, and the recipe says which they are."""
     layer = built(kit, "MultiHeadAttention")

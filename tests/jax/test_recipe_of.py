@@ -20,7 +20,8 @@ from flax import nnx
 
 import fanin
 from agreement import check_plan
-from fanin.jax import initialize, layers_of, recipe_of
+from fanin.jax import as_jax, initialize, layers_of, recipe_of
+from fanin.jax import initializers as own
 from fanin.jax.trees import tree_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the frameworks
@@ -304,6 +305,62 @@ def test_initializers(name: str) -> None:
     assert initializer_of(init) == described
 
 
+OURS: dict[str, tuple[Callable[..., Any], str]] = {
+    "he_normal": (own.he_normal(), "HeNormal()"),
+    "lecun_uniform": (own.lecun_uniform(), "LecunUniform()"),
+    "normal": (own.normal(0.02), "RandomNormal(mean=0, stddev=0.02)"),
+    "uniform": (own.uniform(0.3), "RandomUniform(minval=0, maxval=0.3)"),
+    "truncated_normal": (own.truncated_normal(0.1), "TruncatedNormal(mean=0, stddev=0.1)"),
+    "one bound": (as_jax(fanin.TruncatedNormal(0, 1, minval=-0.25)), "TruncatedNormal(mean=0, stddev=1, minval=-0.25"),
+    "orthogonal": (own.orthogonal(2.0), "Orthogonal(gain=2)"),
+    "zeros": (own.zeros, "Zeros()"),
+    "constant": (own.constant(0.5), "Constant(value=0.5)"),
+    "name": (as_jax("he_normal"), "HeNormal()"),
+    "other axes": (as_jax(fanin.HeNormal(), layout="torch"), "TruncatedNormal(mean=0, stddev=0.227369)"),
+    "Exponential": (as_jax(fanin.Exponential(2.0)), "Exponential(rate=2)"),
+    "LogNormal": (as_jax(fanin.LogNormal(0.0, 0.5)), "LogNormal(mean=0, stddev=0.5)"),
+    "Bernoulli": (as_jax(fanin.Bernoulli(0.25)), "Bernoulli(p=0.25)"),
+    "Dirac": (as_jax(fanin.Dirac()), "Dirac(gain=1, groups=1)"),
+    "Identity": (as_jax(fanin.Identity(2.0)), "Identity(gain=2)"),
+    "scaled": (lambda *args: 2 * own.normal(0.02)(*args), "RandomNormal(mean=0, stddev=0.04)"),
+    "reshaped": (lambda key, shape, dtype: own.normal(0.02)(key, (2000,)).reshape(shape), "RandomNormal(mean=0, "),
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_initializers_of_fanin(name: str) -> None:
+    """Those of `fanin.jax.initializers` and `as_jax` are read as JAX's are, whose values a callback makes."""
+    init, described = OURS[name]
+    assert initializer_of(init).startswith(described)
+
+
+def test_initializers_of_fanin_in_linen() -> None:
+    """Attention reshapes what they make, and a loop over layers stacks it."""
+    inits: Any = {"kernel_init": own.he_normal(), "bias_init": own.truncated_normal(0.1)}
+    found = descriptions(check_linen(nn.MultiHeadDotProductAttention(4, **inits), VECTORS, VECTORS))
+    assert set(found.values()) == {"HeNormal()", "TruncatedNormal(mean=0, stddev=0.1)"}
+
+
+@pytest.mark.parametrize("size", [(5,), (3, 3), (2, 5)])
+@pytest.mark.parametrize("library", [INIT, own])
+def test_delta_orthogonal_kernels(library: Any, size: tuple[int, ...]) -> None:
+    """An orthogonal matrix at the centre of a convolution's kernel, which JAX writes into zeros."""
+    init = library.delta_orthogonal(2.0)
+    make = lambda: nnx.Conv(4, 6, size, kernel_init=init, use_bias=False, rngs=nnx.Rngs(2))  # noqa: E731
+    plan = recipe_of(make).plan(nnx.eval_shape(make))
+    assert descriptions(plan) == {"kernel": "DeltaOrthogonal(gain=2)"}
+    (entry,) = plan.entries
+    assert ((entry.make() != 0) == (np.asarray(make().kernel[...]) != 0)).all()
+
+
+@pytest.mark.parametrize("init", [own.normal(0.5), own.variance_scaling(1.0, "fan_in", "normal")])
+def test_complex_parameters(init: Callable[..., Any]) -> None:
+    """Those of fanin's complex normals are read, with a number for what fans have made of it."""
+    make = lambda: nnx.Linear(4, 6, kernel_init=init, param_dtype=jnp.complex64, rngs=nnx.Rngs(2))  # noqa: E731
+    plan = recipe_of(make).plan(nnx.eval_shape(make))
+    assert descriptions(plan) == {"bias": "Zeros()", "kernel": "ComplexNormal(stddev=0.5)"}
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", ["normal", "constant", "lecun_normal", "he_uniform", "truncated at other bounds"])
 def test_dtypes(name: str, dtype: str) -> None:
@@ -381,6 +438,20 @@ REASONS: dict[str, tuple[Callable[..., Any], str]] = {
     "bounds by element": (
         lambda key, shape, dtype: jax.random.uniform(key, shape, maxval=jnp.arange(6.0)),
         "the bounds of a uniform draw differ by element, or are random, in line ",
+    ),
+    "complex scaling": (
+        lambda key, shape, _: own.he_normal()(key, shape, jnp.complex64),
+        "it is complex truncated normal",
+    ),
+    "complex constant": (lambda key, shape, _: jnp.full(shape, 1j, jnp.complex64), "it is a complex constant"),
+    "complex normal of JAX": (lambda key, shape, _: INIT.normal()(key, shape, jnp.complex64), "mul of drawn values"),
+    "order of axes": (
+        as_jax(fanin.Sinusoidal(), layout="torch"),
+        "Sinusoidal makes it in another order of axes than that of its layer",
+    ),
+    "part": (
+        lambda key, shape, dtype: as_jax(fanin.Dirac())(key, (9, 6), dtype)[:4],
+        "slice of made values makes it",
     ),
     "columns first": (INIT.orthogonal(column_axis=0), "it is an orthogonal matrix whose columns are not the last axis"),
 }

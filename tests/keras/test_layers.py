@@ -147,6 +147,26 @@ def test_einsum_kernels(name: str, equation: str) -> None:
     assert_holds(unseeded((3, 4)), made(fanin, name, seed=unseeded.seed)((3, 4)))
 
 
+@pytest.mark.parametrize("axes", [{"batch_axis": 0}, {"in_axis": 1, "out_axis": (0, 2)}], ids=str)
+@pytest.mark.parametrize("name", ["HeNormal", "VarianceScaling"])
+def test_axes_of_the_user_in_einsum_kernels(name: str, axes: Any) -> None:
+    """Axes that an initializer was given come before those of the equation, such as for a stack of experts."""
+    layer = L.EinsumDense("abc,bcd->abd", (3, 8), kernel_initializer=made(ours, name, **axes))
+    layer.build((None, 3, 5))
+    assert_holds(layer.kernel, made(fanin, name, **axes)((3, 5, 8)))
+
+
+def test_axes_of_the_user_in_attention() -> None:
+    """The kernels of attention have them, too."""
+    axes: dict[str, Any] = {"in_axis": 0, "out_axis": (1, 2)}
+    layer = L.MultiHeadAttention(4, 16, kernel_initializer=ours.HeNormal(seed=9, **axes))
+    layer.build((None, 5, 32), (None, 5, 32))
+    kernels = [weight for weight in layer.weights if weight.name == "kernel"]
+    assert len(kernels) == 4
+    for kernel in kernels:
+        assert_holds(kernel, fanin.HeNormal(seed=9, **axes)(tuple(kernel.shape)))
+
+
 @pytest.mark.parametrize("seed", ["integer", "generator"])
 @pytest.mark.parametrize("name", ["GlorotUniform", "HeNormal", "RandomNormal", "VarianceScaling"])
 def test_attention(name: str, seed: str) -> None:

@@ -18,7 +18,7 @@ from fanin._core.streams import Stream
 from fanin._core.types import DType, DTypeLike, Layout, Shape, ShapeLike
 from fanin.initializers.base import Initializer, SeededInitializer, SupportsSource, drawing_source_of
 from fanin.initializers.registry import get
-from fanin.jax.shards import array_of, checked_sharding, compiling, or_replicated, traced
+from fanin.jax.shards import Source, array_of, checked_sharding, compiling, or_replicated, traced
 from fanin.weight import Weight
 
 # What stands for an initializer: itself, a name, a configuration, or a class.
@@ -85,6 +85,7 @@ def array_of_key(
             weight.dtype,
             sharding,
             words,
+            source=Source(source, weight),
         )
     keyed = _keyed(weight, source, np.asarray(words))
     return array_of(keyed.pieces, keyed.make, weight.shape, weight.dtype, sharding)
@@ -94,7 +95,7 @@ def array_without_key(source: Initializer, shape: ShapeLike, dtype: DTypeLike, o
     """The array of an initializer that draws nothing, placed as `array_of_key` places it."""
     weight = _weight(source, checked_shape(shape), _canonical(dtype), "keras")
     sharding = checked_sharding(or_replicated(out_sharding), weight.shape, "out_sharding")
-    return array_of(weight.pieces, weight.make, weight.shape, weight.dtype, sharding)
+    return array_of(weight.pieces, weight.make, weight.shape, weight.dtype, sharding, Source(source, weight))
 
 
 def make_array(
@@ -139,7 +140,7 @@ def make_array(
         )
     weight = _weight(source, checked_shape(shape), _canonical(dtype), layout)
     checked = checked_sharding(sharding, weight.shape, "sharding")
-    return array_of(weight.pieces, weight.make, weight.shape, weight.dtype, checked)
+    return array_of(weight.pieces, weight.make, weight.shape, weight.dtype, checked, Source(source, weight))
 
 
 def _source(initializer: Any) -> Initializer:

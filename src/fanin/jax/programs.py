@@ -11,13 +11,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import jax
 import numpy as np
 from jax.extend import core
 
+from fanin import distributions, initializers
 from fanin._core.types import Shape
+from fanin.initializers import Initializer
+from fanin.jax.shards import Callback, Source
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,9 @@ class Draw:
 
     Attributes:
         kind: what x is: "uniform" within [low, high), "normal", "truncated" (a normal value within [low, high]),
-            "orthogonal", "exponential", "lognormal" (the exponential of a normal value with mean `low` and standard
-            deviation `high`) or "bernoulli" (1 with a probability of `low`, else 0).
+            "orthogonal", "delta_orthogonal" (that matrix at the centre of a kernel of zeros), "exponential",
+            "lognormal" (the exponential of a normal value with mean `low` and standard deviation `high`) or
+            "bernoulli" (1 with a probability of `low`, else 0).
         origin: the call that draws it.
         low, high: the bounds of x.
         scale, shift: what x is multiplied by, and what is added to it then.
@@ -105,7 +109,24 @@ class Draw:
         return isinstance(other, Draw) and replace(other, origin=self.origin) == self
 
 
-Value: TypeAlias = Same | Computed | Given | Bits | Unread | Draw
+@dataclass(frozen=True)
+class Made:
+    """An array that a callback of fanin's makes, of an initializer whose values are no `Draw`.
+
+    Attributes:
+        initializer: the initializer.
+        shape: the shape of the array.
+        axes: its axes in Keras's order.
+        origin: the call that draws it; None if nothing is drawn.
+    """
+
+    initializer: Initializer
+    shape: Shape
+    axes: Shape
+    origin: Origin | None
+
+
+Value: TypeAlias = Same | Computed | Given | Bits | Unread | Draw | Made
 # The primitives that only move elements, and those that compute each element of its own.
 _MOVES = frozenset(
     (
@@ -124,8 +145,21 @@ _ELEMENTWISE = frozenset(
         *("stop_gradient", "reduce_precision", "convert_element_type"),
     )
 )
+# Those that leave every element where it is and as it is.
+_COPIES = frozenset(
+    (
+        "copy",
+        "copy_p",
+        "sharding_constraint",
+        "mesh_cast",
+        "optimization_barrier",
+        "stop_gradient",
+        "convert_element_type",
+    )
+)
 # The code that an operation is not said to be of: fanin's, and that of the libraries.
 _OWN, _LIBRARIES = str(Path(__file__).parents[1]), ("jax", "flax", "equinox", "haiku")
+_MOST_AXES = 8  # of an index that is followed
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
@@ -188,7 +222,7 @@ def _equation(equation: Any, operands: list[Value]) -> list[Value]:
     name, count = equation.primitive.name, len(equation.outvars)
     if any(map(_is_key, equation.outvars)):
         return [Bits()] * count
-    drawn = _named_draw(equation, operands)
+    drawn = _called(equation) or _named_draw(equation, operands)
     if drawn is not None:
         return [drawn]
     if name == "scan":
@@ -200,6 +234,9 @@ def _equation(equation: Any, operands: list[Value]) -> list[Value]:
         return [unread] * count
     if any(isinstance(each, Draw) for each in operands):
         return [_of_draws(equation, operands)] * count
+    made = next((each for each in operands if isinstance(each, Made)), None)
+    if made is not None:
+        return [made if name in _COPIES else Unread(f"{name} of made values makes it{_place(equation)}")] * count
     if any(isinstance(each, Bits) for each in operands):
         return [Bits()] * count
     if any(isinstance(each, Given) for each in operands):
@@ -207,6 +244,57 @@ def _equation(equation: Any, operands: list[Value]) -> list[Value]:
     if all(isinstance(each, Same) for each in operands) and operands and count == 1:
         return [_of_same(equation, [each.value for each in operands if isinstance(each, Same)])]
     return [Computed()] * count
+
+
+def _called(equation: Any) -> Value | None:
+    """What one of fanin's own callbacks makes; None for any other equation."""
+    callback = getattr(equation.params.get("callback"), "callback_func", None)
+    return _of_source(callback.source) if isinstance(callback, Callback) and callback.source is not None else None
+
+
+def _of_source(source: Source) -> Value:
+    """What an initializer makes: a draw, if it is one of those that JAX has, too."""
+    initializer, weight = source.initializer, source.weight
+    law, shape = weight.distribution, weight.shape
+    axes = tuple(range(len(shape))) if weight.axes is None else weight.axes
+    origin = Origin(math.prod(shape))
+
+    def number(value: float) -> float:
+        return shortest(law.dtype.type(value))
+
+    if isinstance(law, distributions.Constant):
+        return Same(law.value)
+    if isinstance(law, distributions.Table):
+        return Computed()
+    if isinstance(law, distributions.Uniform):
+        return Draw("uniform", origin, number(law.minval), number(law.maxval))
+    if isinstance(law, distributions.TruncatedNormal):
+        return Draw("truncated", origin, -2.0, 2.0, number(law.stddev), number(law.mean))
+    if isinstance(law, distributions.Normal):
+        return Draw("normal", origin, scale=number(law.stddev), shift=number(law.mean))
+    if isinstance(law, distributions.BoundedNormal) and law.stddev:
+        low, high = (number((bound - law.mean) / law.stddev) for bound in (law.minval, law.maxval))
+        return Draw("truncated", origin, low, high, number(law.stddev), number(law.mean))
+    if isinstance(law, distributions.Exponential):
+        return Draw("exponential", origin, scale=1 / number(law.rate))
+    if isinstance(law, distributions.LogNormal):
+        return Draw("lognormal", origin, number(law.mean), number(law.stddev))
+    if isinstance(law, distributions.Bernoulli):
+        return Draw("bernoulli", origin, law.p)
+    if _is_one_matrix(initializer):
+        return Draw("orthogonal", origin, scale=initializer.gain, columns=axes[-1])
+    if isinstance(law, distributions.ComplexNormal):  # which scalings make, too, by fans that rules may not have
+        initializer = initializers.ComplexNormal(shortest(law.dtype.type(law.stddev).real))
+    if isinstance(law, (distributions.ComplexTruncatedNormal, distributions.ComplexUniform)):
+        return Unread(f"it is {law.kind.replace('_', ' ')}, scaled by fans, which no rule can say")
+    return Made(initializer, shape, axes, origin if law.random else None)
+
+
+def _is_one_matrix(initializer: Initializer) -> TypeGuard[initializers.Orthogonal]:
+    """Whether an initializer makes one orthogonal matrix, with the last axis as columns."""
+    if type(initializer) is not initializers.Orthogonal:
+        return False
+    return initializer.get_config().keys() == initializers.Orthogonal().get_config().keys()
 
 
 # The functions of `jax.random` by their names in a program; each takes a key and the bounds, if there are any.
@@ -292,6 +380,9 @@ def _of_same(equation: Any, values: list[Any]) -> Value:
             return Same(np.asarray(equation.primitive.bind(*values, **equation.params))[()])
     if name in _MOVES and all(each == values[0] for each in values[: None if name == "concatenate" else 1]):
         return Same(values[0])
+    if name == "concatenate" and len(aval.shape) == 1 and aval.size <= _MOST_AXES:
+        lengths = [each.aval.size for each in equation.invars]
+        return Computed(tuple(np.repeat(values, lengths).tolist()))
     return Computed()
 
 
@@ -302,6 +393,8 @@ def _of_draws(equation: Any, operands: list[Value]) -> Unread | Draw:
     first = operands[0]
     if name in _MOVES:
         return _moved(equation, operands) or refused
+    if name == "scatter":
+        return _at_the_centre(equation, *operands) or refused
     if name == "neg" and isinstance(first, Draw):
         return first.times(-1.0)
     if name == "exp" and isinstance(first, Draw) and first.kind == "normal":
@@ -310,8 +403,28 @@ def _of_draws(equation: Any, operands: list[Value]) -> Unread | Draw:
     return refused if draw is None or (draw.columns is not None and draw.shift) else draw
 
 
+def _at_the_centre(equation: Any, zeros: Value, index: Value, matrix: Value) -> Draw | None:
+    """An orthogonal matrix that is written to the centre of a kernel of zeros, as JAX does; None for anything else."""
+    shape, numbers = equation.outvars[0].aval.shape, equation.params["dimension_numbers"]
+    spatial = tuple(range(len(shape) - 2))
+    at = (int(index.value),) * len(spatial) if isinstance(index, Same) else getattr(index, "values", None)
+    if (
+        zeros == Same(0)
+        and isinstance(matrix, Draw)
+        and matrix.kind == "orthogonal"
+        and matrix.columns is not None
+        and equation.invars[2].aval.shape == shape[-2:]
+        and numbers.inserted_window_dims == numbers.scatter_dims_to_operand_dims == spatial
+        and at == tuple((shape[axis] - 1) // 2 for axis in spatial)
+    ):
+        return replace(matrix, kind="delta_orthogonal", columns=len(spatial) + matrix.columns)
+    return None
+
+
 def _shifted_or_scaled(name: str, first: Value, second: Value) -> Draw | None:
     """A draw to which a number is added, or that one multiplies; None for anything else."""
+    if any(isinstance(each, Same) and np.iscomplexobj(each.value) for each in (first, second)):
+        return None
     if isinstance(first, Draw) and isinstance(second, Same):
         number = shortest(second.value)
         if name in ("mul", "div"):
@@ -331,6 +444,8 @@ def _moved(equation: Any, operands: list[Value]) -> Draw | None:
     before, after = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
     if not isinstance(draw, Draw):
         return None
+    if draw.kind == "delta_orthogonal":
+        return draw if name in _COPIES else None
     if draw.columns is not None:
         columns = _columns_after(name, equation.params, draw.columns, before, after)
         return None if columns is None else replace(draw, columns=columns)

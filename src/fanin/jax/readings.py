@@ -10,7 +10,7 @@ from ml_dtypes import finfo
 
 from fanin import initializers
 from fanin.initializers import Initializer
-from fanin.jax.programs import Bits, Computed, Draw, Given, Same, Unread, Value, shortest
+from fanin.jax.programs import Bits, Computed, Draw, Given, Made, Origin, Same, Unread, Value, shortest
 from fanin.jax.traced import MOST_VALUES
 from fanin.models.parameters import Parameter
 from fanin.recipes.readings import Reading, UnreadableError
@@ -39,10 +39,13 @@ def readings_of(
     taken: dict[int, tuple[str, int]] = {}  # the calls that parameters come from, and how many values these have had
     for path, value in values.items():
         parameter = parameters[path]
-        if isinstance(value, Draw):
-            first, count = taken.get(id(value.origin), (path, 0))
-            taken[id(value.origin)] = first, count + parameter.size
-            if count + parameter.size > value.origin.size:
+        origin = getattr(value, "origin", None)
+        if isinstance(origin, Origin):
+            first, count = taken.get(id(origin), (path, 0))
+            is_matrix = isinstance(value, Draw) and value.kind == "delta_orthogonal"  # and zeros, which are not drawn
+            count += math.prod(parameter.shape[-2:]) if is_matrix else parameter.size
+            taken[id(origin)] = first, count
+            if count > origin.size:
                 yield path, f"it has the values of {first}"
                 continue
         try:
@@ -64,6 +67,10 @@ def _reading(value: Value, parameter: Parameter) -> Reading:
         raise UnreadableError("it is made of random bits by a function that fanin does not know")
     if isinstance(value, Computed):
         return Reading(_table(value, parameter))
+    if isinstance(value, Made):
+        return _made(value, parameter)
+    if value.kind == "delta_orthogonal":
+        return _delta_orthogonal(value, parameter)
     if value.kind == "orthogonal":
         return _orthogonal(value, parameter)
     initializer = _drawn(value)
@@ -71,8 +78,20 @@ def _reading(value: Value, parameter: Parameter) -> Reading:
     return Reading(initializer) if rule is None else Reading(rule, parameter.traits.fans)
 
 
+def _made(value: Made, parameter: Parameter) -> Reading:
+    """The reading of an initializer of fanin's, in the parameter's own order of axes."""
+    initializer, name = value.initializer, type(value.initializer).__name__
+    if value.shape != parameter.shape:
+        raise UnreadableError(f"it is made of several tensors of {name}, or of a part of one")
+    if value.axes != parameter.kernel_axes:
+        raise UnreadableError(f"{name} makes it in another order of axes than that of its layer")
+    return Reading(initializer.with_seed(None))
+
+
 def _constant(value: Same) -> Initializer:
-    number = shortest(value.value)
+    if np.imag(value.value):
+        raise UnreadableError("it is a complex constant, which no rule can say")
+    number = shortest(np.real(value.value))
     return {0.0: initializers.Zeros(), 1.0: initializers.Ones()}.get(number) or initializers.Constant(number)
 
 
@@ -97,7 +116,8 @@ def _drawn(draw: Draw) -> Initializer:
         return initializers.TruncatedNormal(shift, scale)
     if draw.kind == "truncated":
         low, high = sorted(shift + draw.scale * bound for bound in (draw.low, draw.high))
-        return initializers.TruncatedNormal(shift, scale, minval=low, maxval=high)
+        minval, maxval = (bound if math.isfinite(bound) else None for bound in (low, high))
+        return initializers.TruncatedNormal(shift, scale, minval=minval, maxval=maxval)
     if draw.kind == "exponential" and not shift and draw.scale > 0:
         return initializers.Exponential(1 / scale)
     if draw.kind == "lognormal" and not shift and draw.scale == 1:
@@ -113,6 +133,14 @@ def _orthogonal(draw: Draw, parameter: Parameter) -> Reading:
     if draw.columns != axes[-1]:
         raise UnreadableError("it is an orthogonal matrix whose columns are not the last axis in Keras's order")
     return Reading(initializers.Orthogonal(draw.scale))
+
+
+def _delta_orthogonal(draw: Draw, parameter: Parameter) -> Reading:
+    """The reading of a kernel with an orthogonal matrix at its centre, whose axes are in Keras's order."""
+    rank = len(parameter.shape)
+    if draw.columns is None or parameter.kernel_axes != tuple(range(rank)):
+        raise UnreadableError("it is a delta-orthogonal kernel, whose axes are not in Keras's order")
+    return Reading(initializers.DeltaOrthogonal(draw.scale, column_axis=draw.columns - rank))
 
 
 def _rule(initializer: Initializer, parameter: Parameter) -> Initializer | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -13,6 +14,32 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from fanin._core.messages import shown
 from fanin._core.tensors import to_jax, to_sharded_jax
 from fanin._core.types import DType, RegionLike, Shape
+from fanin.initializers.base import Initializer
+from fanin.weight import Weight
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a callback makes values of, for those who read the program.
+
+    Attributes:
+        initializer: the initializer.
+        weight: the whole tensor, of any stream.
+    """
+
+    initializer: Initializer
+    weight: Weight
+
+
+@dataclass(frozen=True, eq=False)
+class Callback:
+    """A function that a program calls for values, with what it makes them of."""
+
+    function: Callable[..., np.ndarray]
+    source: Source | None
+
+    def __call__(self, *operands: Any) -> np.ndarray:
+        return self.function(*operands)
 
 
 def compiling() -> bool:
@@ -100,6 +127,7 @@ def array_of(
     shape: Shape,
     dtype: DType,
     sharding: Sharding | None,
+    source: Source | None = None,
 ) -> jax.Array:
     """A tensor as an array, made shard by shard if it has a sharding, and by callbacks in a function that JAX compiles.
 
@@ -109,14 +137,20 @@ def array_of(
         shape: its shape.
         dtype: its dtype.
         sharding: its sharding.
+        source: what makes it, if that is one initializer.
     """
     if compiling():
-        return traced(lambda region: pieces([region])[0], shape, dtype, sharding)
+        return traced(lambda region: pieces([region])[0], shape, dtype, sharding, source=source)
     return to_jax(make()) if sharding is None else to_sharded_jax(pieces, shape, dtype, sharding)
 
 
 def traced(
-    make: Callable[..., np.ndarray], shape: Shape, dtype: DType, sharding: Sharding | None, *operands: Any
+    make: Callable[..., np.ndarray],
+    shape: Shape,
+    dtype: DType,
+    sharding: Sharding | None,
+    *operands: Any,
+    source: Source | None = None,
 ) -> jax.Array:
     """The tensor, or each device's shard of it, made by callbacks when the program runs; the program has no values.
 
@@ -126,6 +160,7 @@ def traced(
         dtype: its dtype; JAX may replace it by a narrower one.
         sharding: None, or a `NamedSharding` that has been checked.
         *operands: arrays, traced or not.
+        source: what makes the tensor, if that is one initializer.
     """
     dtype = np.dtype(jax.dtypes.canonicalize_dtype(dtype))
     if sharding is None:
@@ -133,7 +168,8 @@ def traced(
         def whole(*operands: np.ndarray) -> np.ndarray:
             return make(..., *operands).astype(dtype, copy=False)
 
-        return jax.pure_callback(whole, jax.ShapeDtypeStruct(shape, dtype), *operands, vmap_method="sequential")
+        result = jax.ShapeDtypeStruct(shape, dtype)
+        return jax.pure_callback(Callback(whole, source), result, *operands, vmap_method="sequential")
 
     assert isinstance(sharding, NamedSharding)
     lengths = sharding.shard_shape(shape)
@@ -148,7 +184,7 @@ def traced(
     def local(*operands: Any) -> Any:
         numbers = [jax.lax.axis_index(each) if each else 0 for each in names]
         result = jax.ShapeDtypeStruct(lengths, dtype)
-        return jax.pure_callback(shard, result, numbers, *operands, vmap_method="sequential")
+        return jax.pure_callback(Callback(shard, source), result, numbers, *operands, vmap_method="sequential")
 
     shards = jax.shard_map(
         local, mesh=sharding.mesh, in_specs=PartitionSpec(), out_specs=sharding.spec, check_vma=False

@@ -169,8 +169,12 @@ class _Carrier(Carrier, keras.initializers.Initializer):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
-        """An initializer from the result of `get_config`."""
-        own = {name: value for name, value in config.items() if name in _AXES and cls._scales()}
+        """An initializer from the result of `get_config`.
+
+        Keras's layers of einsums add `input_axes` and `output_axes` to it: axes that the user gave come before those.
+        """
+        has_axes = not _FANIN_AXES.isdisjoint(config)
+        own = {name: None if has_axes else config[name] for name in _AXES if name in config and cls._scales()}
         if isinstance(config.get("seed"), Mapping):
             own["seed"] = config["seed"]
         rest = {name: value for name, value in config.items() if name not in own}

@@ -47,9 +47,26 @@ _watching = threading.RLock()
 
 
 @contextlib.contextmanager
+def _gains_in_configs() -> Iterator[None]:
+    """Has the configurations of Keras's Identity say its gain, which Keras leaves out, so that copies keep it."""
+    identity = keras.initializers.Identity
+    theirs = identity.get_config
+
+    @functools.wraps(theirs)
+    def get_config(self: Any) -> dict[str, Any]:
+        return {**theirs(self), "gain": self.gain}
+
+    identity.get_config = get_config
+    try:
+        yield
+    finally:
+        identity.get_config = theirs
+
+
+@contextlib.contextmanager
 def _watch(note: Note) -> Iterator[None]:
     """Tells a function of each variable that this thread creates."""
-    with _watching:
+    with _watching, _gains_in_configs():
         theirs, thread = Variable.__init__, threading.get_ident()
 
         @functools.wraps(theirs)
