@@ -135,7 +135,7 @@ def _arguments(initializer: Initializer, distribution: Distribution) -> tuple[ty
         distributions.Normal: initializers.RandomNormal,
         distributions.TruncatedNormal: initializers.TruncatedNormal,
     }
-    if isinstance(initializer, VarianceScaling):
+    if isinstance(initializer, VarianceScaling) and type(distribution) in simple:
         return simple[type(distribution)], distribution.parameters()
     config = {key: value for key, value in initializer.get_config().items() if key != "seed" and value is not None}
     kinds = arguments_of(type(initializer)) if dtypes.kind(distribution.dtype) == "float" else {}
