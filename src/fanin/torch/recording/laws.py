@@ -209,7 +209,7 @@ def _stratified(source: Source, number: int) -> torch.Tensor | None:
 
 
 def _measured(values: torch.Tensor) -> Moments:
-    wide = values.double()
+    wide = (values.real if values.is_complex() else values).double()  # of complex numbers, those of the real part
     return Moments(float(wide.mean()), float(wide.std(correction=0)))
 
 
