@@ -26,6 +26,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 
 import fanin
 import fanin.torch
+from catalogue import CATALOGUE, fitted, fresh, shape_for
 from fanin import checkpoints
 from fanin.torch import fill_, init, initialize
 
@@ -120,6 +121,21 @@ def fill_in_place() -> None:
                 assert fill_(tensor, initializer, layout=layout) is tensor
                 whole = fill_(torch.zeros(10, 6), twin, layout=layout)
                 assert bits(tensor.full_tensor()) == bits(whole), (layout, axis)
+
+
+@check
+def every_initializer() -> None:
+    """Each one of the catalogue, in a float or complex dtype, sharded along its first and last axis."""
+    mesh = mesh_of(dist.get_world_size())
+    for name, (_, dtypes, ranks) in CATALOGUE.items():
+        shape = shape_for(name, 10, 6, 5, 8, 4) if 2 not in ranks else fitted(name, (6, 10))
+        dtype = getattr(torch, "float32" if "float32" in dtypes else dtypes[0])
+        whole = fill_(torch.zeros(shape, dtype=dtype), fresh(name), layout="keras")
+        for axis in {0, len(shape) - 1}:
+            given = distribute_tensor(torch.zeros(shape, dtype=dtype), mesh, [Shard(axis)], src_data_rank=None)
+            fill_(given, fresh(name), layout="keras")
+            wanted = distribute_tensor(whole, mesh, [Shard(axis)], src_data_rank=None)
+            assert bits(given.to_local()) == bits(wanted.to_local()), (name, axis)
 
 
 @check
