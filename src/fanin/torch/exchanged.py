@@ -3,7 +3,8 @@
 A function object is in many places: in modules that imported it, in dictionaries, default arguments, closures and
 partial functions. What it does is in its code object alone. While it has a substitute, its code calls that, with what
 the function was called with; a substitute may decline by returning NotImplemented, and the function then does what it
-always does. With its last substitute gone, the function has its own code object again.
+always does. With its last substitute gone, the function has its own code object again. What is called in its place is
+`uncompiled`: a mark on a code object, too, by which `torch.compile` leaves it alone.
 """
 
 from __future__ import annotations
