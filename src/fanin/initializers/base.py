@@ -42,6 +42,8 @@ class Initializer:
         takes_partitions: whether `partition_shape` and `partition_offset` are accepted.
         is_table: whether axes mean the same in every framework, as those of a table of positions do; those of kernels
             are in each framework's own order.
+        is_kernel: whether its tensor is one kernel, each of whose axes means something else, so that it neither stacks
+            nor has an unknown order of axes.
 
     >>> import fanin
     >>> class Smaller(fanin.Initializer):
@@ -58,6 +60,7 @@ class Initializer:
     repeats: ClassVar[bool] = True
     takes_partitions: ClassVar[bool] = True
     is_table: ClassVar[bool] = False
+    is_kernel: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Makes the subclass compute its distributions in the default floating-point environment."""

@@ -30,6 +30,7 @@ class _ChannelInitializer(Initializer):
     """An initializer of a kernel that mixes no channels: a window times `gain` from each input to its output."""
 
     takes_partitions = False
+    is_kernel = True
     _distribution: ClassVar[type[distributions.ChannelKernel]]
 
     def __init__(self, gain: NumberLike = 1.0, groups: int = 1) -> None:
@@ -163,6 +164,7 @@ class STFT(Initializer):
     """
 
     takes_partitions = False
+    is_kernel = True
 
     def __init__(
         self,

@@ -130,6 +130,7 @@ class DeltaOrthogonal(SeededInitializer):
     """
 
     takes_partitions = False
+    is_kernel = True
 
     def __init__(self, gain: NumberLike = 1.0, seed: Seed = None, *, column_axis: SupportsIndex = -1) -> None:
         super().__init__(seed)
@@ -187,6 +188,7 @@ class Unitary(SeededInitializer):
     """
 
     takes_partitions = False
+    is_kernel = True
 
     def __init__(self, gain: NumberLike = 1.0, seed: Seed = None) -> None:
         super().__init__(seed)
@@ -291,6 +293,7 @@ class Sparse(SeededInitializer):
     """
 
     takes_partitions = False
+    is_kernel = True
 
     def __init__(self, sparsity: NumberLike, stddev: NumberLike = 0.01, seed: Seed = None) -> None:
         super().__init__(seed)

@@ -31,15 +31,8 @@ from fanin.weight import Weight
 
 _USUAL = "its default initial value"  # of statistics and adapters
 _MATRICES = (initializers.Orthogonal, initializers.Identity)
-_FORMULAS = (
-    *(initializers.Bilinear, initializers.Dirac, initializers.Hippo, initializers.Rotary),
-    *(initializers.S4D, initializers.Sinusoidal, initializers.STFT),
-)
-# Those that make the kernel of one layer, of whose axes each means something else.
-_SINGLE = (
-    *(initializers.Bilinear, initializers.DeltaOrthogonal, initializers.Dirac),
-    *(initializers.Sparse, initializers.STFT, initializers.Unitary),
-)
+# Those of values that are given, which each dtype rounds by itself; all others are drawn or computed.
+_GIVEN = (initializers.Constant, initializers.Ones, initializers.Table, initializers.Zeros)
 
 
 @undisturbed
@@ -438,7 +431,7 @@ def _check_structure(initializer: Initializer, parameter: Parameter) -> None:
             f"{name} makes matrices of the last axis, but this parameter stacks kernels whose outputs are "
             f"{traits.column_axes} axes"
         )
-    if not isinstance(initializer, _SINGLE):
+    if not initializer.is_kernel:
         return
     if traits.stacked:
         raise ValueError(f"{name} makes a single kernel, but this parameter stacks the kernels of several layers")
@@ -460,7 +453,7 @@ def _draws(placement: Placement) -> tuple[Any, ...]:
 def _drawn_dtype(dtype: DType, initializer: Initializer) -> DType:
     """The dtype to draw values in: float32 for narrower floats, which are rounded once when they are stored."""
     narrow = dtypes.kind(dtype) == "float" and dtype.itemsize < 4
-    if not narrow or not isinstance(initializer, (SeededInitializer, initializers.Identity, *_FORMULAS)):
+    if not narrow or isinstance(initializer, _GIVEN):
         return dtype
     if not dtypes.is_signed(dtype):
         raise ValueError(f"values need a dtype that has zero and negative numbers. Received: dtype={dtype.name}")
