@@ -37,13 +37,13 @@ BROKEN: dict[str, tuple[Rule, dict[str, str], list[str]]] = {
     ),
     "an import for types": (
         rules.wrong_imports,
-        {"fanin.weight": "if TYPE_CHECKING:\n    import fanin.recipes.plan as plan"},
-        ["fanin.weight:2 imports fanin.recipes.plan"],
+        {"fanin.distributions.weight": "if TYPE_CHECKING:\n    import fanin.recipes.plan as plan"},
+        ["fanin.distributions.weight:2 imports fanin.recipes.plan"],
     ),
     "one of two": (
         rules.wrong_imports,
-        {"fanin.weight": "from fanin import initializers, _native"},
-        ["fanin.weight:1 imports fanin.initializers"],
+        {"fanin.report": "from fanin import distributions, _native"},
+        ["fanin.report:1 imports fanin.distributions"],
     ),
     "a framework's of another": (
         rules.wrong_imports,
@@ -81,13 +81,13 @@ BROKEN: dict[str, tuple[Rule, dict[str, str], list[str]]] = {
     "a name at run time": (
         rules.dynamic_imports,
         {
-            "fanin.weight": "import importlib\nimportlib.import_module(name)",
+            "fanin.distributions.weight": "import importlib\nimportlib.import_module(name)",
             "fanin.utils": "from importlib import import_module as load",
             "fanin.recipes.plan": "__import__('fanin.torch')",
             "fanin.models.registry": "importlib.import_module(home.folder)",
         },
         [
-            "fanin.weight:2 has import_module",
+            "fanin.distributions.weight:2 has import_module",
             "fanin.utils:1 has import_module",
             "fanin.recipes.plan:1 has __import__",
         ],
@@ -119,21 +119,21 @@ BROKEN: dict[str, tuple[Rule, dict[str, str], list[str]]] = {
         rules.reach_ins,
         {
             "fanin._core.shapes": "if x:\n    _LIMIT = 3",
-            "fanin.weight": "from fanin._core import shapes\nshapes._LIMIT",
+            "fanin.distributions.weight": "from fanin._core import shapes\nshapes._LIMIT",
             "fanin.utils": "import fanin._core.shapes\nfanin._core.shapes._LIMIT",
         },
-        ["fanin.weight:2 reads _LIMIT", "fanin.utils:2 reads _LIMIT"],
+        ["fanin.distributions.weight:2 reads _LIMIT", "fanin.utils:2 reads _LIMIT"],
     ),
     "an import of a private name": (
         rules.reach_ins,
-        {"fanin.weight": "from fanin._core.shapes import Region, _box\nfrom fanin import _native, _words"},
-        ["fanin.weight:1 imports _box", "fanin.weight:2 imports _words"],
+        {"fanin.distributions": "from fanin._core.shapes import Region, _box\nfrom fanin import _native, _words"},
+        ["fanin.distributions:1 imports _box", "fanin.distributions:2 imports _words"],
     ),
     "words": (
         rules.replaced_words,
         {
             "fanin.distributions": "class Normal:\n    loc: float\n\ndef f(self, shift, factor=1): ...",
-            "fanin.weight": "Affine(offset=0)",
+            "fanin.distributions.weight": "Affine(offset=0)",
             "fanin._core.streams": "class Pair: ...",
             "fanin.recipes.entry": "def f(piece, *, _what): ...",
             "fanin._core.settings": "def f(self):\n    self.cpu = 1",
@@ -142,7 +142,7 @@ BROKEN: dict[str, tuple[Rule, dict[str, str], list[str]]] = {
             "fanin.distributions:2 calls something loc: say mean",
             "fanin.distributions:4 calls something shift: say origin",
             "fanin.distributions:4 calls something factor: say scale",
-            "fanin.weight:1 calls something offset: say origin",
+            "fanin.distributions.weight:1 calls something offset: say origin",
             "fanin._core.streams:1 calls something Pair: say stream",
             "fanin.recipes.entry:1 calls something piece: say region",
             "fanin.recipes.entry:1 calls something _what: say description",
@@ -163,19 +163,19 @@ BROKEN: dict[str, tuple[Rule, dict[str, str], list[str]]] = {
         rules.bare,
         {
             "fanin.utils": "def f(): ...",
-            "fanin.weight": "'''Weights.'''\n\nclass Weight:\n    '''One.'''\n"
+            "fanin.distributions.weight": "'''Weights.'''\n\nclass Weight:\n    '''One.'''\n"
             "    def fill(self): ...\n    def _f(self): ...",
         },
-        ["fanin.utils", "fanin.utils.f", "fanin.weight.fill"],
+        ["fanin.utils", "fanin.utils.f", "fanin.distributions.weight.fill"],
     ),
     "too long and too short": (
         rules.sizes,
         {
             "fanin.utils": LINE * 601,
-            "fanin.weight": LINE * 600,
+            "fanin.distributions.weight": LINE * 600,
             "fanin.cli": LINE * 39,
-            "fanin.report": LINE,
-            "fanin.report.show": LINE * 40,
+            "fanin.audits": LINE,
+            "fanin.audits.inspections": LINE * 40,
             "fanin.__main__": LINE,
         },
         ["fanin.utils has 601 lines", "fanin.cli has only 39 lines"],
@@ -192,7 +192,7 @@ SOUND: dict[str, tuple[Rule, dict[str, str]]] = {
         {
             "fanin": "from fanin.torch import fill_",
             "fanin.cli": "from fanin import __version__, initializers\nimport numpy, fantastic",
-            "fanin.weight": "import fanin._core.shapes as shapes",
+            "fanin.distributions.weight": "import fanin._core.shapes as shapes",
             "fanin.recipes.plan": "from fanin.recipes import rules",
             "fanin.recipes.rules": "",
         },
@@ -211,7 +211,7 @@ SOUND: dict[str, tuple[Rule, dict[str, str]]] = {
         {
             "fanin.torch.initialize": "module._buffers[leaf] = new\nparameters = module._parameters\n_parameters()",
             "fanin.initializers.configs": "def _parameters(cls): ...",
-            "fanin.weight": "weight._replace(axes=axes)",
+            "fanin.distributions.weight": "weight._replace(axes=axes)",
             "fanin.tf_keras.classes": "class Mine(Base):\n    _mine = 1\n\n"
             "    def f(self, other):\n        return self._of_base, other._mine",
             "fanin.initializers.base": "class Base:\n    _of_base = 1",
@@ -221,13 +221,13 @@ SOUND: dict[str, tuple[Rule, dict[str, str]]] = {
         rules.replaced_words,
         {
             "fanin.torch.layers": "def norm(offset): ...\ntensor.cpu()",
-            "fanin.weight": "def pieces(self, regions):\n    shift = 1\n    for piece in pair: ...",
+            "fanin.distributions.weight": "def pieces(self, regions):\n    shift = 1\n    for piece in pair: ...",
         },
     ),
     "an override": (
         rules.bare,
         {
-            "fanin.weight": "'''A.'''\nclass A:\n    '''A.'''\n    def f(self):\n        '''A.'''\n"
+            "fanin.distributions.weight": "'''A.'''\nclass A:\n    '''A.'''\n    def f(self):\n        '''A.'''\n"
             "class B:\n    '''B.'''\n    def f(self): ..."
         },
     ),
@@ -272,7 +272,7 @@ def test_what_keeps_a_rule_passes(case: str) -> None:
 def test_all_sources_are_read() -> None:
     """The rules see every file, what is within the functions of `fanin.cli` and stubs among them."""
     assert {"fanin", "fanin._native", "fanin._keras.declared", "fanin.cli", "fanin.recipes.plan"} <= set(SOURCES)
-    assert ("fanin.cli.commands", "fanin.report.bench") in {
+    assert ("fanin.cli.commands", "fanin.cli.bench") in {
         (importer, target) for importer, _, target in rules.imports(SOURCES)
     }
     assert len(SOURCES) == sum(1 for suffix in ("py", "pyi") for _ in rules.FOLDER.rglob(f"*.{suffix}"))

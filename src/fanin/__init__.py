@@ -5,10 +5,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fanin import checkpoints, distributions, gains, initializers, recipes, utils
+    from fanin import audits, checkpoints, distributions, initializers, recipes, theory, utils
     from fanin._core.settings import config
     from fanin.distributions import Distribution
-    from fanin.gains import gain
+    from fanin.distributions.weight import Weight
     from fanin.initializers import (
         S4D,
         STFT,
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
         zeros,
     )
     from fanin.recipes import Plan, Recipe, Report
-    from fanin.weight import Weight
+    from fanin.theory import gain
 
 __version__ = "0.1.0"
 
@@ -131,6 +131,7 @@ __all__ = [
     "Weight",
     "Zeros",
     "__version__",
+    "audits",
     "bernoulli",
     "bilinear",
     "checkpoints",
@@ -146,7 +147,6 @@ __all__ = [
     "distributions",
     "exponential",
     "gain",
-    "gains",
     "get",
     "glorot_normal",
     "glorot_uniform",
@@ -170,6 +170,7 @@ __all__ = [
     "sparse",
     "stft",
     "table",
+    "theory",
     "truncated_normal",
     "unitary",
     "utils",
@@ -184,11 +185,11 @@ _HOMES = {
     "Plan": "fanin.recipes",
     "Recipe": "fanin.recipes",
     "Report": "fanin.recipes",
-    "Weight": "fanin.weight",
+    "Weight": "fanin.distributions.weight",
     "config": "fanin._core.settings",
-    "gain": "fanin.gains",
+    "gain": "fanin.theory",
 }
-_MODULES = ("checkpoints", "distributions", "gains", "initializers", "recipes", "utils")
+_MODULES = ("audits", "checkpoints", "distributions", "initializers", "recipes", "theory", "utils")
 _FRAMEWORKS = ("jax", "keras", "tf_keras", "torch")
 
 

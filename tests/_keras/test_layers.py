@@ -14,7 +14,7 @@ import pytest
 
 import fanin
 from fanin._core.streams import Stream
-from fanin.weight import Weight
+from fanin.distributions.weight import Weight
 from keras_kit import LIBRARIES, SEED, Kit, same
 from keras_models import LINE, ROWS, TEXT, built
 

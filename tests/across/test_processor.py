@@ -20,8 +20,8 @@ from fanin import distributions
 from fanin._core.angles import frequencies
 from fanin._core.settings import TIERS
 from fanin._core.streams import Stream
+from fanin.audits.inspections import inspect
 from fanin.models.files import describe_text
-from fanin.report.show import inspect
 from strategies import FLOAT_DTYPES, Call
 
 torch = pytest.importorskip("torch")

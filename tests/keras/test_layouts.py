@@ -9,7 +9,7 @@ import pytest
 
 import fanin
 from catalogue import FLOATS
-from fanin.weight import Weight
+from fanin.distributions.weight import Weight
 from keras3_kit import ARGUMENTS, L, SeedGenerator, array, assert_holds, framework, keras, made, ours
 from strategies import assert_same_bits
 

@@ -10,10 +10,10 @@ import pytest
 
 import fanin
 from fanin._core.streams import Stream
+from fanin.distributions.weight import Weight
 from fanin.models.parameters import Model, Parameter
 from fanin.models.traits import Traits
 from fanin.recipes import Entry, Placement, Recipe
-from fanin.weight import Weight
 from recipe_kit import FLOAT32, HE, NORMAL, SEED, drawn, planned, refused
 
 WRITTEN = {"path": "*", "initializer": "as_written"}

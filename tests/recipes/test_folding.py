@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import fanin
 from fanin._core.streams import Stream
+from fanin.distributions.weight import Weight
 from fanin.models.parameters import Model, Parameter
 from fanin.models.traits import Blocks, Traits, beside, kernel, torch_kernel
 from fanin.recipes import PRESETS, Placement, Plan, Recipe, Rule
@@ -19,7 +20,6 @@ from fanin.recipes.folding import recipe_from
 from fanin.recipes.folding.given import Given
 from fanin.recipes.folding.numbers import Vocabulary
 from fanin.recipes.folding.settings import Speller
-from fanin.weight import Weight
 from recipe_kit import FLOAT32, SEED, drawn, planned
 from strategies import examples
 

@@ -18,20 +18,18 @@ FOLDER = Path(fanin.__file__).parent
 Sources = Mapping[str, str]
 
 # A module may import modules of earlier lines, and not the others of its own line. fanin/__init__.py may name anything,
-# because it loads what it names at its first use. `audit` is a place kept for later.
+# because it loads what it names at its first use.
 ORDER = (
     ("_native",),
     ("_core",),
-    ("distributions", "gains", "utils"),
-    ("weight",),
+    ("distributions", "report", "utils"),
     ("initializers",),
-    ("models",),
+    ("models", "theory"),
     ("recipes",),
     ("checkpoints",),
-    ("audit",),
+    ("audits",),
     ("_keras",),
     ("torch", "jax", "keras", "tf_keras"),
-    ("report",),
     ("cli",),
     ("__main__",),
 )
@@ -41,7 +39,7 @@ DYNAMIC = {
     "fanin": "the homes of the public names",
     "fanin.models.registry": "the folder of a framework that is loaded already",
     "fanin.models.arguments": "the user's factory",
-    "fanin.report.bench": "frameworks, to measure them",
+    "fanin.cli.bench": "frameworks, to measure them",
 }
 # They may be imported in spite of the underscore; the private names within them may not.
 PRIVATE_MODULES = {"_native", "_core", "_keras"}
@@ -51,7 +49,13 @@ LONGEST, SHORTEST = 600, 40
 SHORT: dict[str, str] = {}
 MOST_AT_THE_TOP = 16
 # Here the words for numbers mean the parameters of distributions.
-OF_VALUES = ("fanin._native", "fanin._core.streams", "fanin._core.reference", "fanin.distributions", "fanin.weight")
+OF_VALUES = (
+    "fanin._native",
+    "fanin._core.streams",
+    "fanin._core.reference",
+    "fanin.distributions",
+    "fanin.distributions.weight",
+)
 # Names in the faces of the frameworks that have no underscore and are not public.
 UNLISTED = {"describe": "what fanin.models.registry is given", "carriers": "what makes the initializer classes"}
 # Words that nothing in fanin is called any more, and the words to use instead: everywhere, and in OF_VALUES.

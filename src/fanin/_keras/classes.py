@@ -19,9 +19,9 @@ from fanin import initializers
 from fanin._core.messages import class_name, shown
 from fanin._core.shapes import parse_region
 from fanin._core.types import Array, DTypeLike, RegionLike, ShapeLike
+from fanin.distributions.weight import Weight, pieces_of
 from fanin.initializers.base import Initializer, source_of
 from fanin.initializers.configs import translated_config
-from fanin.weight import Weight, pieces_of
 
 
 class WholeWeight:

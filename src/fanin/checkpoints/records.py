@@ -19,11 +19,11 @@ from fanin._core.streams import Stream
 from fanin._core.types import Array, DType, Shape
 from fanin.checkpoints.files import CheckpointError
 from fanin.distributions import Distribution
+from fanin.distributions.weight import Weight
 from fanin.initializers import Initializer
 from fanin.models.parameters import Parameter
 from fanin.models.traits import Traits
 from fanin.recipes.entry import Entry, Placement
-from fanin.weight import Weight
 
 # The distributions that data describes, and the initializers that draw from them.
 _INITIALIZERS: dict[type[Distribution], type[Initializer]] = {

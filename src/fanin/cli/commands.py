@@ -85,7 +85,7 @@ def show(
             return
         if name is None or shape is None:
             raise click.UsageError("Give the NAME of an initializer and a --shape, or --list.")
-        from fanin.report import show as reports
+        from fanin.audits import inspections as reports
 
         cls = _class(name)
         initializer = cls(**_arguments(cls, [*settings, *([] if seed is None else [f"seed={seed}"])]))
@@ -126,7 +126,7 @@ def bench(groups: tuple[str, ...], quick: bool, file: str | None, check: bool) -
     with refusing():
         from pathlib import Path
 
-        from fanin.report import bench as benchmarks
+        from fanin.cli import bench as benchmarks
     if check:
         wrong = benchmarks.check()
         for each in wrong:

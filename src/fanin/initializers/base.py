@@ -22,8 +22,8 @@ from fanin._core.shapes import Region, parse_region
 from fanin._core.streams import Stream
 from fanin._core.types import Array, DType, DTypeLike, NumberLike, RegionLike, Seed, ShapeLike
 from fanin.distributions import Distribution
+from fanin.distributions.weight import Weight
 from fanin.initializers.configs import translated_config
-from fanin.weight import Weight
 
 _Out = TypeVar("_Out")
 _ALLOWED_KEYWORDS = ["partition_shape", "partition_offset", "layout"]

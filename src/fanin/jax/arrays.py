@@ -16,10 +16,10 @@ from fanin._core.messages import shown, warn
 from fanin._core.shapes import checked_shape
 from fanin._core.streams import Stream
 from fanin._core.types import DType, DTypeLike, Layout, Shape, ShapeLike
+from fanin.distributions.weight import Weight
 from fanin.initializers.base import Initializer, SeededInitializer, SupportsSource, drawing_source_of
 from fanin.initializers.registry import get
 from fanin.jax.shards import Source, array_of, checked_sharding, compiling, or_replicated, traced
-from fanin.weight import Weight
 
 # What stands for an initializer: itself, a name, a configuration, or a class.
 InitializerLike: TypeAlias = Initializer | SupportsSource | str | Mapping[str, Any] | type[Initializer]

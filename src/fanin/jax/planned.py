@@ -16,6 +16,7 @@ from fanin._core.memory import allocate
 from fanin._core.messages import visible
 from fanin._core.shapes import parse_region
 from fanin._core.types import DType, RegionLike, Shape
+from fanin.distributions.weight import pieces_of
 from fanin.jax.annotations import own_sharding
 from fanin.jax.layers import Layer
 from fanin.jax.shards import array_of, checked_sharding, compiling, or_replicated
@@ -24,7 +25,6 @@ from fanin.recipes.entry import Entry
 from fanin.recipes.execution import Execution, Options, Report
 from fanin.recipes.plan import Plan, PlanError
 from fanin.recipes.recipe import Recipe
-from fanin.weight import pieces_of
 
 
 @dataclass(frozen=True)

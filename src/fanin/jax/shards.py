@@ -14,8 +14,8 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from fanin._core.messages import shown
 from fanin._core.tensors import to_jax, to_sharded_jax
 from fanin._core.types import DType, RegionLike, Shape
+from fanin.distributions.weight import Weight
 from fanin.initializers.base import Initializer
-from fanin.weight import Weight
 
 
 @dataclass(frozen=True)

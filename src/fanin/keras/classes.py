@@ -20,10 +20,10 @@ from fanin._core.tensors import to_sharded_jax
 from fanin._core.types import Array, DTypeLike, RegionLike, ShapeLike
 from fanin._keras.classes import Carrier, Carriers, WholeWeight, carrier_class, refuse_names_of
 from fanin._keras.patching import released_calls, scalars_from_config
+from fanin.distributions.weight import Weight
 from fanin.initializers.base import Initializer, SeededInitializer, SupportsSource
 from fanin.initializers.configs import translated_config
 from fanin.keras.origins import to_backend
-from fanin.weight import Weight
 
 _MODULE = "fanin.keras"  # where the classes are public
 STATE: PatchState = PatchState()

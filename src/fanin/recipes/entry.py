@@ -15,9 +15,9 @@ from fanin._core.memory import allocate
 from fanin._core.messages import visible
 from fanin._core.shapes import chunks, parse_region
 from fanin._core.types import Array, RegionLike, Shape
+from fanin.distributions.weight import Weight, pieces_of
 from fanin.initializers import Initializer
 from fanin.models.parameters import Parameter
-from fanin.weight import Weight, pieces_of
 
 RECORDED = "recorded"  # in place of a rule, of parameters whose initialization was read from a model's own code
 

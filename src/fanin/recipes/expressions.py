@@ -13,9 +13,9 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from fanin import gains
 from fanin._core.environment import undisturbed
 from fanin._core.messages import shown, suggestion
+from fanin.theory import gains
 
 # The variables that expressions may use, and what they mean.
 VARIABLES = {

@@ -16,15 +16,16 @@ from fanin.recipes.advice import advice_on
 from fanin.recipes.entry import Entry
 from fanin.recipes.tables import (
     COLUMNS,
+    SPARED,
     Row,
     cells_of,
     folded,
     folded_lines,
     folded_paths,
-    lines_of,
     short_lines,
     unnumbered,
 )
+from fanin.report.tables import lines_of
 
 
 class PlanError(ValueError):
@@ -208,7 +209,7 @@ class Plan:
         rows = folded(self.entries) if fold else [Row(visible(each.path), cells_of(each)) for each in self.entries]
         columns = self._columns()
         cells = [(row.path, *(row.cells[column] for column in columns)) for row in rows]
-        return "\n".join([*lines_of(("path", *columns), cells, width), "", *self._remarks()])
+        return "\n".join([*lines_of(("path", *columns), cells, width, SPARED), "", *self._remarks()])
 
     def _columns(self) -> tuple[str, ...]:
         """The columns after the path; the name is among them only if one differs from its path."""

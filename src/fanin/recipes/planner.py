@@ -18,6 +18,7 @@ from fanin._core.shapes import fans as fans_of_shape
 from fanin._core.streams import Stream
 from fanin._core.types import DType, Shape
 from fanin.distributions import Distribution, Matrix
+from fanin.distributions.weight import Weight
 from fanin.initializers import Initializer, SeededInitializer
 from fanin.models.names import NameMap, depths
 from fanin.models.parameters import Model, Parameter, Written
@@ -27,7 +28,6 @@ from fanin.recipes.entry import Entry, Fans, Placement
 from fanin.recipes.plan import Plan
 from fanin.recipes.rules import AS_WRITTEN, Rule
 from fanin.recipes.stacks import LAYER, joined, layer_of, places, restricted, stack_axes, stack_lengths
-from fanin.weight import Weight
 
 _USUAL = "its default initial value"  # of statistics and adapters
 _MATRICES = (initializers.Orthogonal, initializers.Identity)

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from unicodedata import combining, east_asian_width
 
 from fanin._core.messages import visible
 from fanin.initializers import VarianceScaling
@@ -16,8 +15,7 @@ from fanin.recipes.entry import Entry
 
 COLUMNS = ("shape", "dtype", "layout", "layer", "role", "rule", "initializer", "fans", "std", "seed")
 # The columns that a narrow table leaves out, in this order, before it shortens the texts of others.
-_SPARED = ("layout", "dtype", "layer", "seed", "role", "name", "fans", "shape")
-_LEAST = 8  # characters that a text is shortened to
+SPARED = ("layout", "dtype", "layer", "seed", "role", "name", "fans", "shape")
 _MOST_LINES = 5  # paths with equal texts that have an item each
 _MOST_NUMBERS = 8  # numbers of a path that may become ranges
 
@@ -112,59 +110,6 @@ def short_lines(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         if len(paths) > _MOST_LINES:
             paths = [f"{counts[text]} parameters, such as {paths[0]}"]
         yield from ((path, text) for path in paths)
-
-
-def lines_of(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
-    """The lines of a table.
-
-    Args:
-        heads: the names of the columns.
-        rows: the cells of each row.
-        width: the width to fit: columns are left out first, then texts shortened. A last line says which columns.
-    """
-    kept, spared = list(range(len(heads))), [heads.index(each) for each in _SPARED if each in heads]
-    widths = [max(map(_width, column)) for column in zip(heads, *rows, strict=True)]
-    left_out: list[int] = []
-    while width is not None and spared and sum(widths[each] + 2 for each in kept) - 2 > width:
-        left_out.append(spared.pop(0))
-        kept.remove(left_out[-1])
-    while width is not None and sum(widths[each] + 2 for each in kept) - 2 > width:
-        widest = max(kept, key=widths.__getitem__)
-        if widths[widest] <= _LEAST:
-            break
-        widths[widest] -= 1
-    lines = [
-        "  ".join(_filled(_shortened(row[each], widths[each]), widths[each]) for each in kept).rstrip()
-        for row in (heads, *rows)
-    ]
-    return [*lines, f"left out: {', '.join(heads[each] for each in sorted(left_out))}"] if left_out else lines
-
-
-def _width(text: str) -> int:
-    """The columns of a terminal that a text takes: none for an accent that combines, two for a Chinese character."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
-
-
-def _filled(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
-
-
-def _shortened(text: str, width: int) -> str:
-    """A text in at most this width: an ellipsis replaces its middle, since paths often differ at both ends."""
-    if _width(text) <= width:
-        return text
-    tail = (width - 1) // 2
-    return f"{_beginning(text, width - 1 - tail)}…{_beginning(text[::-1], tail)[::-1]}"
-
-
-def _beginning(text: str, width: int) -> str:
-    """As much of a text as fits."""
-    taken = text[:width]  # a character takes a column at least, unless it combines with another one
-    while _width(taken) > width:
-        taken = taken[:-1]
-    return taken
 
 
 def unnumbered(name: str) -> str:

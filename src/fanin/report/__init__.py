@@ -1,4 +1,4 @@
-"""Reports for people: tables and plots of what initializers make, and the text and numbers that they share."""
+"""Reports for people: the tables, numbers and texts that everything which fanin shows is made of."""
 
 from __future__ import annotations
 

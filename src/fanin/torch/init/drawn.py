@@ -20,11 +20,11 @@ from fanin._core.memory import note_write
 from fanin._core.messages import class_name
 from fanin._core.streams import Stream, checked_seed
 from fanin._core.types import Array, Seed
+from fanin.distributions.weight import Weight
 from fanin.torch.fill import check_dtensor, writable
 from fanin.torch.init.laws import Law, UnsupportedError
 from fanin.torch.init.routing import warn
 from fanin.torch.shards import Shard, fill_shard, is_dtensor, local_of, mesh_device, shard_of_dtensor
-from fanin.weight import Weight
 
 _R = TypeVar("_R")
 PLAIN = (torch.Tensor, nn.Parameter)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
-from fanin import distributions, gains
+from fanin import distributions
 from fanin._core import dtypes
 from fanin._core.layouts import keras_axes
 from fanin._core.messages import shown
@@ -24,6 +24,7 @@ from fanin._core.types import DType, Shape
 from fanin.distributions import Distribution
 from fanin.initializers import Orthogonal, Sparse, TruncatedNormal, VarianceScaling
 from fanin.initializers.base import scalar
+from fanin.theory import gains
 
 _Size: TypeAlias = tuple[int, ...]  # in PyTorch's order
 _PARTS = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}

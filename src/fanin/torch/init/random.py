@@ -6,8 +6,8 @@ import sys
 
 import torch
 
-from fanin import gains
 from fanin._core.types import Seed
+from fanin.theory import gains
 from fanin.torch.init import laws
 from fanin.torch.init.drawn import check_rank, draw_
 from fanin.torch.init.laws import real

@@ -23,6 +23,7 @@ from fanin._core.shapes import Region
 from fanin._core.streams import Stream, derived_seed
 from fanin._core.types import DType, Shape
 from fanin.distributions import Matrix
+from fanin.distributions.weight import Weight
 from fanin.initializers import Initializer
 from fanin.models.names import NameMap
 from fanin.models.parameters import Parameter
@@ -35,7 +36,6 @@ from fanin.torch.recording.laws import OwnFormula, OwnProgram, OwnTable
 from fanin.torch.recording.reading import Law, Part, Reading, is_formula, kind_of, region_words
 from fanin.torch.recording.regions import Box, lengths_of
 from fanin.torch.recording.rules import initializer_of, permuted_box, rules_of
-from fanin.weight import Weight
 
 _MOST_MARKS = 2**24  # elements of a draw of which views are compared
 _NOTHING = (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fanin
-from fanin import gains
+from fanin.theory import gains
 
 PUBLISHED = [
     "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid",

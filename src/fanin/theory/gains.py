@@ -34,7 +34,7 @@ def published(nonlinearity: str, param: float | None = None) -> float:
     Raises:
         ValueError: the name is none of these, or the slope is not a number.
 
-    >>> from fanin import gains
+    >>> from fanin.theory import gains
     >>> gains.published("tanh")
     1.6666666666666667
     """

@@ -10,8 +10,8 @@ import pytest
 import fanin
 from catalogue import CATALOGUE, fitted, fresh
 from fanin._core.messages import readable
+from fanin.audits import inspections as reports
 from fanin.report import literal, number, plain
-from fanin.report import show as reports
 
 rich_console = pytest.importorskip("rich.console")
 

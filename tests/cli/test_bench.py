@@ -9,7 +9,7 @@ import pytest
 import fanin
 from fanin import _native
 from fanin._core.settings import TIERS
-from fanin.report import bench
+from fanin.cli import bench
 
 
 @pytest.fixture
