@@ -19,7 +19,8 @@ class Lines:
         repeated: ranges of rows that have the values of earlier ones, bit for bit: (start, stop, start of the earlier).
             Rows of equal elements (such as zeros) do not count.
         dispersion: the variance of the rows' mean squares, divided by what it is for independent elements of the
-            tensor's own kurtosis: about 1 for weights that were drawn, more for those that were trained; NaN if unknown.
+            tensor's own kurtosis: about 1 for weights that were drawn, more for those that were trained; NaN if that
+            is unknown.
         dispersion_error: its standard error for independent elements.
     """
 
