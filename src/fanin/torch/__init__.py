@@ -51,6 +51,7 @@ try:
     from fanin.torch.initialize import initialize
     from fanin.torch.patching import patch, unpatch
     from fanin.torch.recording.described import described as _described
+    from fanin.torch.recording.described import own_plan as _own_plan
     from fanin.torch.recording.places import RecordingError
     from fanin.torch.recording.reading import Reading
     from fanin.torch.recording.recorded import Recorded, recording
@@ -87,7 +88,7 @@ __all__ = [
     "zeros_",
 ]
 
-registry.register("torch", _described)
+registry.register("torch", _described, own_plan=_own_plan)
 
 
 def __getattr__(name: str) -> object:
