@@ -50,6 +50,7 @@ try:
     )
     from fanin.torch.initialize import initialize
     from fanin.torch.patching import patch, unpatch
+    from fanin.torch.probing.probe import probe
     from fanin.torch.recording.described import described as _described
     from fanin.torch.recording.described import own_plan as _own_plan
     from fanin.torch.recording.places import RecordingError
@@ -78,6 +79,7 @@ __all__ = [
     "ones_",
     "orthogonal_",
     "patch",
+    "probe",
     "random_normal_",
     "random_uniform_",
     "recording",
