@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,7 +27,13 @@ def normal_below(x: float) -> float:
 
 
 class Curve(ABC):
-    """The probability of lying at or below a value, for an element of a tensor."""
+    """The probability of lying at or below a value, for an element of a tensor.
+
+    Attributes:
+        exact: whether probabilities are as accurate as a float64, in the tails too.
+    """
+
+    exact: ClassVar[bool] = False
 
     @abstractmethod
     def at(self, values: Array) -> Array:
@@ -55,6 +62,7 @@ class NormalCurve(Curve):
     stddev: float
     low: float = -math.inf
     high: float = math.inf
+    exact: ClassVar[bool] = True
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
@@ -87,6 +95,7 @@ class UniformCurve(Curve):
 
     low: float
     high: float
+    exact: ClassVar[bool] = True
 
     def at(self, values: Array) -> Array:
         return np.clip((values - self.low) / (self.high - self.low), 0.0, 1.0)

@@ -54,6 +54,7 @@ class Law:
         independent: whether elements are independent of one another.
         zeros: the expected share of zeros.
         unit_axis: 0 if all rows have the same norm, -1 if all columns have, None if neither or unknown.
+        by_fans: whether the spread follows from the fans.
         check: what is wrong with a tensor that has this law, "" if nothing; None if there is nothing to check but the
             statistics. It takes the tensor in Keras's axis order, in memory.
     """
@@ -72,16 +73,20 @@ class Law:
     independent: bool = True
     zeros: float = 0.0
     unit_axis: int | None = None
+    by_fans: bool = False
     check: Check | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def of(cls, distribution: Distribution, stored: DType | None = None, words: str = "") -> Law:
+    def of(
+        cls, distribution: Distribution, stored: DType | None = None, words: str = "", *, by_fans: bool = False
+    ) -> Law:
         """The law of a distribution.
 
         Args:
             distribution: the distribution, of any kind.
             stored: the dtype that values are rounded to afterwards; None for the distribution's own.
             words: what to call it; by default its kind. The spread is added.
+            by_fans: whether the spread follows from the fans, so that it tells whether these were swapped.
 
         >>> import fanin
         >>> law = Law.of(fanin.HeNormal().distribution((2048, 512)), words="he_normal")
@@ -90,8 +95,8 @@ class Law:
         """
         dtype = distribution.dtype if stored is None else stored
         if isinstance(distribution, distributions.Table):  # which has no hash that is quick to compute
-            return _stored_law(distribution, dtype, words)
-        return _cached(distribution, dtype, words)
+            return _stored_law(distribution, dtype, words, by_fans)
+        return _cached(distribution, dtype, words, by_fans)
 
     @property
     def is_constant(self) -> bool:
@@ -245,16 +250,16 @@ def _fourth_about(law: Law, centre: float) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _cached(distribution: Distribution, dtype: DType, words: str) -> Law:
-    return _stored_law(distribution, dtype, words)
+def _cached(distribution: Distribution, dtype: DType, words: str, by_fans: bool) -> Law:
+    return _stored_law(distribution, dtype, words, by_fans)
 
 
-def _stored_law(distribution: Distribution, dtype: DType, words: str) -> Law:
+def _stored_law(distribution: Distribution, dtype: DType, words: str, by_fans: bool) -> Law:
     name = words or distribution.kind.replace("_", " ")
     law = _law_of(distribution)
     if law.is_constant:
         return replace(constant(law.mean, dtype), words=words or constant(law.mean, dtype).words)
-    return _with_words(_in_dtype(law, dtype), name)
+    return replace(_with_words(_in_dtype(law, dtype), name), by_fans=by_fans)
 
 
 def _with_words(law: Law, name: str) -> Law:
