@@ -6,7 +6,6 @@ Every test is wrong about once in `1 / SIGNIFICANCE` tensors that do have the la
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,8 +19,8 @@ from fanin.audits.verdicts import SIGNIFICANCE, STANDARD_ERRORS
 
 _POINTS = 512  # at which distribution functions are compared
 _LIGHT_TAILS = 6.0  # the kurtosis up to which the errors of moments are those of their normal approximations
-# Standard errors that the dispersion of rows may be from that of independent elements, which S the tails of its own
-# distribution reach more often than a normal's; that of trained weights is hundreds.
+# Standard errors that the dispersion of rows may be from that of independent elements: a margin, since its tails are
+# only nearly those of chi-squared, and trained weights are at hundreds.
 _DISPERSED = 7.0
 _SHORTEST, _FEWEST = 8, 8  # elements of a row, and rows, whose dispersion says something
 _REACHED = 5.2  # standard deviations: beyond these, normals of some libraries end
@@ -39,7 +38,8 @@ class Observed:
         at_low, at_high: how many are that.
         zeros: how many are zero.
         ordered: a sample of them, in ascending order.
-        dtype: the dtype of the tensor.
+        dtype: the dtype of the tensor; of a complex one, that of its parts.
+        words: how many numbers an element is: 2 for complex tensors.
         statistics: all that was measured.
     """
 
@@ -54,6 +54,7 @@ class Observed:
     zeros: int
     ordered: Array
     dtype: DType
+    words: int
     statistics: Statistics
 
     @property
@@ -115,7 +116,8 @@ def observed(statistics: Statistics, dtype: DType, padded: bool = False) -> Obse
     """
     sample = np.asarray(statistics.sample, np.float64)
     ordered = np.sort(sample[np.isfinite(sample)])
-    size = statistics.size - statistics.nans - statistics.infinities
+    words = 2 if dtype.kind == "c" else 1
+    size = statistics.size * words - statistics.nans - statistics.infinities
     if not size or not len(ordered):
         return None
     each = statistics
@@ -127,7 +129,7 @@ def observed(statistics: Statistics, dtype: DType, padded: bool = False) -> Obse
         size, zeros = size - dead, zeros - dead
         ordered = ordered[ordered != 0] if zeros <= 0 else ordered
     part = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
-    return Observed(size, *moments, each.low, each.high, each.at_low, each.at_high, zeros, ordered, part, each)
+    return Observed(size, *moments, each.low, each.high, each.at_low, each.at_high, zeros, ordered, part, words, each)
 
 
 def _padding(statistics: Statistics) -> int:
@@ -296,8 +298,3 @@ def _has_other_rows(tensor: Observed, law: Law) -> bool:
 def is_float(dtype: DType | None) -> bool:
     """Whether elements are floating or complex numbers."""
     return dtype is not None and dtypes.kind(dtype) in ("float", "complex")
-
-
-def median(values: Sequence[float]) -> float:
-    """The median of a few numbers."""
-    return float(np.median(np.asarray(values)))

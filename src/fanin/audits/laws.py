@@ -20,6 +20,7 @@ from fanin.audits.curves import (
     DensityCurve,
     FunctionCurve,
     MixedCurve,
+    MovedCurve,
     NormalCurve,
     StepCurve,
     UniformCurve,
@@ -118,20 +119,18 @@ class Law:
         """Whether elements are drawn from a continuous range, so that no value is likely to come twice."""
         return self.curve is not None and not self.zeros and not isinstance(self.curve, StepCurve)
 
-    def scaled(self, ratio: float) -> Law:
-        """The same law with `ratio` times the spread about its mean, without its bounds if they are not known to move.
+    def moved(self, ratio: float, distance: float = 0.0) -> Law:
+        """The same law with `ratio` times the spread about its mean, and the mean moved by a distance.
 
-        >>> law = normal(0.02, np.dtype("float32"))
-        >>> law.scaled(2.0).words
+        >>> normal(0.02, np.dtype("float32")).moved(2.0).words
         'normal (stddev 0.04)'
         """
         around = self.mean
-        curve = None if self.curve is None else _Scaled(self.curve, around, ratio)
-        low, high = (around + (bound - around) * ratio for bound in (self.low, self.high))
-        name = self.words.partition(" (")[0]
-        return replace(
+        curve = None if self.curve is None else MovedCurve(self.curve, around, ratio, distance)
+        low, high = (around + (bound - around) * ratio + distance for bound in (self.low, self.high))
+        moved = replace(
             self,
-            words=f"{name} (stddev {number(self.stddev * ratio, 3)})",
+            mean=around + distance,
             stddev=self.stddev * ratio,
             low=low,
             high=high,
@@ -139,22 +138,7 @@ class Law:
             reach=self.reach * ratio,
             check=None,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Scaled(Curve):
-    """A curve whose distances from a centre are multiplied."""
-
-    curve: Curve
-    centre: float
-    ratio: float
-
-    def at(self, values: Array) -> Array:
-        return self.curve.at(self.centre + (values - self.centre) / self.ratio)
-
-    def outside(self, low: float, high: float) -> float:
-        first, last = (self.centre + (value - self.centre) / self.ratio for value in (low, high))
-        return self.curve.outside(first, last)
+        return _with_words(moved, self.words.partition(" (")[0])
 
 
 # ---------------------------------------------------------------- families
