@@ -63,8 +63,7 @@ class Verdict:
         if not problems:
             return self
         every = sorted((*self.problems, *problems), key=lambda each: -KINDS.index(each.kind))
-        kind = max(self.kind, every[0].kind, key=KINDS.index)
-        return Verdict(kind, every[0].message, self.fits, tuple(every))
+        return Verdict(every[0].kind, every[0].message, self.fits, tuple(every))
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as plain data, for JSON."""

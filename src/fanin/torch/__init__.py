@@ -50,7 +50,9 @@ try:
     )
     from fanin.torch.initialize import initialize
     from fanin.torch.patching import patch, unpatch
+    from fanin.torch.probing.probe import probe
     from fanin.torch.recording.described import described as _described
+    from fanin.torch.recording.described import own_plan as _own_plan
     from fanin.torch.recording.places import RecordingError
     from fanin.torch.recording.reading import Reading
     from fanin.torch.recording.recorded import Recorded, recording
@@ -77,6 +79,7 @@ __all__ = [
     "ones_",
     "orthogonal_",
     "patch",
+    "probe",
     "random_normal_",
     "random_uniform_",
     "recording",
@@ -87,7 +90,7 @@ __all__ = [
     "zeros_",
 ]
 
-registry.register("torch", _described)
+registry.register("torch", _described, own_plan=_own_plan)
 
 
 def __getattr__(name: str) -> object:

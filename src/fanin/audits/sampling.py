@@ -1,0 +1,66 @@
+"""Samples of a tensor: numbers that are spread over it evenly, at places that depend on its size alone."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from fanin._core.shapes import c_strides
+from fanin._core.types import Array, Shape
+from fanin.audits import fingerprints
+from fanin.audits.elements import Elements
+
+MOST = 2**16  # numbers
+
+
+@lru_cache(maxsize=16)
+def positions(size: int) -> Array:
+    """The places of the sample among so many numbers: all of a few, or one in each of 2**16 equal stretches.
+
+    Where a number lies in its stretch looks random, since every n-th number may come from a few columns only.
+    """
+    if size <= MOST:
+        return np.arange(size)
+    edges = np.array([stretch * size // MOST for stretch in range(MOST + 1)])
+    random = fingerprints.mixed(np.zeros(MOST, np.uint32), np.arange(MOST)) >> np.uint64(11)
+    return edges[:-1] + (random * 2.0**-53 * np.diff(edges)).astype(np.int64)
+
+
+def is_run(shape: Shape, lengths: Shape) -> bool:
+    """Whether a region of these lengths has elements that follow one another in a tensor in C order."""
+    inner = len(shape)
+    while inner and lengths[inner - 1] == shape[inner - 1]:
+        inner -= 1
+    return math.prod(lengths[: max(0, inner - 1)]) == 1
+
+
+def first_index(shape: Shape, starts: Shape) -> int:
+    """The index, in C order, of the first element of a region."""
+    return sum(start * stride for start, stride in zip(starts, c_strides(shape), strict=True))
+
+
+def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tuple[Array, Array]:
+    """What a region has of the sample of a tensor: the numbers' places in the sample, and the numbers.
+
+    Args:
+        shape: the tensor's shape.
+        elements: how its elements are read.
+        starts: where the region begins.
+        array: the elements of the region.
+    """
+    every = positions(math.prod(shape) * elements.numbers)
+    if is_run(shape, array.shape) and array.flags.c_contiguous:
+        begin = first_index(shape, starts)
+        low, high = np.searchsorted(every, np.array([begin, begin + array.size]) * elements.numbers)
+        places = np.arange(low, high)
+        chosen = array.reshape(-1)[every[low:high] // elements.numbers - begin]
+    else:
+        coordinates = np.unravel_index(every // elements.numbers, shape)
+        inner = [each - start for each, start in zip(coordinates, starts, strict=True)]
+        inside = [(each >= 0) & (each < length) for each, length in zip(inner, array.shape, strict=True)]
+        places = np.flatnonzero(np.logical_and.reduce(inside))
+        chosen = array[tuple(each[places] for each in inner)]
+    numbers = elements.as_numbers(np.ascontiguousarray(chosen))
+    return places, np.take_along_axis(numbers, every[places, None] % elements.numbers, -1)[:, 0]
