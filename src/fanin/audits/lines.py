@@ -123,7 +123,7 @@ class LineSums:
             column = np.arange(shape[other], dtype=np.int64) * (c_strides(shape)[other] * inner * words)
             indices = indices + column.reshape([-1 if each == other else 1 for each in range(len(shape))])
         hashes = (self.hashes * fingerprints.powers(indices)).sum(axis=others, dtype=np.uint64)
-        return LineSums(self.squares.sum(axis=others), hashes, self.alive.any(axis=others))
+        return LineSums(self.squares.sum(axis=others), hashes, np.logical_or.reduce(self.alive, axis=others))
 
 
 def dispersion(squares: Array, length: int, total: float, fourth: float) -> tuple[float, float]:

@@ -62,5 +62,5 @@ def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tu
         inside = [(each >= 0) & (each < length) for each, length in zip(inner, array.shape, strict=True)]
         places = np.flatnonzero(np.logical_and.reduce(inside))
         chosen = array[tuple(each[places] for each in inner)]
-    numbers = elements.as_numbers(np.ascontiguousarray(chosen))
+    numbers = elements.as_numbers(np.ascontiguousarray(chosen)).astype(np.float64)
     return places, np.take_along_axis(numbers, every[places, None] % elements.numbers, -1)[:, 0]

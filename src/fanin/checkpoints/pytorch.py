@@ -28,7 +28,7 @@ from fanin._core.types import Array, DType, Shape
 from fanin.checkpoints import pickles, zips
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.pickles import Made, Name
-from fanin.checkpoints.stored import Contents, Flat, Slices, contents_of_files
+from fanin.checkpoints.stored import Contents, Flat, Slices, Stored, contents_of_files
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickle of torch.serialization.MAGIC_NUMBER
@@ -59,7 +59,7 @@ _STORAGES = {
     "QUInt2x4Storage": "quint2x4",
 }
 _WIDTHS = {"quint8": 1, "qint8": 1, "qint32": 4, "quint4x2": 1, "quint2x4": 1}
-_DTYPE = re.compile(
+DTYPE = re.compile(
     r"c?(double|float|half)|long|int|short|bool|bfloat16|complex(32|64|128)|float(16|32|64|[48]_\w+)|q?u?int\d+(x\d)?"
     r"|bits\d+(x\d)?"
 )
@@ -146,7 +146,7 @@ class _InPyTorch(Flat):
     def __init__(self, path: Path, name: str, geometry: _Geometry) -> None:
         self.name, self.file = name, path.name
         self.shape, self.strides = geometry.shape, geometry.strides
-        self.dtype_name, self.dtype = geometry.dtype_name, _numpy_dtype(geometry.dtype_name)
+        self.dtype_name, self.dtype = geometry.dtype_name, numpy_dtype(geometry.dtype_name)
         self.in_c_order = all(
             stride == dense
             for stride, dense, length in zip(self.strides, c_strides(self.shape), self.shape, strict=True)
@@ -169,8 +169,8 @@ class _InPyTorch(Flat):
             yield stream, begin + self.geometry.start * np.dtype(self.dtype).itemsize
 
 
-def _numpy_dtype(name: str) -> DType | None:
-    """A dtype by PyTorch's name; None if NumPy and ml_dtypes have none like it."""
+def numpy_dtype(name: str) -> DType | None:
+    """A dtype by PyTorch's name, such as "half"; None if NumPy and ml_dtypes have none like it."""
     try:
         found = dtypes.resolve(_ALIASES.get(name, name))
     except (TypeError, ValueError):
@@ -231,7 +231,7 @@ def _found_in(path: Path) -> tuple[list[_InPyTorch], list[str]]:
     """
     with open(path, "rb") as file:
         begin = file.read(len(LEGACY_MAGIC))
-    try:
+    with _refusing(path):
         if begin.startswith(zips.MAGIC):
             value, steps = _unzipped(path)
         elif begin == LEGACY_MAGIC:
@@ -239,6 +239,32 @@ def _found_in(path: Path) -> tuple[list[_InPyTorch], list[str]]:
         else:
             raise CheckpointError(f"{visible(path.name)} is not a file of torch.save: {_kind_of(path, begin)}.")
         return _named(path, value, steps)
+
+
+def tensor_within(path: Path, begin: int, length: int) -> Stored:
+    """The tensor that a part of a file has, which is what `torch.save` wrote of it.
+
+    Args:
+        path: the file.
+        begin: where the part begins.
+        length: how many bytes it has.
+
+    Raises:
+        CheckpointError: it is damaged, or holds code, or something else than a tensor.
+        OSError: it cannot be read.
+    """
+    with _refusing(path):
+        tensors, _ = _named(path, *_unzipped(path, begin, length))
+    if len(tensors) != 1:
+        raise CheckpointError(f"{visible(path.name)} is damaged: it has no tensor at {begin}.")
+    return tensors[0]
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turns the errors of pickles into those of files."""
+    try:
+        yield
     except pickles.NamedError as error:
         raise CheckpointError(
             f"{visible(path.name)} is refused: its pickle names {error}, which is no part of weights, and which "
@@ -262,13 +288,13 @@ def _kind_of(path: Path, begin: bytes) -> str:
 
 def _expected(name: Name) -> bool:
     """Whether weights may name this."""
-    is_dtype = name.module == "torch" and _DTYPE.fullmatch(name.name) is not None
+    is_dtype = name.module == "torch" and DTYPE.fullmatch(name.name) is not None
     return is_dtype or name.name in _NAMES.get(name.module, ())
 
 
-def _unzipped(path: Path) -> tuple[Any, int]:
+def _unzipped(path: Path, begin: int = 0, length: int | None = None) -> tuple[Any, int]:
     """What the pickle of a zip file says, and how many opcodes it has."""
-    members = zips.members_of(path)
+    members = zips.members_of(path, begin, length)
     roots = [name.removesuffix("/data.pkl") for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(roots) != 1:
         raise CheckpointError(
@@ -437,7 +463,7 @@ def _is_count(number: Any) -> bool:
 
 def _check_geometry(name: str, geometry: _Geometry) -> None:
     """Raises an error if the storage does not have all elements, or a tensor shows few of them too often."""
-    dtype = _numpy_dtype(geometry.dtype_name)
+    dtype = numpy_dtype(geometry.dtype_name)
     storage = geometry.storage
     width = storage.width if dtype is None else dtype.itemsize
     if storage.nbytes != storage.count * storage.width:

@@ -31,12 +31,14 @@ class Member:
         name: its name there.
         size: the number of its bytes, which the number of compressed ones allows.
         start: where its bytes begin in the zip file, if they are stored as they are; None if they are compressed.
+        within: where the zip file begins and ends in the file at the path.
     """
 
     path: Path
     name: str
     size: int
     start: int | None
+    within: tuple[int, int]
 
     @contextmanager
     def opened(self) -> Iterator[tuple[IO[bytes], int]]:
@@ -60,7 +62,12 @@ class Member:
         Raises:
             CheckpointError: the file is damaged.
         """
-        with damage_of(self.path), zipfile.ZipFile(self.path) as archive, archive.open(self.name) as stream:
+        with (
+            damage_of(self.path),
+            open(self.path, "rb") as file,
+            zipfile.ZipFile(window(file, *self.within)) as archive,
+            archive.open(self.name) as stream,
+        ):
             yield stream
 
     def read(self, most: int) -> bytes:
@@ -96,8 +103,13 @@ def damage_of(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{visible(path.name)} is not a whole {path.suffix or 'zip'} file: {reason}.") from None
 
 
-def members_of(path: Path) -> Mapping[str, Member]:
+def members_of(path: Path, begin: int = 0, length: int | None = None) -> Mapping[str, Member]:
     """The files within a zip file, by name.
+
+    Args:
+        path: the file.
+        begin: where the zip file begins in it.
+        length: how many bytes it has; None for all up to the end of the file.
 
     Raises:
         CheckpointError: the file is damaged, or claims more than it can hold: members that overlap, sizes that no
@@ -105,24 +117,26 @@ def members_of(path: Path) -> Mapping[str, Member]:
             refused, too.
         OSError: it cannot be read.
     """
-    with damage_of(path), open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-        infos = [each for each in archive.infolist() if not each.is_dir()]
-        end = os.fstat(file.fileno()).st_size
+    with damage_of(path), open(path, "rb") as whole:
+        size = os.fstat(whole.fileno()).st_size
+        within = begin, size if length is None else begin + length
+        if within[1] > size:
+            raise CheckpointError(f"{visible(path.name)} ends too early.")
+        file = window(whole, *within)
+        with zipfile.ZipFile(file) as archive:
+            infos = sorted(archive.infolist(), key=lambda each: each.header_offset)
         found: dict[str, Member] = {}
-        for info in sorted(infos, key=lambda each: each.header_offset, reverse=True):
+        ends = [each.header_offset for each in infos[1:]] + [within[1] - begin]
+        for info, end in zip(infos, ends, strict=True):
             start = _start_of(file, info)
-            if start + info.compress_size > end:
-                raise CheckpointError(
-                    f"{visible(path.name)} is damaged: its {shown(info.filename)} reaches past the file or into the "
-                    "next one."
-                )
-            _check_member(path, info)
+            _check_member(path, info, end - start)
             if info.filename in found:
                 raise CheckpointError(f"{visible(path.name)} is damaged: it has {shown(info.filename)} twice.")
             is_stored = info.compress_type == zipfile.ZIP_STORED
-            found[info.filename] = Member(path, info.filename, info.file_size, start if is_stored else None)
-            end = info.header_offset
-        return dict(reversed(found.items()))
+            if not info.is_dir():
+                where = begin + start if is_stored else None
+                found[info.filename] = Member(path, info.filename, info.file_size, where, within)
+        return found
 
 
 def _start_of(file: IO[bytes], info: zipfile.ZipInfo) -> int:
@@ -135,8 +149,11 @@ def _start_of(file: IO[bytes], info: zipfile.ZipInfo) -> int:
     return info.header_offset + _LOCAL_HEADER + lengths
 
 
-def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
+def _check_member(path: Path, info: zipfile.ZipInfo, room: int) -> None:
+    """Raises an error if a member is none that is read, or claims more than it has room for."""
     name, member = visible(path.name), shown(info.filename)
+    if info.compress_size > room:
+        raise CheckpointError(f"{name} is damaged: its {member} reaches past the file or into the next one.")
     if info.flag_bits & _ENCRYPTED:
         raise CheckpointError(f"{name} is not read: its {member} is encrypted.")
     if info.compress_type == zipfile.ZIP_STORED:
@@ -171,30 +188,37 @@ class _Window(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
+        """Always."""
         return True
 
     def seekable(self) -> bool:
+        """Always."""
         return True
 
     def tell(self) -> int:
+        """Where the next bytes come from."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Goes elsewhere, also past the end."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = max(0, base + offset)
         return self._position
 
     def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, at most as many as there are."""
         data = self._at_position().read(self._there(size))
         self._position += len(data)
         return data
 
     def readline(self, size: int | None = -1, /) -> bytes:
+        """The next line."""
         data = self._at_position().readline(self._there(-1 if size is None else size))
         self._position += len(data)
         return data
 
     def readinto(self, buffer: memoryview, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Puts the next bytes into memory."""
         view = memoryview(buffer).cast("B")
         data = self.read(len(view))
         view[: len(data)] = data
