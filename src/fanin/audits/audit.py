@@ -41,6 +41,7 @@ class AuditedTensor:
         expected_stddev: the standard deviation that it should have; None if nothing says so.
         statistics: what it has; the sample is cut to a thousand elements. None if it cannot be read.
         verdict: what it is.
+        tied: further names of the same tensor, which share its memory.
     """
 
     name: str
@@ -52,6 +53,7 @@ class AuditedTensor:
     expected_stddev: float | None
     statistics: Statistics | None
     verdict: Verdict
+    tied: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float | None:
@@ -72,6 +74,7 @@ class AuditedTensor:
                 "layer": self.layer,
                 "expected": self.expected,
                 "expected_stddev": self.expected_stddev,
+                "tied": list(self.tied),
                 **self.verdict.as_dict(),
                 "statistics": None
                 if found is None
@@ -149,8 +152,8 @@ class Audit:
 
         `name`, `format`, `source`, `seed`, `bytes` and `seconds` say what was read, `ok` whether nothing is wrong,
         `counts` how many tensors are of each kind; `missing`, `broken_files` and `notes` are as above. Each of
-        `tensors` has `name`, `shape`, `dtype`, `role`, `layer`, `expected`, `expected_stddev`, `verdict`, `reason`,
-        `fits`, `problems` (each with `code`, `kind`, `message` and `advice`) and `statistics` (`size`, `mean`,
+        `tensors` has `name`, `shape`, `dtype`, `role`, `layer`, `expected`, `expected_stddev`, `tied`, `verdict`,
+        `reason`, `fits`, `problems` (each with `code`, `kind`, `message` and `advice`) and `statistics` (`size`, `mean`,
         `stddev`, `kurtosis`, `min`, `max`, `zeros`, `nans` and `infinities`; None if it cannot be read).
         """
         return {
