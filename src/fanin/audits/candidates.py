@@ -349,7 +349,7 @@ class _Known:
         return Candidate(uniform(limit, self.dtype, name), source)
 
     def _cut(self, stddev: float, at: float, name: str, source: str) -> Candidate:
-        return Candidate(cut_normal(stddev, -at * stddev, at * stddev, self.dtype, name), source)
+        return Candidate(cut_normal(stddev, at, self.dtype, name), source)
 
 
 def _table(values: Array, words: str) -> Law:

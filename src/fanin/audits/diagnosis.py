@@ -13,7 +13,7 @@ from fanin._core import dtypes
 from fanin._core.types import Array, DType, Shape
 from fanin.audits.candidates import Candidate
 from fanin.audits.fitting import Fit, Observed, fit
-from fanin.audits.laws import Law, cut_normal, grid_of, normal, uniform
+from fanin.audits.laws import Law, cut_moments, cut_normal, grid_of, normal, uniform
 from fanin.audits.roles import Role
 from fanin.audits.sampling import positions
 from fanin.audits.verdicts import STANDARD_ERRORS, Problem
@@ -176,29 +176,22 @@ def cut_like(tensor: Observed) -> Law | None:
     stddev = math.hypot(tensor.mean, tensor.stddev)
     # The bound is a little further out than the farthest element: by about one of `size` elements in the tail.
     bound *= 1 + 1 / (tensor.size + 1)
-    within = _spread_before(stddev / bound) if bound else 0.0
-    if not within:
+    at = _cut_of(stddev / bound) if bound else 0.0
+    if not at:
         return None
-    law = cut_normal(bound * within, -bound, bound, tensor.dtype)
+    law = cut_normal(bound / at, at, tensor.dtype)
     return law if law.kind == "truncated_normal" and fit(tensor, law).passes else None
 
 
-def _spread_before(after: float) -> float:
-    """The standard deviation of a normal before it is cut at ±1, from that after the cut; 0 if it cannot be told."""
-    low, high = 1 / _MOST_CUT, 1 / _LEAST_CUT
-    if not _spread_after(low) < after < _spread_after(high):
+def _cut_of(share: float) -> float:
+    """Where a normal was cut, in its standard deviations, from the share of the bound that its spread is; 0 if unclear."""
+    low, high = _LEAST_CUT, _MOST_CUT
+    if not cut_moments(high)[0] / high < share < cut_moments(low)[0] / low:
         return 0.0
     for _ in range(40):  # halvings
         middle = (low + high) / 2
-        low, high = (middle, high) if _spread_after(middle) < after else (low, middle)
+        low, high = (middle, high) if cut_moments(middle)[0] / middle > share else (low, middle)
     return (low + high) / 2
-
-
-def _spread_after(before: float) -> float:
-    """The standard deviation of a normal that is cut at ±1: the root of `1 - 2 a phi(a) / (2 Phi(a) - 1)`, times it."""
-    a = 1 / before
-    density = math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
-    return before * math.sqrt(max(1 - 2 * a * density / math.erf(a / math.sqrt(2)), 0.0))
 
 
 def _other_law(tensor: Observed, result: Fit, candidates: Sequence[Candidate]) -> Problem | None:
