@@ -28,6 +28,11 @@ def normal_below(x: float) -> float:
 class Curve(ABC):
     """The probability of lying at or below a value, for an element of a tensor."""
 
+    @property
+    def exact(self) -> bool:
+        """Whether probabilities are as accurate as a float64, in the tails too."""
+        return False
+
     @abstractmethod
     def at(self, values: Array) -> Array:
         """The probability of lying at or below each of these values."""
@@ -73,6 +78,10 @@ class NormalCurve(Curve):
         below = np.array([math.erfc(unit) for unit in units.tolist()]) / 2
         return np.clip((below - normal_below(low)) / self._within, 0.0, 1.0)
 
+    @property
+    def exact(self) -> bool:
+        return True
+
     def outside(self, low: float, high: float) -> float:
         first, last = self._ends
         start = max((low - self.mean) / self.stddev, first)
@@ -90,6 +99,10 @@ class UniformCurve(Curve):
 
     def at(self, values: Array) -> Array:
         return np.clip((values - self.low) / (self.high - self.low), 0.0, 1.0)
+
+    @property
+    def exact(self) -> bool:
+        return True
 
     def outside(self, low: float, high: float) -> float:
         width = self.high - self.low
@@ -126,9 +139,44 @@ class MixedCurve(Curve):
     def at(self, values: Array) -> Array:
         return np.sum([share * part.at(values) for part, share in zip(self.parts, self.shares, strict=True)], axis=0)
 
+    @property
+    def exact(self) -> bool:
+        return all(part.exact for part in self.parts)
+
     def outside(self, low: float, high: float) -> float:
         tails = (share * part.outside(low, high) for part, share in zip(self.parts, self.shares, strict=True))
         return sum(tails, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class MovedCurve(Curve):
+    """Variables whose distances from a centre are multiplied, and which are moved.
+
+    Attributes:
+        curve: the curve before that.
+        centre: the centre.
+        ratio: what distances from it are multiplied by.
+        distance: how far everything is moved afterwards.
+    """
+
+    curve: Curve
+    centre: float
+    ratio: float
+    distance: float = 0.0
+
+    def _before(self, values: Array) -> Array:
+        return self.centre + (values - self.distance - self.centre) / self.ratio
+
+    @property
+    def exact(self) -> bool:
+        return self.curve.exact
+
+    def at(self, values: Array) -> Array:
+        return self.curve.at(self._before(values))
+
+    def outside(self, low: float, high: float) -> float:
+        first, last = self._before(np.array([low, high])).tolist()
+        return self.curve.outside(first, last)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from fanin.audits.curves import (
     DensityCurve,
     FunctionCurve,
     MixedCurve,
+    MovedCurve,
     NormalCurve,
     StepCurve,
     UniformCurve,
@@ -54,6 +55,7 @@ class Law:
         independent: whether elements are independent of one another.
         zeros: the expected share of zeros.
         unit_axis: 0 if all rows have the same norm, -1 if all columns have, None if neither or unknown.
+        by_fans: whether the spread follows from the fans.
         check: what is wrong with a tensor that has this law, "" if nothing; None if there is nothing to check but the
             statistics. It takes the tensor in Keras's axis order, in memory.
     """
@@ -72,16 +74,20 @@ class Law:
     independent: bool = True
     zeros: float = 0.0
     unit_axis: int | None = None
+    by_fans: bool = False
     check: Check | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def of(cls, distribution: Distribution, stored: DType | None = None, words: str = "") -> Law:
+    def of(
+        cls, distribution: Distribution, stored: DType | None = None, words: str = "", *, by_fans: bool = False
+    ) -> Law:
         """The law of a distribution.
 
         Args:
             distribution: the distribution, of any kind.
             stored: the dtype that values are rounded to afterwards; None for the distribution's own.
             words: what to call it; by default its kind. The spread is added.
+            by_fans: whether the spread follows from the fans, so that it tells whether these were swapped.
 
         >>> import fanin
         >>> law = Law.of(fanin.HeNormal().distribution((2048, 512)), words="he_normal")
@@ -90,8 +96,8 @@ class Law:
         """
         dtype = distribution.dtype if stored is None else stored
         if isinstance(distribution, distributions.Table):  # which has no hash that is quick to compute
-            return _stored_law(distribution, dtype, words)
-        return _cached(distribution, dtype, words)
+            return _stored_law(distribution, dtype, words, by_fans)
+        return _cached(distribution, dtype, words, by_fans)
 
     @property
     def is_constant(self) -> bool:
@@ -113,20 +119,18 @@ class Law:
         """Whether elements are drawn from a continuous range, so that no value is likely to come twice."""
         return self.curve is not None and not self.zeros and not isinstance(self.curve, StepCurve)
 
-    def scaled(self, ratio: float) -> Law:
-        """The same law with `ratio` times the spread about its mean, without its bounds if they are not known to move.
+    def moved(self, ratio: float, distance: float = 0.0) -> Law:
+        """The same law with `ratio` times the spread about its mean, and the mean moved by a distance.
 
-        >>> law = normal(0.02, np.dtype("float32"))
-        >>> law.scaled(2.0).words
+        >>> normal(0.02, np.dtype("float32")).moved(2.0).words
         'normal (stddev 0.04)'
         """
         around = self.mean
-        curve = None if self.curve is None else _Scaled(self.curve, around, ratio)
-        low, high = (around + (bound - around) * ratio for bound in (self.low, self.high))
-        name = self.words.partition(" (")[0]
-        return replace(
+        curve = None if self.curve is None else MovedCurve(self.curve, around, ratio, distance)
+        low, high = (around + (bound - around) * ratio + distance for bound in (self.low, self.high))
+        moved = replace(
             self,
-            words=f"{name} (stddev {number(self.stddev * ratio, 3)})",
+            mean=around + distance,
             stddev=self.stddev * ratio,
             low=low,
             high=high,
@@ -134,22 +138,7 @@ class Law:
             reach=self.reach * ratio,
             check=None,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Scaled(Curve):
-    """A curve whose distances from a centre are multiplied."""
-
-    curve: Curve
-    centre: float
-    ratio: float
-
-    def at(self, values: Array) -> Array:
-        return self.curve.at(self.centre + (values - self.centre) / self.ratio)
-
-    def outside(self, low: float, high: float) -> float:
-        first, last = (self.centre + (value - self.centre) / self.ratio for value in (low, high))
-        return self.curve.outside(first, last)
+        return _with_words(moved, self.words.partition(" (")[0])
 
 
 # ---------------------------------------------------------------- families
@@ -245,16 +234,16 @@ def _fourth_about(law: Law, centre: float) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _cached(distribution: Distribution, dtype: DType, words: str) -> Law:
-    return _stored_law(distribution, dtype, words)
+def _cached(distribution: Distribution, dtype: DType, words: str, by_fans: bool) -> Law:
+    return _stored_law(distribution, dtype, words, by_fans)
 
 
-def _stored_law(distribution: Distribution, dtype: DType, words: str) -> Law:
+def _stored_law(distribution: Distribution, dtype: DType, words: str, by_fans: bool) -> Law:
     name = words or distribution.kind.replace("_", " ")
     law = _law_of(distribution)
     if law.is_constant:
         return replace(constant(law.mean, dtype), words=words or constant(law.mean, dtype).words)
-    return _with_words(_in_dtype(law, dtype), name)
+    return replace(_with_words(_in_dtype(law, dtype), name), by_fans=by_fans)
 
 
 def _with_words(law: Law, name: str) -> Law:

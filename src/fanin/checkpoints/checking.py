@@ -272,10 +272,34 @@ def _beside(path: Path, contents: Contents, manifest: Manifest | None) -> list[s
 # ---------------------------------------------------------------- what should be there
 
 
+def has_manifest(path: str | os.PathLike[str]) -> bool:
+    """Whether a manifest, or a rank's part of one, is in a folder or beside a file.
+
+    Args:
+        path: the file or folder.
+
+    >>> import tempfile
+    >>> from fanin.checkpoints import has_manifest
+    >>> has_manifest(tempfile.mkdtemp())
+    False
+    """
+    place = _place_of_manifest(Path(path))
+    return place.exists() or _is_partial(place)
+
+
+def _place_of_manifest(path: Path) -> Path:
+    return (path if path.is_dir() else path.parent) / NAME
+
+
+def _is_partial(place: Path) -> bool:
+    """Whether only some ranks' parts of a manifest are there."""
+    return any(place.parent.glob("fanin-*-of-*.json")) and not place.exists()
+
+
 def _manifest_of(path: Path) -> Manifest:
     """The manifest of a folder, or beside a file."""
-    place = (path if path.is_dir() else path.parent) / NAME
-    if any(place.parent.glob("fanin-*-of-*.json")) and not place.exists():
+    place = _place_of_manifest(path)
+    if _is_partial(place):
         raise CheckpointError(
             f"{visible(str(path))} is not complete: the same command goes on, and keeps what is there. (If several "
             "ranks write it and all are done, `fanin write --finish` completes it.)"

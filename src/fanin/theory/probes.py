@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GROWTH = 10.0  # what a signal may grow or shrink by through the whole model
-_FEWEST = 3  # layers that a trend is seen in
+_FEWEST = 5  # layers that a trend is seen in
 _DEAD, _SATURATED = 0.25, 0.5  # the shares of a layer from which it is called so
 _FEWEST_ROWS = 16  # fewer samples than this leave healthy units of a ReLU at zero
 _COLLAPSED, _LEAST_LIMIT = 1.5, 8  # the effective rank of a collapsed layer, where it could be this much
@@ -71,8 +71,8 @@ class ProbedLayer:
         call: the number of the call, from 1, of a layer that the model calls several times.
         gradient: the gradient with respect to its outputs, measured; None if there is none.
         parameters: the layer's own parameters, by name.
-        expected: the standard deviation that theory gives its outputs: see `fanin.theory.signals.expected_std`. None
-            where that is not known, as of layers without a kernel.
+        expected: the standard deviation that theory gives its outputs, whose mean it takes to be 0: see
+            `fanin.theory.signals.expected_std`. None where that is not known, as of layers without a kernel.
         asked: whether there should be a gradient.
     """
 
@@ -93,8 +93,8 @@ class ProbedLayer:
 
     @property
     def ratio(self) -> float | None:
-        """The measured standard deviation, divided by the expected one; None where that is unknown or zero."""
-        return self.output.std / self.expected if self.expected else None
+        """The measured root mean square, divided by the one expected; None where that is unknown or zero."""
+        return math.sqrt(self.output.second_moment) / self.expected if self.expected else None
 
     @property
     def verdict(self) -> Finding:
@@ -187,7 +187,7 @@ def _off_theory(layer: ProbedLayer) -> Finding | None:
     ratio = layer.ratio
     if ratio is None or 1 / _OFF < ratio < _OFF:
         return None
-    return Finding("off theory", f"std is × {number(ratio, 3)} what weights independent of the inputs give")
+    return Finding("off theory", f"outputs are × {number(ratio, 3)} what weights independent of the inputs give")
 
 
 def _no_gradient(layer: ProbedLayer) -> Finding | None:

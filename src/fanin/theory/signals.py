@@ -12,7 +12,7 @@ import numpy as np
 from fanin._core.types import Array, Shape
 
 _BLOCK = 2**18  # elements that are read at once
-_MOST_ROWS = _MOST_FEATURES = 256  # of the matrix whose effective rank is computed
+_MOST_ROWS = _MOST_FEATURES = 128  # of the matrix whose effective rank is computed
 _NEAR = 0.005  # of an activation's range: outputs that are nearer to one of its ends are saturated
 
 
@@ -61,7 +61,7 @@ class Values:
             yield np.asarray(self.read(index)).astype(np.float64)
 
     def sample(self) -> Array:
-        """Evenly spread elements as a matrix: at most 256 rows, one for each sample and position, by 256 units."""
+        """Evenly spread elements as a matrix: at most 128 rows, one for each sample and position, by 128 units."""
         others = tuple(length for axis, length in enumerate(self.shape) if axis != self.axis)
         places = iter(np.unravel_index(_spread(self.rows, _MOST_ROWS), others) if others else ())
         index = tuple(slice(None) if axis == self.axis else next(places) for axis in range(len(self.shape)))
@@ -179,7 +179,7 @@ def measure(values: Values, ends: tuple[float, float] | None = None, *, rank: bo
         values: the tensor.
         ends: the ends of the activation's range, such as (-1, 1) of tanh. Elements that are nearer to one of them than
             0.5 % of the range, |y| > 0.99 for tanh, are saturated.
-        rank: whether to compute the effective rank, of at most 256 rows and units.
+        rank: whether to compute the effective rank, of at most 128 rows and units.
 
     >>> import numpy as np
     >>> from fanin.theory.signals import Values, measure

@@ -50,6 +50,7 @@ try:
     )
     from fanin.torch.initialize import initialize
     from fanin.torch.patching import patch, unpatch
+    from fanin.torch.probing.lsuv import lsuv_
     from fanin.torch.probing.probe import probe
     from fanin.torch.recording.described import described as _described
     from fanin.torch.recording.described import own_plan as _own_plan
@@ -77,6 +78,7 @@ __all__ = [
     "initialize",
     "lecun_normal_",
     "lecun_uniform_",
+    "lsuv_",
     "ones_",
     "orthogonal_",
     "patch",

@@ -33,6 +33,7 @@ _CHANNELS = (
 _FEATURES = (nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.RNNBase)
 _ATTENTION = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 _PARAMETRIZED = "parametrizations"
+_OF_NUMPY = (torch.float16, torch.float32, torch.float64)
 
 
 def layers_of(model: nn.Module) -> dict[str, Visit]:
@@ -76,7 +77,8 @@ def values_of(tensor: torch.Tensor, axis: int = -1) -> Values:
 
     def read(index: tuple[Any, ...]) -> np.ndarray:
         places = tuple(torch.from_numpy(each) if isinstance(each, np.ndarray) else each for each in index)
-        return source[places].cpu().to(torch.float64).numpy()
+        part = source[places].cpu()
+        return (part if part.dtype in _OF_NUMPY else part.float()).numpy()
 
     return Values(tuple(source.shape), axis, read)
 
@@ -120,6 +122,11 @@ def ends_of(module: nn.Module) -> tuple[float, float] | None:
     return None
 
 
+def has_kernel(module: nn.Module) -> bool:
+    """Whether a module is a dense layer or a convolution."""
+    return isinstance(module, (nn.Linear, _CONVOLUTION)) or is_transformers_conv1d(module)
+
+
 class Theory:
     """The standard deviations that theory expects of layers' outputs, from their parameters and their inputs."""
 
@@ -148,12 +155,10 @@ class Theory:
 
 def fan_in_of(module: nn.Module, inputs: torch.Tensor, output: torch.Tensor) -> float | None:
     """The number of inputs that an output is a sum of, without those that are padding; None if it is no such layer."""
-    if isinstance(module, nn.Linear):
-        return module.in_features
-    if is_transformers_conv1d(module):
-        return inputs.shape[-1]
-    if not isinstance(module, _CONVOLUTION):
+    if not has_kernel(module):
         return None
+    if not isinstance(module, _CONVOLUTION):
+        return inputs.shape[-1]
     dims = range(len(module.kernel_size))
     channels = module.in_channels // module.groups
     return channels * math.prod(_taps(module, inputs, output, dim) for dim in dims)

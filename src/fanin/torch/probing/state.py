@@ -128,7 +128,7 @@ def _same_parameters(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for tensor, values in rescaled.values():
-            _write(tensor, values)
+            write(tensor, values)
         written = [path for path, version in versions.items() if _version(named[path]) != version]
         if written:
             warn(
@@ -141,7 +141,8 @@ def _version(tensor: torch.Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _write(tensor: torch.Tensor, values: torch.Tensor) -> None:
+def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
+    """Gives a tensor values in place, which autograd does not record."""
     with torch.inference_mode(tensor.is_inference()), torch.no_grad():
         tensor.copy_(values)
 
@@ -154,7 +155,7 @@ def _same_buffers(modules: Iterable[nn.Module]) -> Iterator[None]:
         yield
     finally:
         for key, each in buffers.items():
-            _write(each, values[key])
+            write(each, values[key])
 
 
 @contextmanager

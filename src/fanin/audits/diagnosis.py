@@ -1,0 +1,386 @@
+"""What is wrong with a tensor that does not have the law that it should have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from fanin._core import dtypes
+from fanin._core.types import Array, DType, Shape
+from fanin.audits.candidates import Candidate
+from fanin.audits.fitting import Fit, Observed, fit
+from fanin.audits.laws import Law, cut_normal, grid_of, normal, uniform
+from fanin.audits.roles import Role
+from fanin.audits.sampling import positions
+from fanin.audits.verdicts import STANDARD_ERRORS, Problem
+from fanin.report import number
+
+_PIECES = (2, 3, 4, 6, 8, 12)  # equal blocks that a tensor may be fused of
+_CELLS = 24  # a multiple of them all: the parts of an axis whose spread is looked at
+_SEEN = 40  # elements of a cell whose spread says something
+_RATIOS = {"2": 2.0, "1/2": 0.5, "4": 4.0, "1/4": 0.25, "sqrt(2)": math.sqrt(2), "1/sqrt(2)": math.sqrt(0.5)}
+_UNCERTAIN = 0.02  # of a bound, beside what chance leaves
+_TIES = 5  # elements at a bound that are no coincidence
+_GRAINED = 32  # elements whose dtype can be told
+_MOST_CUT, _LEAST_CUT = 4.5, 0.3  # standard deviations at which a normal may have been cut
+_MAJORITY = 0.6  # of the siblings, that must agree
+_DIFFERENT = 0.01  # of a standard deviation, that is worth telling
+
+
+def _suspicious(code: str, message: str, advice: str = "") -> Problem:
+    return Problem(code, "suspicious", message, advice)
+
+
+# ---------------------------------------------------------------- against an expectation
+
+
+def diagnosed(tensor: Observed, role: Role, result: Fit, candidates: Sequence[Candidate]) -> Problem | None:
+    """What is wrong with a tensor that does not have the expected law; None if it looks trained.
+
+    Args:
+        tensor: what is seen of it.
+        role: its role.
+        result: how it fails.
+        candidates: the laws that it may have instead.
+    """
+    law = result.law
+    if tensor.is_constant:
+        code = "mean" if law.is_constant else "stddev"
+        return _suspicious(code, f"Every element is {number(tensor.mean)}, where {law.words} is expected.")
+    if not law.is_random:
+        return _not_as_given(tensor, law, candidates)
+    count = number_of_pieces(tensor, role.shape) if law.independent else 0
+    if count:
+        return _suspicious(
+            "uneven",
+            f"It consists of {count} blocks of different spreads, where {law.words} is expected of all of it.",
+            "Was each block drawn with the fans of a tensor of its own, or by an initializer of its own?",
+        )
+    if tensor.is_uneven and (law.independent or law.unit_axis is not None):
+        return None
+    if is_clipped(tensor, law):
+        ends = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
+        ties = tensor.at_low + tensor.at_high
+        return _suspicious("clipped", f"{ties:,} elements are exactly {ends}, where {law.words} has no bound.")
+    return (
+        _other_moments(tensor, role, result, candidates)
+        or _other_cut(tensor, law)
+        or _other_law(tensor, result, candidates)
+    )
+
+
+def _not_as_given(tensor: Observed, law: Law, candidates: Sequence[Candidate]) -> Problem | None:
+    """What is wrong with a tensor whose values should be given; None if it looks trained."""
+    other = _resembled(tensor, candidates, law)
+    if other is None and law.is_constant:
+        return None
+    wanted = f"every element should be {number(law.mean)}" if law.is_constant else f"{law.words} is expected"
+    fits = "" if other is None else f" It fits {other.words} ({other.source})."
+    spread = number(tensor.stddev, 3)
+    return _suspicious("distribution", f"Its elements have a standard deviation of {spread}, but {wanted}.{fits}")
+
+
+def _resembled(tensor: Observed, candidates: Sequence[Candidate], law: Law) -> Candidate | None:
+    """The first candidate that a tensor fits, other than the law that it does not."""
+    others = (each for each in candidates if not each.law.is_constant and each.law != law)
+    return next((each for each in others if fit(tensor, each.law, whole=False).passes), None)
+
+
+def _other_moments(tensor: Observed, role: Role, result: Fit, candidates: Sequence[Candidate]) -> Problem | None:
+    """The problem of a tensor that has the law but for its mean or its spread."""
+    law = result.law
+    if not 0 < law.stddev < math.inf or law.curve is None:
+        return None
+    ratio = tensor.stddev / law.stddev
+    if not _has_shape_of(tensor, law, ratio):
+        return None
+    if "stddev" not in result.failures:
+        errors = f"{result.mean_errors:+.1f} standard errors"
+        message = f"The mean is {number(tensor.mean, 3)}, {errors} from that of {law.words}."
+        return _suspicious("mean", message) if "mean" in result.failures else None
+    code, words = _reading_of(ratio, tensor, role, law)
+    other = _resembled(tensor, candidates, law)
+    fits = "" if other is None else f" It fits {other.words} ({other.source})."
+    spread = f"The standard deviation is {number(tensor.stddev, 3)}, {number(ratio, 3)} times that of {law.words}"
+    return _suspicious(code, f"{spread}{words}.{fits}", _ADVICE[code])
+
+
+def _has_shape_of(tensor: Observed, law: Law, ratio: float) -> bool:
+    """Whether a tensor has a law, but for its mean and `ratio` times its spread."""
+    distance = tensor.mean - law.mean
+    failures = set(fit(tensor, law.moved(ratio, distance)).failures)
+    if not failures or not math.isfinite(law.high):
+        return not failures
+    # A spread that was measured leaves bounds uncertain: they count if they are clearly elsewhere.
+    farthest = max(tensor.high - tensor.mean, tensor.mean - tensor.low)
+    ends = farthest / (law.high - law.mean) / ratio
+    return failures <= {"support", "tails"} and abs(ends - 1) < _UNCERTAIN + STANDARD_ERRORS * tensor.stddev_error
+
+
+_ADVICE = {
+    "stddev": "",
+    "transposed": "Were the fans taken from the axes of another layout?",
+    "residual": "Was the scaling of residual branches by depth left out, or applied twice?",
+}
+
+
+def _reading_of(ratio: float, tensor: Observed, role: Role, law: Law) -> tuple[str, str]:
+    """What a ratio of spreads means: a problem's code, and words to add."""
+
+    def is_near(value: float) -> bool:
+        room = STANDARD_ERRORS * tensor.stddev_error + law.slack + 1e-3
+        return abs(math.log(ratio / value)) <= room < 0.3
+
+    if role.residual and role.n_layers:
+        for words, depth in (("2 n_layers", 2 * role.n_layers), ("n_layers", role.n_layers)):
+            if depth > 1 and is_near(math.sqrt(depth)):
+                return "residual", f": it lacks 1/sqrt({words})"
+            if depth > 1 and is_near(1 / math.sqrt(depth)):
+                return "residual", f": 1/sqrt({words}) came once too often"
+    if law.by_fans:
+        for fan_in, fan_out in role.fans:
+            swapped = math.sqrt(fan_in / fan_out)
+            if fan_in != fan_out and (is_near(swapped) or is_near(1 / swapped)):
+                return "transposed", ": fan_in and fan_out were swapped"
+    near = next((words for words, value in _RATIOS.items() if is_near(value)), None)
+    return "stddev", "" if near is None else f" ({near})"
+
+
+def _other_cut(tensor: Observed, law: Law) -> Problem | None:
+    """The problem of a normal that is cut elsewhere than it should be, or not at all."""
+    if law.kind not in ("normal", "truncated_normal") or law.mean or tensor.size < 2:
+        return None
+    uncut = normal(math.hypot(tensor.mean, tensor.stddev), tensor.dtype)
+    if law.kind == "truncated_normal" and fit(tensor, uncut).passes:
+        beyond = max(abs(tensor.low), abs(tensor.high))
+        at = number(min(abs(law.low), abs(law.high)), 3)
+        return _suspicious(
+            "truncation",
+            f"It is not truncated: elements reach {number(beyond, 3)}, where {law.words} ends at {at}.",
+        )
+    own = cut_like(tensor)
+    if own is None:
+        return None
+    wanted = "not truncated" if law.kind == "normal" else f"truncated at {number(law.high, 3)}"
+    message = f"It is truncated at {number(own.high, 3)}, where {law.words} is {wanted}."
+    return _suspicious("truncation", message)
+
+
+def cut_like(tensor: Observed) -> Law | None:
+    """The normal, cut at bounds as far on both sides, that a tensor fits; None if there is none."""
+    bound = max(abs(tensor.low), abs(tensor.high))
+    stddev = math.hypot(tensor.mean, tensor.stddev)
+    # The bound is a little further out than the farthest element: by about one of `size` elements in the tail.
+    bound *= 1 + 1 / (tensor.size + 1)
+    within = _spread_before(stddev / bound) if bound else 0.0
+    if not within:
+        return None
+    law = cut_normal(bound * within, -bound, bound, tensor.dtype)
+    return law if law.kind == "truncated_normal" and fit(tensor, law).passes else None
+
+
+def _spread_before(after: float) -> float:
+    """The standard deviation of a normal before it is cut at ±1, from that after the cut; 0 if it cannot be told."""
+    low, high = 1 / _MOST_CUT, 1 / _LEAST_CUT
+    if not _spread_after(low) < after < _spread_after(high):
+        return 0.0
+    for _ in range(40):  # halvings
+        middle = (low + high) / 2
+        low, high = (middle, high) if _spread_after(middle) < after else (low, middle)
+    return (low + high) / 2
+
+
+def _spread_after(before: float) -> float:
+    """The standard deviation of a normal that is cut at ±1: the root of `1 - 2 a phi(a) / (2 Phi(a) - 1)`, times it."""
+    a = 1 / before
+    density = math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
+    return before * math.sqrt(max(1 - 2 * a * density / math.erf(a / math.sqrt(2)), 0.0))
+
+
+def _other_law(tensor: Observed, result: Fit, candidates: Sequence[Candidate]) -> Problem | None:
+    """The problem of a tensor whose elements have another distribution; None if they look trained."""
+    law = result.law
+    other = _resembled(tensor, candidates, law)
+    free = free_fit(tensor)
+    words = other.words if other is not None else free.words if free is not None else ""
+    if not words and {"outliers", "mean"} & set(result.failures) and "support" not in result.failures:
+        return None
+    fits = f" It fits {words}." if words else ""
+    apart = (
+        "" if math.isnan(result.distance) else f" (their distribution functions are {number(result.distance, 2)} apart)"
+    )
+    return _suspicious("distribution", f"Its elements are not those of {law.words}{apart}.{fits}")
+
+
+def free_fit(tensor: Observed) -> Law | None:
+    """A law of any spread that a tensor fits: normal, uniform, or a truncated normal; None if there is none."""
+    stddev = math.hypot(tensor.mean, tensor.stddev)
+    if not 0 < stddev < math.inf:
+        return None
+    limit = max(abs(tensor.low), abs(tensor.high)) * (1 + 1 / (tensor.size + 1))
+    for law in (normal(stddev, tensor.dtype), uniform(limit, tensor.dtype)):
+        if fit(tensor, law, whole=False).passes:
+            return law
+    return cut_like(tensor)
+
+
+# ---------------------------------------------------------------- blocks
+
+
+def number_of_pieces(tensor: Observed, shape: Shape) -> int:
+    """The number of equal blocks along an axis that differ in their spread, but not within themselves; 0 if none."""
+    if not tensor.is_uneven:
+        return 0
+    sample = np.asarray(tensor.statistics.sample)
+    places = positions(tensor.statistics.size * tensor.words) // tensor.words
+    coordinates = np.unravel_index(places, shape)
+    for axis in {0, len(shape) - 1}:
+        found = _pieces_along(sample, coordinates[axis], shape[axis])
+        if found:
+            return found
+    return 0
+
+
+def _pieces_along(sample: Array, index: Array, length: int) -> int:
+    """The fewest equal blocks along an axis within which the spread is one."""
+    for count in _PIECES:
+        cells = _CELLS if length % _CELLS == 0 else count * max(1, min(_CELLS // count, length // count))
+        if length % count or length < 2 * count or len(sample) < _SEEN * cells:
+            continue
+        cell = index * cells // length
+        logs, errors = _log_spreads(sample, cell, cells)
+        blocks, room = logs.reshape(count, -1), errors.reshape(count, -1)
+        if blocks.shape[1] < 2:
+            continue
+        weights = 1 / room**2
+        means = (blocks * weights).sum(axis=1) / weights.sum(axis=1)
+        within = np.abs(blocks - means[:, None]) / room
+        apart = np.ptp(means) / float(np.sqrt(1 / weights.sum(axis=1)).max())
+        if within.max() < 4.0 and apart > 2 * STANDARD_ERRORS:
+            return count
+    return 0
+
+
+def _log_spreads(sample: Array, cell: Array, cells: int) -> tuple[Array, Array]:
+    """The logarithm of the mean square in each cell, and its standard error."""
+    counts = np.maximum(np.bincount(cell, minlength=cells), 1)
+    squares = np.bincount(cell, sample**2, minlength=cells) / counts
+    fourths = np.bincount(cell, sample**4, minlength=cells) / counts
+    safe = np.maximum(squares, 1e-300)
+    errors = np.sqrt(np.maximum(fourths / safe**2 - 1, 0.1) / counts)
+    return np.log(safe), errors
+
+
+# ---------------------------------------------------------------- grains and bounds
+
+
+def is_clipped(tensor: Observed, law: Law | None) -> bool:
+    """Whether elements pile up at the smallest and the largest value, which the law, if it is known, does not bound."""
+    if tensor.dtype.itemsize < 2 or (law is not None and not law.is_smooth):
+        return False
+    if tensor.dtype.itemsize == 2 and law is not None and law.kind == "uniform":  # few values, each of many elements
+        return False
+    ties = min(tensor.at_low, tensor.at_high)
+    return ties >= _TIES and ties > 5 * tensor.size * _share_of_end(tensor, law)
+
+
+def _share_of_end(tensor: Observed, law: Law | None) -> float:
+    """The share of the elements that the dtype rounds to the largest value."""
+    limits: Any = ml_dtypes.finfo(tensor.dtype)
+    width = 2 * float(limits.eps)
+    if law is None or law.curve is None:
+        return width
+    values = np.array([tensor.high - width * abs(tensor.high), tensor.high])
+    first, last = law.curve.at(values).tolist()
+    return max(last - first, 2.0**-22)
+
+
+def grain(tensor: Observed, law: Law) -> list[Problem]:
+    """Whether elements are coarser than those of a law that a tensor fits: of a narrower dtype, clipped, or few."""
+    if not law.is_smooth or not law.stddev or tensor.size < _GRAINED or tensor.dtype.itemsize < 2:
+        return []
+    found = []
+    if is_clipped(tensor, law):
+        ends = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
+        message = f"{tensor.at_low + tensor.at_high:,} elements are exactly {ends}: it was clipped."
+        found.append(_suspicious("clipped", message))
+    grids = [each for each in tensor.statistics.grids if _is_telling(each, tensor.dtype)]
+    if grids:
+        message = f"Every element is a {grids[-1]} number, although its dtype is {tensor.dtype.name}."
+        found.append(_suspicious("grid", message, "Was it drawn, or stored, in that dtype before?"))
+    expected = _distinct(tensor, law, dtypes.resolve(grids[-1]) if grids else tensor.dtype)
+    if tensor.statistics.distinct * 4 < expected:
+        message = f"Only {tensor.statistics.distinct:,} of {len(tensor.ordered):,} elements differ."
+        found.append(_suspicious("coarse", message, "Was it made of random numbers of few bits?"))
+    return found
+
+
+def _is_telling(grid: str, dtype: DType) -> bool:
+    """Whether elements of a dtype are on the grid of another one only if they were rounded to it."""
+    return dtypes.resolve(grid).itemsize < dtype.itemsize
+
+
+def _distinct(tensor: Observed, law: Law, dtype: DType) -> float:
+    """About how many different values a sample of a law has in a dtype."""
+    count = len(tensor.ordered)
+    if dtype.itemsize > 2:
+        return count
+    if law.kind == "uniform" and dtype.itemsize == 2:
+        return min(count, 2.0 ** dtypes.UNIT_BITS[dtype])
+    assert law.curve is not None
+    grid = grid_of(dtype)
+    near = grid[(np.abs(grid - law.mean) < 6 * law.stddev) & (np.abs(grid) > law.stddev * 2.0**-9)]
+    if len(near) < 2:
+        return 0.0
+    shares = np.diff(law.curve.at((near[1:] + near[:-1]) / 2))
+    return float(-np.expm1(count * np.log1p(-np.clip(shares, 0.0, 0.999))).sum())
+
+
+# ---------------------------------------------------------------- siblings
+
+
+def odd_one_out(tensor: Observed, siblings: Sequence[Observed]) -> Problem | None:
+    """The problem of a tensor that is unlike those of the same place in other blocks, which are like one another."""
+    if len(siblings) < 2:
+        return None
+    constants = [each for each in siblings if each.is_constant]
+    if len(constants) == len(siblings):
+        return _unlike_constants(tensor, constants)
+    drawn = [each for each in siblings if not each.is_constant and each.stddev > 0]
+    if tensor.is_constant or len(drawn) < max(2, _MAJORITY * len(siblings)):
+        return None
+    middle = float(np.median([each.stddev for each in drawn]))
+    mean = float(np.median([each.mean for each in drawn]))
+    agreeing = [each for each in drawn if _spread_errors(each, middle) <= STANDARD_ERRORS]
+    if len(agreeing) < max(2, _MAJORITY * len(siblings)) or any(each.is_uneven for each in agreeing):
+        return None
+    ratio = tensor.stddev / middle
+    if _spread_errors(tensor, middle) > 2 * STANDARD_ERRORS and abs(ratio - 1) > _DIFFERENT:
+        words = (
+            f"The standard deviation is {number(ratio, 3)} times that of the same tensor in {len(drawn)} other blocks."
+        )
+        return _suspicious("stddev", words, "Was this block initialized like the others?")
+    off = abs(tensor.mean - mean) * math.sqrt(tensor.size) / middle
+    means = [abs(each.mean - mean) * math.sqrt(each.size) / middle for each in drawn]
+    if off > 2 * STANDARD_ERRORS and max(means) < STANDARD_ERRORS and abs(tensor.mean - mean) > _DIFFERENT * middle:
+        words = f"The mean is {number(tensor.mean, 3)}, and {number(mean, 3)} in the same tensor of other blocks."
+        return _suspicious("mean", words, "Was this block initialized like the others?")
+    return None
+
+
+def _unlike_constants(tensor: Observed, siblings: Sequence[Observed]) -> Problem | None:
+    values = {each.mean for each in siblings}
+    if len(values) > 1 or (tensor.is_constant and tensor.mean in values):
+        return None
+    own = f"every element is {number(tensor.mean)}" if tensor.is_constant else "elements differ"
+    theirs = number(siblings[0].mean)
+    return _suspicious("distribution", f"Here {own}; in the same tensor of other blocks every element is {theirs}.")
+
+
+def _spread_errors(tensor: Observed, stddev: float) -> float:
+    """How far a tensor's spread is from another one, in standard errors."""
+    return abs(math.log(tensor.stddev / stddev)) / max(tensor.stddev_error, 1e-9) if tensor.stddev else math.inf

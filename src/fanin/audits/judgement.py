@@ -1,0 +1,275 @@
+"""The verdict on a tensor, from its statistics: does it have the law that is expected, or a law that is known at all?
+
+`judge` sees one tensor, and those of the same place in other blocks; `reconciled` sees the verdicts of a whole
+checkpoint, since one that is trained has tensors that are too small to show it. Damage, such as NaN or dead rows, is
+found elsewhere; `flags_of` says what is no damage in a tensor of this role and law.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fanin.audits.candidates import Candidate, candidates_of
+from fanin.audits.diagnosis import diagnosed, free_fit, grain, is_clipped, number_of_pieces, odd_one_out
+from fanin.audits.fitting import Fit, Observed, fit, is_float, observed
+from fanin.audits.laws import Law
+from fanin.audits.roles import Role
+from fanin.audits.statistics import Statistics
+from fanin.audits.verdicts import Problem, Verdict
+from fanin.models.traits import STATISTICS
+from fanin.report import number
+
+_SHOWN = 3  # laws that a reason names
+_TELLING = 5_000  # elements of a tensor whose fit is more than a lack of power
+_HEAVY = 5.0  # standard errors of a kurtosis
+_MILD = frozenset(
+    ("mean", "stddev", "transposed", "truncation", "residual", "distribution", "uneven", "coarse", "clipped")
+)  # what training does to a tensor, too
+_FEW = 30  # elements of a tensor that says nothing of its shape
+# Roles whose parameters start as constants, so that others are trained.
+_CONSTANT_ROLES = ("scale", "offset", "bias", "recurrent_bias", *STATISTICS)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What is no damage in a tensor.
+
+    Attributes:
+        constant: whether all elements may be equal.
+        zeros: whether all elements may be zero.
+        zero_rows: whether rows, or columns, may be zero.
+        repeated: whether rows, columns or blocks may repeat.
+    """
+
+    constant: bool
+    zeros: bool
+    zero_rows: bool
+    repeated: bool
+
+
+def flags_of(role: Role, expected: Law | None = None) -> Flags:
+    """What is no damage in a tensor of this role, or of the law that is expected of it.
+
+    >>> import numpy as np
+    >>> from fanin.audits.roles import roles_of
+    >>> float32 = np.dtype("float32")
+    >>> roles = roles_of({"fc.weight": ((64, 32), float32), "fc.bias": ((64,), float32)})
+    >>> flags_of(roles["fc.weight"]).zeros, flags_of(roles["fc.bias"]).zeros
+    (False, True)
+    """
+    if expected is not None:
+        given = not expected.is_random
+        zeros = expected.allows_zeros
+        return Flags(expected.is_constant, expected.is_constant and expected.mean == 0, zeros, given)
+    if not is_float(role.dtype):
+        return Flags(True, True, True, True)
+    drawn = role.is_table and role.hint not in ("position", "token")
+    zeros = not drawn or any(each.law.is_constant and each.law.mean == 0 for each in candidates_of(role))
+    return Flags(not drawn, zeros, not drawn or role.role == "embedding", not drawn)
+
+
+def judge(
+    statistics: Statistics,
+    role: Role,
+    expected: Law | None = None,
+    candidates: Sequence[Candidate] | None = None,
+    siblings: Sequence[Statistics] = (),
+) -> Verdict:
+    """The verdict on a tensor.
+
+    Args:
+        statistics: what was measured of it.
+        role: its role, shape, dtype and fans.
+        expected: the law that it should have; then it alone counts, and the candidates say what it looks like instead.
+        candidates: the laws that it may have; by default those of its role.
+        siblings: what was measured of the tensors of the same place in other blocks, without this one. One that differs
+            from all the others is suspicious. Ignored beside `expected`.
+
+    >>> import fanin, numpy as np
+    >>> from fanin.audits.arrays import InMemory
+    >>> from fanin.audits.roles import roles_of
+    >>> from fanin.audits.statistics import measure
+    >>> array = fanin.HeNormal(seed=1)((512, 256))
+    >>> role = roles_of({"dense.kernel": (array.shape, array.dtype)})["dense.kernel"]
+    >>> law = Law.of(fanin.HeNormal().distribution((512, 256)), words="he_normal")
+    >>> judge(measure(InMemory("dense.kernel", array)), role, law).kind
+    'consistent'
+    >>> verdict = judge(measure(InMemory("dense.kernel", 2 * array)), role, law)
+    >>> verdict.kind, verdict.problems[0].code
+    ('suspicious', 'stddev')
+    """
+    if role.dtype is None:
+        return Verdict("unjudged", "Its dtype is not known.")
+    tensor = observed(statistics, role.dtype, padded=role.role == "embedding")
+    if tensor is None:
+        return Verdict("unjudged", "It has no finite elements.")
+    known = candidates_of(role) if candidates is None else tuple(candidates)
+    if expected is not None:
+        return _against(tensor, role, expected, known)
+    return _alone(tensor, role, known, siblings)
+
+
+# ---------------------------------------------------------------- with an expectation
+
+
+def _against(tensor: Observed, role: Role, law: Law, candidates: Sequence[Candidate]) -> Verdict:
+    """The verdict on a tensor that should have a law."""
+    if not law.is_random and not math.isfinite(law.stddev):
+        return Verdict("unjudged", f"Nothing is known of the elements of {law.words}.")
+    result = fit(tensor, law)
+    if result.passes:
+        verdict = Verdict("consistent", _agreement(result, tensor), (law.words,))
+        return verdict.with_problems(grain(tensor, law))
+    problem = diagnosed(tensor, role, result, candidates)
+    if problem is None:
+        return Verdict("trained", f"{_departure(tensor)} It is not what {law.words} draws.")
+    return Verdict("unjudged", "").with_problems((problem, *grain(tensor, law)))
+
+
+def _agreement(result: Fit, tensor: Observed) -> str:
+    """What agrees, with its numbers."""
+    law = result.law
+    if law.is_constant:
+        return f"Every element is {number(tensor.mean)}."
+    parts = []
+    if math.isfinite(result.mean_errors):
+        parts.append(f"the mean is {result.mean_errors:+.1f}")
+    if math.isfinite(result.stddev_errors):
+        parts.append(f"the standard deviation {result.stddev_errors:+.1f}")
+    words = f" ({' and '.join(parts)} standard errors from it)" if parts else ""
+    return f"It has the distribution of {law.words}{words}."
+
+
+# ---------------------------------------------------------------- alone
+
+
+def _alone(tensor: Observed, role: Role, candidates: Sequence[Candidate], siblings: Sequence[Statistics]) -> Verdict:
+    """The verdict on a tensor of which nothing is known but its role."""
+    assert role.dtype is not None
+    others = [each for each in (observed(one, role.dtype) for one in siblings) if each is not None]
+    odd = odd_one_out(tensor, others)
+    verdict = _unaided(tensor, role, candidates)
+    return verdict if odd is None else verdict.with_problems((odd,))
+
+
+def _unaided(tensor: Observed, role: Role, candidates: Sequence[Candidate]) -> Verdict:
+    fits = _fits(tensor, candidates)
+    if fits:
+        law = fits[0].law
+        verdict = Verdict("consistent", _several(fits, tensor), tuple(dict.fromkeys(each.words for each in fits)))
+        return verdict.with_problems(grain(tensor, law))
+    if tensor.is_constant:
+        return Verdict("unjudged", f"Every element is {number(tensor.mean)}, which no known initializer says.")
+    if not is_float(role.dtype) or role.hint in ("optimizer", "rotary", "range"):
+        return Verdict("unjudged", "Nothing is known of what it should be.")
+    if role.role in _CONSTANT_ROLES and not _is_gated(role):
+        return Verdict("trained", "Its elements differ, where every initializer of its role gives equal ones.")
+    return _unknown(tensor, role)
+
+
+def _is_gated(role: Role) -> bool:
+    """Whether the elements of this role are computed by some layers."""
+    return role.hint == "time_step"
+
+
+def _unknown(tensor: Observed, role: Role) -> Verdict:
+    """The verdict on a tensor that has none of the laws that are known for its role."""
+    if number_of_pieces(tensor, role.shape):
+        return Verdict("unjudged", "It consists of blocks of different spreads, each of independent elements.")
+    if tensor.is_uneven:
+        return Verdict("trained", _departure(tensor))
+    free = free_fit(tensor)
+    if free is not None and tensor.size > _FEW:
+        reason = f"Its elements are independent, as of {free.words}. No initializer that is known has this spread here."
+        return Verdict("consistent", reason, (free.words,)).with_problems(grain(tensor, free))
+    if is_clipped(tensor, None):
+        from_to = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
+        message = f"{tensor.at_low + tensor.at_high:,} elements are exactly {from_to}: it was clipped."
+        return Verdict("unjudged", "").with_problems((Problem("clipped", "suspicious", message),))
+    if tensor.size > _FEW and (_is_heavy(tensor) or _has_own_mean(tensor)):
+        return Verdict("trained", _departure(tensor))
+    return Verdict("unjudged", "Its elements are independent, but of no distribution that is known.")
+
+
+def _fits(tensor: Observed, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates that a tensor is consistent with."""
+    results: dict[tuple[object, ...], bool] = {}
+    for each in candidates:
+        key = _key(each.law)
+        if key not in results:
+            results[key] = fit(tensor, each.law, whole=False).passes
+    return [each for each in candidates if results[_key(each.law)]]
+
+
+def _key(law: Law) -> tuple[object, ...]:
+    """What two laws of the same elements have in common, whatever their names."""
+    return law.kind, law.mean, law.stddev, law.low, law.high, law.unit_axis
+
+
+def _several(fits: Sequence[Candidate], tensor: Observed) -> str:
+    """What a tensor is consistent with, in words."""
+    words = list(dict.fromkeys(each.words for each in fits))
+    if fits[0].law.is_constant:
+        return f"Every element is {number(tensor.mean)}."
+    if len(words) == 1:
+        return f"It has the distribution of {words[0]} ({fits[0].source})."
+    shown = ", ".join(words[:_SHOWN])
+    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    return f"It is ambiguous: {shown}{more} cannot be told apart here."
+
+
+def _is_heavy(tensor: Observed) -> bool:
+    """Whether the tails are heavier than a normal's."""
+    return (tensor.kurtosis - 3) / math.sqrt(24 / tensor.size) > _HEAVY
+
+
+def _has_own_mean(tensor: Observed) -> bool:
+    return abs(tensor.mean) * math.sqrt(tensor.size) > _HEAVY * tensor.stddev
+
+
+def _departure(tensor: Observed) -> str:
+    """How a trained tensor shows that it is."""
+    signs = []
+    if tensor.is_uneven:
+        signs.append(
+            f"its rows differ in their spread ({number(tensor.unevenness, 3)} times as much as chance lets them)"
+        )
+    if tensor.size > _FEW and _is_heavy(tensor):
+        signs.append(f"its tails are heavy (a kurtosis of {number(tensor.kurtosis, 3)})")
+    if tensor.size > _FEW and _has_own_mean(tensor):
+        signs.append(f"its mean is not 0 ({number(tensor.mean, 3)})")
+    words = ", ".join(signs) if signs else "it departs from every law that is known"
+    return f"{words[0].upper()}{words[1:]}: it is trained."
+
+
+# ---------------------------------------------------------------- a whole checkpoint
+
+
+def reconciled(judged: Mapping[str, tuple[Role, Verdict]]) -> dict[str, Verdict]:
+    """The verdicts on the tensors of a checkpoint, in the light of one another.
+
+    If most of its larger kernels are trained, the others are too: what training can explain is no longer suspicious,
+    and a small tensor that happens to fit a law is called trained.
+
+    Args:
+        judged: the role of each tensor and the verdict on it alone, by name.
+    """
+    larger = [verdict for role, verdict in judged.values() if role.is_table and role.size >= _TELLING]
+    if not larger:
+        larger = [verdict for role, verdict in judged.values() if role.is_table or role.role in _CONSTANT_ROLES]
+    trained = sum(verdict.kind == "trained" for verdict in larger)
+    if 2 * trained < len(larger) or not trained:
+        return {name: verdict for name, (_, verdict) in judged.items()}
+    return {name: _in_trained(role, verdict) for name, (role, verdict) in judged.items()}
+
+
+def _in_trained(role: Role, verdict: Verdict) -> Verdict:
+    """The verdict on a tensor of a checkpoint that is trained."""
+    grave = tuple(each for each in verdict.problems if each.code not in _MILD)
+    trained = Verdict("trained", "Most of the larger tensors beside it are trained, and nothing says that it is not.")
+    if verdict.problems:
+        return replace(trained, fits=verdict.fits).with_problems(grave)
+    unsure = verdict.kind == "consistent" and verdict.fits and not verdict.reason.startswith("Every element")
+    return trained if unsure and (role.size < _TELLING or "No initializer" in verdict.reason) else verdict
