@@ -152,7 +152,7 @@ def _state(value: Any, name: str) -> Any:
 
 def _lengths(size: Any) -> Shape:
     """The lengths of a `torch.Size`."""
-    lengths = tuple(size.arguments[0] if isinstance(size, Made) and size.by.name == "Size" else size)
+    lengths = tuple(size.arguments[0] if isinstance(size, Made) else size)
     if len(lengths) > MAX_RANK or not all(type(each) is int and 0 <= each < 2**63 for each in lengths):
         raise ValueError(f"there is no size but {shown(lengths)}")
     return lengths
