@@ -153,8 +153,8 @@ class Audit:
         `name`, `format`, `source`, `seed`, `bytes` and `seconds` say what was read, `ok` whether nothing is wrong,
         `counts` how many tensors are of each kind; `missing`, `broken_files` and `notes` are as above. Each of
         `tensors` has `name`, `shape`, `dtype`, `role`, `layer`, `expected`, `expected_stddev`, `tied`, `verdict`,
-        `reason`, `fits`, `problems` (each with `code`, `kind`, `message` and `advice`) and `statistics` (`size`, `mean`,
-        `stddev`, `kurtosis`, `min`, `max`, `zeros`, `nans` and `infinities`; None if it cannot be read).
+        `reason`, `fits`, `problems` (each with `code`, `kind`, `message` and `advice`) and `statistics` (`size`,
+        `mean`, `stddev`, `kurtosis`, `min`, `max`, `zeros`, `nans` and `infinities`; None if it cannot be read).
         """
         return {
             "name": self.name,

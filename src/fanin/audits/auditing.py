@@ -18,7 +18,7 @@ from fanin.audits.damage import damage
 from fanin.audits.expectations import Expectation, Expectations, is_exact
 from fanin.audits.judgement import among_siblings, flags_of, judge, reconciled
 from fanin.audits.laws import Law
-from fanin.audits.relations import Sketch, correlated, duplicates, related
+from fanin.audits.relations import Correlated, Duplicates, Sketch, correlated, duplicates
 from fanin.audits.roles import Role, roles_of
 from fanin.audits.sources import tensors_of
 from fanin.audits.statistics import Statistics, measure, measured
@@ -32,9 +32,16 @@ from fanin.recipes.entry import Box
 from fanin.recipes.plan import Plan
 from fanin.recipes.progress import Progress, watched
 from fanin.recipes.recipe import Recipe, recipe_of
+from fanin.report import number
 
 _UNREAD = "The model's own code cannot say what its tensors should be: "
 _MOST_NAMES = 5  # that a note lists
+_EQUAL = {
+    "bytes": "It has the values of another tensor, bit for bit:",
+    "values": "It has the values of another tensor, in another dtype:",
+    "transposed": "It is the transpose of another tensor:",
+}
+_DUPLICATE = "Give each a seed of its own, unless they are tied on purpose."
 _KEPT = 2**10  # elements of a sample that a report keeps
 _MOST_CHECKED = 2**27  # bytes of a tensor that is looked at as a whole
 
@@ -244,14 +251,16 @@ class _Auditor:
             return Verdict("unjudged", f"Its dtype, {stored.dtype_name}, is not known.")
         if seed is not None and entry is not None and entry.covers and is_exact(entry, stored):
             return Verdict("exact", f"Every bit is that of {entry.description}, seed {seed}.", (entry.description,))
-        if wrong := damage(statistics, stored.shape, stored.dtype, flags_of(role, law)):
-            return Verdict.of(wrong)
+        if found := damage(statistics, stored.shape, stored.dtype, flags_of(role, law)):
+            return Verdict.of(found)
         verdict = judge(statistics, role, law)
-        if law is not None and law.check is not None and not verdict.problems and stored.nbytes <= _MOST_CHECKED:
-            if wrong := law.check(_whole(stored).transpose(expectation.kernel_axes)):
-                return verdict.with_problems((Problem("distribution", "suspicious", wrong),))
+        if verdict.problems or law is None:
+            return verdict
+        if law.check is not None and stored.nbytes <= _MOST_CHECKED:
+            wrong = law.check(_whole(stored).transpose(expectation.kernel_axes))
+            return verdict.with_problems((Problem("distribution", "suspicious", wrong),) if wrong else ())
         parts = expectation.laws(stored.dtype)
-        return verdict if verdict.problems or len(parts) < 2 else self._by_parts(verdict, stored, role, parts)
+        return self._by_parts(verdict, stored, role, parts) if len(parts) > 1 else verdict
 
     def _by_parts(self, verdict: Verdict, stored: Stored, role: Role, parts: Sequence[tuple[Box, Law]]) -> Verdict:
         """The verdict on a tensor that is right as a whole, of whose parts each has its own law."""
@@ -269,13 +278,13 @@ class _Auditor:
         return {name: replace(found[name], verdict=verdict) for name, verdict in reconciled(judged).items()}
 
     def _among(self, found: Mapping[str, AuditedTensor]) -> dict[str, list[Problem]]:
-        """What is wrong with tensors beside one another. Trained ones may be correlated, and differ from block to block."""
+        """What is wrong with tensors beside one another; trained ones may be correlated, and unlike their siblings."""
         ties = [(name, copy_of) for name in found if (copy_of := self._expected.of(name).copy_of)]
         drawn = [each for each in self._sketches if found[each.stored.name].verdict.kind != "trained"]
         lawless = {name: each for name, each in self._lawless.items() if found[name].verdict.kind != "trained"}
         problems: dict[str, list[Problem]] = {}
         for name, problem in (
-            *related(duplicates(self._sketches, ties), correlated(drawn, ties)),
+            *_related(duplicates(self._sketches, ties), correlated(drawn, ties)),
             *among_siblings(lawless).items(),
             *self._untied(ties),
         ):
@@ -289,6 +298,24 @@ class _Auditor:
                 message = f"It should have the values of {copy_of}, and has others."
                 advice = "Tie them again, as the model's code does (tie_weights in transformers)."
                 yield name, Problem("untied", "suspicious", message, advice)
+
+
+def _related(equal: Iterable[Duplicates], similar: Iterable[Correlated]) -> Iterator[tuple[str, Problem]]:
+    """The problems of tensors that have the values of others, or nearly so; of the first of them, none."""
+    known = set()
+    for each in equal:
+        first, *others = each.names
+        for name in others:
+            known.add(frozenset((first, name)))
+            yield name, Problem("duplicate", "broken", f"{_EQUAL[each.how]} {first}.", _DUPLICATE)
+    for each in similar:
+        first, second = each.names
+        if frozenset(each.names) not in known:
+            message = (
+                f"Its elements go with those of {first}: their correlation is {number(each.correlation, 3)}, "
+                f"{number(abs(each.standard_errors), 3)} standard errors from 0."
+            )
+            yield second, Problem("correlated", "broken", message, _DUPLICATE)
 
 
 def _roles(contents: Contents, expected: Expectations) -> dict[str, Role]:
