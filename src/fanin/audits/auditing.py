@@ -232,8 +232,8 @@ class _Auditor:
         law = None if stored.dtype is None else expectation.law(stored.dtype)
         kept = replace(statistics, sample=statistics.sample[:: max(1, len(statistics.sample) // _KEPT)])
         self._fingerprints[name] = statistics.fingerprint
-        sketch = Sketch.of(stored, statistics)
-        if sketch is not None and not (law is not None and not law.is_random):
+        sketch = None if flags_of(role, law).repeated else Sketch.of(stored, statistics)
+        if sketch is not None:
             self._sketches.append(sketch)
         if law is None:
             self._lawless[name] = role, kept
@@ -301,21 +301,23 @@ class _Auditor:
 
 
 def _related(equal: Iterable[Duplicates], similar: Iterable[Correlated]) -> Iterator[tuple[str, Problem]]:
-    """The problems of tensors that have the values of others, or nearly so; of the first of them, none."""
-    known = set()
+    """The problems of tensors that have the values of others, or nearly so. Which was the first, nothing tells."""
+    known: set[str] = set()
     for each in equal:
-        first, *others = each.names
-        for name in others:
-            known.add(frozenset((first, name)))
-            yield name, Problem("duplicate", "broken", f"{_EQUAL[each.how]} {first}.", _DUPLICATE)
+        known.update(each.names)
+        for name in each.names:
+            others = [other for other in each.names if other != name]
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            yield name, Problem("duplicate", "broken", f"{_EQUAL[each.how]} {others[0]}{more}.", _DUPLICATE)
     for each in similar:
-        first, second = each.names
-        if frozenset(each.names) not in known:
+        if known.issuperset(each.names):
+            continue
+        for name, other in (each.names, each.names[::-1]):
             message = (
-                f"Its elements go with those of {first}: their correlation is {number(each.correlation, 3)}, "
+                f"Its elements go with those of {other}: their correlation is {number(each.correlation, 3)}, "
                 f"{number(abs(each.standard_errors), 3)} standard errors from 0."
             )
-            yield second, Problem("correlated", "broken", message, _DUPLICATE)
+            yield name, Problem("correlated", "broken", message, _DUPLICATE)
 
 
 def _roles(contents: Contents, expected: Expectations) -> dict[str, Role]:
