@@ -14,8 +14,8 @@ from fanin._core.types import Array, DType, Shape
 from fanin.audits.candidates import Candidate
 from fanin.audits.fitting import Fit, Observed, fit
 from fanin.audits.laws import Law, cut_moments, cut_normal, grid_of, normal, uniform
-from fanin.audits.roles import Role
 from fanin.audits.measuring.sampling import positions
+from fanin.audits.roles import Role
 from fanin.audits.verdicts import STANDARD_ERRORS, Problem
 from fanin.report import number
 
