@@ -99,10 +99,11 @@ def _cached(
 
 
 def _without_doubles(candidates: Iterator[Candidate]) -> Iterator[Candidate]:
-    seen: set[str] = set()
+    seen: set[tuple[str, float, float]] = set()
     for each in candidates:
-        if each.words not in seen and (each.law.is_constant or each.law.stddev > 0):
-            seen.add(each.words)
+        key = each.words, each.law.mean, each.law.stddev
+        if key not in seen and (each.law.is_constant or each.law.stddev > 0):
+            seen.add(key)
             yield each
 
 

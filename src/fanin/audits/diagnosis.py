@@ -184,7 +184,7 @@ def cut_like(tensor: Observed) -> Law | None:
 
 
 def _cut_of(share: float) -> float:
-    """Where a normal was cut, in its standard deviations, from the share of the bound that its spread is; 0 if unclear."""
+    """Where a normal was cut, in its standard deviations, from the share that its spread is of the bound; or 0."""
     low, high = _LEAST_CUT, _MOST_CUT
     if not cut_moments(high)[0] / high < share < cut_moments(low)[0] / low:
         return 0.0
