@@ -9,7 +9,7 @@ import numpy as np
 
 from fanin._core.shapes import c_strides
 from fanin._core.types import Array, Shape
-from fanin.audits import fingerprints
+from fanin.audits.measuring import fingerprints
 from fanin.checkpoints.stored import Slices
 
 MOST_LINES = 2**21  # of which anything is kept
@@ -123,7 +123,7 @@ class LineSums:
             column = np.arange(shape[other], dtype=np.int64) * (c_strides(shape)[other] * inner * words)
             indices = indices + column.reshape([-1 if each == other else 1 for each in range(len(shape))])
         hashes = (self.hashes * fingerprints.powers(indices)).sum(axis=others, dtype=np.uint64)
-        return LineSums(self.squares.sum(axis=others), hashes, self.alive.any(axis=others))
+        return LineSums(self.squares.sum(axis=others), hashes, np.logical_or.reduce(self.alive, axis=others))
 
 
 def dispersion(squares: Array, length: int, total: float, fourth: float) -> tuple[float, float]:

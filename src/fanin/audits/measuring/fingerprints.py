@@ -10,25 +10,25 @@ References:
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from fanin._core.types import Array
 
 _GENERATOR = 0x9E3779B97F4A7C15  # 5 modulo 8, so that its powers repeat only after 2**62
 _MODULUS = 2**64
-_BITS = 16
-_MASK = (1 << _BITS) - 1
+_BITS = 18
+MOST = 1 << _BITS  # factors that are at hand
+_MASK = MOST - 1
 
 
-def _powers(generator: int) -> Array:
-    """The first 2**16 powers of a number."""
-    factors = np.full(1 << _BITS, generator, np.uint64)
+@cache
+def _table(digit: int) -> Array:
+    """The powers g**i for a digit of i, to the base of 2**18."""
+    factors = np.full(MOST, pow(_GENERATOR, 1 << (_BITS * digit), _MODULUS), np.uint64)
     factors[0] = 1
     return np.multiply.accumulate(factors)
-
-
-# The powers g**i for the digits of i to the base of 2**16.
-_TABLES = tuple(_powers(pow(_GENERATOR, 1 << (_BITS * digit), _MODULUS)) for digit in range(4))
 
 
 def power(index: int) -> np.uint64:
@@ -37,16 +37,16 @@ def power(index: int) -> np.uint64:
 
 
 def first_powers(count: int) -> Array:
-    """The factors of the first words, which are at most 2**16."""
-    return _TABLES[0][:count]
+    """The factors of the first words, at most `MOST`."""
+    return _table(0)[:count]
 
 
 def powers(indices: Array) -> Array:
     """The factors of the words at these indices."""
-    result = _TABLES[0][indices & _MASK]
+    result = _table(0)[indices & _MASK]
     rest, digit = indices >> _BITS, 1
-    while digit < len(_TABLES) and rest.any():
-        result *= _TABLES[digit][rest & _MASK]
+    while rest.any():
+        result *= _table(digit)[rest & _MASK]
         rest, digit = rest >> _BITS, digit + 1
     return result
 

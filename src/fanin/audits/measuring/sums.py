@@ -11,14 +11,14 @@ import numpy as np
 from fanin._core.environment import undisturbed
 from fanin._core.shapes import chunks
 from fanin._core.types import Array, Shape
-from fanin.audits import fingerprints
-from fanin.audits.elements import Elements, grids_of
-from fanin.audits.lines import Halves, LineSums
-from fanin.audits.moments import LOWEST, Moments, exponent_of, product
-from fanin.audits.sampling import first_index, is_run, sampled
+from fanin.audits.measuring import fingerprints
+from fanin.audits.measuring.elements import Elements, grids_of
+from fanin.audits.measuring.lines import Halves, LineSums
+from fanin.audits.measuring.moments import LOWEST, Moments, exponent_of, product
+from fanin.audits.measuring.sampling import first_index, is_run, sampled
+from fanin.audits.measuring.scratch import scratch
 from fanin.checkpoints.stored import Slices
 
-_BLOCK = 2**16  # words; also the most factors that the hashes have ready
 _LEAST_SQUARE = 1e-290  # squares below it may have lost digits, or be those of zeros
 _FEW = 16  # columns, over which NumPy's sums are slow
 
@@ -129,13 +129,13 @@ def sums_of(halves: Halves, elements: Elements, starts: Shape, array: Array) -> 
         block = np.ascontiguousarray(array[place])
         begin = tuple(start + each.start for start, each in zip(starts, place, strict=True))
         inner = tuple(each.start for each in place)
-        sums.add(_Block(halves, elements, begin, block).sums(), inner, block.shape)
+        sums.add(_Block(halves, elements, begin, block).sums(sums), inner, block.shape)
     return sums
 
 
 def _blocks(lengths: Shape, words: int) -> Iterator[Slices]:
     """Regions that tile an array, each small enough for the processor's cache."""
-    for chunk in chunks(lengths, _BLOCK // words):
+    for chunk in chunks(lengths, fingerprints.MOST // words):
         yield tuple(slice(*each) for each in chunk)
 
 
@@ -146,41 +146,33 @@ class _Block:
         split = halves.split
         self._halves, self._elements, self._starts, self._shape = halves, elements, starts, block.shape
         self._rows, self._columns = math.prod(block.shape[:split]), math.prod(block.shape[split:])
-        self._numbers = elements.as_numbers(block).reshape(self._rows, -1)
+        self._given = elements.as_numbers(block).reshape(self._rows, -1)
         self._words = elements.as_words(block).reshape(self._rows, -1)
 
-    def sums(self) -> Sums:
-        """All of its sums."""
-        numbers = self._numbers
-        low, high = float(numbers.min()), float(numbers.max())
-        finite = numbers.reshape(-1)
-        nans = infinities = 0
-        if not (math.isfinite(low) and math.isfinite(high)):
-            are_finite = np.isfinite(numbers)
-            nans = int(np.count_nonzero(np.isnan(numbers)))
-            finite = numbers[are_finite]
-            infinities = numbers.size - finite.size - nans
-            numbers = np.where(are_finite, numbers, 0.0)
-            low, high = (float(finite.min()), float(finite.max())) if finite.size else (math.inf, -math.inf)
+    def sums(self, before: Sums) -> Sums:
+        """All of its sums.
+
+        Args:
+            before: those of the blocks before it. What they rule out is not looked for.
+        """
+        finite, nans, infinities = self._finite()
+        low, high = float(finite.min(initial=math.inf)), float(finite.max(initial=-math.inf))
         exponent = exponent_of(max(-low, high)) if finite.size else LOWEST
-        if exponent not in (0, LOWEST):
-            numbers = np.ldexp(numbers, -exponent)
-        squares = numbers * numbers
+        numbers, squares = self._squares(exponent, finite.size < self._given.size)
         zeros, subnormals = self._small(finite, squares, exponent)
+        moments = Moments()
         if finite.size == numbers.size:
             moments = Moments.of(numbers.reshape(-1), squares.reshape(-1), exponent)
         elif finite.size:
-            scaled = np.ldexp(finite, -exponent) if exponent > LOWEST else finite
-            moments = Moments.of(scaled, scaled * scaled, exponent)
-        else:
-            moments = Moments()
+            chosen = numbers[np.isfinite(self._given)]
+            moments = Moments.of(chosen, chosen * chosen, exponent)
         if self._elements.numbers > 1:
             squares = squares.reshape(self._rows, self._columns, -1).sum(-1)
         fingerprint, rows, columns = self._lines(squares, zeros > 0)
         return Sums(
             self._halves,
             self._elements,
-            grids=grids_of(finite[:1] if low == high else finite, self._elements.grids),
+            grids=grids_of(finite[:1] if low == high else finite, before.grids),
             rows=rows,
             columns=columns,
             size=self._rows * self._columns,
@@ -191,24 +183,51 @@ class _Block:
             moments=moments,
             low=low + 0.0,  # of -0.0, zero
             high=high + 0.0,
-            at_low=int(np.count_nonzero(finite == low)),
-            at_high=int(np.count_nonzero(finite == high)),
+            at_low=self._count_of(finite, low) if low <= before.low else 0,
+            at_high=self._count_of(finite, high) if high >= before.high else 0,
             exponent=exponent,
             fourth=product(squares, squares),
             fingerprint=fingerprint,
         )
 
+    def _finite(self) -> tuple[Array, int, int]:
+        """The finite numbers, and how many are NaN and infinite."""
+        given = self._given
+        if math.isfinite(given.min()) and math.isfinite(given.max()):
+            return given.reshape(-1), 0, 0
+        finite, nans = given[np.isfinite(given)], int(np.count_nonzero(np.isnan(given)))
+        return finite, nans, given.size - finite.size - nans
+
+    def _squares(self, exponent: int, has_others: bool) -> tuple[Array, Array]:
+        """The numbers, divided by a power of two and with 0 for those that are not finite, and their squares."""
+        numbers = scratch("numbers", self._given.shape, np.float64)
+        np.copyto(numbers, self._given)
+        if has_others:
+            numbers[~np.isfinite(self._given)] = 0
+        if exponent not in (0, LOWEST):
+            np.ldexp(numbers, -exponent, out=numbers)
+        return numbers, np.multiply(numbers, numbers, out=scratch("squares", numbers.shape, np.float64))
+
+    def _count_of(self, finite: Array, number: float) -> int:
+        """How many finite numbers are this one."""
+        return int(np.count_nonzero(np.equal(finite, number, out=scratch("flags", finite.shape, bool))))
+
     def _small(self, finite: Array, squares: Array, exponent: int) -> tuple[int, int]:
         """How many numbers are zero, and how many are subnormal."""
         smallest = self._elements.smallest
-        if exponent == 0 and squares.min(initial=math.inf) >= max(smallest * smallest, _LEAST_SQUARE):
+        if exponent == 0 and squares.min() >= max(smallest * smallest, _LEAST_SQUARE):
             return 0, 0
-        zeros = int(np.count_nonzero(finite == 0))
-        return zeros, int(np.count_nonzero(np.abs(finite) < smallest)) - zeros if smallest else 0
+        zeros = self._count_of(finite, 0.0)
+        if not smallest:
+            return zeros, 0
+        sizes = np.abs(finite, out=scratch("sizes", finite.shape, finite.dtype))
+        below = np.less(sizes, smallest, out=scratch("flags", finite.shape, bool))
+        return zeros, int(np.count_nonzero(below)) - zeros
 
     def _lines(self, squares: Array, has_zeros: bool) -> tuple[int, LineSums | None, LineSums | None]:
         """The hash of the block, and the sums of its rows and columns."""
-        halves, words = self._halves, self._words.astype(np.uint64)
+        halves, words = self._halves, scratch("words", self._words.shape, np.uint64)
+        np.copyto(words, self._words)
         across, down = self._factors()
         row_hashes = np.einsum("ij,j->i", words, across[0]) * across[1]
         fingerprint = int((row_hashes * down).sum())
@@ -221,16 +240,16 @@ class _Block:
         alive = self._alive(has_zeros)
         lead, trail = self._shape[: halves.split], self._shape[halves.split :]
         sums = squares @ np.ones(self._columns) if self._columns < _FEW else squares.sum(1)
-        rows = LineSums(sums.reshape(lead), row_hashes.reshape(lead), alive.any(1).reshape(lead))
-        columns = LineSums(squares.sum(0).reshape(trail), column_hashes.reshape(trail), alive.any(0).reshape(trail))
+        rows = LineSums(sums.reshape(lead), row_hashes.reshape(lead), alive[0].reshape(lead))
+        columns = LineSums(squares.sum(0).reshape(trail), column_hashes.reshape(trail), alive[1].reshape(trail))
         return fingerprint, rows, columns
 
-    def _alive(self, has_zeros: bool) -> Array:
-        """Which elements are not zero."""
-        shape = self._rows, self._columns
+    def _alive(self, has_zeros: bool) -> tuple[Array, Array]:
+        """Which rows and which columns have an element other than zero."""
         if not has_zeros:
-            return np.broadcast_to(np.True_, shape)
-        return (self._numbers != 0).reshape(*shape, -1).any(-1)
+            return np.ones(self._rows, bool), np.ones(self._columns, bool)
+        alive = self._given != 0
+        return alive.any(1), alive.any(0).reshape(self._columns, -1).any(1)
 
     def _factors(self) -> tuple[tuple[Array, np.uint64], Array]:
         """The factors of the hashes: of the words of a row, with one more for all of them, and of the rows."""

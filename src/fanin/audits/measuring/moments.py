@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fanin._core.types import Array
+from fanin.audits.measuring.scratch import scratch
 
 LOWEST = -1280  # the exponent of zeros, below that of the smallest subnormal number
 _STEP = 256  # of exponents
@@ -50,8 +51,9 @@ class Moments:
         moments = _central(numbers, squares, 0.0, exponent)
         if moments.mean**2 * moments.count <= _FAR * moments.second:
             return moments
-        away = numbers - moments.mean
-        return _central(away, away * away, moments.mean, exponent)
+        away = np.subtract(numbers, moments.mean, out=scratch("away", numbers.shape, np.float64))
+        squares = np.multiply(away, away, out=scratch("squares away", numbers.shape, np.float64))
+        return _central(away, squares, moments.mean, exponent)
 
     def scaled(self, exponent: int) -> Moments:
         """The same moments for a larger power of two."""
