@@ -15,7 +15,7 @@ from fanin.audits.candidates import Candidate
 from fanin.audits.fitting import Fit, Observed, fit
 from fanin.audits.laws import Law, cut_moments, cut_normal, grid_of, normal, uniform
 from fanin.audits.roles import Role
-from fanin.audits.sampling import positions
+from fanin.audits.measuring.sampling import positions
 from fanin.audits.verdicts import STANDARD_ERRORS, Problem
 from fanin.report import number
 
@@ -27,8 +27,6 @@ _UNCERTAIN = 0.02  # of a bound, beside what chance leaves
 _TIES = 5  # elements at a bound that are no coincidence
 _GRAINED = 32  # elements whose dtype can be told
 _MOST_CUT, _LEAST_CUT = 4.5, 0.3  # standard deviations at which a normal may have been cut
-_MAJORITY = 0.6  # of the siblings, that must agree
-_DIFFERENT = 0.01  # of a standard deviation, that is worth telling
 
 
 def _suspicious(code: str, message: str, advice: str = "") -> Problem:
@@ -331,49 +329,3 @@ def _distinct(tensor: Observed, law: Law, dtype: DType) -> float:
         return 0.0
     shares = np.diff(law.curve.at((near[1:] + near[:-1]) / 2))
     return float(-np.expm1(count * np.log1p(-np.clip(shares, 0.0, 0.999))).sum())
-
-
-# ---------------------------------------------------------------- siblings
-
-
-def odd_one_out(tensor: Observed, siblings: Sequence[Observed]) -> Problem | None:
-    """The problem of a tensor that is unlike those of the same place in other blocks, which are like one another."""
-    if len(siblings) < 2:
-        return None
-    constants = [each for each in siblings if each.is_constant]
-    if len(constants) == len(siblings):
-        return _unlike_constants(tensor, constants)
-    drawn = [each for each in siblings if not each.is_constant and each.stddev > 0]
-    if tensor.is_constant or len(drawn) < max(2, _MAJORITY * len(siblings)):
-        return None
-    middle = float(np.median([each.stddev for each in drawn]))
-    mean = float(np.median([each.mean for each in drawn]))
-    agreeing = [each for each in drawn if _spread_errors(each, middle) <= STANDARD_ERRORS]
-    if len(agreeing) < max(2, _MAJORITY * len(siblings)) or any(each.is_uneven for each in agreeing):
-        return None
-    ratio = tensor.stddev / middle
-    if _spread_errors(tensor, middle) > 2 * STANDARD_ERRORS and abs(ratio - 1) > _DIFFERENT:
-        words = (
-            f"The standard deviation is {number(ratio, 3)} times that of the same tensor in {len(drawn)} other blocks."
-        )
-        return _suspicious("stddev", words, "Was this block initialized like the others?")
-    off = abs(tensor.mean - mean) * math.sqrt(tensor.size) / middle
-    means = [abs(each.mean - mean) * math.sqrt(each.size) / middle for each in drawn]
-    if off > 2 * STANDARD_ERRORS and max(means) < STANDARD_ERRORS and abs(tensor.mean - mean) > _DIFFERENT * middle:
-        words = f"The mean is {number(tensor.mean, 3)}, and {number(mean, 3)} in the same tensor of other blocks."
-        return _suspicious("mean", words, "Was this block initialized like the others?")
-    return None
-
-
-def _unlike_constants(tensor: Observed, siblings: Sequence[Observed]) -> Problem | None:
-    values = {each.mean for each in siblings}
-    if len(values) > 1 or (tensor.is_constant and tensor.mean in values):
-        return None
-    own = f"every element is {number(tensor.mean)}" if tensor.is_constant else "elements differ"
-    theirs = number(siblings[0].mean)
-    return _suspicious("distribution", f"Here {own}; in the same tensor of other blocks every element is {theirs}.")
-
-
-def _spread_errors(tensor: Observed, stddev: float) -> float:
-    """How far a tensor's spread is from another one, in standard errors."""
-    return abs(math.log(tensor.stddev / stddev)) / max(tensor.stddev_error, 1e-9) if tensor.stddev else math.inf

@@ -1,18 +1,19 @@
 """The verdict on a tensor, from its statistics: does it have the law that is expected, or a law that is known at all?
 
-`judge` sees one tensor, and those of the same place in other blocks; `reconciled` sees the verdicts of a whole
-checkpoint, since one that is trained has tensors that are too small to show it. Damage, such as NaN or dead rows, is
-found elsewhere; `flags_of` says what is no damage in a tensor of this role and law.
+`judge` sees one tensor; `reconciled` sees the verdicts of a whole checkpoint, since one that is trained has tensors
+that are too small to show it. Damage, such as NaN or dead rows, is found elsewhere; `allowed_of` says what is none in a
+tensor of this role and law.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fanin.audits.candidates import Candidate, candidates_of
-from fanin.audits.diagnosis import diagnosed, free_fit, grain, is_clipped, number_of_pieces, odd_one_out
+from fanin.audits.damage import Allowed
+from fanin.audits.diagnosis import diagnosed, free_fit, grain, is_clipped, number_of_pieces
 from fanin.audits.fitting import Fit, Observed, fit, is_float, observed
 from fanin.audits.laws import Law
 from fanin.audits.roles import Role
@@ -32,42 +33,26 @@ _FEW = 30  # elements of a tensor that says nothing of its shape
 _CONSTANT_ROLES = ("scale", "offset", "bias", "recurrent_bias", *STATISTICS)
 
 
-@dataclass(frozen=True)
-class Flags:
-    """What is no damage in a tensor.
-
-    Attributes:
-        constant: whether all elements may be equal.
-        zeros: whether all elements may be zero.
-        zero_rows: whether rows, or columns, may be zero.
-        repeated: whether rows, columns or blocks may repeat.
-    """
-
-    constant: bool
-    zeros: bool
-    zero_rows: bool
-    repeated: bool
-
-
-def flags_of(role: Role, expected: Law | None = None) -> Flags:
+def allowed_of(role: Role, expected: Law | None = None) -> Allowed:
     """What is no damage in a tensor of this role, or of the law that is expected of it.
 
     >>> import numpy as np
     >>> from fanin.audits.roles import roles_of
     >>> float32 = np.dtype("float32")
     >>> roles = roles_of({"fc.weight": ((64, 32), float32), "fc.bias": ((64,), float32)})
-    >>> flags_of(roles["fc.weight"]).zeros, flags_of(roles["fc.bias"]).zeros
+    >>> allowed_of(roles["fc.weight"]).constant, allowed_of(roles["fc.bias"]).constant
     (False, True)
     """
+    padding = int(role.role == "embedding")
     if expected is not None:
         given = not expected.is_random
-        zeros = expected.allows_zeros
-        return Flags(expected.is_constant, expected.is_constant and expected.mean == 0, zeros, given)
+        dead = given or expected.allows_zeros
+        return Allowed(expected.is_constant or given, dead, padding, given, any_size=given)
     if not is_float(role.dtype):
-        return Flags(True, True, True, True)
+        return Allowed(True, True, padding, True, True, True)
     drawn = role.is_table and role.hint not in ("position", "token")
-    zeros = not drawn or any(each.law.is_constant and each.law.mean == 0 for each in candidates_of(role))
-    return Flags(not drawn, zeros, not drawn or role.role == "embedding", not drawn)
+    constant = not drawn or any(each.law.is_constant for each in candidates_of(role))
+    return Allowed(constant, not drawn, padding, not drawn, any_size=not drawn, not_finite=role.hint == "mask")
 
 
 def judge(
@@ -75,7 +60,6 @@ def judge(
     role: Role,
     expected: Law | None = None,
     candidates: Sequence[Candidate] | None = None,
-    siblings: Sequence[Statistics] = (),
 ) -> Verdict:
     """The verdict on a tensor.
 
@@ -84,8 +68,6 @@ def judge(
         role: its role, shape, dtype and fans.
         expected: the law that it should have; then it alone counts, and the candidates say what it looks like instead.
         candidates: the laws that it may have; by default those of its role.
-        siblings: what was measured of the tensors of the same place in other blocks, without this one. One that differs
-            from all the others is suspicious. Ignored beside `expected`.
 
     >>> import fanin, numpy as np
     >>> from fanin.audits.arrays import InMemory
@@ -108,7 +90,7 @@ def judge(
     known = candidates_of(role) if candidates is None else tuple(candidates)
     if expected is not None:
         return _against(tensor, role, expected, known)
-    return _alone(tensor, role, known, siblings)
+    return _alone(tensor, role, known)
 
 
 # ---------------------------------------------------------------- with an expectation
@@ -145,16 +127,8 @@ def _agreement(result: Fit, tensor: Observed) -> str:
 # ---------------------------------------------------------------- alone
 
 
-def _alone(tensor: Observed, role: Role, candidates: Sequence[Candidate], siblings: Sequence[Statistics]) -> Verdict:
+def _alone(tensor: Observed, role: Role, candidates: Sequence[Candidate]) -> Verdict:
     """The verdict on a tensor of which nothing is known but its role."""
-    assert role.dtype is not None
-    others = [each for each in (observed(one, role.dtype) for one in siblings) if each is not None]
-    odd = odd_one_out(tensor, others)
-    verdict = _unaided(tensor, role, candidates)
-    return verdict if odd is None else verdict.with_problems((odd,))
-
-
-def _unaided(tensor: Observed, role: Role, candidates: Sequence[Candidate]) -> Verdict:
     fits = _fits(tensor, candidates)
     if fits:
         law = fits[0].law
