@@ -21,7 +21,7 @@ _POINTS = 512  # at which distribution functions are compared
 _LIGHT_TAILS = 6.0  # the kurtosis up to which the errors of moments are those of their normal approximations
 # Standard errors that the dispersion of rows may be from that of independent elements: a margin, since its tails are
 # only nearly those of chi-squared, and trained weights are at hundreds.
-_DISPERSED = 7.0
+UNEVEN = 7.0
 _SHORTEST, _FEWEST = 8, 8  # elements of a row, and rows, whose dispersion says something
 _REACHED = 5.2  # standard deviations: beyond these, normals of some libraries end
 _ONE_NORM = 0.05  # dispersion of rows of equal norms, beside 1 for independent elements
@@ -100,7 +100,7 @@ class Observed:
     @property
     def is_uneven(self) -> bool:
         """Whether rows differ in their spread more than independent elements let them."""
-        return any(errors > _DISPERSED for _, _, errors in self.dispersions)
+        return any(errors > UNEVEN for _, _, errors in self.dispersions)
 
     @property
     def unevenness(self) -> float:

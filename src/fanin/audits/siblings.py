@@ -1,4 +1,4 @@
-"""Tensors of the same place in repeated blocks: they have one law, so one that differs from the others is suspicious."""
+"""Tensors of the same place in repeated blocks: they have one law, so one that is unlike the others is suspicious."""
 
 from __future__ import annotations
 
