@@ -12,7 +12,7 @@ import numpy as np
 from fanin._core import dtypes
 from fanin._core.types import Array, DType, Shape
 from fanin.audits.candidates import Candidate
-from fanin.audits.fitting import Fit, Observed, fit
+from fanin.audits.fitting import UNEVEN, Fit, Observed, fit
 from fanin.audits.laws import Law, cut_moments, cut_normal, grid_of, normal, uniform
 from fanin.audits.measuring.sampling import positions
 from fanin.audits.roles import Role
@@ -20,15 +20,13 @@ from fanin.audits.verdicts import STANDARD_ERRORS, Problem
 from fanin.report import number
 
 _PIECES = (2, 3, 4, 6, 8, 12)  # equal blocks that a tensor may be fused of
-_CELLS = 24  # a multiple of them all: the parts of an axis whose spread is looked at
+_SKEWED = 0.1  # of a variance, that the skewness of mean squares adds
 _SEEN = 40  # elements of a cell whose spread says something
 _RATIOS = {"2": 2.0, "1/2": 0.5, "4": 4.0, "1/4": 0.25, "sqrt(2)": math.sqrt(2), "1/sqrt(2)": math.sqrt(0.5)}
 _UNCERTAIN = 0.02  # of a bound, beside what chance leaves
 _TIES = 5  # elements at a bound that are no coincidence
 _GRAINED = 32  # elements whose dtype can be told
 _MOST_CUT, _LEAST_CUT = 4.5, 0.3  # standard deviations at which a normal may have been cut
-_MAJORITY = 0.6  # of the siblings, that must agree
-_DIFFERENT = 0.01  # of a standard deviation, that is worth telling
 
 
 def _suspicious(code: str, message: str, advice: str = "") -> Problem:
@@ -184,7 +182,7 @@ def cut_like(tensor: Observed) -> Law | None:
 
 
 def _cut_of(share: float) -> float:
-    """Where a normal was cut, in its standard deviations, from the share of the bound that its spread is; 0 if unclear."""
+    """Where a normal was cut, in its standard deviations, from the share that its spread is of the bound; or 0."""
     low, high = _LEAST_CUT, _MOST_CUT
     if not cut_moments(high)[0] / high < share < cut_moments(low)[0] / low:
         return 0.0
@@ -226,46 +224,39 @@ def free_fit(tensor: Observed) -> Law | None:
 
 def number_of_pieces(tensor: Observed, shape: Shape) -> int:
     """The number of equal blocks along an axis that differ in their spread, but not within themselves; 0 if none."""
-    if not tensor.is_uneven:
+    uneven = {axis for axis, _, errors in tensor.dispersions if errors > UNEVEN}
+    if len(uneven) != 1:  # blocks along one axis leave the lines along the others alike
         return 0
+    (axis,) = uneven
     sample = np.asarray(tensor.statistics.sample)
     places = positions(tensor.statistics.size * tensor.words) // tensor.words
-    coordinates = np.unravel_index(places, shape)
-    for axis in {0, len(shape) - 1}:
-        found = _pieces_along(sample, coordinates[axis], shape[axis])
-        if found:
-            return found
-    return 0
+    index = np.unravel_index(places, shape)[axis]
+    known = np.isfinite(sample)
+    return _pieces_along(sample[known], index[known], shape[axis])
 
 
 def _pieces_along(sample: Array, index: Array, length: int) -> int:
     """The fewest equal blocks along an axis within which the spread is one."""
     for count in _PIECES:
-        cells = _CELLS if length % _CELLS == 0 else count * max(1, min(_CELLS // count, length // count))
-        if length % count or length < 2 * count or len(sample) < _SEEN * cells:
+        cells = count * min(length // count, len(sample) // (_SEEN * count))
+        if length % count or cells < 4 * count:
             continue
         cell = index * cells // length
-        logs, errors = _log_spreads(sample, cell, cells)
-        blocks, room = logs.reshape(count, -1), errors.reshape(count, -1)
-        if blocks.shape[1] < 2:
-            continue
-        weights = 1 / room**2
-        means = (blocks * weights).sum(axis=1) / weights.sum(axis=1)
-        within = np.abs(blocks - means[:, None]) / room
-        apart = np.ptp(means) / float(np.sqrt(1 / weights.sum(axis=1)).max())
-        if within.max() < 4.0 and apart > 2 * STANDARD_ERRORS:
+        counts = np.bincount(cell, minlength=cells).reshape(count, -1)
+        squares = np.bincount(cell, sample**2, minlength=cells).reshape(count, -1)
+        fourths = np.bincount(cell, sample**4, minlength=cells).reshape(count, -1)
+        means = squares.sum(axis=1) / counts.sum(axis=1)
+        if not (means > 0).all() or not counts.all():
+            return 0
+        # Of a mean square, relative to the block's: its error, by the kurtosis in the block.
+        excess = fourths.sum(axis=1) / counts.sum(axis=1) / means**2 - 1
+        errors = np.sqrt(np.maximum(excess, 0.1)[:, None] / counts)
+        within = float((((squares / counts / means[:, None] - 1) / errors) ** 2).mean())
+        room = STANDARD_ERRORS * math.sqrt(2 / (cells - count)) + _SKEWED
+        logs, log_errors = np.log(means), np.sqrt(np.maximum(excess, 0.1) / counts.sum(axis=1))
+        if within < 1 + room and np.ptp(logs) > 2 * STANDARD_ERRORS * float(log_errors.max()):
             return count
     return 0
-
-
-def _log_spreads(sample: Array, cell: Array, cells: int) -> tuple[Array, Array]:
-    """The logarithm of the mean square in each cell, and its standard error."""
-    counts = np.maximum(np.bincount(cell, minlength=cells), 1)
-    squares = np.bincount(cell, sample**2, minlength=cells) / counts
-    fourths = np.bincount(cell, sample**4, minlength=cells) / counts
-    safe = np.maximum(squares, 1e-300)
-    errors = np.sqrt(np.maximum(fourths / safe**2 - 1, 0.1) / counts)
-    return np.log(safe), errors
 
 
 # ---------------------------------------------------------------- grains and bounds
@@ -331,49 +322,3 @@ def _distinct(tensor: Observed, law: Law, dtype: DType) -> float:
         return 0.0
     shares = np.diff(law.curve.at((near[1:] + near[:-1]) / 2))
     return float(-np.expm1(count * np.log1p(-np.clip(shares, 0.0, 0.999))).sum())
-
-
-# ---------------------------------------------------------------- siblings
-
-
-def odd_one_out(tensor: Observed, siblings: Sequence[Observed]) -> Problem | None:
-    """The problem of a tensor that is unlike those of the same place in other blocks, which are like one another."""
-    if len(siblings) < 2:
-        return None
-    constants = [each for each in siblings if each.is_constant]
-    if len(constants) == len(siblings):
-        return _unlike_constants(tensor, constants)
-    drawn = [each for each in siblings if not each.is_constant and each.stddev > 0]
-    if tensor.is_constant or len(drawn) < max(2, _MAJORITY * len(siblings)):
-        return None
-    middle = float(np.median([each.stddev for each in drawn]))
-    mean = float(np.median([each.mean for each in drawn]))
-    agreeing = [each for each in drawn if _spread_errors(each, middle) <= STANDARD_ERRORS]
-    if len(agreeing) < max(2, _MAJORITY * len(siblings)) or any(each.is_uneven for each in agreeing):
-        return None
-    ratio = tensor.stddev / middle
-    if _spread_errors(tensor, middle) > 2 * STANDARD_ERRORS and abs(ratio - 1) > _DIFFERENT:
-        words = (
-            f"The standard deviation is {number(ratio, 3)} times that of the same tensor in {len(drawn)} other blocks."
-        )
-        return _suspicious("stddev", words, "Was this block initialized like the others?")
-    off = abs(tensor.mean - mean) * math.sqrt(tensor.size) / middle
-    means = [abs(each.mean - mean) * math.sqrt(each.size) / middle for each in drawn]
-    if off > 2 * STANDARD_ERRORS and max(means) < STANDARD_ERRORS and abs(tensor.mean - mean) > _DIFFERENT * middle:
-        words = f"The mean is {number(tensor.mean, 3)}, and {number(mean, 3)} in the same tensor of other blocks."
-        return _suspicious("mean", words, "Was this block initialized like the others?")
-    return None
-
-
-def _unlike_constants(tensor: Observed, siblings: Sequence[Observed]) -> Problem | None:
-    values = {each.mean for each in siblings}
-    if len(values) > 1 or (tensor.is_constant and tensor.mean in values):
-        return None
-    own = f"every element is {number(tensor.mean)}" if tensor.is_constant else "elements differ"
-    theirs = number(siblings[0].mean)
-    return _suspicious("distribution", f"Here {own}; in the same tensor of other blocks every element is {theirs}.")
-
-
-def _spread_errors(tensor: Observed, stddev: float) -> float:
-    """How far a tensor's spread is from another one, in standard errors."""
-    return abs(math.log(tensor.stddev / stddev)) / max(tensor.stddev_error, 1e-9) if tensor.stddev else math.inf

@@ -21,7 +21,7 @@ _POINTS = 512  # at which distribution functions are compared
 _LIGHT_TAILS = 6.0  # the kurtosis up to which the errors of moments are those of their normal approximations
 # Standard errors that the dispersion of rows may be from that of independent elements: a margin, since its tails are
 # only nearly those of chi-squared, and trained weights are at hundreds.
-_DISPERSED = 7.0
+UNEVEN = 7.0
 _SHORTEST, _FEWEST = 8, 8  # elements of a row, and rows, whose dispersion says something
 _REACHED = 5.2  # standard deviations: beyond these, normals of some libraries end
 _ONE_NORM = 0.05  # dispersion of rows of equal norms, beside 1 for independent elements
@@ -37,7 +37,7 @@ class Observed:
         low, high: the smallest and the largest.
         at_low, at_high: how many are that.
         zeros: how many are zero.
-        ordered: a sample of them, in ascending order.
+        skipped: whether zeros are padding, which the sample leaves out.
         dtype: the dtype of the tensor; of a complex one, that of its parts.
         words: how many numbers an element is: 2 for complex tensors.
         statistics: all that was measured.
@@ -52,7 +52,7 @@ class Observed:
     at_low: int
     at_high: int
     zeros: int
-    ordered: Array
+    skipped: bool
     dtype: DType
     words: int
     statistics: Statistics
@@ -61,6 +61,14 @@ class Observed:
     def is_constant(self) -> bool:
         """Whether all elements are equal."""
         return self.low == self.high
+
+    @cached_property
+    def ordered(self) -> Array:
+        """The sample, in ascending order."""
+        sample = np.asarray(self.statistics.sample, np.float64)
+        if self.skipped or self.statistics.nans or self.statistics.infinities:
+            sample = sample[np.isfinite(sample) & ((sample != 0) | (not self.skipped))]
+        return np.sort(sample)
 
     @cached_property
     def shares(self) -> tuple[Array, Array]:
@@ -92,7 +100,7 @@ class Observed:
     @property
     def is_uneven(self) -> bool:
         """Whether rows differ in their spread more than independent elements let them."""
-        return any(errors > _DISPERSED for _, _, errors in self.dispersions)
+        return any(errors > UNEVEN for _, _, errors in self.dispersions)
 
     @property
     def unevenness(self) -> float:
@@ -114,11 +122,9 @@ def observed(statistics: Statistics, dtype: DType, padded: bool = False) -> Obse
         dtype: the tensor's dtype.
         padded: whether rows of zeros are padding, which does not count.
     """
-    sample = np.asarray(statistics.sample, np.float64)
-    ordered = np.sort(sample[np.isfinite(sample)])
     words = 2 if dtype.kind == "c" else 1
     size = statistics.size * words - statistics.nans - statistics.infinities
-    if not size or not len(ordered):
+    if not size or not np.isfinite(statistics.mean):
         return None
     each = statistics
     moments = each.mean, each.stddev, each.kurtosis
@@ -127,9 +133,9 @@ def observed(statistics: Statistics, dtype: DType, padded: bool = False) -> Obse
     if dead:
         moments = _without_zeros(*moments, size, dead)
         size, zeros = size - dead, zeros - dead
-        ordered = ordered[ordered != 0] if zeros <= 0 else ordered
+    skipped = dead > 0 and zeros == 0
     part = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
-    return Observed(size, *moments, each.low, each.high, each.at_low, each.at_high, zeros, ordered, part, words, each)
+    return Observed(size, *moments, each.low, each.high, each.at_low, each.at_high, zeros, skipped, part, words, each)
 
 
 def _padding(statistics: Statistics) -> int:

@@ -175,7 +175,7 @@ def cut_moments(at: float) -> tuple[float, float]:
     The second moment is `1 - 2 a phi(a) / (2 Phi(a) - 1)`, and the fourth `3 - 2 (a**3 + 3 a) phi(a) / (2 Phi(a) - 1)`.
 
     >>> [round(each, 4) for each in cut_moments(2.0)]
-    [0.8796, 2.3654]
+    [0.8796, 2.3655]
     """
     density = math.exp(-at * at / 2) / math.sqrt(2 * math.pi) / math.erf(at / math.sqrt(2))
     second, fourth = 1 - 2 * at * density, 3 - 2 * (at**3 + 3 * at) * density

@@ -24,7 +24,7 @@ Fans = tuple[float, float]
 
 _NORM = re.compile(r"norm|^(ln|bn|gn)(\d|_|$)|_(ln|bn|gn)(\d|_|$)", re.IGNORECASE)
 _EMBEDDING = re.compile(r"embed|^wte$|^wpe$|^lut$|^shared$|codebook|_emb$|^emb_|_bias$", re.IGNORECASE)
-_POSITION = re.compile(r"pos_?(ition|itional)?_?(emb|enc)|^wpe$|posenc", re.IGNORECASE)
+_POSITION = re.compile(r"pos_?(ition|itional)?_?(emb|enc)|^wpe$|posenc|embed_?pos", re.IGNORECASE)
 _TOKEN = re.compile(r"(cls|class|dist|mask|reg|register|query|storage)_?(tokens?|embed(ding)?)$", re.IGNORECASE)
 _LAYER_SCALE = re.compile(r"layer_?scale|^ls_?\d*$|^gamma_\d$|^lambda_?\d$|^ls\d", re.IGNORECASE)
 _OPTIMIZER = re.compile(r"^(optimizers?|opt_state|exp_avg(_sq)?|momentum_buffer|adam|ema_state)\b", re.IGNORECASE)
