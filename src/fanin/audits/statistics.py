@@ -13,11 +13,11 @@ import numpy as np
 from fanin._core.messages import shown, visible
 from fanin._core.settings import config
 from fanin._core.types import Array
-from fanin.audits.lines import Lines, LineSums, dispersion, ranges
-from fanin.audits.repeats import repeated
-from fanin.audits.sampling import positions
-from fanin.audits.subjects import Box, Subject
-from fanin.audits.sums import Sums, sums_of
+from fanin.audits.measuring.lines import Lines, LineSums, dispersion, ranges
+from fanin.audits.measuring.repeats import repeated
+from fanin.audits.measuring.sampling import positions
+from fanin.audits.measuring.subjects import Box, Subject
+from fanin.audits.measuring.sums import Sums, sums_of
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.stored import Stored
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from fanin._core.shapes import c_strides
 from fanin._core.types import Array, Shape
-from fanin.audits import fingerprints
-from fanin.audits.elements import Elements
+from fanin.audits.measuring import fingerprints
+from fanin.audits.measuring.elements import Elements
 
 MOST = 2**16  # numbers
+_MARGIN = 5  # more equal pairs than were seen
 
 
 @lru_cache(maxsize=16)
@@ -64,3 +65,10 @@ def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tu
         chosen = array[tuple(each[places] for each in inner)]
     numbers = elements.as_numbers(np.ascontiguousarray(chosen)).astype(np.float64)
     return places, np.take_along_axis(numbers, every[places, None] % elements.numbers, -1)[:, 0]
+
+
+def coincidence(sample: Array) -> float:
+    """An upper bound for the chance that two numbers are equal, by how many of a sample are."""
+    _, counts = np.unique(sample, return_counts=True)
+    equal, pairs = int((counts * (counts - 1) // 2).sum()), math.comb(len(sample), 2)
+    return min(1.0, (equal + _MARGIN) / max(1, pairs))

@@ -11,7 +11,7 @@ import numpy as np
 from fanin._core import dtypes
 from fanin._core.messages import shown
 from fanin._core.types import Array, DType
-from fanin.audits.scratch import scratch
+from fanin.audits.measuring.scratch import scratch
 
 # The parts of complex dtypes.
 _PARTS = {"complex64": "float32", "complex128": "float64", "complex32": "float16", "bcomplex32": "bfloat16"}

@@ -9,7 +9,7 @@ import numpy as np
 
 from fanin._core.shapes import c_strides
 from fanin._core.types import Array, Shape
-from fanin.audits import fingerprints
+from fanin.audits.measuring import fingerprints
 from fanin.checkpoints.stored import Slices
 
 MOST_LINES = 2**21  # of which anything is kept

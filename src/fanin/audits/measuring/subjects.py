@@ -10,8 +10,8 @@ from typing import TypeAlias
 from fanin._core.messages import shown
 from fanin._core.shapes import chunks
 from fanin._core.types import Array, Shape
-from fanin.audits.elements import Elements, elements_of
-from fanin.audits.lines import Halves
+from fanin.audits.measuring.elements import Elements, elements_of
+from fanin.audits.measuring.lines import Halves
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.stored import Slices, Stored
 

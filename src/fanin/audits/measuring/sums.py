@@ -11,12 +11,12 @@ import numpy as np
 from fanin._core.environment import undisturbed
 from fanin._core.shapes import chunks
 from fanin._core.types import Array, Shape
-from fanin.audits import fingerprints
-from fanin.audits.elements import Elements, grids_of
-from fanin.audits.lines import Halves, LineSums
-from fanin.audits.moments import LOWEST, Moments, exponent_of, product
-from fanin.audits.sampling import first_index, is_run, sampled
-from fanin.audits.scratch import scratch
+from fanin.audits.measuring import fingerprints
+from fanin.audits.measuring.elements import Elements, grids_of
+from fanin.audits.measuring.lines import Halves, LineSums
+from fanin.audits.measuring.moments import LOWEST, Moments, exponent_of, product
+from fanin.audits.measuring.sampling import first_index, is_run, sampled
+from fanin.audits.measuring.scratch import scratch
 from fanin.checkpoints.stored import Slices
 
 _LEAST_SQUARE = 1e-290  # squares below it may have lost digits, or be those of zeros

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fanin._core.types import Array
-from fanin.audits.scratch import scratch
+from fanin.audits.measuring.scratch import scratch
 
 LOWEST = -1280  # the exponent of zeros, below that of the smallest subnormal number
 _STEP = 256  # of exponents
