@@ -205,6 +205,7 @@ def _loss_of(loss: Callable[..., Any], output: Any, target: Any) -> torch.Tensor
 
 def _cotangent(root: torch.Tensor, seed: int) -> torch.Tensor:
     """Independent standard normal numbers in the shape of a tensor, the same on every device."""
-    made = torch.empty(root.shape, dtype=root.dtype, device="cpu")
+    dtype = root.real.dtype if root.is_complex() else root.dtype
+    made = torch.empty((*root.shape, 2) if root.is_complex() else root.shape, dtype=dtype, device="cpu")
     fill_(made, RandomNormal(stddev=1.0, seed=seed).spawn("cotangent"), layout="keras")
-    return made.to(root.device)
+    return (torch.view_as_complex(made) if root.is_complex() else made).to(root.device)
