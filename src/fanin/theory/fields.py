@@ -232,7 +232,7 @@ class MeanField:
     @cached_property
     def correlation_fixed_point(self) -> float:
         """c*, what the correlation of any two signals becomes: 1 in the ordered phase, less in chaos."""
-        if self.chi <= 1 + 1e-9:
+        if self.chi <= 1 + 1e-8:
             return 1.0
         low, high = 0.0, 1 - 1e-9
         if self.correlation(low) <= 1e-12:
