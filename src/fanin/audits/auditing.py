@@ -16,10 +16,11 @@ from fanin._core.types import Array
 from fanin.audits.audit import Audit, AuditedTensor
 from fanin.audits.damage import damage
 from fanin.audits.expectations import Expectation, Expectations, is_exact
-from fanin.audits.judgement import among_siblings, flags_of, judge, reconciled
+from fanin.audits.judgement import allowed_of, judge, reconciled
 from fanin.audits.laws import Law
 from fanin.audits.relations import Correlated, Duplicates, Sketch, correlated, duplicates
 from fanin.audits.roles import Role, roles_of
+from fanin.audits.siblings import among_siblings
 from fanin.audits.sources import tensors_of
 from fanin.audits.statistics import Statistics, measure, measured
 from fanin.audits.verdicts import Problem, Verdict
@@ -232,7 +233,7 @@ class _Auditor:
         law = None if stored.dtype is None else expectation.law(stored.dtype)
         kept = replace(statistics, sample=statistics.sample[:: max(1, len(statistics.sample) // _KEPT)])
         self._fingerprints[name] = statistics.fingerprint
-        sketch = None if flags_of(role, law).repeated else Sketch.of(stored, statistics)
+        sketch = None if allowed_of(role, law).repeated else Sketch.of(stored, statistics)
         if sketch is not None:
             self._sketches.append(sketch)
         if law is None:
@@ -251,7 +252,7 @@ class _Auditor:
             return Verdict("unjudged", f"Its dtype, {stored.dtype_name}, is not known.")
         if seed is not None and entry is not None and entry.covers and is_exact(entry, stored):
             return Verdict("exact", f"Every bit is that of {entry.description}, seed {seed}.", (entry.description,))
-        if found := damage(statistics, stored.shape, stored.dtype, flags_of(role, law)):
+        if found := damage(statistics, stored.shape, stored.dtype, allowed_of(role, law)):
             return Verdict.of(found)
         verdict = judge(statistics, role, law)
         if verdict.problems or law is None:

@@ -59,7 +59,7 @@ class Expectation:
         for each in self.entry.placements:
             by_axis = dict(zip(axes, each.target, strict=True))
             box = tuple(by_axis[axis] for axis in range(len(axes)))
-            boxes.append((box, Law.of(each.weight.distribution, dtype, each.initializer.summary)))
+            boxes.append((box, Law.of(each.weight.distribution, dtype)))
         return boxes
 
     def law(self, dtype: DType) -> Law | None:
