@@ -21,7 +21,7 @@ from fanin.audits.laws import Law
 from fanin.audits.relations import Correlated, Duplicates, Sketch, correlated, duplicates
 from fanin.audits.roles import Role, roles_of
 from fanin.audits.siblings import among_siblings
-from fanin.audits.sources import tensors_of
+from fanin.audits.sources import is_model, tensors_of
 from fanin.audits.statistics import Statistics, measure, measured
 from fanin.audits.verdicts import Problem, Verdict
 from fanin.checkpoints import CheckpointError, has_manifest, read_manifest
@@ -165,7 +165,7 @@ def _expectations(
     is_path = isinstance(target, (str, os.PathLike))
     if seed is not None and not isinstance(recipe, (str, Recipe)):
         raise ValueError(f"`seed` replaces that of a recipe. Received: seed={shown(seed)} without a recipe.")
-    live = model if model is not None else target if not is_path and registry.home_of(target) is not None else None
+    live = model if model is not None else target if is_model(target) else None
     if recipe is not None:
         plan = _plan(recipe, seed, described_contents(contents) if live is None else live)
         return Expectations.of_plan(plan, "the recipe", under=under, is_seeded=True)
