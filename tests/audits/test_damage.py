@@ -22,9 +22,9 @@ from measured_kit import found
 SHAPES = {
     0: [()],
     1: [(1,), (100,)],
-    2: [(64, 48), (300, 200), (3, 2)],
-    3: [(5, 60, 70)],
-    4: [(3, 3, 16, 32), (64, 32, 3, 3)],
+    2: [(64, 48), (128, 16), (3, 2)],
+    3: [(5, 30, 40)],
+    4: [(3, 3, 8, 16), (32, 16, 3, 3)],
 }
 # What initializers make on purpose that would be damage elsewhere.
 CONSTANT = ("Zeros", "Ones", "Constant", "Table")
@@ -62,7 +62,7 @@ def test_initializers(name: str) -> None:
     """Nothing is wrong with what an initializer makes, in any dtype, rank and seed."""
     initializer, every_dtype, ranks = CATALOGUE[name]
     config = initializer.get_config()
-    for seed in range(6 if name in SEEDED else 1):
+    for seed in range(4 if name in SEEDED else 1):
         made = type(initializer).from_config({**config, "seed": seed} if name in SEEDED else config)
         for dtype in every_dtype:
             for shape in (fitted(name, shape) for rank in ranks for shape in SHAPES.get(rank, [])):
@@ -103,6 +103,9 @@ def test_units_that_died_in_training(axis: int) -> None:
     kernel = normal(64, 32, 3, 3)
     np.moveaxis(kernel, axis, 0)[::5] *= np.float32(1e-37)
     assert codes(kernel) == []
+    scales = abs(normal(512))
+    scales[::5] *= np.float32(1e-37)
+    assert codes(scales) == []
 
 
 def test_integers_have_no_damage() -> None:
@@ -229,6 +232,13 @@ def test_small_integers_seen_as_numbers() -> None:
     )
     assert "garbage" in codes(old.view("float32").reshape(100, 100))
     assert codes(old.view("float64").reshape(50, 100), Allowed(any_size=True)) == []
+
+
+def test_halves_of_pointers() -> None:
+    """Pointers to neighbors, whose halves alternate between two sizes that are both small, are no dead columns."""
+    old = 0x7F0736400000 + 256 * np.arange(300)
+    for shape in ((20, 30), (600,), (10, 5, 12)):
+        assert "garbage" in codes(old.view("float32").reshape(shape))
 
 
 def test_huge_values_among_zeros() -> None:

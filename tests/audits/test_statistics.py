@@ -354,7 +354,7 @@ def test_many_tensors(threads: int, small_parts: None) -> None:
     """Threads return what `measure` returns, bit for bit and in order, and count the bytes."""
     arrays = [filled(shape, dtype, 1) for shape in ((), (0,), (40,), (9, 8)) for dtype in DTYPES] * 2
     counted: list[int] = []
-    results = list(measured([InMemory("w", each) for each in arrays], threads, counted.append))
+    results = [each for _, each in measured([InMemory("w", each) for each in arrays], threads, counted.append)]
     assert sum(counted) == sum(each.nbytes for each in arrays)
     for array, result in zip(arrays, results, strict=True):
         assert isinstance(result, Statistics)
@@ -379,8 +379,10 @@ def test_a_tensor_that_cannot_be_read() -> None:
     """It has its error as result, and the others are measured."""
     whole = InMemory("a", np.ones((3, 4)))
     unknown = InMemory("b", np.ones(3), read=lambda array, region: array[region])
-    results = list(measured([whole, _Damaged("c", np.ones((2, 2))), unknown, _Short("d", np.ones((3, 4))), whole], 2))
-    words = [str(each) if isinstance(each, Exception) else each.size for each in results]
+    tensors = [whole, _Damaged("c", np.ones((2, 2))), unknown, _Short("d", np.ones((3, 4))), whole]
+    results = list(measured(tensors, 2))
+    assert [stored for stored, _ in results] == tensors
+    words = [str(each) if isinstance(each, Exception) else each.size for _, each in results]
     assert words == [
         12,
         "It ends early.",
@@ -423,7 +425,7 @@ def test_memory(dtype: str) -> None:
     list(measured([InMemory("w", once)], 2))  # the tables
     tracemalloc.start()
     try:
-        (result,) = measured([stored], 2)
+        ((_, result),) = measured([stored], 2)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
