@@ -1,4 +1,4 @@
-"""One pass over a tensor finds what NumPy finds in the whole array, whatever the dtype, the shape and the arrangement."""
+"""One pass over a tensor finds what NumPy finds in the whole array, whatever the dtype, shape and arrangement."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_samples(size: int) -> None:
         edges = np.array([stretch * size // 2**16 for stretch in range(2**16 + 1)])
         assert len(places) == 2**16
         assert ((edges[:-1] <= places) & (places < edges[1:])).all()
-        assert len(np.unique(np.diff(places))) > 2  # and none comes from a few columns only
+        assert size < 2**17 or len(np.unique(np.diff(places))) > 2  # and none comes from a few columns only
 
 
 def test_samples_of_parts(small_parts: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +283,7 @@ def test_words_that_differ_in_few_bits() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int8", "complex64"])
 def test_fingerprints(dtype: str) -> None:
-    """Each flipped bit, each exchange of elements, and each exchange of rows makes another one; a new shape does not."""
+    """Each flipped bit and each exchange of rows makes another one; a new shape does not."""
     array = filled((12, 10), dtype, 2)
     prints = {found(array).fingerprint}
     for number in range(0, array.nbytes, 7):
@@ -300,7 +300,7 @@ def test_fingerprints(dtype: str) -> None:
 
 @pytest.mark.parametrize(
     "initializer",
-    [fanin.RandomNormal(), fanin.RandomUniform(), fanin.Sparse(0.5), fanin.Exponential(), fanin.LogNormal()],
+    [fanin.RandomNormal(), fanin.RandomUniform(), fanin.Bernoulli(0.3), fanin.Exponential(), fanin.LogNormal()],
 )
 def test_dispersion_of_what_was_drawn(initializer: Any) -> None:
     """The dispersion of independent elements is 1 on average, and varies by its standard error, whatever their law."""
@@ -310,9 +310,8 @@ def test_dispersion_of_what_was_drawn(initializer: Any) -> None:
         for lines in found(type(initializer).from_config(config)((40, 70))).lines:
             ratios[lines.axis].append((lines.dispersion - 1) / lines.dispersion_error)
     for axis, each in ratios.items():
-        if not (isinstance(initializer, fanin.Sparse) and axis == 1):  # whose columns have equally many zeros
-            assert abs(np.mean(each)) < 5 / math.sqrt(60)
-            assert 0.6 < np.std(each) < 1.4
+        assert abs(np.mean(each)) < 5 / math.sqrt(60), axis
+        assert 0.6 < np.std(each) < 1.4, axis
 
 
 def test_dispersion_of_rows_that_differ() -> None:
@@ -355,7 +354,7 @@ def test_many_tensors(threads: int, small_parts: None) -> None:
     """Threads return what `measure` returns, bit for bit and in order, and count the bytes."""
     arrays = [filled(shape, dtype, 1) for shape in ((), (0,), (40,), (9, 8)) for dtype in DTYPES] * 2
     counted: list[int] = []
-    results = list(measured([InMemory("w", each) for each in arrays], threads, counted.append))
+    results = [each for _, each in measured([InMemory("w", each) for each in arrays], threads, counted.append)]
     assert sum(counted) == sum(each.nbytes for each in arrays)
     for array, result in zip(arrays, results, strict=True):
         assert isinstance(result, Statistics)
@@ -380,8 +379,10 @@ def test_a_tensor_that_cannot_be_read() -> None:
     """It has its error as result, and the others are measured."""
     whole = InMemory("a", np.ones((3, 4)))
     unknown = InMemory("b", np.ones(3), read=lambda array, region: array[region])
-    results = list(measured([whole, _Damaged("c", np.ones((2, 2))), unknown, _Short("d", np.ones((3, 4))), whole], 2))
-    words = [str(each) if isinstance(each, Exception) else each.size for each in results]
+    tensors = [whole, _Damaged("c", np.ones((2, 2))), unknown, _Short("d", np.ones((3, 4))), whole]
+    results = list(measured(tensors, 2))
+    assert [stored for stored, _ in results] == tensors
+    words = [str(each) if isinstance(each, Exception) else each.size for _, each in results]
     assert words == [
         12,
         "It ends early.",
@@ -424,7 +425,7 @@ def test_memory(dtype: str) -> None:
     list(measured([InMemory("w", once)], 2))  # the tables
     tracemalloc.start()
     try:
-        (result,) = measured([stored], 2)
+        ((_, result),) = measured([stored], 2)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

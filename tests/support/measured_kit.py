@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import ml_dtypes
@@ -53,7 +54,7 @@ class InChunks(InMemory):
         boxes: list[Slices] = [()]
         for length in self.shape:
             cuts = sorted({0, length, *random.integers(0, length + 1, 2).tolist()})
-            boxes = [(*box, slice(*each)) for box in boxes for each in zip(cuts, cuts[1:], strict=False)]
+            boxes = [(*box, slice(*each)) for box in boxes for each in pairwise(cuts)]
         random.shuffle(boxes)
         yield from super().parts(boxes)
 
@@ -64,7 +65,7 @@ def found(array: Any, box: Box | None = None) -> Statistics:
 
 
 def filled(shape: tuple[int, ...], dtype: str, seed: int) -> Array:
-    """An array of a few kinds of numbers: normal ones, zeros, subnormal ones, infinities and NaN, some of them equal."""
+    """An array of several kinds of numbers: normal ones, zeros, subnormal ones, infinities, NaN, and equal ones."""
     random = np.random.default_rng(seed)
     resolved = dtypes.resolve(dtype)
     kind = dtypes.kind(resolved)
