@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from fanin._core import dtypes
 from fanin._core.types import Array, DType, Shape
 from fanin.audits.candidates import Candidate
-from fanin.audits.fitting import UNEVEN, Fit, Observed, fit
+from fanin.audits.fitting import GRAINED, UNEVEN, Fit, Observed, fit
 from fanin.audits.laws import Law, cut_moments, cut_normal, grid_of, normal, uniform
 from fanin.audits.measuring.sampling import positions
 from fanin.audits.roles import Role
@@ -23,9 +21,11 @@ _PIECES = (2, 3, 4, 6, 8, 12)  # equal blocks that a tensor may be fused of
 _SKEWED = 0.1  # of a variance, that the skewness of mean squares adds
 _SEEN = 40  # elements of a cell whose spread says something
 _RATIOS = {"2": 2.0, "1/2": 0.5, "4": 4.0, "1/4": 0.25, "sqrt(2)": math.sqrt(2), "1/sqrt(2)": math.sqrt(0.5)}
+_TELLING = 1_000  # elements of a tensor whose rows say that it is not trained
+_ALIKE = 3.0  # standard errors of the dispersion of rows
 _UNCERTAIN = 0.02  # of a bound, beside what chance leaves
+_PILED, _BESIDE = 4, 4  # how many times as many as beside it, and how many values that are
 _TIES = 5  # elements at a bound that are no coincidence
-_GRAINED = 32  # elements whose dtype can be told
 _MOST_CUT, _LEAST_CUT = 4.5, 0.3  # standard deviations at which a normal may have been cut
 
 
@@ -58,7 +58,7 @@ def diagnosed(tensor: Observed, role: Role, result: Fit, candidates: Sequence[Ca
             f"It consists of {count} blocks of different spreads, where {law.words} is expected of all of it.",
             "Was each block drawn with the fans of a tensor of its own, or by an initializer of its own?",
         )
-    if tensor.is_uneven and (law.independent or law.unit_axis is not None):
+    if tensor.is_uneven and (law.independent or law.one_norm):
         return None
     if is_clipped(tensor, law):
         ends = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
@@ -198,13 +198,23 @@ def _other_law(tensor: Observed, result: Fit, candidates: Sequence[Candidate]) -
     other = _resembled(tensor, candidates, law)
     free = free_fit(tensor)
     words = other.words if other is not None else free.words if free is not None else ""
-    if not words and {"outliers", "mean"} & set(result.failures) and "support" not in result.failures:
+    if not words and is_heavy(tensor) and not (has_even_rows(tensor) and tensor.size >= _TELLING):
         return None
     fits = f" It fits {words}." if words else ""
     apart = (
         "" if math.isnan(result.distance) else f" (their distribution functions are {number(result.distance, 2)} apart)"
     )
     return _suspicious("distribution", f"Its elements are not those of {law.words}{apart}.{fits}")
+
+
+def is_heavy(tensor: Observed) -> bool:
+    """Whether the tails are heavier than a normal's."""
+    return (tensor.kurtosis - 3) / math.sqrt(24 / tensor.size) > STANDARD_ERRORS
+
+
+def has_even_rows(tensor: Observed) -> bool:
+    """Whether rows are known to be as alike as those of independent elements, which training leaves none."""
+    return bool(tensor.dispersions) and all(errors < _ALIKE for _, _, errors in tensor.dispersions)
 
 
 def free_fit(tensor: Observed) -> Law | None:
@@ -263,49 +273,37 @@ def _pieces_along(sample: Array, index: Array, length: int) -> int:
 
 
 def is_clipped(tensor: Observed, law: Law | None) -> bool:
-    """Whether elements pile up at the smallest and the largest value, which the law, if it is known, does not bound."""
+    """Whether elements pile up at the smallest and the largest value, far more than at the values beside them."""
     if tensor.dtype.itemsize < 2 or (law is not None and not law.is_smooth):
         return False
-    if tensor.dtype.itemsize == 2 and law is not None and law.kind == "uniform":  # few values, each of many elements
+    ties, count = min(tensor.at_low, tensor.at_high), len(tensor.ordered)
+    if ties < _TIES:
         return False
-    ties = min(tensor.at_low, tensor.at_high)
-    return ties >= _TIES and ties > 5 * tensor.size * _share_of_end(tensor, law)
-
-
-def _share_of_end(tensor: Observed, law: Law | None) -> float:
-    """The share of the elements that the dtype rounds to the largest value."""
-    limits: Any = ml_dtypes.finfo(tensor.dtype)
-    width = 2 * float(limits.eps)
-    if law is None or law.curve is None:
-        return width
-    values = np.array([tensor.high - width * abs(tensor.high), tensor.high])
-    first, last = law.curve.at(values).tolist()
-    return max(last - first, 2.0**-22)
+    sampled = ties * count / tensor.size
+    if sampled < _PILED and not tensor.statistics.grids and tensor.stored.itemsize >= 4:
+        return ties > _PILED * tensor.size * 2.0**-22  # more than 22 random bits explain
+    counts = np.unique(tensor.ordered, return_counts=True)[1][1:-1]
+    beside = np.append(counts[:_BESIDE], counts[-_BESIDE:])
+    return len(beside) > 0 and sampled > _PILED * float(beside.mean())
 
 
 def grain(tensor: Observed, law: Law) -> list[Problem]:
     """Whether elements are coarser than those of a law that a tensor fits: of a narrower dtype, clipped, or few."""
-    if not law.is_smooth or not law.stddev or tensor.size < _GRAINED or tensor.dtype.itemsize < 2:
+    if not law.is_smooth or not law.stddev or tensor.size < GRAINED or tensor.stored.itemsize < 2:
         return []
     found = []
     if is_clipped(tensor, law):
         ends = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
         message = f"{tensor.at_low + tensor.at_high:,} elements are exactly {ends}: it was clipped."
         found.append(_suspicious("clipped", message))
-    grids = [each for each in tensor.statistics.grids if _is_telling(each, tensor.dtype)]
-    if grids:
-        message = f"Every element is a {grids[-1]} number, although its dtype is {tensor.dtype.name}."
+    if tensor.dtype != tensor.stored:
+        message = f"Every element is a {tensor.dtype.name} number, although its dtype is {tensor.stored.name}."
         found.append(_suspicious("grid", message, "Was it drawn, or stored, in that dtype before?"))
-    expected = _distinct(tensor, law, dtypes.resolve(grids[-1]) if grids else tensor.dtype)
+    expected = _distinct(tensor, law, tensor.dtype)
     if tensor.statistics.distinct * 4 < expected:
         message = f"Only {tensor.statistics.distinct:,} of {len(tensor.ordered):,} elements differ."
         found.append(_suspicious("coarse", message, "Was it made of random numbers of few bits?"))
     return found
-
-
-def _is_telling(grid: str, dtype: DType) -> bool:
-    """Whether elements of a dtype are on the grid of another one only if they were rounded to it."""
-    return dtypes.resolve(grid).itemsize < dtype.itemsize
 
 
 def _distinct(tensor: Observed, law: Law, dtype: DType) -> float:

@@ -13,19 +13,18 @@ from dataclasses import replace
 
 from fanin.audits.candidates import Candidate, candidates_of
 from fanin.audits.damage import Allowed
-from fanin.audits.diagnosis import diagnosed, free_fit, grain, is_clipped, number_of_pieces
+from fanin.audits.diagnosis import diagnosed, free_fit, grain, is_clipped, is_heavy, number_of_pieces
 from fanin.audits.fitting import Fit, Observed, fit, is_float, observed
 from fanin.audits.laws import Law
 from fanin.audits.roles import Role
 from fanin.audits.statistics import Statistics
-from fanin.audits.verdicts import Problem, Verdict
+from fanin.audits.verdicts import STANDARD_ERRORS, Problem, Verdict
 from fanin.models.traits import STATISTICS
 from fanin.report import number
 
 _EQUAL, _UNKNOWN = "Every element is", "No initializer that is known"  # in reasons
 _SHOWN = 3  # laws that a reason names
 _TELLING = 5_000  # elements of a tensor whose fit is more than a lack of power
-_HEAVY = 5.0  # standard errors of a kurtosis
 _MILD = frozenset(
     ("mean", "stddev", "transposed", "truncation", "residual", "distribution", "uneven", "coarse", "clipped")
 )  # what training does to a tensor, too
@@ -108,7 +107,10 @@ def _against(tensor: Observed, role: Role, law: Law, candidates: Sequence[Candid
     problem = diagnosed(tensor, role, result, candidates)
     if problem is None:
         return Verdict("trained", f"{_departure(tensor)} It is not what {law.words} draws.")
-    return Verdict("unjudged", "").with_problems((problem, *grain(tensor, law)))
+    others = [each for each in grain(tensor, law) if each.code != problem.code]
+    if problem.code == "distribution" and any(each.code == "coarse" for each in others):
+        return Verdict("unjudged", "").with_problems((*others, problem))  # few random bits explain the rest
+    return Verdict("unjudged", "").with_problems((problem, *others))
 
 
 def _agreement(result: Fit, tensor: Observed) -> str:
@@ -163,7 +165,7 @@ def _unknown(tensor: Observed, role: Role) -> Verdict:
         from_to = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
         message = f"{tensor.at_low + tensor.at_high:,} elements are exactly {from_to}: it was clipped."
         return Verdict("unjudged", "").with_problems((Problem("clipped", "suspicious", message),))
-    if role.is_table and tensor.size > _FEW and (_is_heavy(tensor) or _has_own_mean(tensor)):
+    if role.is_table and tensor.size > _FEW and _departs(tensor):
         return Verdict("trained", _departure(tensor))
     return Verdict("unjudged", "Its elements have no distribution that is known.")
 
@@ -180,7 +182,7 @@ def _fits(tensor: Observed, candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def _key(law: Law) -> tuple[object, ...]:
     """What two laws of the same elements have in common, whatever their names."""
-    return law.kind, law.mean, law.stddev, law.low, law.high, law.unit_axis
+    return law.kind, law.mean, law.stddev, law.low, law.high, law.one_norm
 
 
 def _several(fits: Sequence[Candidate], tensor: Observed) -> str:
@@ -195,13 +197,13 @@ def _several(fits: Sequence[Candidate], tensor: Observed) -> str:
     return f"It is ambiguous: {shown}{more} cannot be told apart here."
 
 
-def _is_heavy(tensor: Observed) -> bool:
-    """Whether the tails are heavier than a normal's."""
-    return (tensor.kurtosis - 3) / math.sqrt(24 / tensor.size) > _HEAVY
+def _departs(tensor: Observed) -> bool:
+    """Whether tails or mean are those of trained weights."""
+    return is_heavy(tensor) or _has_own_mean(tensor)
 
 
 def _has_own_mean(tensor: Observed) -> bool:
-    return abs(tensor.mean) * math.sqrt(tensor.size) > _HEAVY * tensor.stddev
+    return abs(tensor.mean) * math.sqrt(tensor.size) > STANDARD_ERRORS * tensor.stddev
 
 
 def _departure(tensor: Observed) -> str:
@@ -211,7 +213,7 @@ def _departure(tensor: Observed) -> str:
         signs.append(
             f"its rows differ in their spread ({number(tensor.unevenness, 3)} times as much as chance lets them)"
         )
-    if tensor.size > _FEW and _is_heavy(tensor):
+    if tensor.size > _FEW and is_heavy(tensor):
         signs.append(f"its tails are heavy (a kurtosis of {number(tensor.kurtosis, 3)})")
     if tensor.size > _FEW and _has_own_mean(tensor):
         signs.append(f"its mean is not 0 ({number(tensor.mean, 3)})")

@@ -55,7 +55,7 @@ class Law:
         draws: the number of draws that the curve was made of, if it was not computed.
         independent: whether elements are independent of one another.
         zeros: the expected share of zeros.
-        unit_axis: 0 if all rows have the same norm, -1 if all columns have, None if neither or unknown.
+        one_norm: whether all rows, or all columns, have the same norm.
         by_fans: whether the spread follows from the fans.
         check: what is wrong with a tensor that has this law, "" if nothing; None if there is nothing to check but the
             statistics. It takes the tensor in Keras's axis order, in memory.
@@ -74,7 +74,7 @@ class Law:
     draws: int | None = None
     independent: bool = True
     zeros: float = 0.0
-    unit_axis: int | None = None
+    one_norm: bool = False
     by_fans: bool = False
     check: Check | None = field(default=None, compare=False, repr=False)
 
@@ -148,7 +148,7 @@ class Law:
 def normal(stddev: float, dtype: DType, words: str = "normal", mean: float = 0.0) -> Law:
     """The law of normals, stored in a dtype."""
     law = Law("normal", "", mean, stddev, 3.0, curve=NormalCurve(mean, stddev))
-    return _with_words(_in_dtype(law, dtype), words)
+    return _with_words(in_dtype(law, dtype), words)
 
 
 def cut_normal(stddev: float, at: float, dtype: DType, words: str = "truncated normal") -> Law:
@@ -166,7 +166,7 @@ def cut_normal(stddev: float, at: float, dtype: DType, words: str = "truncated n
     bound = at * stddev
     curve = NormalCurve(0.0, stddev, -bound, bound)
     law = Law("truncated_normal", "", 0.0, stddev * shrunk, kurtosis, -bound, bound, curve)
-    return _with_words(_in_dtype(law, dtype), words)
+    return _with_words(in_dtype(law, dtype), words)
 
 
 def cut_moments(at: float) -> tuple[float, float]:
@@ -185,7 +185,7 @@ def cut_moments(at: float) -> tuple[float, float]:
 def uniform(limit: float, dtype: DType, words: str = "uniform") -> Law:
     """The law of uniforms in [-limit, limit]."""
     law = Law("uniform", "", 0.0, limit / math.sqrt(3), 1.8, -limit, limit, UniformCurve(-limit, limit))
-    return _with_words(_in_dtype(law, dtype), words)
+    return _with_words(in_dtype(law, dtype), words)
 
 
 def constant(value: float, dtype: DType, words: str = "") -> Law:
@@ -266,7 +266,7 @@ def _stored_law(distribution: Distribution, dtype: DType, words: str, by_fans: b
     law = _law_of(distribution)
     if law.is_constant:
         return replace(constant(law.mean, dtype), words=words or constant(law.mean, dtype).words)
-    return replace(_with_words(_in_dtype(law, dtype), name), by_fans=by_fans)
+    return replace(_with_words(in_dtype(law, dtype), name), by_fans=by_fans)
 
 
 def _with_words(law: Law, name: str) -> Law:
@@ -282,7 +282,7 @@ def _part(dtype: DType) -> DType:
     return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
 
 
-def _in_dtype(law: Law, dtype: DType) -> Law:
+def in_dtype(law: Law, dtype: DType) -> Law:
     """A law of exact numbers, as a dtype rounds them."""
     part = _part(dtype)
     if dtypes.kind(part) != "float":
@@ -293,6 +293,8 @@ def _in_dtype(law: Law, dtype: DType) -> Law:
     if part.itemsize == 1 and law.curve is not None:
         return _on_grid(replace(law, low=low, high=high, slack=0.01), part)
     slack, reach = eps / 2 if part.itemsize <= _NARROW else 1e-6, 0.0
+    if part.itemsize <= _NARROW and math.isfinite(high - low):  # whose outermost values may lie a step within
+        reach = eps * max(abs(low), abs(high))
     if part.itemsize <= _NARROW and law.kind == "uniform":  # some draw these with few bits: 7 for bfloat16
         slack, reach = 2 * eps, 2 * eps * (law.high - law.low)
     return replace(law, low=low, high=high, slack=slack, reach=reach)
@@ -480,7 +482,7 @@ def _(distribution: distributions.Orthogonal) -> Law:
 def _(distribution: distributions.OrthogonalMatrices) -> Law:
     matrix: Any = distribution.matrix
     law = _of_unit_rows(distribution, matrix.gain, *matrix.matrix_shape)
-    return replace(law, unit_axis=None)  # the rows of which matrix, an audit cannot see
+    return replace(law, one_norm=False)  # the rows of which matrix, an audit cannot see
 
 
 def _of_unit_rows(distribution: Distribution, gain: float, rows: int, columns: int) -> Law:
@@ -501,7 +503,7 @@ def _of_unit_rows(distribution: Distribution, gain: float, rows: int, columns: i
     def density(values: Array) -> Array:
         return np.maximum(1 - (values / reach) ** 2, 0.0) ** ((numbers - 3) / 2)
 
-    return replace(law, curve=DensityCurve(density, -edge, edge), unit_axis=0 if rows <= columns else -1)
+    return replace(law, curve=DensityCurve(density, -edge, edge), one_norm=True)
 
 
 def _orthogonality(distribution: distributions.Orthogonal) -> Check | None:
