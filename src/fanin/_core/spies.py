@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-Note = Callable[[Any], object]
+Note = Callable[[Any], None]
 
 
 def ignored(value: Any) -> None:
@@ -47,9 +47,10 @@ def spy_jax(array: Any, value: Note, gradient: Note = ignored) -> Any:
     In functions that JAX compiles or maps (`jax.jit`, `jax.lax.scan`), callbacks tell them, once for each run.
     """
     import jax
+    from jax.core import Tracer
 
     def tell(note: Note, x: Any) -> None:
-        if isinstance(x, jax.core.Tracer):
+        if isinstance(x, Tracer):
             jax.debug.callback(note, x)
         else:
             note(x)

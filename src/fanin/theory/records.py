@@ -41,6 +41,7 @@ class Record:
     output: Signal | None = field(default=None, init=False)
     gradient: Signal | None = field(default=None, init=False)
     inputs: tuple[Shape, float] | None = field(default=None, init=False)  # their shape and their second moment
+    is_looped: bool = field(default=False, init=False)  # whether it stands for several calls, in a compiled loop
 
     def note_input(self, tensor: Any) -> None:
         """Takes the inputs, for theory."""
@@ -48,8 +49,10 @@ class Record:
         self.inputs = values.shape, second_moment(values)
 
     def note_output(self, tensor: Any) -> None:
-        """Takes the outputs."""
-        self.output = measure(Values.of(self.array(tensor), self.axis), self.ends)
+        """Takes the outputs, once more and alike where they are computed again for a backward pass."""
+        output = measure(Values.of(self.array(tensor), self.axis), self.ends)
+        self.is_looped = self.is_looped or (self.output is not None and output != self.output)
+        self.output = output
 
     def note_gradient(self, tensor: Any) -> None:
         """Takes the gradient with respect to the outputs."""
@@ -58,14 +61,14 @@ class Record:
     def probed(
         self, parameters: Mapping[str, ProbedParameter], kernel: str = "kernel", *, asked: bool
     ) -> ProbedLayer | None:
-        """The row of the report; None if the call told nothing.
+        """The row of the report; None if the call told nothing, or stands for several.
 
         Args:
             parameters: the layer's own parameters.
             kernel: the name of its kernel.
             asked: whether gradients were asked for.
         """
-        if self.output is None:
+        if self.output is None or self.is_looped:
             return None
         return ProbedLayer(
             self.path,
