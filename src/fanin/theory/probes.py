@@ -259,7 +259,7 @@ class Probe:
     @property
     def verdicts(self) -> tuple[Finding, ...]:
         """What is wrong with the model: how its signal and gradient change by depth, then what its layers have."""
-        flow = self.weighted if len(self.weighted) >= _FEWEST else self.layers
+        flow = self.weighted or self.layers
         gradients = [each.gradient.std for each in reversed(flow) if each.gradient is not None]
         trends = [_flow("signal", [each.output.std for each in flow]), _flow("gradient", gradients)]
         found = [*filter(None, trends), *self._of_layers()]
