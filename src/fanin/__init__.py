@@ -84,7 +84,7 @@ if TYPE_CHECKING:
         zeros,
     )
     from fanin.recipes import Plan, Recipe, Report
-    from fanin.theory import gain
+    from fanin.theory import compare, gain
 
 __version__ = "0.1.0"
 
@@ -135,6 +135,7 @@ __all__ = [
     "bernoulli",
     "bilinear",
     "checkpoints",
+    "compare",
     "complex_glorot",
     "complex_he",
     "complex_normal",
@@ -186,6 +187,7 @@ _HOMES = {
     "Recipe": "fanin.recipes",
     "Report": "fanin.recipes",
     "Weight": "fanin.distributions.weight",
+    "compare": "fanin.theory",
     "config": "fanin._core.settings",
     "gain": "fanin.theory",
 }

@@ -22,6 +22,7 @@ from fanin.cli.base import (
     standard_input,
     visible_lines,
 )
+from fanin.cli.compare import compare
 from fanin.cli.recipes import recipe
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def main() -> None:
 
 
 main.add_command(recipe)
+main.add_command(compare)
 
 
 @main.command(
