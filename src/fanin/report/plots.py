@@ -101,7 +101,14 @@ class Series:
 
 
 def lines_by_depth(
-    axes: Axes, series: Sequence[Series], *, title: str = "", x: str = "layer", y: str = "", log: bool = True
+    axes: Axes,
+    series: Sequence[Series],
+    *,
+    title: str = "",
+    x: str = "layer",
+    y: str = "",
+    log: bool = True,
+    legend: bool = True,
 ) -> None:
     """Draws numbers by depth, as lines or marks.
 
@@ -112,6 +119,8 @@ def lines_by_depth(
         x, y: the names of the axes.
         log: whether the vertical axis is logarithmic. Numbers that are not positive, or beyond what it can show, are
             left out then.
+        legend: whether to show the names.
+        legend: whether to show the names.
     """
     handles, names = [], []
     for place, each in enumerate(series):
@@ -138,7 +147,7 @@ def lines_by_depth(
     if log:
         axes.set_yscale("log")
     _finish(axes, title, x, y)
-    if handles:
+    if handles and legend:
         axes.legend(handles, names)
 
 

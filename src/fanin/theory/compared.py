@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fanin.report import number, plain
 from fanin.report.markup import TONES, Tone
-from fanin.report.tables import Table, Toned
+from fanin.report.tables import Cell, Table, Toned
 from fanin.theory.blocks import Profile
 
 if TYPE_CHECKING:
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
 
     from fanin.report.figures import Theme
 
-_KEEPS, _FAR = 4.0, 1e3  # by which factor a size may change in total, and where it vanishes or explodes
+_KEEPS, _FAR = 4.0, 100.0  # by which factor a size may change in total, and where it vanishes or explodes
+
+_TONES: dict[str, Tone] = {
+    "keeps its size": "good",
+    "shrinks": "warn",
+    "grows": "warn",
+    "vanishes": "bad",
+    "explodes": "bad",
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class Change:
     @property
     def tone(self) -> Tone:
         """How good that is."""
-        return {"keeps its size": "good", "shrinks": "warn", "grows": "warn"}.get(self.words, "bad")  # pyright: ignore
+        return _TONES[self.words]
 
     def __str__(self) -> str:
         return f"{self.words} (× {_factor(self.factor)} a layer)"
@@ -137,7 +146,7 @@ class Compared:
     @property
     def tone(self) -> Tone:
         """How good that is: the worse of both."""
-        tones = [each.tone for each in (self.signal, self.gradient) if each is not None]
+        tones: list[Tone] = [each.tone for each in (self.signal, self.gradient) if each is not None]
         return max(tones, key=TONES.index) if tones else "dim"
 
     @property
@@ -197,6 +206,7 @@ class Comparison:
     critical_stddev: float | None
 
     def __getitem__(self, name: str) -> Compared:
+        """The row of an initializer, by its name in the comparison."""
         for row in self.rows:
             if row.name == name:
                 return row
@@ -209,7 +219,7 @@ class Comparison:
 
     def table(self) -> Table:
         """The sizes at the end of the network, and the verdicts."""
-        columns = {
+        columns: dict[str, Sequence[Cell]] = {
             "initializer": [row.name for row in self.rows],
             "σ_w": [number(row.weight_stddev, 4) for row in self.rows],
             **self._sizes("signal", -1),
@@ -291,7 +301,7 @@ class Comparison:
         with plots.figure(10, 4, columns=2, theme=theme) as (figure, [forward, backward]):
             for axes, name, title in ((forward, "signal", "Signal"), (backward, "gradient", "Gradient")):
                 series = [each for place, row in enumerate(self.rows) for each in _series(plots, row, name, place)]
-                plots.lines_by_depth(axes, series, title=title, y="root mean square")
+                plots.lines_by_depth(axes, series, title=title, y="root mean square", legend=axes is forward)
             figure.suptitle(plots.label(self.title), fontsize="medium")
         return figure
 

@@ -100,8 +100,9 @@ def compare(
     for name, (initializer, gain) in chosen.items():
         of_theory = _theory(network, weights[name])
         simulated = _simulated(network, initializer, gain, runs) if simulate else None
-        first = None if weights[name] is None else math.sqrt(weights[name][0].inputs)
-        rows.append(Compared(name, initializer.summary, gain, first, of_theory, simulated))
+        known = weights[name]
+        stddev = None if known is None else math.sqrt(known[0].inputs)
+        rows.append(Compared(name, initializer.summary, gain, stddev, of_theory, simulated))
     return Comparison(
         rows=tuple(rows),
         activation=found.name,
