@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fanin import audits, checkpoints, distributions, initializers, recipes, theory, utils
     from fanin._core.settings import config
-    from fanin.audits import audit
+    from fanin.audits import audit, compare_checkpoints
     from fanin.distributions import Distribution
     from fanin.distributions.weight import Weight
     from fanin.initializers import (
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
         zeros,
     )
     from fanin.recipes import Plan, Recipe, Report
-    from fanin.theory import gain
+    from fanin.theory import compare, gain
 
 __version__ = "0.1.0"
 
@@ -137,6 +137,8 @@ __all__ = [
     "bernoulli",
     "bilinear",
     "checkpoints",
+    "compare",
+    "compare_checkpoints",
     "complex_glorot",
     "complex_he",
     "complex_normal",
@@ -189,6 +191,8 @@ _HOMES = {
     "Report": "fanin.recipes",
     "Weight": "fanin.distributions.weight",
     "audit": "fanin.audits",
+    "compare": "fanin.theory",
+    "compare_checkpoints": "fanin.audits",
     "config": "fanin._core.settings",
     "gain": "fanin.theory",
 }

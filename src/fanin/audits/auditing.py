@@ -14,11 +14,11 @@ import numpy as np
 from fanin._core.messages import class_name, plural, shown, suggestion
 from fanin._core.types import Array
 from fanin.audits.audit import Audit, AuditedTensor
-from fanin.audits.damage import damage
+from fanin.audits.damage import damage, unrelated
 from fanin.audits.expectations import Expectation, Expectations, is_exact
 from fanin.audits.judgement import allowed_of, judge, reconciled
 from fanin.audits.laws import Law
-from fanin.audits.relations import Correlated, Duplicates, Sketch, correlated, duplicates
+from fanin.audits.relations import Sketch, correlated, duplicates
 from fanin.audits.roles import Role, roles_of
 from fanin.audits.siblings import among_siblings
 from fanin.audits.sources import is_model, tensors_of
@@ -33,16 +33,9 @@ from fanin.recipes.entry import Box
 from fanin.recipes.plan import Plan
 from fanin.recipes.progress import Progress, watched
 from fanin.recipes.recipe import Recipe, recipe_of
-from fanin.report import number
 
 _UNREAD = "The model's own code cannot say what its tensors should be: "
 _MOST_NAMES = 5  # that a note lists
-_EQUAL = {
-    "bytes": "It has the values of another tensor, bit for bit:",
-    "values": "It has the values of another tensor, in another dtype:",
-    "transposed": "It is the transpose of another tensor:",
-}
-_DUPLICATE = "Give each a seed of its own, unless they are tied on purpose."
 _KEPT = 2**10  # elements of a sample that a report keeps
 _MOST_CHECKED = 2**27  # bytes of a tensor that is looked at as a whole
 
@@ -206,7 +199,7 @@ class _Auditor:
     def audited(self, chosen: Sequence[Stored], advance: Callable[[int], None]) -> tuple[AuditedTensor, ...]:
         """The verdict on each tensor."""
         found: dict[str, AuditedTensor] = {}
-        for stored, statistics in zip(chosen, measured(chosen, advance=advance), strict=True):
+        for stored, statistics in measured(chosen, advance=advance):
             found[stored.name] = self._one(stored, statistics)
         found |= self._reconciled(found)
         problems = self._among(found)
@@ -283,12 +276,11 @@ class _Auditor:
         ties = [(name, copy_of) for name in found if (copy_of := self._expected.of(name).copy_of)]
         drawn = [each for each in self._sketches if found[each.stored.name].verdict.kind != "trained"]
         lawless = {name: each for name, each in self._lawless.items() if found[name].verdict.kind != "trained"}
-        problems: dict[str, list[Problem]] = {}
-        for name, problem in (
-            *_related(duplicates(self._sketches, ties), correlated(drawn, ties)),
-            *among_siblings(lawless).items(),
-            *self._untied(ties),
-        ):
+        problems = {
+            name: list(found)
+            for name, found in unrelated(duplicates(self._sketches, ties), correlated(drawn, ties)).items()
+        }
+        for name, problem in (*among_siblings(lawless).items(), *self._untied(ties)):
             problems.setdefault(name, []).append(problem)
         return problems
 
@@ -299,26 +291,6 @@ class _Auditor:
                 message = f"It should have the values of {copy_of}, and has others."
                 advice = "Tie them again, as the model's code does (tie_weights in transformers)."
                 yield name, Problem("untied", "suspicious", message, advice)
-
-
-def _related(equal: Iterable[Duplicates], similar: Iterable[Correlated]) -> Iterator[tuple[str, Problem]]:
-    """The problems of tensors that have the values of others, or nearly so. Which was the first, nothing tells."""
-    known: set[str] = set()
-    for each in equal:
-        known.update(each.names)
-        for name in each.names:
-            others = [other for other in each.names if other != name]
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            yield name, Problem("duplicate", "broken", f"{_EQUAL[each.how]} {others[0]}{more}.", _DUPLICATE)
-    for each in similar:
-        if known.issuperset(each.names):
-            continue
-        for name, other in (each.names, each.names[::-1]):
-            message = (
-                f"Its elements go with those of {other}: their correlation is {number(each.correlation, 3)}, "
-                f"{number(abs(each.standard_errors), 3)} standard errors from 0."
-            )
-            yield name, Problem("correlated", "broken", message, _DUPLICATE)
 
 
 def _roles(contents: Contents, expected: Expectations) -> dict[str, Role]:

@@ -174,18 +174,15 @@ class MeanField:
 
         For ReLU at its critical gain every variance stays, and this is 1.
         """
-        previous = math.nan
-        for step, variance in enumerate(self._orbit(1.0)):
+        previous, variance = math.nan, 1.0
+        for _ in range(_MOST_STEPS):
+            if variance < _TINY or abs(variance - previous) <= _SETTLED * variance:
+                break
+            previous, variance = variance, self.variance(variance)
             if not variance < _HUGE:
                 return math.inf
-            if variance < _TINY:
-                return 0.0
-            if abs(variance - previous) <= _SETTLED * variance:
-                break
-            if step == _MOST_STEPS:
-                variance = self._beyond(variance, variance > previous)
-                break
-            previous = variance
+        else:
+            variance = self._beyond(variance, variance > previous)
         return 0.0 if variance < _VANISHED and not self.bias_stddev else variance
 
     def _beyond(self, variance: float, grows: bool) -> float:

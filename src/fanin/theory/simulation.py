@@ -151,6 +151,7 @@ class _Draws:
     prefix: str
 
     def weights(self, name: str, shape: tuple[int, int]) -> Array:
+        """A dense layer's weights."""
         seeded = self.initializer.with_seed(self.network.seed).spawn(f"{self.prefix}/{name}")
         drawn = np.asarray(seeded(shape, self.network.dtype))
         return drawn if self.gain == 1 else drawn * self.network.dtype.type(self.gain)
