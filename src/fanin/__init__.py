@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fanin import audits, checkpoints, distributions, initializers, recipes, theory, utils
     from fanin._core.settings import config
+    from fanin.audits import audit
     from fanin.distributions import Distribution
     from fanin.distributions.weight import Weight
     from fanin.initializers import (
@@ -131,6 +132,7 @@ __all__ = [
     "Weight",
     "Zeros",
     "__version__",
+    "audit",
     "audits",
     "bernoulli",
     "bilinear",
@@ -186,6 +188,7 @@ _HOMES = {
     "Recipe": "fanin.recipes",
     "Report": "fanin.recipes",
     "Weight": "fanin.distributions.weight",
+    "audit": "fanin.audits",
     "config": "fanin._core.settings",
     "gain": "fanin.theory",
 }

@@ -42,7 +42,7 @@ def framework(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr("fanin.models.registry.importlib.import_module", load)
     yield imported
-    registry._describers.pop("madeup", None)
+    registry._registered.pop("madeup", None)
 
 
 def test_a_framework(framework: list[str]) -> None:

@@ -1,1 +1,14 @@
 """Audits: what an array, a model or a checkpoint is, measured against what it should be."""
+
+from fanin.audits.audit import Audit, AuditedTensor
+from fanin.audits.auditing import audit
+from fanin.audits.verdicts import Kind, Problem, Verdict
+
+__all__ = [
+    "Audit",
+    "AuditedTensor",
+    "Kind",
+    "Problem",
+    "Verdict",
+    "audit",
+]

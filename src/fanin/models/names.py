@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from fanin._core.messages import shown, suggestion
@@ -159,23 +159,38 @@ class NameMap:
                 raise _matches_none("names", given, same)
 
 
-def _matches_none(option: str, pattern: str, known: Iterable[str]) -> ValueError:
+def _matches_none(option: str, pattern: str, known: Iterable[str], members: str = "parameters") -> ValueError:
     """The error to raise for a glob of an option that matches none of the known paths."""
     return ValueError(
-        f"`{option}` must match parameters of the model. Received: {shown(pattern)}, which matches none."
+        f"`{option}` must match {members} of the model. Received: {shown(pattern)}, which matches none."
         f"{suggestion(pattern, known)}"
     )
 
 
-def selector(option: str, patterns: Globs, paths: Iterable[str] | None) -> Callable[[Parameter], bool]:
-    """A predicate of parameters for the globs of `only=` or `skip=`. If paths are given, each glob must match one."""
+def _listed(option: str, patterns: Globs) -> Collection[str]:
+    """The globs of an option, which may be a single one."""
     if isinstance(patterns, str):
-        patterns = [patterns]
+        return [patterns]
     if not isinstance(patterns, (list, tuple, set, frozenset)) or not all(isinstance(each, str) for each in patterns):
         raise TypeError(f"`{option}` must be a glob of paths, or several. Received: {option}={shown(patterns)}.")
+    return patterns
+
+
+def selector(option: str, patterns: Globs, paths: Iterable[str] | None) -> Callable[[Parameter], bool]:
+    """A predicate of parameters for the globs of `only=` or `skip=`. If paths are given, each glob must match one."""
+    patterns = _listed(option, patterns)
     known = None if paths is None else dict.fromkeys(paths).keys()
     for pattern in patterns:
         if known is not None and not AnyGlob([pattern]).matches_any(known):
             raise _matches_none(option, pattern, known)
     chosen = AnyGlob(patterns)
     return lambda each: any(map(chosen.matches, (each.path, *each.tied)))
+
+
+def chosen_layers(patterns: Globs, paths: Iterable[str]) -> frozenset[str]:
+    """The paths of layers that the globs of `layers=` match, each of which must match one."""
+    patterns, known = _listed("layers", patterns), dict.fromkeys(paths).keys()
+    for pattern in patterns:
+        if not AnyGlob([pattern]).matches_any(known):
+            raise _matches_none("layers", pattern, known, "layers")
+    return frozenset(filter(AnyGlob(patterns).matches, known))

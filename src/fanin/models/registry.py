@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from fanin._core.messages import shown, visible
 from fanin.models.lists import described_list
@@ -38,13 +38,35 @@ HOMES = (
     Home("jax", "", "fanin.jax"),
 )
 
-Describe = Callable[..., Model]
-_describers: dict[str, Describe] = {}
+Describe: TypeAlias = Callable[..., Model]
+# The tensors of a model, by name, in whatever form its framework has them.
+Values: TypeAlias = Callable[[Any], Mapping[str, Any]]
+# The plan (`fanin.recipes.Plan`) of what a model's own code gives each parameter.
+OwnPlan: TypeAlias = Callable[[Any], Any]
 
 
-def register(package: str, describe: Describe) -> None:
-    """Registers the function that describes a framework's models: `describe(model)`; for JAX, `(model, layers)` too."""
-    _describers[package] = describe
+class Registered(NamedTuple):
+    """What a framework's folder knows of its models.
+
+    Attributes:
+        describe: describes a model: `describe(model)`; for JAX, `(model, layers)` too.
+        values: the tensors of a model, by name; None if the folder does not say.
+        own_plan: what a model's own code gives each parameter; None if models do not say that.
+    """
+
+    describe: Describe
+    values: Values | None = None
+    own_plan: OwnPlan | None = None
+
+
+_registered: dict[str, Registered] = {}
+
+
+def register(
+    package: str, describe: Describe, *, values: Values | None = None, own_plan: OwnPlan | None = None
+) -> None:
+    """Registers what a framework's folder knows of its models: see `Registered`."""
+    _registered[package] = Registered(describe, values, own_plan)
 
 
 def describe(model: Any, layers: Any = None) -> Model:
@@ -63,17 +85,26 @@ def describe(model: Any, layers: Any = None) -> Model:
         if layers is not None:
             raise TypeError(f"`layers` is only for flax.linen trees. Received: {visible(model.name)}.")
         return model
-    for home in HOMES:
-        if sys.modules.get(home.package) is not None and _is_of(model, home):
-            if home.package not in _describers:
-                importlib.import_module(home.folder)
-            describer = _describers[home.package]
-            if layers is None:
-                return describer(model)
-            if home.package != "jax":
-                raise TypeError(f"`layers` is only for flax.linen trees. Received: a {home.package} model.")
-            return describer(model, layers)
-    raise no_model(model)
+    home = home_of(model)
+    if home is None:
+        raise no_model(model)
+    if layers is None:
+        return registered(home).describe(model)
+    if home.package != "jax":
+        raise TypeError(f"`layers` is only for flax.linen trees. Received: a {home.package} model.")
+    return registered(home).describe(model, layers)
+
+
+def home_of(model: Any) -> Home | None:
+    """The framework that a model is of; None if it is of none that has been imported."""
+    return next((each for each in HOMES if sys.modules.get(each.package) is not None and _is_of(model, each)), None)
+
+
+def registered(home: Home) -> Registered:
+    """What a framework's folder has registered; it is imported if it has not been."""
+    if home.package not in _registered:
+        importlib.import_module(home.folder)
+    return _registered[home.package]
 
 
 def _is_of(model: Any, home: Home) -> bool:

@@ -50,11 +50,15 @@ try:
     )
     from fanin.torch.initialize import initialize
     from fanin.torch.patching import patch, unpatch
+    from fanin.torch.probing.lsuv import lsuv_
+    from fanin.torch.probing.probe import probe
     from fanin.torch.recording.described import described as _described
+    from fanin.torch.recording.described import own_plan as _own_plan
     from fanin.torch.recording.places import RecordingError
     from fanin.torch.recording.reading import Reading
     from fanin.torch.recording.recorded import Recorded, recording
     from fanin.torch.shards import Shard
+    from fanin.torch.values import values_of as _values_of
 except ModuleNotFoundError as _error:
     raise missing(_error, "torch", "PyTorch", extra="torch") from _error
 
@@ -74,9 +78,11 @@ __all__ = [
     "initialize",
     "lecun_normal_",
     "lecun_uniform_",
+    "lsuv_",
     "ones_",
     "orthogonal_",
     "patch",
+    "probe",
     "random_normal_",
     "random_uniform_",
     "recording",
@@ -87,7 +93,7 @@ __all__ = [
     "zeros_",
 ]
 
-registry.register("torch", _described)
+registry.register("torch", _described, values=_values_of, own_plan=_own_plan)
 
 
 def __getattr__(name: str) -> object:

@@ -15,6 +15,7 @@ from torch import nn  # noqa: E402
 
 import fanin.torch  # noqa: E402
 from fanin.torch.recording.again import recorded_again  # noqa: E402
+from fanin.torch.recording.described import own_plan  # noqa: E402
 from fanin.torch.recording.places import RecordingError  # noqa: E402
 
 
@@ -252,3 +253,19 @@ def test_notes() -> None:
 
     with pytest.warns(UserWarning, match="NumPy's generator"):
         recorded_again(Noted())
+
+
+def test_altered_models() -> None:
+    """What a model's own code gives is known, too, if its ties were broken or its layers copied since."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(n_layer=2, n_head=2, n_embd=8, vocab_size=16, bos_token_id=0, eos_token_id=0)
+    model = transformers.GPT2LMHeadModel(config)
+    model.lm_head.weight = nn.Parameter(torch.ones(16, 8))
+    blocks = model.transformer.h
+    blocks[1].load_state_dict(blocks[0].state_dict())
+    with pytest.raises(RecordingError):
+        recorded_again(model)
+    entries = {entry.path: entry for entry in own_plan(model).entries}
+    assert entries["lm_head.weight"].copy_of == "transformer.wte.weight"
+    assert entries["transformer.h.1.mlp.c_proj.weight"].stddev == pytest.approx(0.02 / 2)
+    assert entries["transformer.h.1.mlp.c_proj.weight"].copy_of == ""

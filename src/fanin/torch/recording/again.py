@@ -36,18 +36,24 @@ _USE = ("gradient_checkpointing",)
 _Taken = dict[nn.Module, dict[str, Expression]]
 
 
-def recorded_again(model: nn.Module) -> Recorded:
+def recorded_again(model: nn.Module, *, altered: bool = False) -> Recorded:
     """What a model's code writes when it is called again.
+
+    Args:
+        model: the model.
+        altered: whether its values and ties may have been changed since it was made. Copies and ties of the model as it
+            is now then do not count: only its structure has to be that of the model that is made again.
 
     Raises:
         RecordingError: it cannot be called again, or does not tell what each parameter gets.
     """
     inner = [visit.module for visit in visits(model) if not visit.path][-1]
     with watching() as recorder:
-        again = _Again(recorder)
+        again = _Again(recorder, altered)
         again.read(inner, "")
-    _check_ties(inner, again.taken)
-    _check_copies(inner, again.taken)
+    if not altered:
+        _check_ties(inner, again.taken)
+        _check_copies(inner, again.taken)
     warn_of_notes(recorder.notes)
     return Recorded.of_existing(recorder, model, again.taken)
 
@@ -59,9 +65,9 @@ class _Again:
         taken: what the tensors of each module get.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, altered: bool) -> None:
         self.taken: _Taken = {}
-        self._recorder = recorder
+        self._recorder, self._altered = recorder, altered
 
     def read(self, module: nn.Module, path: str) -> None:
         """Reads a module and all that it has.
@@ -101,6 +107,8 @@ class _Again:
             reason = f"its constructor raises {type(error).__name__} when it is called again: {visible(str(error))}"
             raise _refusal(module, path, reason) from error
         reason = _difference(module, twin)
+        if not reason and not self._altered and _ties(module) != _ties(twin):
+            reason = "made again, it has other ties"
         if reason:
             raise _refusal(module, path, reason)
         twins = _by_path(twin)
@@ -220,7 +228,7 @@ def _difference(module: nn.Module, twin: nn.Module) -> str:
             for name in sorted(attributes.keys() | expected.keys()):
                 if attributes.get(name) != expected.get(name):
                     return f"made again, its {visible(joined(path, name))} is {expected.get(name)}"
-    return "" if _ties(module) == _ties(twin) else "made again, it has other ties"
+    return ""
 
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,56 @@
+"""HTML for notebooks and pages: escaped text, elements, and the style that fits light and dark backgrounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import Literal, TypeAlias, get_args
+
+from fanin._core.messages import visible
+
+Tone: TypeAlias = Literal["good", "warn", "bad", "dim"]
+TONES: tuple[Tone, ...] = get_args(Tone)
+
+# Text keeps the colour of what is around it, and tints lie beneath it, so that it is legible on light and on dark
+# backgrounds, of whichever notebook. Tints differ in lightness, too, for people who do not tell their hues apart.
+STYLE = (
+    ".fanin{overflow-x:auto;color:inherit;font-size:.9em;line-height:1.35}"
+    ".fanin table{border-collapse:collapse;border:0;margin:.3em 0}"
+    ".fanin caption{caption-side:top;text-align:left;font-weight:600;padding:.2em .6em;color:inherit}"
+    ".fanin th,.fanin td{text-align:left;vertical-align:top;white-space:nowrap;padding:.15em .6em;border:0;"
+    "background:none;font-variant-numeric:tabular-nums}"
+    ".fanin th{border-bottom:1px solid rgba(128,128,128,.6)}"
+    ".fanin tbody tr+tr td{border-top:1px solid rgba(128,128,128,.2)}"
+    ".fanin .right{text-align:right}"
+    ".fanin .good{background:rgba(0,158,115,.12)}"
+    ".fanin .warn{background:rgba(230,159,0,.28)}"
+    ".fanin .bad{background:rgba(213,94,0,.42);font-weight:600}"
+    ".fanin .dim{opacity:.7}"
+    ".fanin p{margin:.15em .6em}"
+)
+
+
+def element(tag: str, content: str, **attributes: str) -> str:
+    """An element of HTML. The content is HTML already; attributes are escaped, and those that are empty left out.
+
+    >>> from fanin.report.markup import element, text
+    >>> element("td", text("<script>"), class_="right")
+    '<td class="right">&lt;script&gt;</td>'
+    """
+    given = "".join(f' {name.rstrip("_")}="{escape(value)}"' for name, value in attributes.items() if value)
+    return f"<{tag}{given}>{content}</{tag}>"
+
+
+def text(content: str) -> str:
+    """A text as HTML: what has a meaning in HTML is escaped, and control characters are shown."""
+    return escape(visible(content))
+
+
+def paragraphs(lines: Iterable[str]) -> str:
+    """Texts as paragraphs."""
+    return "".join(element("p", text(line)) for line in lines)
+
+
+def fragment(*parts: str) -> str:
+    """Parts of HTML with the style that they need, as notebooks show them."""
+    return element("div", element("style", STYLE) + "".join(parts), class_="fanin")

@@ -1,0 +1,211 @@
+"""The passage of a batch through a module, forwards and back, with what each layer saw of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from fanin._core.messages import shown
+from fanin.initializers import RandomNormal
+from fanin.theory.probes import ProbedLayer, ProbedParameter
+from fanin.theory.signals import Signal, measure
+from fanin.torch.describe import Visit
+from fanin.torch.fill import fill_
+from fanin.torch.probing.layers import Theory, ends_of, first_tensor, type_of, units_axis, values_of
+
+
+@dataclass
+class _Call:
+    """A call of a layer, as it is measured."""
+
+    module: nn.Module
+    probed: ProbedLayer
+    has_graph: bool
+    gradient: Signal | None = None
+
+
+@dataclass
+class _Watched:
+    """A parameter: the tensor that stands for it, how many calls use it, and its gradient, once it is there."""
+
+    tensor: torch.Tensor
+    calls: int = 0
+    values: Signal | None = None
+    gradient: Signal | None = None
+
+
+class Passage:
+    """What layers do, measured by hooks while a batch passes through them. Nothing is kept but the measurements.
+
+    Args:
+        layers: the layers to watch.
+        parameters: the replacements of parameters, by the ids of the parameters.
+        gradients: whether there is a backward pass.
+    """
+
+    def __init__(self, layers: Iterable[Visit], parameters: Mapping[int, torch.Tensor], *, gradients: bool) -> None:
+        self._layers = {id(visit.module): visit for visit in layers}
+        self._gradients = gradients
+        self._watched = {id(each): _Watched(each) for each in parameters.values()}
+        self._calls: list[_Call] = []
+        self._axes: dict[Any, int] = {}
+        self._theory = Theory()
+        self._is_forward = True
+
+    @contextmanager
+    def hooks(self) -> Iterator[None]:
+        """Has the layers measured while the context lasts."""
+        handles = [visit.module.register_forward_hook(self._note, with_kwargs=True) for visit in self._layers.values()]
+        if self._gradients:
+            handles += [
+                each.tensor.register_post_accumulate_grad_hook(self._note_parameter)
+                for each in self._watched.values()
+                if each.tensor.requires_grad
+            ]
+        try:
+            yield
+        finally:
+            for each in handles:
+                each.remove()
+
+    def _note(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        tensor = first_tensor(output)
+        if tensor is None or not tensor.numel():
+            return
+        if not self._is_forward:
+            self._note_again(module, tensor)
+            return
+        axis = units_axis(module, tensor, self._axes)
+        self._axes[tuple(tensor.shape)] = axis
+        visit = self._layers[id(module)]
+        probed = ProbedLayer(
+            visit.path,
+            type_of(module),
+            measure(values_of(tensor, axis), ends_of(module)),
+            1 + sum(each.module is module for each in self._calls),
+            expected=self._theory.expected(module, first_tensor([*args, kwargs]), tensor),
+            asked=self._gradients,
+        )
+        call = _Call(module, probed, tensor.requires_grad)
+        self._calls.append(call)
+        for each in self._own(module):
+            each.calls += 1
+        if tensor.requires_grad:
+            tensor.register_hook(partial(self._note_gradient, call, axis))
+
+    def _note_again(self, module: nn.Module, tensor: torch.Tensor) -> None:
+        """Takes the gradient where a checkpoint runs a part of the model again, if its first run had no graph."""
+        waiting = [each for each in self._calls if each.module is module and not each.has_graph]
+        if not waiting or not tensor.requires_grad:
+            return
+        axis = units_axis(module, tensor, self._axes)
+        if len(waiting) > 1:
+            signal = measure(values_of(tensor, axis), rank=False)
+            same = (signal.shape, signal.mean, signal.std)
+            waiting = [
+                each
+                for each in waiting
+                if (each.probed.output.shape, each.probed.output.mean, each.probed.output.std) == same
+            ] or waiting
+        call = waiting[-1]  # the parts run again from the last to the first
+        call.has_graph = True
+        tensor.register_hook(partial(self._note_gradient, call, axis))
+
+    @staticmethod
+    def _note_gradient(call: _Call, axis: int, gradient: torch.Tensor) -> None:
+        call.gradient = measure(values_of(gradient, axis), rank=False)
+
+    def _note_parameter(self, tensor: torch.Tensor) -> None:
+        if tensor.grad is None:
+            return
+        watched = self._watched[id(tensor)]
+        watched.gradient = measure(values_of(tensor.grad, 0), rank=False)
+        if watched.calls < 2:  # else further parts of it may come, from checkpoints
+            tensor.grad = None
+
+    def _own(self, module: nn.Module) -> list[_Watched]:
+        return [self._watched[id(each)] for each in module._parameters.values() if id(each) in self._watched]
+
+    def backward(self, output: Any, loss: Callable[..., Any] | None, target: Any, seed: int) -> None:
+        """Sends a gradient back from the outputs of the model.
+
+        Args:
+            output: what the model returned.
+            loss: a function of it, and of the target if there is one; None for a random cotangent.
+            target: what the loss compares it with.
+            seed: the seed of the cotangent.
+
+        Raises:
+            ValueError: no gradient can begin at the output, or the loss is not a number that depends on it.
+        """
+        self._is_forward = False
+        roots, gradients = _begin(output, loss, target, seed)
+        torch.autograd.backward(roots, gradients)
+
+    def probed(self) -> tuple[ProbedLayer, ...]:
+        """The layers, in the order of their calls."""
+        return tuple(
+            replace(call.probed, gradient=call.gradient, parameters=self._parameters(call.module))
+            for call in self._calls
+        )
+
+    def _parameters(self, module: nn.Module) -> dict[str, ProbedParameter]:
+        found = {}
+        for name, tensor in module._parameters.items():
+            watched = self._watched.get(id(tensor))
+            if tensor is None or watched is None or not (tensor.is_floating_point() or tensor.is_complex()):
+                continue
+            watched.values = watched.values or measure(values_of(tensor, 0), rank=False)
+            found[name] = ProbedParameter(watched.values, watched.gradient)
+        return found
+
+
+def _begin(
+    output: Any, loss: Callable[..., Any] | None, target: Any, seed: int
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The tensors that the gradient begins at, and the gradient with respect to each."""
+    if loss is None:
+        root = getattr(output, "loss", None)  # as models of transformers have one, if they are given labels
+        if not isinstance(root, torch.Tensor):
+            root = first_tensor(output)
+        if root is None or not root.requires_grad:
+            raise ValueError(
+                "A gradient must be able to begin at the model's output. Received: an output of type "
+                f"{type(output).__name__} {'without tensors of floats' if root is None else 'that has no graph'}. "
+                "Give a `loss`, or `gradients=False`."
+            )
+        return [root], [torch.ones_like(root) if root is getattr(output, "loss", None) else _cotangent(root, seed)]
+    leaves, structure = pytree.tree_flatten(output)
+    roots = [each for each in leaves if isinstance(each, torch.Tensor) and each.requires_grad]
+    cut = {id(each): each.detach().requires_grad_() for each in roots}
+    value = _loss_of(loss, pytree.tree_unflatten([cut.get(id(each), each) for each in leaves], structure), target)
+    if not roots:  # an output of a class that only its loss understands
+        return [value], [torch.ones_like(value)]
+    found = torch.autograd.grad(value, [cut[id(each)] for each in roots], allow_unused=True)
+    begun = [(root, gradient) for root, gradient in zip(roots, found, strict=True) if gradient is not None]
+    return [root for root, _ in begun], [gradient for _, gradient in begun]
+
+
+def _loss_of(loss: Callable[..., Any], output: Any, target: Any) -> torch.Tensor:
+    value = loss(output) if target is None else loss(output, target)
+    if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.requires_grad:
+        raise ValueError(
+            f"`loss` must return one number that depends on the output. Received: {shown(value)}. "
+            "Return a tensor of one element, such as a mean."
+        )
+    return value
+
+
+def _cotangent(root: torch.Tensor, seed: int) -> torch.Tensor:
+    """Independent standard normal numbers in the shape of a tensor, the same on every device."""
+    dtype = root.real.dtype if root.is_complex() else root.dtype
+    made = torch.empty((*root.shape, 2) if root.is_complex() else root.shape, dtype=dtype, device="cpu")
+    fill_(made, RandomNormal(stddev=1.0, seed=seed).spawn("cotangent"), layout="keras")
+    return (torch.view_as_complex(made) if root.is_complex() else made).to(root.device)
