@@ -165,7 +165,7 @@ def _healthy_alone() -> Iterator[Labelled]:
         for dtype in ("float32", "float16", "bfloat16"):
             stored = BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype)
             array = draw(np.random.default_rng(number), shape).astype(np.float32).astype(stored)
-            yield Labelled(f"{name}, {dtype}", name, array, "consistent")
+            yield Labelled(f"{name}, {dtype}, {number}", name, array, "consistent")
 
 
 # ---------------------------------------------------------------- damaged
@@ -283,7 +283,7 @@ def damaged() -> Iterator[Labelled]:
         yield broken("dead columns", _rows(clean.T, slice(7, 20), 0.0).T, "dead-columns")
         yield broken("a repeated half", _repeated(clean), "repeated")
         memory = rng.integers(0, 2**32, clean.shape, np.uint32).view(np.float32)
-        yield broken("leftovers of memory", memory, "garbage", "nan", "infinity")
+        yield broken("leftovers of memory", np.where(np.isfinite(memory), memory, 1e30), "garbage")
         for ratio in (2.0, 0.5, 1.1, 0.02):
             yield suspicious(f"{ratio} times the spread", ratio * clean, "stddev")
         if base.by_fans:
@@ -296,7 +296,9 @@ def damaged() -> Iterator[Labelled]:
             few = bits * 2 * math.sqrt(3) * base.stddev
             yield suspicious("of 7 bits", few, "coarse", "grid", "mean")
         else:
-            yield suspicious("uniform", bits * math.sqrt(12) * base.stddev, "distribution", "truncation", "coarse")
+            yield suspicious(
+                "uniform", bits * math.sqrt(12) * base.stddev, "distribution", "truncation", "coarse", "grid"
+            )
         if base.family == "normal":
             yield suspicious("truncated", base.stddev * _cut_normals(rng, clean.shape, 1.5), "truncation")
             own_spread = base.stddev / _TRUNCATED * _cut_normals(rng, clean.shape)
@@ -329,9 +331,9 @@ def _residuals() -> Iterator[Labelled]:
 # ---------------------------------------------------------------- trained
 
 
-def trained(steps: int = 400) -> Iterator[Labelled]:
+def trained(steps: int = 150) -> Iterator[Labelled]:
     """The kernels of small networks, trained by plain stochastic gradient descent on images of blobs."""
-    for number in range(6):
+    for number in range(4):
         rng = np.random.default_rng(2000 + number)
         weights = _trained_network(rng, steps)
         for layer, array in enumerate(weights):
@@ -356,8 +358,8 @@ def _trained_network(rng: np.random.Generator, steps: int) -> list[np.ndarray]:
         errors = shares / shares.sum(1, keepdims=True)
         errors[np.arange(64), labels] -= 1
         back = (errors @ second.T) * (hidden > 0)
-        second -= 0.02 * hidden.T @ errors
-        first -= 0.02 * images.T @ back
+        second -= 0.03 * hidden.T @ errors
+        first -= 0.03 * images.T @ back
     return [first, second]
 
 

@@ -22,8 +22,6 @@ from fanin.audits.measuring.sums import Sums, sums_of
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.stored import Stored
 
-__all__ = ["Box", "Lines", "Statistics", "measure", "measured"]
-
 Advance = Callable[[int], object]
 
 

@@ -24,7 +24,7 @@ def positions(size: int) -> Array:
     """
     if size <= MOST:
         return np.arange(size)
-    edges = np.array([stretch * size // MOST for stretch in range(MOST + 1)])
+    edges = np.arange(MOST + 1) * size // MOST
     random = fingerprints.mixed(np.zeros(MOST, np.uint32), np.arange(MOST)) >> np.uint64(11)
     return edges[:-1] + (random * 2.0**-53 * np.diff(edges)).astype(np.int64)
 
