@@ -93,6 +93,8 @@ class _InDcp(Stored):
         name = place["relative_path"]
         if os.path.basename(name) != name:
             raise CheckpointError(f"{METADATA} names a file that is not in the folder: {shown(name)}.")
+        if not (self._folder / name).is_file():
+            raise CheckpointError(f"{METADATA} names {shown(name)}, which is not there.")
         if place.get("transform_descriptors"):
             raise CheckpointError(f"{visible(name)} is compressed or encrypted by an extension, which fanin lacks.")
         return tensor_within(self._folder / name, place["offset"], place["length"])

@@ -13,7 +13,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,6 +35,8 @@ _MOST_COMPRESSED = 1032  # bytes that one byte of a file can stand for, by defla
 _MOST_CHUNK_BYTES = 2**28  # HDF5 reads a chunk as a whole
 _SMALL = 2**16  # bytes; smaller data need not be in the file, where it says what fills them
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 6: "scaleoffset", 32000: "lzf"}  # others would load plugins
+_HEAP = b"GCOL\x01\0\0\0"  # the signature and the version of a heap
+_SUPERBLOCK, _BLOCK = 16, 2**20  # bytes that are read at once
 _VARIABLES = "vars"  # the group of a layer's own variables, in files of Keras 3
 # The variables of Keras's layers, in their order, by the end of the layer's class or of the attribute that it is.
 _NORM = ("gamma", "beta")
@@ -160,12 +162,19 @@ def _damage_of(path: Path) -> Iterator[None]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The HDF5 file that a path is, or that is in it."""
-    h5py = _h5py()
-    with ExitStack() as stack:
-        with open(path, "rb") as file:
-            is_zip = file.read(len(zips.MAGIC)) == zips.MAGIC
-        source: Any = stack.enter_context(_within(path)) if is_zip else path
-        yield stack.enter_context(h5py.File(source, "r", locking=False) if not is_zip else h5py.File(source, "r"))
+    with _source(path) as source, _h5py().File(source, "r") as file:
+        yield file
+
+
+@contextmanager
+def _source(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of that file."""
+    with open(path, "rb") as file:
+        if file.read(len(zips.MAGIC)) != zips.MAGIC:
+            yield file
+            return
+    with _within(path) as inner:
+        yield inner
 
 
 @contextmanager
@@ -185,8 +194,45 @@ def _within(path: Path) -> Iterator[IO[bytes]]:
             yield copy
 
 
+def _check_heaps(path: Path, file: IO[bytes]) -> None:
+    """Raises an error if a heap of texts has free space of no size, over which HDF5's library never comes to an end.
+
+    The layout is that of "Disk Format: Level 1E - Global Heap" in the HDF5 File Format Specification 3.0.
+    """
+    file.seek(0)
+    begin = file.read(_SUPERBLOCK)
+    sizes = begin[13:15] if begin[8:9] in (b"\0", b"\1") else begin[9:11]  # of addresses and lengths
+    if not begin.startswith(MAGIC) or sizes != b"\x08\x08":
+        raise CheckpointError(f"{visible(path.name)} is not a whole HDF5 file: it does not begin as one of Keras does.")
+    position = 0
+    while len(block := _at(file, position, _BLOCK)) > len(_HEAP):
+        found = block.find(_HEAP)
+        while found >= 0:
+            _check_heap(path, file, position + found)
+            found = block.find(_HEAP, found + 1)
+        position += len(block) - len(_HEAP) + 1
+
+
+def _at(file: IO[bytes], position: int, size: int) -> bytes:
+    file.seek(position)
+    return file.read(size)
+
+
+def _check_heap(path: Path, file: IO[bytes], start: int) -> None:
+    end = start + int.from_bytes(_at(file, start + 8, 8), "little")
+    position = start + 16
+    while position + 16 <= end and len(head := _at(file, position, 16)) == 16:
+        size = int.from_bytes(head[8:], "little")
+        is_free = head[:2] == b"\0\0"
+        if is_free and size != end - position:
+            raise CheckpointError(f"{visible(path.name)} is damaged: its heap at {start} has {size} free bytes.")
+        position += size if is_free else 16 + -(-size // 8) * 8
+
+
 def _found_in(path: Path) -> tuple[list[Stored], list[str]]:
     """The tensors of a file, and the names of what is none of its weights."""
+    with _damage_of(path), _source(path) as source:
+        _check_heaps(path, source)
     with _damage_of(path), _opened(path) as file:
         root = file.get("model_weights", file)
         datasets = _legacy(root) if "layer_names" in root.attrs else _numbered(root)

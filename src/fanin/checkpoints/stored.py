@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -218,13 +219,17 @@ def _arrays(path: Path) -> Iterator[Stored]:
         raise wrong
 
 
+# What NumPy raises for headers that are none, depending on where its parsers give up.
+_NO_HEADER = (ValueError, TypeError, LookupError, RecursionError, MemoryError, SyntaxError, tokenize.TokenError)
+
+
 def _array(member: zips.Member) -> Stored:
     try:
         with member.checked() as stream:
             return _InNpz(member, stream)
     except CheckpointError:
         raise
-    except (ValueError, TypeError, RecursionError, MemoryError, SyntaxError) as error:
+    except _NO_HEADER as error:
         reason = visible(str(error).partition("\n")[0])[:120]
         raise CheckpointError(
             f"{visible(member.path.name)} is not a whole .npz file: {shown(member.name)} is no array ({reason})."

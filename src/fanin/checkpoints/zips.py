@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +133,7 @@ def members_of(path: Path, begin: int = 0, length: int | None = None) -> Mapping
             if info.filename in found:
                 raise CheckpointError(f"{visible(path.name)} is damaged: it has {shown(info.filename)} twice.")
             is_stored = info.compress_type == zipfile.ZIP_STORED
-            if not info.is_dir():
+            if not info.filename.endswith("/"):  # a folder
                 where = begin + start if is_stored else None
                 found[info.filename] = Member(path, info.filename, info.file_size, where, within)
         return found
@@ -143,7 +143,7 @@ def _start_of(file: IO[bytes], info: zipfile.ZipInfo) -> int:
     """Where the bytes of a member begin, as its own header says."""
     file.seek(info.header_offset)
     header = file.read(_LOCAL_HEADER)
-    if len(header) < _LOCAL_HEADER or not header.startswith(MAGIC):
+    if info.header_offset < 0 or len(header) < _LOCAL_HEADER or not header.startswith(MAGIC):
         raise zipfile.BadZipFile(f"there is no file where {shown(info.filename)} should be")
     lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
     return info.header_offset + _LOCAL_HEADER + lengths
@@ -207,15 +207,11 @@ class _Window(io.RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         """The next bytes, at most as many as there are."""
-        data = self._at_position().read(self._there(size))
-        self._position += len(data)
-        return data
+        return self._next(lambda file, most: file.read(most), size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """The next line."""
-        data = self._at_position().readline(self._there(-1 if size is None else size))
-        self._position += len(data)
-        return data
+        return self._next(lambda file, most: file.readline(most), -1 if size is None else size)
 
     def readinto(self, buffer: memoryview, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Puts the next bytes into memory."""
@@ -224,10 +220,11 @@ class _Window(io.RawIOBase):
         view[: len(data)] = data
         return len(data)
 
-    def _at_position(self) -> IO[bytes]:
+    def _next(self, read: Callable[[IO[bytes], int], bytes], size: int) -> bytes:
+        left = self._size - self._position
+        if left <= 0:
+            return b""
         self._file.seek(self._start + self._position)
-        return self._file
-
-    def _there(self, size: int) -> int:
-        left = max(0, self._size - self._position)
-        return left if size < 0 else min(size, left)
+        data = read(self._file, left if size < 0 else min(size, left))
+        self._position += len(data)
+        return data
