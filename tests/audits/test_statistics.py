@@ -31,6 +31,7 @@ def agree(measured: Statistics, array: Array) -> None:
     """Checks all but the sample, the grids and the fingerprint."""
     for name, value in expected(array).items():
         assert getattr(measured, name) == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), name
+    assert measured.distinct == len(np.unique(measured.sample))
     for lines in measured.lines:
         assert (lines.count, lines.length) == (array.shape[lines.axis], array.size // array.shape[lines.axis])
         dead = [number for start, stop in lines.dead for number in range(start, stop)]

@@ -56,7 +56,8 @@ class Sketch:
         if kind not in ("float", "complex") or not found.low < found.high or found.nans or found.infinities:
             return None
         extremes = (found.size, found.zeros, found.low, found.high, found.at_low, found.at_high)
-        return Sketch(stored, _ranks(found.sample), coincidence(found.sample), extremes, found.fingerprint)
+        chosen = found.sample[:: max(1, len(found.sample) // _MOST)][:_MOST]
+        return Sketch(stored, _ranks(chosen), coincidence(chosen), extremes, found.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -197,13 +198,12 @@ def correlated(sketches: Iterable[Sketch], ties: Ties = ()) -> tuple[Correlated,
     return tuple(found.values())
 
 
-def _ranks(sample: Array) -> Array:
-    """The ranks of some numbers of a sample, with equal ones for equal numbers, as a vector of mean 0 and length 1."""
-    chosen = sample[:: max(1, len(sample) // _MOST)][:_MOST]
-    if len(chosen) < _FEWEST:
+def _ranks(numbers: Array) -> Array:
+    """The ranks of numbers, with equal ones for equal numbers, as a vector of mean 0 and length 1."""
+    if len(numbers) < _FEWEST:
         return np.empty(0, np.float32)
-    _, inverse, counts = np.unique(chosen, return_inverse=True, return_counts=True)
-    if counts.max() > _COMMON * len(chosen):
+    _, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    if counts.max() > _COMMON * len(numbers):
         return np.empty(0, np.float32)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     ranks -= ranks.mean()

@@ -16,7 +16,7 @@ from fanin._core.settings import config
 from fanin._core.types import Array
 from fanin.audits.measuring.lines import Lines, LineSums, dispersion, ranges
 from fanin.audits.measuring.repeats import repeated
-from fanin.audits.measuring.sampling import positions
+from fanin.audits.measuring.sampling import distinct, positions
 from fanin.audits.measuring.subjects import Box, Subject
 from fanin.audits.measuring.sums import Sums, sums_of
 from fanin.checkpoints.files import CheckpointError
@@ -245,7 +245,7 @@ def _finished(subject: Subject, total: Sums) -> Statistics:
         at_low=total.at_low,
         at_high=total.at_high,
         sample=sample,
-        distinct=len(np.unique(sample)),
+        distinct=distinct(sample, subject.elements),
         grids=total.grids if moments.count else (),
         lines=tuple(_lines(subject, total, axis, is_constant) for axis in subject.halves.axes if total.size),
         fingerprint=total.fingerprint.to_bytes(8, "little"),

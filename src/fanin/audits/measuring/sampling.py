@@ -67,6 +67,20 @@ def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tu
     return places, np.take_along_axis(numbers, every[places, None] % elements.numbers, -1)[:, 0]
 
 
+def distinct(sample: Array, elements: Elements) -> int:
+    """How many different numbers a sample has, with all NaN as one."""
+    is_nan = np.isnan(sample)
+    numbers = sample[~is_nan] if is_nan.any() else sample
+    # The dtype has all of these numbers, and narrow ones are faster to count and to sort. Adding 0 makes 0 of -0.
+    given = (numbers + 0.0).astype(elements.part if elements.part.itemsize <= 4 else np.float64)
+    if elements.word.itemsize <= 2:
+        count = np.count_nonzero(np.bincount(given.view(elements.word)))
+    else:
+        ordered = np.sort(given)
+        count = min(1, len(ordered)) + np.count_nonzero(ordered[1:] != ordered[:-1])
+    return int(count) + int(is_nan.any())
+
+
 def coincidence(sample: Array) -> float:
     """An upper bound for the chance that two numbers are equal, by how many of a sample are."""
     _, counts = np.unique(sample, return_counts=True)
