@@ -340,15 +340,17 @@ class Probe:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of the table: its name, a layer's text in it, and the text's tone for a layer."""
+    """A column of the table: its name, and a layer's text in it."""
 
     name: str
     text: Callable[[ProbedLayer], str]
 
     def has(self, layer: ProbedLayer) -> bool:
+        """Whether there is something to show of a layer."""
         return self.text(layer) != "–"
 
     def cell(self, layer: ProbedLayer) -> str | Toned:
+        """A layer's cell, whose tone says how bad a verdict is."""
         text = self.text(layer)
         if self.name != "verdict":
             return text

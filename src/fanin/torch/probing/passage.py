@@ -152,11 +152,11 @@ class Passage:
     def probed(self) -> tuple[ProbedLayer, ...]:
         """The layers, in the order of their calls."""
         return tuple(
-            replace(call.probed, gradient=call.gradient, parameters=self._parameters(call.module))
+            replace(call.probed, gradient=call.gradient, parameters=self._measured(call.module))
             for call in self._calls
         )
 
-    def _parameters(self, module: nn.Module) -> dict[str, ProbedParameter]:
+    def _measured(self, module: nn.Module) -> dict[str, ProbedParameter]:
         found = {}
         for name, tensor in module._parameters.items():
             watched = self._watched.get(id(tensor))
