@@ -236,7 +236,7 @@ _HEADS = ("tensor", "shape", "dtype", "role", "std", "verdict", "what it is")
 def _alike(each: AuditedTensor) -> tuple[Any, ...]:
     """What tensors have in common that share a row."""
     codes = tuple(problem.code for problem in each.verdict.problems)
-    return each.shape, each.dtype, each.role, each.verdict.kind, codes or each.verdict.fits or each.verdict.reason
+    return each.shape, each.dtype, each.role, each.verdict.kind, codes or each.verdict.fits[:1] or each.verdict.reason
 
 
 def _row(path: str, tensors: Sequence[AuditedTensor]) -> list[Cell]:
@@ -248,7 +248,8 @@ def _row(path: str, tensors: Sequence[AuditedTensor]) -> list[Cell]:
     if verdict.problems:
         text = verdict.reason if is_alone else ", ".join(dict.fromkeys(each.code for each in verdict.problems))
     else:
-        text = " or ".join(verdict.fits) or verdict.reason
+        common = [fit for fit in verdict.fits if all(fit in each.verdict.fits for each in tensors)]
+        text = " or ".join(common) or verdict.reason
     return [path, shape, first.dtype, first.role, _spread(tensors), Toned(verdict.kind, _TONES[verdict.kind]), text]
 
 
