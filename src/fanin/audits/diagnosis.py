@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -96,10 +97,10 @@ def _other_moments(tensor: Observed, role: Role, result: Fit, candidates: Sequen
     ratio = tensor.stddev / law.stddev
     if not _has_shape_of(tensor, law, ratio):
         return None
-    if "stddev" not in result.failures:
+    if "mean" in result.failures and "stddev" not in result.failures:
         errors = f"{result.mean_errors:+.1f} standard errors"
         message = f"The mean is {number(tensor.mean, 3)}, {errors} from that of {law.words}."
-        return _suspicious("mean", message) if "mean" in result.failures else None
+        return _suspicious("mean", message)
     code, words = _reading_of(ratio, tensor, role, law)
     other = _resembled(tensor, candidates, law)
     fits = "" if other is None else f" It fits {other.words} ({other.source})."
@@ -233,7 +234,7 @@ def free_fit(tensor: Observed) -> Law | None:
 
 
 def number_of_pieces(tensor: Observed, shape: Shape) -> int:
-    """The number of equal blocks along an axis that differ in their spread, but not within themselves; 0 if none."""
+    """The number of blocks along an axis that differ in their spread, but not within themselves; 0 if none."""
     uneven = {axis for axis, _, errors in tensor.dispersions if errors > UNEVEN}
     if len(uneven) != 1:  # blocks along one axis leave the lines along the others alike
         return 0
@@ -246,27 +247,64 @@ def number_of_pieces(tensor: Observed, shape: Shape) -> int:
 
 
 def _pieces_along(sample: Array, index: Array, length: int) -> int:
-    """The fewest equal blocks along an axis within which the spread is one."""
+    """The fewest blocks along an axis within which the spread is one: equal ones, or any two; 0 if there are none."""
     for count in _PIECES:
-        cells = count * min(length // count, len(sample) // (_SEEN * count))
-        if length % count or cells < 4 * count:
-            continue
-        cell = index * cells // length
-        counts = np.bincount(cell, minlength=cells).reshape(count, -1)
-        squares = np.bincount(cell, sample**2, minlength=cells).reshape(count, -1)
-        fourths = np.bincount(cell, sample**4, minlength=cells).reshape(count, -1)
-        means = squares.sum(axis=1) / counts.sum(axis=1)
-        if not (means > 0).all() or not counts.all():
-            return 0
-        # Of a mean square, relative to the block's: its error, by the kurtosis in the block.
-        excess = fourths.sum(axis=1) / counts.sum(axis=1) / means**2 - 1
-        errors = np.sqrt(np.maximum(excess, 0.1)[:, None] / counts)
-        within = float((((squares / counts / means[:, None] - 1) / errors) ** 2).mean())
-        room = STANDARD_ERRORS * math.sqrt(2 / (cells - count)) + _SKEWED
-        logs, log_errors = np.log(means), np.sqrt(np.maximum(excess, 0.1) / counts.sum(axis=1))
-        if within < 1 + room and np.ptp(logs) > 2 * STANDARD_ERRORS * float(log_errors.max()):
-            return count
-    return 0
+        if length % count == 0:
+            cells = _Cells.of(sample, index, length, count)
+            if cells is not None and cells.differ(tuple(range(0, cells.number + 1, cells.number // count))):
+                return count
+    cells = _Cells.of(sample, index, length, 1)
+    return 2 if cells is not None and cells.differ((0, cells.likeliest_edge(), cells.number)) else 0
+
+
+class _Cells(NamedTuple):
+    """The parts of an axis, with what a sample has in each.
+
+    Attributes:
+        counts: the number of elements.
+        squares: the sum of their squares.
+        fourths: the sum of the squares of these.
+    """
+
+    counts: Array
+    squares: Array
+    fourths: Array
+
+    @staticmethod
+    def of(sample: Array, index: Array, length: int, count: int) -> _Cells | None:
+        """As many cells as have enough elements, a multiple of `count`; None if there are too few to compare."""
+        number = count * min(length // count, len(sample) // (_SEEN * count))
+        if number < max(4 * count, 8):
+            return None
+        cell = index * number // length
+        sums = (np.bincount(cell, weights, minlength=number) for weights in (None, sample**2, sample**4))
+        cells = _Cells(*sums)
+        return cells if cells.counts.all() and (cells.squares > 0).all() else None
+
+    @property
+    def number(self) -> int:
+        """The number of cells."""
+        return len(self.counts)
+
+    def likeliest_edge(self) -> int:
+        """Where two blocks of normals would most likely meet: the logarithms of their variances count."""
+        counts, squares = np.cumsum(self.counts)[:-1], np.cumsum(self.squares)[:-1]
+        total, whole = self.counts.sum(), self.squares.sum()
+        first, last = squares / counts, (whole - squares) / (total - counts)
+        return int(np.argmin(counts * np.log(first) + (total - counts) * np.log(last))) + 1
+
+    def differ(self, edges: tuple[int, ...]) -> bool:
+        """Whether blocks between these edges differ in their spread, and not within themselves."""
+        sizes = np.diff(edges)
+        counts, squares, fourths = (np.add.reduceat(each, edges[:-1]) for each in self)
+        means = squares / counts
+        # The error of a mean square, relative to it, by the kurtosis in the block.
+        excess = np.maximum(fourths / counts / means**2 - 1, 0.1)
+        ratios = self.squares / self.counts / np.repeat(means, sizes)
+        within = float(((ratios - 1) ** 2 * self.counts / np.repeat(excess, sizes)).mean())
+        room = STANDARD_ERRORS * math.sqrt(2 / (self.number - len(sizes))) + _SKEWED
+        apart = float(np.ptp(np.log(means)) / np.sqrt(excess / counts).max())
+        return within < 1 + room and apart > 2 * STANDARD_ERRORS
 
 
 # ---------------------------------------------------------------- grains and bounds

@@ -108,7 +108,7 @@ def _against(tensor: Observed, role: Role, law: Law, candidates: Sequence[Candid
     if problem is None:
         return Verdict("trained", f"{_departure(tensor)} It is not what {law.words} draws.")
     others = [each for each in grain(tensor, law) if each.code != problem.code]
-    if problem.code == "distribution" and any(each.code == "coarse" for each in others):
+    if "stddev" not in result.failures and any(each.code == "coarse" for each in others):
         return Verdict("unjudged", "").with_problems((*others, problem))  # few random bits explain the rest
     return Verdict("unjudged", "").with_problems((problem, *others))
 
