@@ -130,19 +130,18 @@ CASES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "hdf5-keras3": (keras3_file, ""),
     "keras": (keras_file, ""),
 }
-COUNT, SEEDS = 385, (1, 2)
+COUNT = 770
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("case", CASES)
-def test_damaged_files(tmp_path: Path, case: str, seed: int) -> None:
+def test_damaged_files(tmp_path: Path, case: str) -> None:
     """Of each format, whose reading never ends the process, hangs, or takes memory that the file does not have."""
     make, member = CASES[case]
     path = make(tmp_path)
-    arguments = [str(path), str(COUNT), str(seed), *([member] if member else [])]
+    arguments = [str(path), str(COUNT), "1", *([member] if member else [])]
     run = subprocess.run(
-        [sys.executable, mutations.__file__, *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, mutations.__file__, *arguments], capture_output=True, text=True, check=False, timeout=120
     )
     assert run.returncode == 0, run.stderr[-2000:]
     found = json.loads(run.stdout)
@@ -154,4 +153,4 @@ def test_damaged_files(tmp_path: Path, case: str, seed: int) -> None:
 
 def test_there_are_ten_thousand() -> None:
     """As many as are promised."""
-    assert len(CASES) * COUNT * len(SEEDS) >= 10_000
+    assert len(CASES) * COUNT >= 10_000

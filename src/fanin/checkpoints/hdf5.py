@@ -280,7 +280,10 @@ def _legacy(root: Any) -> Iterator[tuple[str, Any]]:
     for layer in _texts(root.attrs["layer_names"]):
         group = _item(root, layer)
         for weight in _texts(group.attrs["weight_names"]):
-            yield weight.rpartition(":")[0].replace("/", ".") or weight.replace("/", "."), _item(group, weight)
+            parts = weight.partition(":")[0].split("/")
+            # Keras 3 begins with the model's name, and tf_keras leaves out that of a model within the model.
+            parts = parts[parts.index(layer) :] if layer in parts else [layer, *parts]
+            yield ".".join(parts), _item(group, weight)
     top = root.get("top_level_model_weights", getlink=True)
     if top is not None:
         group = _item(root, "top_level_model_weights")

@@ -69,7 +69,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "builtins": ("set", "frozenset", "complex", "bytearray", "int", "float", "bool", "str", "list", "dict", "tuple"),
     "__builtin__": ("set", "frozenset", "complex", "bytearray", "int", "float", "bool", "str", "list", "dict", "tuple"),
     "_codecs": ("encode",),
-    "torch": ("Size", "device", "Tensor", *_STORAGES),
+    "torch": ("Size", "device", "Tensor", "per_tensor_affine", "per_channel_affine", *_STORAGES),
     "torch.storage": ("UntypedStorage", "TypedStorage"),
     "torch.nn.parameter": ("Parameter", "Buffer"),
     "torch.serialization": ("_get_layout",),
