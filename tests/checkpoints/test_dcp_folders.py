@@ -146,7 +146,7 @@ def test_a_damaged_chunk(folder: Path) -> None:
     (folder / chosen.relative_path).write_bytes(data)
     finding = only(check(folder))
     assert (finding.name, finding.problem) == ("scale", "unreadable")
-    assert finding.message.startswith("__0_0.distcp is damaged: ")
+    assert finding.message.startswith("__0_0.distcp is not a whole .distcp file: ")
 
 
 @pytest.mark.parametrize("data", [b"", b"abc", pickle.dumps([1]), pickle.dumps({"a": 1}), pickle.dumps(1)])

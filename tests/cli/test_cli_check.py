@@ -118,7 +118,10 @@ def test_a_truncated_file(folder: Path) -> None:
     [
         (("right.npz",), "A checkpoint without fanin.json needs a plan to be checked against"),
         (("nothing",), "Path 'nothing' does not exist"),
-        (("recipe.toml", "--recipe", "recipe.toml"), "A checkpoint must be a .safetensors or .npz file"),
+        (
+            ("recipe.toml", "--recipe", "recipe.toml"),
+            "A checkpoint must be a .safetensors, .npz, .bin, .pt, .pth, .ckpt, .keras, .h5 or .hdf5 file",
+        ),
         (("out", "--model", "model.json"), "--model, --seed and --under need a --recipe."),
         (("out", "--seed", "1"), "--model, --seed and --under need a --recipe."),
         (("out", "--recipe", "recipe.tml"), "RECIPE must be a file, - or one of the presets"),

@@ -166,6 +166,11 @@ class Scan:
                 self.variables[parameter.path] = variable
                 self.lineages[parameter.path] = tuple(reversed(above))
 
+    def values(self) -> dict[str, Any]:
+        """The variables by their paths, tied ones under each of theirs."""
+        paths = ((path, each.path) for each in self.parameters for path in (each.path, *each.tied))
+        return {path: self.variables[first] for path, first in paths}
+
     def model(self) -> Model:
         """The description of the model, for a plan."""
         layers = tuple(f"{path}." for path in self.layers if path)

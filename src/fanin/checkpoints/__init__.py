@@ -8,7 +8,7 @@
 """
 
 from fanin.checkpoints.arrangement import Arrangement, PlannedFile, arrange
-from fanin.checkpoints.checking import Checked, Finding, check
+from fanin.checkpoints.checking import Checked, Finding, check, has_manifest
 from fanin.checkpoints.contained import model_of
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.hashing import TensorDigest, digest, digest_of_arrays, digests
@@ -33,6 +33,7 @@ __all__ = [
     "digest_of_arrays",
     "digests",
     "finish",
+    "has_manifest",
     "model_of",
     "read_manifest",
     "write",

@@ -20,7 +20,7 @@ from fanin.checkpoints.arrangement import INDEX
 from fanin.checkpoints.contained import contents_of
 from fanin.checkpoints.dcp import METADATA
 from fanin.checkpoints.files import CheckpointError, is_weights
-from fanin.checkpoints.manifest import NAME, Manifest, read_manifest
+from fanin.checkpoints.manifest import NAME, Manifest, manifest_path, read_manifest
 from fanin.checkpoints.stored import Contents, Slices, Stored
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
@@ -272,10 +272,30 @@ def _beside(path: Path, contents: Contents, manifest: Manifest | None) -> list[s
 # ---------------------------------------------------------------- what should be there
 
 
+def has_manifest(path: str | os.PathLike[str]) -> bool:
+    """Whether a manifest, or a rank's part of one, is in a folder or beside a file.
+
+    Args:
+        path: the file or folder.
+
+    >>> import tempfile
+    >>> from fanin.checkpoints import has_manifest
+    >>> has_manifest(tempfile.mkdtemp())
+    False
+    """
+    place = manifest_path(path)
+    return place.exists() or _is_partial(place)
+
+
+def _is_partial(place: Path) -> bool:
+    """Whether only some ranks' parts of a manifest are there."""
+    return any(place.parent.glob("fanin-*-of-*.json")) and not place.exists()
+
+
 def _manifest_of(path: Path) -> Manifest:
     """The manifest of a folder, or beside a file."""
-    place = (path if path.is_dir() else path.parent) / NAME
-    if any(place.parent.glob("fanin-*-of-*.json")) and not place.exists():
+    place = manifest_path(path)
+    if _is_partial(place):
         raise CheckpointError(
             f"{visible(str(path))} is not complete: the same command goes on, and keeps what is there. (If several "
             "ranks write it and all are done, `fanin write --finish` completes it.)"

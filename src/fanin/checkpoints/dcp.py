@@ -1,107 +1,32 @@
-"""Folders of torch.distributed.checkpoint (DCP), read without running what a pickle says."""
+"""Folders of torch.distributed.checkpoint (DCP), read without PyTorch and without running what a pickle says.
+
+What is read is what PyTorch 2.13 writes: `torch/distributed/checkpoint/metadata.py` and `filesystem.py`.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import io
+import math
+import operator
 import os
-import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fanin._core import dtypes
-from fanin._core.memory import as_numpy
-from fanin._core.messages import missing, shown, visible
-from fanin._core.types import Array
+from fanin._core.messages import shown, visible
+from fanin._core.shapes import MAX_RANK, chunks
+from fanin._core.types import Array, Shape
+from fanin.checkpoints import pickles
 from fanin.checkpoints.files import CheckpointError
+from fanin.checkpoints.pickles import Made, Name
+from fanin.checkpoints.pytorch import DTYPE, numpy_dtype, tensor_within
 from fanin.checkpoints.stored import Contents, Slices, Stored
 
 METADATA = ".metadata"
-
-
-class _InDcp(Stored):
-    """A tensor of a DCP folder, which has it in chunks."""
-
-    in_c_order = False
-
-    def __init__(self, folder: Path, name: str, tensor: Any, places: dict[tuple[int, ...], Any]) -> None:
-        self.name, self.shape, self.file = name, tuple(tensor.size), METADATA
-        self.dtype_name = str(tensor.properties.dtype).removeprefix("torch.")
-        try:
-            self.dtype = dtypes.resolve(tensor.properties.dtype)
-        except TypeError:
-            self.dtype = None
-        self._folder, self._chunks, self._places = folder, tensor.chunks, places
-
-    def parts(self, regions: Iterable[Slices]) -> Iterator[tuple[Slices, Array]]:
-        """The chunks of the tensor, each as a whole, with their elements."""
-        covered = 0
-        for chunk in self._chunks:
-            starts, lengths = tuple(chunk.offsets), tuple(chunk.sizes)
-            place = self._places.get(starts)
-            if place is None:
-                raise CheckpointError(f"{METADATA} does not say where the chunk {starts} of {shown(self.name)} is.")
-            array = self._array(place)
-            if array.shape != lengths or array.dtype != self.dtype:
-                raise CheckpointError(f"{visible(place.relative_path)} has another chunk than {METADATA} says.")
-            covered += array.size
-            if array.size:
-                yield tuple(slice(start, start + length) for start, length in zip(starts, lengths, strict=True)), array
-        if covered != self.size:
-            raise CheckpointError(f"{METADATA} has chunks for {covered} of the {self.size} elements.")
-
-    def _array(self, place: Any) -> Array:
-        """The elements of a chunk."""
-        import torch
-
-        name = str(place.relative_path)
-        if os.path.basename(name) != name:
-            raise CheckpointError(f"{METADATA} names a file that is not in the folder: {shown(name)}.")
-        if getattr(place, "transform_descriptors", None):
-            raise CheckpointError(f"{visible(name)} is compressed or encrypted by an extension, which fanin lacks.")
-        with open(self._folder / name, "rb") as file:
-            file.seek(place.offset)
-            data = file.read(place.length)
-        if len(data) < place.length:
-            raise CheckpointError(f"{visible(name)} ends too early.")
-        try:
-            tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-            return as_numpy(tensor)
-        except (RuntimeError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
-            reason = visible(str(error).partition("\n")[0])
-            raise CheckpointError(f"{visible(name)} is damaged: {reason}.") from None
-
-
-def read_dcp(folder: Path) -> Contents:
-    """The contents of a DCP folder.
-
-    Raises:
-        CheckpointError: its `.metadata` is damaged.
-        ImportError: PyTorch is not installed.
-    """
-    if importlib.util.find_spec("torch") is None:
-        raise missing(ModuleNotFoundError(name="torch"), "torch", "PyTorch", extra="torch")
-    contents = Contents("dcp")
-    try:
-        with open(folder / METADATA, "rb") as file:
-            data = _Unpickler(file).load()
-        places: dict[str, dict[tuple[int, ...], Any]] = {}
-        for index, place in data.storage_data.items():
-            if index.offset is not None:
-                places.setdefault(index.fqn, {})[tuple(index.offset)] = place
-        tensors = {name: each for name, each in data.state_dict_metadata.items() if hasattr(each, "chunks")}
-        for name, each in tensors.items():
-            contents.tensors[name] = _InDcp(folder, name, each, places.get(name, {}))
-        contents.other = tuple(name for name in data.state_dict_metadata if name not in tensors)
-    except (pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError, ImportError, IndexError) as error:
-        raise CheckpointError(f"{METADATA} is not what DCP writes: {visible(str(error)) or 'it ends early'}.") from None
-    return contents
-
-
+_REGION = 2**22  # elements that are read at once
+_CLASSES = "torch.distributed.checkpoint.metadata"
 # All that a description of a checkpoint names, besides PyTorch's dtypes.
-_NAMES = {
-    "torch.distributed.checkpoint.metadata": (
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    _CLASSES: (
         "BytesStorageMetadata",
         "ChunkStorageMetadata",
         "Metadata",
@@ -119,14 +44,117 @@ _NAMES = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Reads DCP's description of a checkpoint, whose pickle may name nothing but what DCP puts into it."""
+class _InDcp(Stored):
+    """A tensor of a DCP folder, which has it in chunks."""
 
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        """What a name stands for, if DCP uses it."""
-        import torch
+    in_c_order = False
 
-        is_dtype = module_name == "torch" and isinstance(getattr(torch, global_name, None), torch.dtype)
-        if not is_dtype and global_name not in _NAMES.get(module_name, ()):
-            raise pickle.UnpicklingError(f"it names {module_name}.{global_name}, which DCP does not use")
-        return super().find_class(module_name, global_name)
+    def __init__(self, folder: Path, name: str, tensor: dict[str, Any], places: dict[Shape, dict[str, Any]]) -> None:
+        self.name, self.shape, self.file = name, _lengths(tensor["size"]), METADATA
+        dtype = _state(tensor["properties"], "TensorProperties")[0]
+        if not isinstance(dtype, Name):
+            raise ValueError(f"{shown(name)} has no dtype")
+        self.dtype_name, self.dtype = dtype.name, numpy_dtype(dtype.name)
+        self._chunks = [
+            (_lengths(each["offsets"]), _lengths(each["sizes"]))
+            for each in (_state(chunk, "ChunkStorageMetadata") for chunk in tensor["chunks"])
+        ]
+        self._folder, self._places = folder, places
+
+    def _check(self) -> None:
+        """Raises an error if the chunks do not lie within the tensor, or do not have all of its elements."""
+        for starts, lengths in self._chunks:
+            ends = [start + length for start, length in zip(starts, lengths, strict=False)]
+            if not len(starts) == len(lengths) == len(self.shape) or any(map(operator.gt, ends, self.shape)):
+                raise CheckpointError(f"{METADATA} has a chunk of {shown(self.name)} that lies outside of it.")
+        covered = sum(math.prod(lengths) for _, lengths in self._chunks)
+        if covered != self.size:
+            raise CheckpointError(f"{METADATA} has chunks for {covered} of the {self.size} elements.")
+
+    def parts(self, regions: Iterable[Slices]) -> Iterator[tuple[Slices, Array]]:
+        """The chunks of the tensor, each in regions of its own, with their elements."""
+        self._check()
+        for starts, lengths in self._chunks:
+            if 0 in lengths:
+                continue
+            chunk = self._stored(starts)
+            if chunk.shape != lengths or chunk.dtype != self.dtype:
+                raise CheckpointError(f"{visible(chunk.file)} has another chunk than {METADATA} says.")
+            pieces = (tuple(slice(*each) for each in inner) for inner in chunks(lengths, _REGION))
+            for inner, part in chunk.parts(pieces):
+                moved = zip(inner, starts, strict=True)
+                yield tuple(slice(each.start + start, each.stop + start) for each, start in moved), part
+
+    def _stored(self, starts: Shape) -> Stored:
+        """A chunk, as the file has it."""
+        place = self._places.get(starts)
+        if place is None:
+            raise CheckpointError(f"{METADATA} does not say where the chunk {starts} of {shown(self.name)} is.")
+        name = place["relative_path"]
+        if os.path.basename(name) != name:
+            raise CheckpointError(f"{METADATA} names a file that is not in the folder: {shown(name)}.")
+        if not (self._folder / name).is_file():
+            raise CheckpointError(f"{METADATA} names {shown(name)}, which is not there.")
+        if place.get("transform_descriptors"):
+            raise CheckpointError(f"{visible(name)} is compressed or encrypted by an extension, which fanin lacks.")
+        return tensor_within(self._folder / name, place["offset"], place["length"])
+
+
+def read_dcp(folder: Path) -> Contents:
+    """The contents of a DCP folder.
+
+    Raises:
+        CheckpointError: its `.metadata` is damaged.
+    """
+    contents = Contents("dcp")
+    try:
+        value, _ = pickles.load((folder / METADATA).read_bytes(), _expected)
+        data = _state(value, "Metadata")
+        places = _places(data["storage_data"])
+        described = {name: each for name, each in data["state_dict_metadata"].items() if isinstance(name, str)}
+        for name, each in described.items():
+            if isinstance(each, Made) and each.by.name == "TensorStorageMetadata":
+                tensor = _state(each, "TensorStorageMetadata")
+                contents.tensors[name] = _InDcp(folder, name, tensor, places.get(name, {}))
+        contents.other = tuple(name for name in described if name not in contents.tensors)
+    except pickles.NamedError as error:
+        raise CheckpointError(f"{METADATA} is not what DCP writes: it names {error}, which DCP does not use.") from None
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{METADATA} is not what DCP writes: {visible(reason)}.") from None
+    return contents
+
+
+def _expected(name: Name) -> bool:
+    """Whether DCP uses a name."""
+    return name.name in _NAMES.get(name.module, ()) or (
+        name.module == "torch" and DTYPE.fullmatch(name.name) is not None
+    )
+
+
+def _places(storage_data: Mapping[Any, Any]) -> dict[str, dict[Shape, dict[str, Any]]]:
+    """Where each tensor's chunks are, by the tensor's name and the chunk's first element."""
+    found: dict[str, dict[Shape, dict[str, Any]]] = {}
+    for key, value in storage_data.items():
+        index, place = _state(key, "MetadataIndex"), _state(value, "_StorageInfo")
+        numbers = place["offset"], place["length"]
+        if not isinstance(place["relative_path"], str) or not all(type(each) is int and each >= 0 for each in numbers):
+            raise ValueError(f"it does not say where {shown(index['fqn'])} is")
+        if index.get("offset") is not None:
+            found.setdefault(index["fqn"], {})[_lengths(index["offset"])] = place
+    return found
+
+
+def _state(value: Any, name: str) -> Any:
+    """The attributes of what should be an object of this class."""
+    if not isinstance(value, Made) or value.by.name != name or value.state is None:
+        raise ValueError(f"there is no {name} where one should be")
+    return value.state
+
+
+def _lengths(size: Any) -> Shape:
+    """The lengths of a `torch.Size`."""
+    lengths = tuple(size.arguments[0] if isinstance(size, Made) else size)
+    if len(lengths) > MAX_RANK or not all(type(each) is int and 0 <= each < 2**63 for each in lengths):
+        raise ValueError(f"there is no size but {shown(lengths)}")
+    return lengths

@@ -15,13 +15,14 @@ from fanin._core.messages import shown, suggestion
 from fanin.cli.base import (
     STANDARD_INPUT,
     Refusal,
-    model_argument,
     planned_argument,
-    recipe_argument,
     refusing,
     standard_input,
     visible_lines,
 )
+from fanin.cli.check import check
+from fanin.cli.compare import compare
+from fanin.cli.diff import diff
 from fanin.cli.recipes import recipe
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def main() -> None:
     """Neural-network weight initializers: the values of Keras 2 as functions of seed and index."""
 
 
-main.add_command(recipe)
+for _command in (check, compare, diff, recipe):
+    main.add_command(_command)
 
 
 @main.command(
@@ -314,61 +316,6 @@ def _written(output: str, tell: Any, *, recipe: Any, model: Any, **options: Any)
     how |= {"rank": place.rank, "world": place.world, "replace": options["replace"]}
     report = checkpoints.write(made, output, progress=tell, **how)
     return report.as_dict(), in_words_of_command(str(report))
-
-
-@main.command(
-    short_help="Check that every value in a checkpoint is bit-exact.",
-    epilog="""\b
-Exit codes: 0 every tensor is bit-exact, 1 it is not, or files are damaged, 2 wrong usage.
-JSON keys of the last line: event, path, format, source, ok, tensors, exact, by_digest, findings,
-  unchecked, bytes, seconds; of a finding: name, problem, message, differing, index, position,
-  expected, stored.
-
-\b
-Examples:
-  fanin check out/
-  fanin check model.safetensors --recipe recipe.toml --model package.module:factory
-""",
-)
-@click.argument("path", type=click.Path(exists=True))
-@click.option("--recipe", help="What the values should be; without it, fanin.json says so.")
-@click.option("--model", metavar="MODEL", help="As for `fanin plan`.  [default: the names and shapes in PATH]")
-@click.option("--seed", type=int, help="A seed that replaces the recipe's.")
-@click.option("--under", metavar="KEY", help="What all names in PATH begin with, such as model.")
-@click.option("--json", "as_json", is_flag=True, help="Print an event on each line, as JSON.")
-def check(path: str, recipe: str | None, model: str | None, seed: int | None, under: str | None, as_json: bool) -> None:
-    """Make every value of the checkpoint PATH again, and compare the bits.
-
-    PATH is a .safetensors or .npz file, or a folder of such files or of torch.distributed.checkpoint.
-    """
-    import json
-
-    def tell(event: dict[str, Any]) -> None:
-        click.echo(json.dumps(event))
-
-    with refusing():
-        from fanin import checkpoints
-
-        if recipe is None and (model, seed, under) != (None, None, None):
-            raise click.UsageError("--model, --seed and --under need a --recipe.")
-        try:
-            plan = None
-            if recipe is not None:
-                found = recipe_argument(recipe, seed)
-                described = checkpoints.model_of(path) if model is None else model_argument(model, found)
-                plan = found.plan(described)
-            report = checkpoints.check(path, plan, under=under, progress=tell if as_json else None)
-        except checkpoints.CheckpointError as error:
-            if as_json:
-                tell({"event": "error", "message": str(error)})
-            click.echo(visible_lines(str(error)), err=True)
-            sys.exit(1)
-    if as_json:
-        tell({"event": "checked", **report.as_dict()})
-    else:
-        click.echo(str(report))
-    if not report:
-        sys.exit(1)
 
 
 _REQUIRED = "required"  # in place of the default of an argument that has none

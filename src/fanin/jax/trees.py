@@ -409,3 +409,9 @@ def _refuse_others(several: tuple[Any, ...]) -> None:
 def describe(tree: Any, layers: Mapping[str, Layer] | None = None) -> Model:
     """The description of a tree's arrays."""
     return tree_of(tree, layers).description()
+
+
+def values_of(tree: Any) -> dict[str, Any]:
+    """The arrays of a tree by their paths, without keys of random numbers."""
+    leaves = tree_of(tree).leaves
+    return {leaf.path: leaf.value for leaf in leaves if is_array(leaf.value) and not _is_key(leaf.value)}

@@ -26,6 +26,7 @@ try:
     from fanin.keras.classes import as_keras, carriers, deserialize, get
     from fanin.keras.lookups import install as _install
     from fanin.keras.models import describe, initialize
+    from fanin.keras.models import values_of as _values_of
     from fanin.keras.origins import recipe_of
     from fanin.keras.patching import patch, unpatch
     from fanin.keras.probing import probe
@@ -139,4 +140,4 @@ __all__ = [
 for _source_class in initializers.CLASSES:  # files that have those of fanin alone then load
     carriers.class_for(_source_class)
 _install()
-registry.register("keras", describe)
+registry.register("keras", describe, values=_values_of)

@@ -19,6 +19,11 @@ def describe(model: Any) -> Model:
     return ORIGINS.describe(Scan(model, ORIGINS.framework))
 
 
+def values_of(model: Any) -> dict[str, Any]:
+    """The variables of a model, by their paths."""
+    return Scan(model, ORIGINS.framework).values()
+
+
 def initialize(
     model: Any,
     recipe: Recipe | str,

@@ -21,6 +21,7 @@ try:
 
     from fanin.tf_keras.classes import as_tf_keras, carriers, deserialize, get
     from fanin.tf_keras.models import describe, initialize
+    from fanin.tf_keras.models import values_of as _values_of
     from fanin.tf_keras.origins import recipe_of
     from fanin.tf_keras.patching import patch, unpatch
     from fanin.tf_keras.probing import probe
@@ -123,4 +124,4 @@ __all__ = [
 
 for _source_class in initializers.CLASSES:  # files that have those of fanin alone then load
     carriers.class_for(_source_class)
-registry.register("tf_keras", describe)
+registry.register("tf_keras", describe, values=_values_of)

@@ -58,6 +58,7 @@ try:
     from fanin.torch.recording.reading import Reading
     from fanin.torch.recording.recorded import Recorded, recording
     from fanin.torch.shards import Shard
+    from fanin.torch.values import values_of as _values_of
 except ModuleNotFoundError as _error:
     raise missing(_error, "torch", "PyTorch", extra="torch") from _error
 
@@ -92,7 +93,7 @@ __all__ = [
     "zeros_",
 ]
 
-registry.register("torch", _described, own_plan=_own_plan)
+registry.register("torch", _described, values=_values_of, own_plan=_own_plan)
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,259 @@
+"""`fanin.audit`: whether a model or checkpoint was initialized as intended, tensor by tensor."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fanin._core.messages import plural, readable, visible
+from fanin._core.types import Shape
+from fanin.audits.statistics import Statistics
+from fanin.audits.verdicts import KINDS, Kind, Verdict
+from fanin.recipes.tables import folded_paths
+from fanin.report import number, plain
+from fanin.report.markup import Tone
+from fanin.report.tables import Cell, Table, Toned
+
+_TONES: dict[Kind, Tone] = {
+    "exact": "good",
+    "consistent": "good",
+    "unjudged": "dim",
+    "trained": "dim",
+    "suspicious": "warn",
+    "broken": "bad",
+}
+_MOST_FINDINGS = 40  # lines
+
+
+@dataclass(frozen=True)
+class AuditedTensor:
+    """What one tensor is.
+
+    Attributes:
+        name: its name.
+        shape: its shape.
+        dtype: the name of its dtype.
+        role: what it is in its layer, such as "kernel"; "" if that is not known.
+        layer: the type of its layer; "" if that is not known.
+        expected: what it should be, in words; "" if nothing says so.
+        expected_stddev: the standard deviation that it should have; None if nothing says so.
+        statistics: what it has; the sample is cut to a thousand elements. None if it cannot be read.
+        verdict: what it is.
+        tied: further names of the same tensor, which share its memory.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str
+    role: str
+    layer: str
+    expected: str
+    expected_stddev: float | None
+    statistics: Statistics | None
+    verdict: Verdict
+    tied: tuple[str, ...] = ()
+
+    @property
+    def ratio(self) -> float | None:
+        """The standard deviation that it has, divided by the one that it should have; None if either is unknown."""
+        if self.statistics is None or not self.expected_stddev:
+            return None
+        return self.statistics.stddev / self.expected_stddev
+
+    def as_dict(self) -> dict[str, Any]:
+        """The tensor as plain data, for JSON."""
+        found = self.statistics
+        return plain(
+            {
+                "name": self.name,
+                "shape": list(self.shape),
+                "dtype": self.dtype,
+                "role": self.role,
+                "layer": self.layer,
+                "expected": self.expected,
+                "expected_stddev": self.expected_stddev,
+                "tied": list(self.tied),
+                **self.verdict.as_dict(),
+                "statistics": None
+                if found is None
+                else {
+                    "size": found.size,
+                    "mean": found.mean,
+                    "stddev": found.stddev,
+                    "kurtosis": found.kurtosis,
+                    "min": found.low,
+                    "max": found.high,
+                    "zeros": found.zeros,
+                    "nans": found.nans,
+                    "infinities": found.infinities,
+                },
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the tensors of a model or checkpoint are; true if nothing is wrong.
+
+    Attributes:
+        name: the path, or the model in words.
+        format: "safetensors", "npz", "dcp", …; "memory" for models and mappings.
+        source: what says what the tensors should be: "the recipe", "the model's own code", "the model's layers", or
+            "names and shapes".
+        tensors: the tensors, in their order.
+        missing: the names of parameters that the model has and the checkpoint lacks.
+        broken_files: why files cannot be read, by name.
+        notes: what a reader should know.
+        seed: the seed that values were compared with; None if they were not.
+        nbytes: the number of bytes that were read.
+        seconds: the time that it took.
+    """
+
+    name: str
+    format: str
+    source: str
+    tensors: tuple[AuditedTensor, ...]
+    missing: tuple[str, ...] = ()
+    broken_files: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    seed: int | None = None
+    nbytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def findings(self) -> tuple[AuditedTensor, ...]:
+        """The tensors that are broken or suspicious, the worst first."""
+        wrong = [each for each in self.tensors if each.verdict.problems]
+        return tuple(sorted(wrong, key=lambda each: -KINDS.index(each.verdict.kind)))
+
+    @property
+    def counts(self) -> dict[Kind, int]:
+        """How many tensors are of each kind."""
+        found = Counter(each.verdict.kind for each in self.tensors)
+        return {kind: found[kind] for kind in KINDS}
+
+    def __getitem__(self, name: str) -> AuditedTensor:
+        """The tensor of this name."""
+        for each in self.tensors:
+            if each.name == name:
+                return each
+        raise KeyError(name)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def __bool__(self) -> bool:
+        return not (self.findings or self.missing or self.broken_files)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The audit as plain data, with stable keys, for JSON.
+
+        `name`, `format`, `source`, `seed`, `bytes` and `seconds` say what was read, `ok` whether nothing is wrong,
+        `counts` how many tensors are of each kind; `missing`, `broken_files` and `notes` are as above. Each of
+        `tensors` has `name`, `shape`, `dtype`, `role`, `layer`, `expected`, `expected_stddev`, `tied`, `verdict`,
+        `reason`, `fits`, `problems` (each with `code`, `kind`, `message` and `advice`) and `statistics` (`size`,
+        `mean`, `stddev`, `kurtosis`, `min`, `max`, `zeros`, `nans` and `infinities`; None if it cannot be read).
+        """
+        return {
+            "name": self.name,
+            "format": self.format,
+            "source": self.source,
+            "seed": self.seed,
+            "ok": bool(self),
+            "counts": dict(self.counts),
+            "tensors": [each.as_dict() for each in self.tensors],
+            "missing": list(self.missing),
+            "broken_files": dict(self.broken_files),
+            "notes": list(self.notes),
+            "bytes": self.nbytes,
+            "seconds": self.seconds,
+        }
+
+    # ------------------------------------------------------------ for people
+
+    def table(self, *, fold: bool = True) -> Table:
+        """The tensors as a table, in which those of repeated blocks with equal verdicts share a row.
+
+        Args:
+            fold: whether they do.
+        """
+        by_name = {each.name: each for each in self.tensors}
+        keys = {each.name: _alike(each) if fold else each.name for each in self.tensors}
+        rows = [_row(path, [by_name[name] for name in names]) for path, names in folded_paths(keys)]
+        return Table.of(_HEADS, rows, right=("std",), spared=("dtype", "role", "shape"))
+
+    def lines(self) -> list[str]:
+        """The findings in words, the worst first, those of repeated blocks together."""
+        by_problem: dict[tuple[str, str], list[str]] = {}
+        for each in self.findings:
+            for problem in each.verdict.problems:
+                by_problem.setdefault((f"{problem.kind}: {problem.message}", problem.advice), []).append(each.name)
+        return [
+            f"{path}: {visible(text)}{' ' if advice else ''}{visible(advice)}"
+            for (text, advice), names in by_problem.items()
+            for path, _ in folded_paths(dict.fromkeys(names))
+        ]
+
+    def summary(self) -> str:
+        """The verdict on the whole, in a sentence."""
+        total = len(self.tensors)
+        parts = [f"{count} {kind}" for kind, count in self.counts.items() if count]
+        expected = f"expected by {self.source}" + (f", seed {self.seed}" if self.seed is not None else "")
+        size = f"{readable(self.nbytes)} in {self.seconds:.3g} s"
+        return f"{total} {plural(total, 'tensor')}: {', '.join(parts) or 'none'} ({expected}; {size})"
+
+    def text(self, width: int | None = None, *, fold: bool = True) -> str:
+        """The table, the findings and the summary, to print.
+
+        Args:
+            width: the width to fit; None for as wide as it is.
+            fold: whether the tensors of repeated blocks share a row.
+        """
+        found = self.lines()
+        more = [f"and {len(found) - _MOST_FINDINGS} more findings"] if len(found) > _MOST_FINDINGS else []
+        blocks = [
+            [self.table(fold=fold).text(width)] if self.tensors else [],
+            [*found[:_MOST_FINDINGS], *more],
+            [f"{path}: missing" for path, _ in folded_paths(dict.fromkeys(self.missing))],
+            [f"{visible(name)}: {visible(why)}" for name, why in self.broken_files.items()],
+            [f"note: {visible(each)}" for each in self.notes],
+            [self.summary()],
+        ]
+        return "\n\n".join("\n".join(block) for block in blocks if block)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return replace(self.table(), caption=self.summary(), footnotes=tuple(self.lines())).html()
+
+
+_HEADS = ("tensor", "shape", "dtype", "role", "std", "verdict", "what it is")
+
+
+def _alike(each: AuditedTensor) -> tuple[Any, ...]:
+    """What tensors have in common that share a row."""
+    codes = tuple(problem.code for problem in each.verdict.problems)
+    return each.shape, each.dtype, each.role, each.verdict.kind, codes or each.verdict.fits or each.verdict.reason
+
+
+def _row(path: str, tensors: Sequence[AuditedTensor]) -> list[Cell]:
+    """The row of tensors that are alike."""
+    first = tensors[0]
+    verdict = first.verdict
+    is_alone = len(tensors) == 1
+    shape = "×".join(map(str, first.shape)) or "()"
+    if verdict.problems:
+        text = verdict.reason if is_alone else ", ".join(dict.fromkeys(each.code for each in verdict.problems))
+    else:
+        text = " or ".join(verdict.fits) or verdict.reason
+    return [path, shape, first.dtype, first.role, _spread(tensors), Toned(verdict.kind, _TONES[verdict.kind]), text]
+
+
+def _spread(tensors: Sequence[AuditedTensor]) -> str:
+    """The standard deviations of tensors, from the smallest to the largest."""
+    found = sorted({each.statistics.stddev for each in tensors if each.statistics is not None and each.statistics.size})
+    ends = [number(each, 3) for each in (*found[:1], *found[-1:])]
+    return "–".join(dict.fromkeys(ends))

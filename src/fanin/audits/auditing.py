@@ -1,0 +1,313 @@
+"""How an audit is made: each tensor is measured in one pass, judged, and compared with the others."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fanin._core.messages import class_name, plural, shown, suggestion
+from fanin._core.types import Array
+from fanin.audits.audit import Audit, AuditedTensor
+from fanin.audits.damage import damage, unrelated
+from fanin.audits.expectations import Expectation, Expectations, is_exact
+from fanin.audits.judgement import allowed_of, judge, reconciled
+from fanin.audits.laws import Law
+from fanin.audits.relations import Sketch, correlated, duplicates
+from fanin.audits.roles import Role, roles_of
+from fanin.audits.siblings import among_siblings
+from fanin.audits.sources import is_model, tensors_of
+from fanin.audits.statistics import Statistics, measure, measured
+from fanin.audits.verdicts import Problem, Verdict
+from fanin.checkpoints import CheckpointError, has_manifest, read_manifest
+from fanin.checkpoints.contained import described_contents
+from fanin.checkpoints.manifest import manifest_path
+from fanin.checkpoints.stored import Contents, Stored
+from fanin.models import registry
+from fanin.recipes.entry import Box
+from fanin.recipes.plan import Plan
+from fanin.recipes.progress import Progress, watched
+from fanin.recipes.recipe import Recipe, recipe_of
+
+_UNREAD = "The model's own code cannot say what its tensors should be: "
+_MOST_NAMES = 5  # that a note lists
+_KEPT = 2**10  # elements of a sample that a report keeps
+_MOST_CHECKED = 2**27  # bytes of a tensor that is looked at as a whole
+
+
+def audit(
+    target: Any,
+    recipe: Any = None,
+    *,
+    model: Any = None,
+    seed: int | None = None,
+    under: str = "",
+    only: Collection[str] | None = None,
+    progress: Progress = None,
+) -> Audit:
+    """Whether a model or checkpoint was initialized as intended: a verdict on each tensor, with its reason.
+
+    A tensor is
+
+    - exact: every bit is the one that the recipe and its seed give it;
+    - consistent with an initializer, or with several that cannot be told apart by their values;
+    - trained: it departs from every initializer in the way that training does;
+    - suspicious: its spread, mean, bounds or precision are not those that it should have;
+    - broken: it holds NaN, infinities, leftovers of memory, zeros in place of a kernel, dead rows, repeated parts, or
+      the values of another tensor;
+    - unjudged: nothing is known that it could be judged by.
+
+    What it should be is taken from the recipe; else from `fanin.json`, if it is beside the file; else from the model's
+    own code, if there is a model; else from its layers; else from names and shapes, which leave several candidates.
+    Chance alone makes one statistic of a tensor look wrong once in ten million.
+
+    Args:
+        target: a file of safetensors, .npz, PyTorch (.pt, .pth, .bin) or Keras (.h5, .keras); a folder of such files or
+            of torch.distributed.checkpoint; a live model of PyTorch, Keras, flax, haiku or equinox; or a mapping of
+            names to arrays, such as a state dict. It is read in chunks, in bounded memory, and nothing of it changes;
+            code in a file is never run.
+        recipe: what the values should be: a `Recipe`, the name of a preset, a `Plan`, or what a recording yields.
+        model: the model of a checkpoint or mapping, or a description of it, for fans, layouts and expectations.
+        seed: a seed that replaces the recipe's.
+        under: what all names of the target begin with before a dot, such as "model".
+        only: the names of the tensors to judge; None for all of them.
+        progress: whether to show a bar, or a function of events, as for `fanin.checkpoints.write`.
+
+    Returns:
+        An `Audit`, which is true if nothing is wrong.
+
+    Raises:
+        fanin.checkpoints.CheckpointError: what lists the tensors is damaged, or a file holds code.
+        ValueError: the target is no checkpoint; `only` names a tensor that it lacks; `seed` has no recipe.
+        TypeError: the target is no model, mapping or path.
+        OSError: there is nothing, or it cannot be read.
+
+    References: "Glorot and Bengio, 2010", for the spreads that layers should have; Kolmogorov (1933) and Smirnov (1948)
+    for the comparison of distributions.
+
+    >>> import fanin, numpy as np
+    >>> kernel = fanin.HeNormal(seed=1)((256, 128))
+    >>> found = fanin.audit({"dense.kernel": kernel, "head.kernel": np.full((128, 10), np.nan)})
+    >>> found["dense.kernel"].verdict.kind, found["head.kernel"].verdict.kind
+    ('consistent', 'broken')
+    """
+    begin = time.perf_counter()
+    contents = tensors_of(target)
+    chosen = _chosen(contents, only)
+    expected = _expectations(target, contents, recipe, model, seed, under)
+    with watched(sum(each.nbytes for each in chosen), progress, "audit") as advance:
+        judged = _Auditor(contents, expected).audited(chosen, advance)
+    return Audit(
+        name=_name(target, expected),
+        format=contents.format,
+        source=expected.source,
+        tensors=judged,
+        missing=tuple(expected.missing(contents.tensors)) if only is None else (),
+        broken_files=dict(contents.broken),
+        notes=_notes(contents, expected),
+        seed=expected.seed,
+        nbytes=sum(each.nbytes for each in chosen),
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _chosen(contents: Contents, only: Collection[str] | None) -> list[Stored]:
+    """The tensors to judge."""
+    if only is None:  # of tensors that share memory, the first one stands for all
+        return [each for name, each in contents.tensors.items() if name not in contents.ties]
+    for name in only:
+        if name not in contents.tensors:
+            raise ValueError(
+                f"`only` must name tensors that are there. Received: {shown(name)}.{suggestion(name, contents.tensors)}"
+            )
+    return [contents.tensors[name] for name in contents.tensors if name in set(only)]
+
+
+def _name(target: Any, expected: Expectations) -> str:
+    return str(target) if isinstance(target, (str, os.PathLike)) else expected.model or class_name(type(target))
+
+
+def _notes(contents: Contents, expected: Expectations) -> tuple[str, ...]:
+    """What a reader should know."""
+    notes = [_UNREAD + expected.reason] if expected.reason else []
+    strange = [name for name in contents.tensors if expected.by_name and not expected.knows(name)]
+    if strange:
+        count = len(strange)
+        verb = "is" if count == 1 else "are"
+        notes.append(
+            f"{count} {plural(count, 'tensor')} {verb} not among the model's parameters, and judged by name and shape: "
+            f"{', '.join(strange[:_MOST_NAMES])}{', …' if count > _MOST_NAMES else ''}."
+        )
+    if contents.other:
+        notes.append(f"{len(contents.other)} values that are no tensors were left alone.")
+    return tuple(notes)
+
+
+# ---------------------------------------------------------------- what the tensors should be
+
+
+def _expectations(
+    target: Any, contents: Contents, recipe: Any, model: Any, seed: int | None, under: str
+) -> Expectations:
+    """What says what the tensors should be: the best that there is."""
+    is_path = isinstance(target, (str, os.PathLike))
+    if seed is not None and not isinstance(recipe, (str, Recipe)):
+        raise ValueError(f"`seed` replaces that of a recipe. Received: seed={shown(seed)} without a recipe.")
+    live = model if model is not None else target if is_model(target) else None
+    if recipe is not None:
+        plan = _plan(recipe, seed, described_contents(contents) if live is None else live)
+        return Expectations.of_plan(plan, "the recipe", under=under, is_seeded=True)
+    if live is not None:
+        return Expectations.of_model(live, under=under)
+    if is_path and has_manifest(target):
+        return Expectations.of_manifest(read_manifest(manifest_path(target)))
+    return Expectations("names and shapes")
+
+
+def _plan(recipe: Any, seed: int | None, model: Any) -> Plan:
+    """The plan of a recipe, or of what else can make one."""
+    if isinstance(recipe, Plan):
+        return recipe
+    if isinstance(recipe, (str, Recipe)):
+        return recipe_of(recipe, seed).plan(model)
+    if callable(getattr(recipe, "plan", None)):  # what a recording yields
+        return recipe.plan(model) if registry.home_of(model) is not None else recipe.plan()
+    raise TypeError(
+        "`recipe` must be a fanin.Recipe, the name of a preset, a fanin.Plan or a recording. "
+        f"Received: {shown(recipe)} (of type {class_name(type(recipe))})."
+    )
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+class _Auditor:
+    """Judges tensors one by one, and at the end what they are among one another."""
+
+    def __init__(self, contents: Contents, expected: Expectations) -> None:
+        self._contents, self._expected = contents, expected
+        self._roles = _roles(contents, expected)
+        self._sketches: list[Sketch] = []
+        self._fingerprints: dict[str, bytes] = {}
+        self._lawless: dict[str, tuple[Role, Statistics]] = {}  # of which no law is expected
+
+    def audited(self, chosen: Sequence[Stored], advance: Callable[[int], None]) -> tuple[AuditedTensor, ...]:
+        """The verdict on each tensor."""
+        found: dict[str, AuditedTensor] = {}
+        for stored, statistics in measured(chosen, advance=advance):
+            found[stored.name] = self._one(stored, statistics)
+        found |= self._reconciled(found)
+        problems = self._among(found)
+        return tuple(
+            replace(each, verdict=each.verdict.with_problems(problems.get(name, ()))) for name, each in found.items()
+        )
+
+    def _one(self, stored: Stored, statistics: Statistics | CheckpointError | OSError) -> AuditedTensor:
+        """What a tensor is by itself."""
+        name, role, expectation = stored.name, self._roles[stored.name], self._expected.of(stored.name)
+        made = partial(
+            AuditedTensor,
+            name=name,
+            shape=stored.shape,
+            dtype=stored.dtype_name if stored.dtype is None else stored.dtype.name,
+            role=role.role,
+            layer="" if expectation.parameter is None else expectation.parameter.layer,
+            expected="" if expectation.entry is None else expectation.entry.description,
+            tied=tuple(other for other, first in self._contents.ties.items() if first == name),
+        )
+        if isinstance(statistics, Exception):
+            unreadable = Problem("unreadable", "broken", f"It cannot be read: {statistics}")
+            return made(expected_stddev=None, statistics=None, verdict=Verdict.of((unreadable,)))
+        law = None if stored.dtype is None else expectation.law(stored.dtype)
+        kept = replace(statistics, sample=statistics.sample[:: max(1, len(statistics.sample) // _KEPT)])
+        self._fingerprints[name] = statistics.fingerprint
+        sketch = None if allowed_of(role, law).repeated else Sketch.of(stored, statistics)
+        if sketch is not None:
+            self._sketches.append(sketch)
+        if law is None:
+            self._lawless[name] = role, kept
+        verdict = self._verdict(stored, statistics, role, expectation, law)
+        return made(expected_stddev=None if law is None else law.stddev, statistics=kept, verdict=verdict)
+
+    def _verdict(
+        self, stored: Stored, statistics: Statistics, role: Role, expectation: Expectation, law: Law | None
+    ) -> Verdict:
+        entry, seed = expectation.entry, self._expected.seed
+        misfit = expectation.misfit(stored)
+        if misfit:
+            return Verdict.of((Problem("shape", "broken", misfit),))
+        if stored.dtype is None:
+            return Verdict("unjudged", f"Its dtype, {stored.dtype_name}, is not known.")
+        if seed is not None and entry is not None and entry.covers and is_exact(entry, stored):
+            return Verdict("exact", f"Every bit is that of {entry.description}, seed {seed}.", (entry.description,))
+        if found := damage(statistics, stored.shape, stored.dtype, allowed_of(role, law)):
+            return Verdict.of(found)
+        verdict = judge(statistics, role, law)
+        if verdict.problems or law is None:
+            return verdict
+        if law.check is not None and stored.nbytes <= _MOST_CHECKED:
+            wrong = law.check(_whole(stored).transpose(expectation.kernel_axes))
+            return verdict.with_problems((Problem("distribution", "suspicious", wrong),) if wrong else ())
+        parts = expectation.laws(stored.dtype)
+        return self._by_parts(verdict, stored, role, parts) if len(parts) > 1 else verdict
+
+    def _by_parts(self, verdict: Verdict, stored: Stored, role: Role, parts: Sequence[tuple[Box, Law]]) -> Verdict:
+        """The verdict on a tensor that is right as a whole, of whose parts each has its own law."""
+        problems = []
+        for box, law in parts:
+            shape = tuple(stop - start for start, stop in box)
+            found = judge(measure(stored, box), replace(role, shape=shape), law)
+            where = ", ".join(f"{start}:{stop}" for start, stop in box)
+            problems += [replace(each, message=f"In [{where}]: {each.message}") for each in found.problems]
+        return verdict.with_problems(problems)
+
+    def _reconciled(self, found: Mapping[str, AuditedTensor]) -> dict[str, AuditedTensor]:
+        """The verdicts on the tensors of which no law is expected, in the light of one another."""
+        judged = {name: (role, found[name].verdict) for name, (role, _) in self._lawless.items()}
+        return {name: replace(found[name], verdict=verdict) for name, verdict in reconciled(judged).items()}
+
+    def _among(self, found: Mapping[str, AuditedTensor]) -> dict[str, list[Problem]]:
+        """What is wrong with tensors beside one another; trained ones may be correlated, and unlike their siblings."""
+        ties = [(name, copy_of) for name in found if (copy_of := self._expected.of(name).copy_of)]
+        drawn = [each for each in self._sketches if found[each.stored.name].verdict.kind != "trained"]
+        lawless = {name: each for name, each in self._lawless.items() if found[name].verdict.kind != "trained"}
+        problems = {
+            name: list(found)
+            for name, found in unrelated(duplicates(self._sketches, ties), correlated(drawn, ties)).items()
+        }
+        for name, problem in (*among_siblings(lawless).items(), *self._untied(ties)):
+            problems.setdefault(name, []).append(problem)
+        return problems
+
+    def _untied(self, ties: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Problem]]:
+        """The tensors that should have the values of others, and do not."""
+        for name, copy_of in ties:
+            if copy_of in self._fingerprints and self._fingerprints[name] != self._fingerprints[copy_of]:
+                message = f"It should have the values of {copy_of}, and has others."
+                advice = "Tie them again, as the model's code does (tie_weights in transformers)."
+                yield name, Problem("untied", "suspicious", message, advice)
+
+
+def _roles(contents: Contents, expected: Expectations) -> dict[str, Role]:
+    """The role of each tensor: what its layer says, or else its name and shape."""
+    named = roles_of({name: (each.shape, each.dtype) for name, each in contents.tensors.items()})
+    roles = {}
+    for name, role in named.items():
+        parameter = expected.of(name).parameter
+        known = parameter is not None and parameter.shape == role.shape
+        roles[name] = Role.of(parameter, role.n_layers, role.depth) if known and parameter is not None else role
+    return roles
+
+
+def _whole(stored: Stored) -> Array:
+    """All elements of a tensor."""
+    out = np.empty(stored.shape, stored.dtype)
+    everything = tuple(slice(0, length) for length in stored.shape)
+    for region, part in stored.parts([everything]):
+        out[region] = part
+    return out

@@ -1,0 +1,323 @@
+"""Whether a tensor's statistics fit a law: its support, moments, tails, shape and rows.
+
+Every test is wrong about once in `1 / SIGNIFICANCE` tensors that do have the law, whatever their size.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from fanin._core import dtypes
+from fanin._core.types import Array, DType
+from fanin.audits.laws import Law, in_dtype, rounding_limits
+from fanin.audits.statistics import Statistics
+from fanin.audits.verdicts import SIGNIFICANCE, STANDARD_ERRORS
+
+_POINTS = 512  # at which distribution functions are compared
+_LIGHT_TAILS = 6.0  # the kurtosis up to which the errors of moments are those of their normal approximations
+# Standard errors that the dispersion of rows may be from that of independent elements: a margin, since its tails are
+# only nearly those of chi-squared, and trained weights are at hundreds.
+UNEVEN = 7.0
+_SHORTEST, _FEWEST = 8, 8  # elements of a row, and rows, whose dispersion says something
+GRAINED = 32  # elements whose dtype can be told from their values
+_REACHED = 5.2  # standard deviations: beyond these, normals of some libraries end
+_ONE_NORM = 0.05  # dispersion of rows of equal norms, beside 1 for independent elements
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is seen of a tensor, as tests need it.
+
+    Attributes:
+        size: the number of finite elements, without rows of padding.
+        mean, stddev, kurtosis: their moments.
+        low, high: the smallest and the largest.
+        at_low, at_high: how many are that.
+        zeros: how many are zero.
+        skipped: whether zeros are padding, which the sample leaves out.
+        stored: the dtype of the tensor; of a complex one, that of its parts.
+        dtype: the narrowest dtype that holds every element, which they were rounded to.
+        words: how many numbers an element is: 2 for complex tensors.
+        statistics: all that was measured.
+    """
+
+    size: int
+    mean: float
+    stddev: float
+    kurtosis: float
+    low: float
+    high: float
+    at_low: int
+    at_high: int
+    zeros: int
+    skipped: bool
+    stored: DType
+    dtype: DType
+    words: int
+    statistics: Statistics
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all elements are equal."""
+        return self.low == self.high
+
+    @cached_property
+    def ordered(self) -> Array:
+        """The sample, in ascending order."""
+        sample = np.asarray(self.statistics.sample, np.float64)
+        if self.skipped or self.statistics.nans or self.statistics.infinities:
+            sample = sample[np.isfinite(sample) & ((sample != 0) | (not self.skipped))]
+        return np.sort(sample)
+
+    @cached_property
+    def shares(self) -> tuple[Array, Array]:
+        """Numbers, and the share of elements that were at most that before they were rounded."""
+        count = len(self.ordered)
+        places = np.unique(np.linspace(0, count - 1, min(count, _POINTS)).astype(np.int64))
+        values = np.unique(self.ordered[places])
+        upto = np.searchsorted(self.ordered, values, side="right")
+        return rounding_limits(values, self.dtype), upto / count
+
+    @cached_property
+    def ends(self) -> tuple[float, float]:
+        """The numbers between which all elements lay before they were rounded."""
+        high = float(rounding_limits(np.array([self.high]), self.dtype)[0])
+        low = -float(rounding_limits(np.array([-self.low]), self.dtype)[0])
+        return low, high
+
+    @cached_property
+    def dispersions(self) -> tuple[tuple[int, float, float], ...]:
+        """The axis, the dispersion and how unlikely that is, in standard errors, of rows that say something."""
+        found = []
+        for lines in self.statistics.lines:
+            known = math.isfinite(lines.dispersion) and lines.dispersion_error > 0
+            if known and lines.count >= _FEWEST and lines.length >= _SHORTEST and not lines.dead:
+                errors = _errors_of_variance(lines.dispersion, 2 / lines.dispersion_error**2)
+                found.append((lines.axis, lines.dispersion, errors))
+        return tuple(found)
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether rows differ in their spread more than independent elements let them."""
+        return any(errors > UNEVEN for _, _, errors in self.dispersions)
+
+    @property
+    def unevenness(self) -> float:
+        """The largest dispersion of rows."""
+        return max((dispersion for _, dispersion, _ in self.dispersions), default=1.0)
+
+    @property
+    def stddev_error(self) -> float:
+        """The standard error of the standard deviation, relative to it, by the kurtosis that was measured."""
+        excess = self.kurtosis - 1 if math.isfinite(self.kurtosis) else 2.0
+        return math.sqrt(max(excess, 1e-6) / (4 * max(self.size, 1)))
+
+
+def observed(statistics: Statistics, dtype: DType, padded: bool = False) -> Observed | None:
+    """What is seen of a tensor; None if it has no finite elements.
+
+    Args:
+        statistics: what was measured.
+        dtype: the tensor's dtype.
+        padded: whether rows of zeros are padding, which does not count.
+    """
+    words = 2 if dtype.kind == "c" else 1
+    size = statistics.size * words - statistics.nans - statistics.infinities
+    if not size or not np.isfinite(statistics.mean):
+        return None
+    each = statistics
+    moments = each.mean, each.stddev, each.kurtosis
+    zeros = each.zeros
+    dead = _padding(statistics) if padded else 0
+    if dead:
+        moments = _without_zeros(*moments, size, dead)
+        size, zeros = size - dead, zeros - dead
+    skipped = dead > 0 and zeros == 0
+    part = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+    grid = _grid_of(statistics, part) if size >= GRAINED and each.low != each.high else part
+    ends = each.low, each.high, each.at_low, each.at_high
+    return Observed(size, *moments, *ends, zeros, skipped, part, grid, words, each)
+
+
+def _grid_of(statistics: Statistics, stored: DType) -> DType:
+    """The narrowest dtype that holds every element, of those that were noted."""
+    narrower = [each for each in map(dtypes.resolve, statistics.grids) if each.itemsize < stored.itemsize]
+    return min(narrower, key=lambda each: each.itemsize, default=stored)
+
+
+def _padding(statistics: Statistics) -> int:
+    """The number of elements of rows of zeros along the first axis."""
+    lines = next((each for each in statistics.lines if each.axis == 0), None)
+    return 0 if lines is None else sum(stop - start for start, stop in lines.dead) * lines.length
+
+
+def _without_zeros(mean: float, stddev: float, kurtosis: float, size: int, zeros: int) -> tuple[float, float, float]:
+    """The moments of the other elements of a tensor, if so many are zeros. Means near 0 are taken for 0."""
+    share = size / max(size - zeros, 1)
+    square = (stddev**2 + mean**2) * share
+    variance = max(square - (mean * share) ** 2, 0.0)
+    return mean * share, math.sqrt(variance), kurtosis / share
+
+
+def _errors_of_variance(ratio: float, freedom: float) -> float:
+    """How many standard errors a ratio of variances is from 1, for a number of degrees of freedom.
+
+    References: Wilson and Hilferty, "The distribution of chi-square", PNAS 17, 1931. The cube root of a variable of
+    this distribution is nearly normal, in the tails too.
+    """
+    step = 2 / (9 * freedom)
+    return (max(ratio, 0.0) ** (1 / 3) - (1 - step)) / math.sqrt(step)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a tensor fits a law.
+
+    Attributes:
+        law: the law.
+        failures: the tests that it fails: "constant", "support", "mean", "stddev", "tails", "outliers", "shape",
+            "rows".
+        mean_errors, stddev_errors: how far the moments are from the law's, in standard errors; NaN if the law does not
+            say.
+        distance: the largest difference of the distribution functions; NaN if the law has none.
+    """
+
+    law: Law
+    failures: tuple[str, ...]
+    mean_errors: float = math.nan
+    stddev_errors: float = math.nan
+    distance: float = math.nan
+
+    @property
+    def passes(self) -> bool:
+        """Whether it fits."""
+        return not self.failures
+
+
+def fit(tensor: Observed, law: Law, *, whole: bool = True) -> Fit:
+    """Compares a tensor with a law.
+
+    Args:
+        tensor: what is seen of it.
+        law: the law.
+        whole: whether to go on after a failure, so that all are known.
+    """
+    if tensor.dtype != tensor.stored and not law.is_constant:
+        return replace(_fit(tensor, in_dtype(law, tensor.dtype), whole), law=law)
+    return _fit(tensor, law, whole)
+
+
+def _fit(tensor: Observed, law: Law, whole: bool) -> Fit:
+    if law.is_constant:
+        return Fit(law, () if tensor.low == tensor.high == law.mean else ("constant",))
+    failures: list[str] = []
+    if tensor.low < law.low or tensor.high > law.high:
+        failures.append("support")
+    mean_errors, stddev_errors = _errors_of_moments(tensor, law)
+    if abs(mean_errors) > STANDARD_ERRORS:
+        failures.append("mean")
+    if abs(stddev_errors) > STANDARD_ERRORS:
+        failures.append("stddev")
+    if failures and not whole:
+        return Fit(law, tuple(failures), mean_errors, stddev_errors)
+    failures += _of_tails(tensor, law)
+    distance = math.nan
+    if law.curve is not None:
+        distance = _distance(tensor, law)
+        if distance > 0 and 2 * math.exp(-2 * _effective(tensor, law) * distance**2) < SIGNIFICANCE:
+            failures.append("shape")
+    if _has_other_rows(tensor, law):
+        failures.append("rows")
+    return Fit(law, tuple(failures), mean_errors, stddev_errors, distance)
+
+
+def _errors_of_moments(tensor: Observed, law: Law) -> tuple[float, float]:
+    """How far mean and standard deviation are from the law's, in standard errors, beyond what rounding explains."""
+    if not math.isfinite(law.stddev) or law.draws is not None:
+        return math.nan, math.nan
+    shift = max(abs(tensor.mean - law.mean) - law.slack * max(law.stddev, abs(law.mean)), 0.0)
+    ratio = tensor.stddev / law.stddev if law.stddev else math.inf
+    ratio = ratio / min(max(ratio, 1 - law.slack), 1 + law.slack)  # 1 within the slack
+    if law.kurtosis is None:
+        return _errors_without_chance(shift, ratio, tensor, law)
+    if law.kurtosis > _LIGHT_TAILS:
+        return math.nan, math.nan
+    mean_errors = math.copysign(shift / law.stddev * math.sqrt(tensor.size), tensor.mean - law.mean)
+    if tensor.size < 2 or law.kurtosis < 1 + 1e-9:
+        return mean_errors, math.nan
+    freedom = 2 * (tensor.size - 1) / (law.kurtosis - 1)
+    corrected = ratio**2 * tensor.size / (tensor.size - 1)
+    return mean_errors, _errors_of_variance(corrected, freedom)
+
+
+def _errors_without_chance(shift: float, ratio: float, tensor: Observed, law: Law) -> tuple[float, float]:
+    """The same for laws whose spread is not left to chance: 0, or infinite if they are off by a thousandth."""
+    room = 1e-3 * law.stddev
+    if law.is_random:  # an orthogonal matrix, whose mean square is given, but not its mean
+        square = math.hypot(tensor.mean, tensor.stddev) / law.stddev
+        square /= min(max(square, 1 - law.slack), 1 + law.slack)
+        mean_errors = shift / law.stddev * math.sqrt(tensor.size)
+        return mean_errors, 0.0 if abs(square - 1) < 1e-3 else math.copysign(math.inf, square - 1)
+    return 0.0 if shift <= room else math.inf, 0.0 if abs(ratio - 1) < 1e-3 else math.copysign(math.inf, ratio - 1)
+
+
+def _of_tails(tensor: Observed, law: Law) -> list[str]:
+    """Whether the tails end too early, or reach too far."""
+    curve = law.curve
+    if curve is None or not curve.exact or not law.independent or tensor.size < 2:
+        return []
+    reach, most = law.reach, _REACHED * law.stddev
+    low = min(tensor.ends[0] - reach, law.mean - most) if law.kind == "normal" else tensor.ends[0] - reach
+    high = max(tensor.ends[1] + reach, law.mean + most) if law.kind == "normal" else tensor.ends[1] + reach
+    found = []
+    outside = min(curve.outside(low, high), 1 - 1e-16)
+    if tensor.size * math.log1p(-outside) < math.log(SIGNIFICANCE):
+        found.append("tails")
+    farthest = max(tensor.high - law.mean, law.mean - tensor.low)
+    if law.kind == "normal" and tensor.size * curve.outside(law.mean - farthest, law.mean + farthest) < SIGNIFICANCE:
+        found.append("outliers")
+    return found
+
+
+def _distance(tensor: Observed, law: Law) -> float:
+    """The largest difference of the distribution functions, beyond what rounding explains.
+
+    At the largest number that rounds to a value, both count the value: ties make no difference.
+    """
+    assert law.curve is not None
+    limits, shares = tensor.shares
+    return max(float(np.abs(law.curve.at(limits) - shares).max()) - law.slack, 0.0)
+
+
+def _effective(tensor: Observed, law: Law) -> float:
+    """The number of independent draws that a distance is judged by.
+
+    References: Massart, "The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality", Annals of Probability 18,
+    1990: the distance exceeds d by chance at most `2 exp(-2 n d**2)` often, for every n and every distribution.
+    """
+    count = len(tensor.ordered)
+    if law.draws is not None:
+        return count * law.draws / (count + law.draws)
+    return count if law.independent or law.kind in ("sparse", "mixture") else count / 2
+
+
+def _has_other_rows(tensor: Observed, law: Law) -> bool:
+    """Whether the rows are not like those of the law: independent, or of one norm."""
+    if law.independent and law.is_random:
+        return tensor.is_uneven or any(
+            dispersion < _ONE_NORM and errors < -STANDARD_ERRORS for _, dispersion, errors in tensor.dispersions
+        )
+    if not law.one_norm:
+        return False
+    known = {axis: dispersion for axis, dispersion, _ in tensor.dispersions}
+    ends = {0, max((lines.axis for lines in tensor.statistics.lines), default=0)}
+    return ends <= known.keys() and min(known[axis] for axis in ends) > _ONE_NORM
+
+
+def is_float(dtype: DType | None) -> bool:
+    """Whether elements are floating or complex numbers."""
+    return dtype is not None and dtypes.kind(dtype) in ("float", "complex")

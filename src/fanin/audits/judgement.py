@@ -1,0 +1,269 @@
+"""The verdict on a tensor, from its statistics: does it have the law that is expected, or a law that is known at all?
+
+`judge` sees one tensor; `reconciled` sees the verdicts of a whole checkpoint, since one that is trained has tensors
+that are too small to show it. Damage, such as NaN or dead rows, is found elsewhere; `allowed_of` says what is none in a
+tensor of this role and law.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from fanin.audits.candidates import Candidate, candidates_of
+from fanin.audits.damage import Allowed
+from fanin.audits.diagnosis import diagnosed, free_fit, grain, is_clipped, is_heavy, number_of_pieces
+from fanin.audits.fitting import Fit, Observed, fit, is_float, observed
+from fanin.audits.laws import Law
+from fanin.audits.roles import Role
+from fanin.audits.statistics import Statistics
+from fanin.audits.verdicts import STANDARD_ERRORS, Problem, Verdict
+from fanin.models.traits import STATISTICS
+from fanin.report import number
+
+_EQUAL, _UNKNOWN = "Every element is", "No initializer that is known"  # in reasons
+_SHOWN = 3  # laws that a reason names
+_TELLING = 5_000  # elements of a tensor whose fit is more than a lack of power
+_MILD = frozenset(
+    ("mean", "stddev", "transposed", "truncation", "residual", "distribution", "uneven", "coarse", "clipped")
+)  # what training does to a tensor, too
+_FEW = 30  # elements of a tensor that says nothing of its shape
+# Roles whose parameters start as constants, so that others are trained.
+_CONSTANT_ROLES = ("scale", "offset", "bias", "recurrent_bias", *STATISTICS)
+
+
+def allowed_of(role: Role, expected: Law | None = None) -> Allowed:
+    """What is no damage in a tensor of this role, or of the law that is expected of it.
+
+    >>> import numpy as np
+    >>> from fanin.audits.roles import roles_of
+    >>> float32 = np.dtype("float32")
+    >>> roles = roles_of({"fc.weight": ((64, 32), float32), "fc.bias": ((64,), float32)})
+    >>> allowed_of(roles["fc.weight"]).constant, allowed_of(roles["fc.bias"]).constant
+    (False, True)
+    """
+    padding = int(role.role == "embedding")
+    if expected is not None:
+        given = not expected.is_random
+        dead = given or expected.allows_zeros
+        return Allowed(expected.is_constant or given, dead, padding, given, any_size=given)
+    if not is_float(role.dtype):
+        return Allowed(True, True, padding, True, True, True)
+    drawn = role.is_table and role.hint not in ("position", "token")
+    constant = not drawn or any(each.law.is_constant for each in candidates_of(role))
+    return Allowed(constant, not drawn, padding, not drawn, any_size=not drawn, not_finite=role.hint == "mask")
+
+
+def judge(
+    statistics: Statistics,
+    role: Role,
+    expected: Law | None = None,
+    candidates: Sequence[Candidate] | None = None,
+) -> Verdict:
+    """The verdict on a tensor.
+
+    Args:
+        statistics: what was measured of it.
+        role: its role, shape, dtype and fans.
+        expected: the law that it should have; then it alone counts, and the candidates say what it looks like instead.
+        candidates: the laws that it may have; by default those of its role.
+
+    >>> import fanin, numpy as np
+    >>> from fanin.audits.arrays import InMemory
+    >>> from fanin.audits.roles import roles_of
+    >>> from fanin.audits.statistics import measure
+    >>> array = fanin.HeNormal(seed=1)((512, 256))
+    >>> role = roles_of({"dense.kernel": (array.shape, array.dtype)})["dense.kernel"]
+    >>> law = Law.of(fanin.HeNormal().distribution((512, 256)), words="he_normal")
+    >>> judge(measure(InMemory("dense.kernel", array)), role, law).kind
+    'consistent'
+    >>> verdict = judge(measure(InMemory("dense.kernel", 2 * array)), role, law)
+    >>> verdict.kind, verdict.problems[0].code
+    ('suspicious', 'stddev')
+    """
+    if role.dtype is None:
+        return Verdict("unjudged", "Its dtype is not known.")
+    tensor = observed(statistics, role.dtype, padded=role.role == "embedding")
+    if tensor is None:
+        return Verdict("unjudged", "It has no finite elements.")
+    known = candidates_of(role) if candidates is None else tuple(candidates)
+    if expected is not None:
+        return _against(tensor, role, expected, known)
+    return _alone(tensor, role, known)
+
+
+# ---------------------------------------------------------------- with an expectation
+
+
+def _against(tensor: Observed, role: Role, law: Law, candidates: Sequence[Candidate]) -> Verdict:
+    """The verdict on a tensor that should have a law."""
+    if not law.is_random and not math.isfinite(law.stddev):
+        return Verdict("unjudged", f"Nothing is known of the elements of {law.words}.")
+    result = fit(tensor, law)
+    if result.passes:
+        verdict = Verdict("consistent", _agreement(result, tensor), (law.words,))
+        return verdict.with_problems(grain(tensor, law))
+    problem = diagnosed(tensor, role, result, candidates)
+    if problem is None:
+        return Verdict("trained", f"{_departure(tensor)} It is not what {law.words} draws.")
+    others = [each for each in grain(tensor, law) if each.code != problem.code]
+    if problem.code == "distribution" and any(each.code == "coarse" for each in others):
+        return Verdict("unjudged", "").with_problems((*others, problem))  # few random bits explain the rest
+    return Verdict("unjudged", "").with_problems((problem, *others))
+
+
+def _agreement(result: Fit, tensor: Observed) -> str:
+    """What agrees, with its numbers."""
+    law = result.law
+    if law.is_constant:
+        return f"{_EQUAL} {number(tensor.mean)}."
+    parts = []
+    if math.isfinite(result.mean_errors):
+        parts.append(f"the mean is {result.mean_errors:+.1f}")
+    if math.isfinite(result.stddev_errors):
+        parts.append(f"the standard deviation {result.stddev_errors:+.1f}")
+    words = f" ({' and '.join(parts)} standard errors from it)" if parts else ""
+    return f"It has the distribution of {law.words}{words}."
+
+
+# ---------------------------------------------------------------- alone
+
+
+def _alone(tensor: Observed, role: Role, candidates: Sequence[Candidate]) -> Verdict:
+    """The verdict on a tensor of which nothing is known but its role."""
+    fits = _fits(tensor, candidates)
+    if fits:
+        law = fits[0].law
+        verdict = Verdict("consistent", _several(fits, tensor), tuple(dict.fromkeys(each.words for each in fits)))
+        return verdict.with_problems(grain(tensor, law))
+    if tensor.is_constant:
+        return Verdict("unjudged", f"{_EQUAL} {number(tensor.mean)}, which no known initializer says.")
+    if not is_float(role.dtype) or role.hint in ("optimizer", "rotary", "range"):
+        return Verdict("unjudged", "Nothing is known of what it should be.")
+    if role.role in _CONSTANT_ROLES and not _is_gated(role):
+        return Verdict("trained", "Its elements differ, where every initializer of its role gives equal ones.")
+    return _unknown(tensor, role)
+
+
+def _is_gated(role: Role) -> bool:
+    """Whether the elements of this role are computed by some layers."""
+    return role.hint == "time_step"
+
+
+def _unknown(tensor: Observed, role: Role) -> Verdict:
+    """The verdict on a tensor that has none of the laws that are known for its role."""
+    if number_of_pieces(tensor, role.shape):
+        return Verdict("unjudged", "It consists of blocks of different spreads, each of independent elements.")
+    if tensor.is_uneven:
+        return Verdict("trained", _departure(tensor))
+    free = free_fit(tensor)
+    if free is not None and tensor.size > _FEW:
+        reason = f"Its elements are independent, as of {free.words}. {_UNKNOWN} has this spread here."
+        return Verdict("consistent", reason, (free.words,)).with_problems(grain(tensor, free))
+    if is_clipped(tensor, None):
+        from_to = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
+        message = f"{tensor.at_low + tensor.at_high:,} elements are exactly {from_to}: it was clipped."
+        return Verdict("unjudged", "").with_problems((Problem("clipped", "suspicious", message),))
+    if role.is_table and tensor.size > _FEW and _departs(tensor):
+        return Verdict("trained", _departure(tensor))
+    return Verdict("unjudged", "Its elements have no distribution that is known.")
+
+
+def _fits(tensor: Observed, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates that a tensor is consistent with."""
+    results: dict[tuple[object, ...], bool] = {}
+    for each in candidates:
+        key = _key(each.law)
+        if key not in results:
+            results[key] = fit(tensor, each.law, whole=False).passes
+    return [each for each in candidates if results[_key(each.law)]]
+
+
+def _key(law: Law) -> tuple[object, ...]:
+    """What two laws of the same elements have in common, whatever their names."""
+    return law.kind, law.mean, law.stddev, law.low, law.high, law.one_norm
+
+
+def _several(fits: Sequence[Candidate], tensor: Observed) -> str:
+    """What a tensor is consistent with, in words."""
+    words = list(dict.fromkeys(each.words for each in fits))
+    if fits[0].law.is_constant:
+        return f"{_EQUAL} {number(tensor.mean)}."
+    if len(words) == 1:
+        return f"It has the distribution of {words[0]} ({fits[0].source})."
+    shown = ", ".join(words[:_SHOWN])
+    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    return f"It is ambiguous: {shown}{more} cannot be told apart here."
+
+
+def _departs(tensor: Observed) -> bool:
+    """Whether tails or mean are those of trained weights."""
+    return is_heavy(tensor) or _has_own_mean(tensor)
+
+
+def _has_own_mean(tensor: Observed) -> bool:
+    return abs(tensor.mean) * math.sqrt(tensor.size) > STANDARD_ERRORS * tensor.stddev
+
+
+def _departure(tensor: Observed) -> str:
+    """How a trained tensor shows that it is."""
+    signs = []
+    if tensor.is_uneven:
+        signs.append(
+            f"its rows differ in their spread ({number(tensor.unevenness, 3)} times as much as chance lets them)"
+        )
+    if tensor.size > _FEW and is_heavy(tensor):
+        signs.append(f"its tails are heavy (a kurtosis of {number(tensor.kurtosis, 3)})")
+    if tensor.size > _FEW and _has_own_mean(tensor):
+        signs.append(f"its mean is not 0 ({number(tensor.mean, 3)})")
+    words = ", ".join(signs) if signs else "it departs from every law that is known"
+    return f"{words[0].upper()}{words[1:]}: it is trained."
+
+
+# ---------------------------------------------------------------- a whole checkpoint
+
+
+def reconciled(
+    judged: Mapping[str, tuple[Role, Verdict]], odd: Mapping[str, Problem] | None = None
+) -> dict[str, Verdict]:
+    """The verdicts on the tensors of a checkpoint, in the light of one another.
+
+    If most of its larger kernels are trained, the others are too: what training can explain is no longer suspicious,
+    and a small tensor that happens to fit a law is called trained.
+
+    Args:
+        judged: the role of each tensor and the verdict on it alone, by name.
+        odd: the problems of tensors that are unlike their siblings, which are none if training explains them.
+    """
+    if is_trained(judged):
+        return {name: _in_trained(role, verdict) for name, (role, verdict) in judged.items()}
+    known = odd or {}
+    return {
+        name: verdict.with_problems((known[name],) if name in known else ()) for name, (_, verdict) in judged.items()
+    }
+
+
+def is_trained(judged: Mapping[str, tuple[Role, Verdict]]) -> bool:
+    """Whether most of the larger kernels of a checkpoint are trained."""
+    larger = [verdict for role, verdict in judged.values() if role.is_table and role.size >= _TELLING]
+    if not larger:
+        larger = [verdict for role, verdict in judged.values() if role.is_table or role.role in _CONSTANT_ROLES]
+    trained = sum(verdict.kind == "trained" for verdict in larger)
+    return trained > 0 and 2 * trained >= len(larger)
+
+
+def _in_trained(role: Role, verdict: Verdict) -> Verdict:
+    """The verdict on a tensor of a checkpoint that is trained."""
+    trained = Verdict("trained", "Most of the larger tensors beside it are trained, and nothing says that it is not.")
+    if verdict.problems:
+        grave = tuple(each for each in verdict.problems if each.code not in _MILD)
+        return replace(trained, fits=verdict.fits).with_problems(grave)
+    if verdict.reason.startswith(_EQUAL) or not is_float(role.dtype):
+        return verdict
+    if verdict.kind == "unjudged" or (verdict.kind == "consistent" and _UNKNOWN in verdict.reason):
+        return trained
+    if verdict.kind == "consistent" and verdict.fits:
+        left = f"{verdict.reason} The larger tensors beside it are trained: it was left as it was."
+        return trained if role.size < _TELLING else replace(verdict, reason=left)
+    return verdict
