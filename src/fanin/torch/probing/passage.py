@@ -152,8 +152,7 @@ class Passage:
     def probed(self) -> tuple[ProbedLayer, ...]:
         """The layers, in the order of their calls."""
         return tuple(
-            replace(call.probed, gradient=call.gradient, parameters=self._measured(call.module))
-            for call in self._calls
+            replace(call.probed, gradient=call.gradient, parameters=self._measured(call.module)) for call in self._calls
         )
 
     def _measured(self, module: nn.Module) -> dict[str, ProbedParameter]:
