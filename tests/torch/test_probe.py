@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -434,3 +437,25 @@ def test_hugging_face_models() -> None:
     model(input_ids=tokens, labels=tokens).loss.backward()
     assert tied is not None
     assert tied.std == pytest.approx(model.lm_head.weight.grad.double().std(correction=0).item(), rel=1e-4)
+
+
+@pytest.mark.skipif("FANIN_TIMM" not in os.environ, reason="FANIN_TIMM is not the folder of timm and torchvision")
+def test_a_vision_model() -> None:
+    """ResNet-18 as torchvision initializes it: theory is right about each convolution, padding included."""
+    code = (
+        "import json, torch, timm_models, fanin, fanin.torch\n"
+        "batch = torch.from_numpy(fanin.RandomNormal(stddev=1.0, seed=7)((4, 3, 64, 64)))\n"
+        'print(json.dumps(fanin.torch.probe(timm_models.made("torchvision\'s resnet18"), batch).as_dict()))'
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, os.environ["FANIN_TIMM"]])}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout.splitlines()[-1])
+    layers = {each["path"]: each for each in report["layers"]}
+    convolutions = [each for each in report["layers"] if each["type"] == "Conv2d"]
+    assert len(convolutions) == 20
+    assert all(0.85 < each["ratio"] < 1.15 for each in convolutions)
+    assert layers["bn1"]["std"] == pytest.approx(1, abs=1e-3)
+    assert 0.3 < layers["relu"]["zeros"] < 0.7
+    assert [each["word"] for each in report["verdicts"]] == ["ok"]
