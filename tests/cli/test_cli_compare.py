@@ -72,7 +72,11 @@ def test_errors(arguments: list[str], message: str) -> None:
 
 def test_help_is_light() -> None:
     """`--help` needs neither NumPy nor matplotlib."""
-    code = "import sys; from fanin.cli import main\ntry: main(['compare', '--help'])\nexcept SystemExit: print({'numpy', 'matplotlib'} & {*sys.modules})"
+    code = (
+        "import sys; from fanin.cli import main\n"
+        "try: main(['compare', '--help'])\n"
+        "except SystemExit: print({'numpy', 'matplotlib'} & {*sys.modules})"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "set()"
     assert "fanin compare he_normal glorot_uniform" in result.stdout

@@ -66,25 +66,11 @@ def test_html_needs_nothing_else() -> None:
     """No script, no address, and the style with it; text keeps the colour that is around it."""
     page = table().html()
     assert STYLE in page
-    assert not {"http", "src=", "url(", "@import"} & set(page)
+    assert not [each for each in ("http", "src=", "url(", "@import") if each in page]
     assert "color:inherit" in page
     read = Reader(page)
-    assert read.tags == [
-        "div",
-        "style",
-        "table",
-        "thead",
-        "tr",
-        "th",
-        "th",
-        "tbody",
-        "tr",
-        "td",
-        "td",
-        "tr",
-        "td",
-        "td",
-    ]
+    assert read.tags[:4] == ["div", "style", "table", "thead"]
+    assert read.tags[4:] == ["tr", "th", "th", "tbody", "tr", "td", "td", "tr", "td", "td"]
     assert read.classes == ["fanin", "right", "right", "bad", "right"]
 
 
@@ -105,7 +91,7 @@ def test_tones_have_a_style(tone: str) -> None:
 
 def test_errors() -> None:
     """A row of another length, and a tone that is none."""
-    with pytest.raises(ValueError, match="Each row must have a cell for each of 2 columns. Received: 1 cells"):
+    with pytest.raises(ValueError, match=r"Each row must have a cell for each of 2 columns\. Received: 1 cells"):
         Table.of(("a", "b"), [("1",)])
-    with pytest.raises(ValueError, match="`tone` must be one of good, warn, bad, dim. Received: tone='red'"):
+    with pytest.raises(ValueError, match=r"`tone` must be one of good, warn, bad, dim\. Received: tone='red'"):
         Toned("a", "red")  # pyright: ignore

@@ -54,9 +54,8 @@ def by_torch(torch: Any, made: simulation.Network) -> tuple[list[float], list[fl
     cotangent = drawn(normal, "cotangents", made.batch, made.width)
     gradients = torch.autograd.grad(signals[-1], signals, cotangent)
     size = (cotangent**2).mean()
-    return [float((each**2).mean()) for each in map(torch.detach, signals)], [
-        float((each**2).mean() / size) for each in gradients
-    ]
+    squares = [float((each.detach() ** 2).mean()) for each in signals]
+    return squares, [float((each**2).mean() / size) for each in gradients]
 
 
 @pytest.mark.parametrize("block", NAMES)
