@@ -59,7 +59,7 @@ def square_of(activation: Activation, variance: float) -> float:
     """E[f(√q z)²], the size (squared) of the activations; infinite if it is not finite.
 
     >>> import fanin.theory
-    >>> fanin.theory.square_of(fanin.theory.activation("relu"), 2.0)
+    >>> round(fanin.theory.square_of(fanin.theory.activation("relu"), 2.0), 12)
     1.0
     """
     if not variance < _HUGE:
