@@ -84,7 +84,7 @@ def _softplus(x: Array, beta: float) -> Array:
 
 def _normal_share(x: Array) -> Array:
     """The standard normal distribution function."""
-    return _erfc(-x / math.sqrt(2)).astype(np.float64) / 2
+    return np.asarray(_erfc(-x / math.sqrt(2)), np.float64) / 2
 
 
 def _gelu_slope(x: Array) -> Array:
