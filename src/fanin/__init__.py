@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fanin import audits, checkpoints, distributions, initializers, recipes, theory, utils
     from fanin._core.settings import config
+    from fanin.audits import audit, compare_checkpoints
     from fanin.distributions import Distribution
     from fanin.distributions.weight import Weight
     from fanin.initializers import (
@@ -84,7 +85,7 @@ if TYPE_CHECKING:
         zeros,
     )
     from fanin.recipes import Plan, Recipe, Report
-    from fanin.theory import gain
+    from fanin.theory import compare, gain
 
 __version__ = "0.1.0"
 
@@ -131,10 +132,13 @@ __all__ = [
     "Weight",
     "Zeros",
     "__version__",
+    "audit",
     "audits",
     "bernoulli",
     "bilinear",
     "checkpoints",
+    "compare",
+    "compare_checkpoints",
     "complex_glorot",
     "complex_he",
     "complex_normal",
@@ -186,6 +190,9 @@ _HOMES = {
     "Recipe": "fanin.recipes",
     "Report": "fanin.recipes",
     "Weight": "fanin.distributions.weight",
+    "audit": "fanin.audits",
+    "compare": "fanin.theory",
+    "compare_checkpoints": "fanin.audits",
     "config": "fanin._core.settings",
     "gain": "fanin.theory",
 }

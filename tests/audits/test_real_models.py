@@ -1,4 +1,4 @@
-"""Models that transformers, torchvision, timm and Keras initialize: nothing is wrong, and each of ten faults is found."""
+"""Models that transformers, torchvision and timm initialize: nothing is wrong, and each of ten faults is found."""
 
 from __future__ import annotations
 

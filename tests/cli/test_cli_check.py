@@ -116,14 +116,12 @@ def test_a_truncated_file(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("right.npz",), "A checkpoint without fanin.json needs a plan to be checked against"),
         (("nothing",), "Path 'nothing' does not exist"),
         (
             ("recipe.toml", "--recipe", "recipe.toml"),
             "A checkpoint must be a .safetensors, .npz, .bin, .pt, .pth, .ckpt, .keras, .h5 or .hdf5 file",
         ),
-        (("out", "--model", "model.json"), "--model, --seed and --under need a --recipe."),
-        (("out", "--seed", "1"), "--model, --seed and --under need a --recipe."),
+        (("out", "--seed", "1"), "--seed needs a --recipe."),
         (("out", "--recipe", "recipe.tml"), "RECIPE must be a file, - or one of the presets"),
         (("right.npz", "--recipe", "keras"), "The recipe does not fit right.npz"),
     ],

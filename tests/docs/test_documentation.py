@@ -57,6 +57,7 @@ def test_pages(path: Path) -> None:
         "dcp.md": ("torch",),
         "frameworks.md": ("tf_keras", "keras", "torch", "jax", "flax"),
         "models.md": ("torch", "tensorflow", "keras"),
+        "probe.md": ("torch",),
         "sharding.md": ("torch", "jax", "flax", "optax", "orbax.checkpoint"),
     }
     for framework in needed.get(path.name, ()):
@@ -72,6 +73,7 @@ def test_pages(path: Path) -> None:
         "promise.md": 5,
         "frameworks.md": 37,
         "models.md": 18,
+        "probe.md": 14,
         "sharding.md": 19,
     }.get(path.name, 0)
     assert doctest.DocTestRunner(optionflags=OPTIONS).run(page).failed == 0

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+
+from timm_models import without_operators
 
 
 def gpt2() -> nn.Module:
@@ -38,25 +41,26 @@ def vit() -> nn.Module:
 
 def resnet50() -> nn.Module:
     """ResNet-50, as torchvision initializes it."""
-    _with_timm()
-    import torchvision
+    with _timm():
+        import torchvision
 
     return torchvision.models.resnet50(weights=None)
 
 
 def timm_vit() -> nn.Module:
     """ViT-S, as timm initializes it."""
-    _with_timm()
-    import timm
+    with _timm():
+        import timm
 
     return timm.create_model("vit_small_patch16_224")
 
 
-def _with_timm() -> None:
-    """Puts the folder of timm and torchvision on the path."""
+def _timm() -> AbstractContextManager[None]:
+    """Where timm and torchvision can be imported, from the folder that FANIN_TIMM names."""
     folder = os.environ.get("FANIN_TIMM")
     if folder and folder not in sys.path:
         sys.path.append(folder)
+    return without_operators()
 
 
 MODELS: dict[str, Callable[[], nn.Module]] = {

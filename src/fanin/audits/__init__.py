@@ -1,1 +1,19 @@
 """Audits: what an array, a model or a checkpoint is, measured against what it should be."""
+
+from fanin.audits.audit import Audit, AuditedTensor
+from fanin.audits.auditing import audit
+from fanin.audits.comparison import compare_checkpoints
+from fanin.audits.differences import Differences, TensorDifference
+from fanin.audits.verdicts import Kind, Problem, Verdict
+
+__all__ = [
+    "Audit",
+    "AuditedTensor",
+    "Differences",
+    "Kind",
+    "Problem",
+    "TensorDifference",
+    "Verdict",
+    "audit",
+    "compare_checkpoints",
+]

@@ -30,7 +30,7 @@ class InMemory(Stored):
     [[[1.0, 0.0]]]
     """
 
-    in_c_order = True
+    in_c_order: bool = True
 
     def __init__(
         self,
@@ -41,10 +41,13 @@ class InMemory(Stored):
     ) -> None:
         self._array = as_numpy(array) if read is None else array
         self._read = read
-        self.name, self.file = name, "memory"
+        self.name: str = name
+        self.file: str = "memory"
         self.shape: Shape = tuple(self._array.shape)
-        self.dtype = dtype if dtype is not None or read is not None else self._array.dtype.newbyteorder("=")
-        self.dtype_name = str(getattr(array, "dtype", "")) if self.dtype is None else self.dtype.name
+        self.dtype: DType | None = (
+            dtype if dtype is not None or read is not None else self._array.dtype.newbyteorder("=")
+        )
+        self.dtype_name: str = str(getattr(array, "dtype", "")) if self.dtype is None else self.dtype.name
 
     def parts(self, regions: Iterable[Slices]) -> Iterator[tuple[Slices, Array]]:
         """The regions with their elements."""

@@ -41,6 +41,7 @@ class AuditedTensor:
         expected_stddev: the standard deviation that it should have; None if nothing says so.
         statistics: what it has; the sample is cut to a thousand elements. None if it cannot be read.
         verdict: what it is.
+        tied: further names of the same tensor, which share its memory.
     """
 
     name: str
@@ -52,6 +53,7 @@ class AuditedTensor:
     expected_stddev: float | None
     statistics: Statistics | None
     verdict: Verdict
+    tied: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float | None:
@@ -72,6 +74,7 @@ class AuditedTensor:
                 "layer": self.layer,
                 "expected": self.expected,
                 "expected_stddev": self.expected_stddev,
+                "tied": list(self.tied),
                 **self.verdict.as_dict(),
                 "statistics": None
                 if found is None
@@ -149,9 +152,9 @@ class Audit:
 
         `name`, `format`, `source`, `seed`, `bytes` and `seconds` say what was read, `ok` whether nothing is wrong,
         `counts` how many tensors are of each kind; `missing`, `broken_files` and `notes` are as above. Each of
-        `tensors` has `name`, `shape`, `dtype`, `role`, `layer`, `expected`, `expected_stddev`, `verdict`, `reason`,
-        `fits`, `problems` (each with `code`, `kind`, `message` and `advice`) and `statistics` (`size`, `mean`,
-        `stddev`, `kurtosis`, `min`, `max`, `zeros`, `nans` and `infinities`; None if it cannot be read).
+        `tensors` has `name`, `shape`, `dtype`, `role`, `layer`, `expected`, `expected_stddev`, `tied`, `verdict`,
+        `reason`, `fits`, `problems` (each with `code`, `kind`, `message` and `advice`) and `statistics` (`size`,
+        `mean`, `stddev`, `kurtosis`, `min`, `max`, `zeros`, `nans` and `infinities`; None if it cannot be read).
         """
         return {
             "name": self.name,
@@ -233,7 +236,7 @@ _HEADS = ("tensor", "shape", "dtype", "role", "std", "verdict", "what it is")
 def _alike(each: AuditedTensor) -> tuple[Any, ...]:
     """What tensors have in common that share a row."""
     codes = tuple(problem.code for problem in each.verdict.problems)
-    return each.shape, each.dtype, each.role, each.verdict.kind, codes or each.verdict.fits or each.verdict.reason
+    return each.shape, each.dtype, each.role, each.verdict.kind, codes or each.verdict.fits[:1] or each.verdict.reason
 
 
 def _row(path: str, tensors: Sequence[AuditedTensor]) -> list[Cell]:
@@ -245,7 +248,8 @@ def _row(path: str, tensors: Sequence[AuditedTensor]) -> list[Cell]:
     if verdict.problems:
         text = verdict.reason if is_alone else ", ".join(dict.fromkeys(each.code for each in verdict.problems))
     else:
-        text = " or ".join(verdict.fits) or verdict.reason
+        common = [fit for fit in verdict.fits if all(fit in each.verdict.fits for each in tensors)]
+        text = " or ".join(common) or verdict.reason
     return [path, shape, first.dtype, first.role, _spread(tensors), Toned(verdict.kind, _TONES[verdict.kind]), text]
 
 

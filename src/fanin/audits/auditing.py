@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from fanin._core.messages import class_name, plural, shown
+import numpy as np
+
+from fanin._core.messages import class_name, plural, shown, suggestion
+from fanin._core.types import Array
 from fanin.audits.audit import Audit, AuditedTensor
-from fanin.audits.expectations import Expectations
-from fanin.checkpoints import has_manifest, read_manifest
+from fanin.audits.damage import damage, unrelated
+from fanin.audits.expectations import Expectation, Expectations, is_exact
+from fanin.audits.judgement import allowed_of, judge, reconciled
+from fanin.audits.laws import Law
+from fanin.audits.relations import Sketch, correlated, duplicates
+from fanin.audits.roles import Role, roles_of
+from fanin.audits.siblings import among_siblings
+from fanin.audits.sources import is_model, tensors_of
+from fanin.audits.statistics import Statistics, measure, measured
+from fanin.audits.verdicts import Problem, Verdict
+from fanin.checkpoints import CheckpointError, has_manifest, read_manifest
+from fanin.checkpoints.contained import described_contents
+from fanin.checkpoints.manifest import manifest_path
 from fanin.checkpoints.stored import Contents, Stored
+from fanin.models import registry
+from fanin.recipes.entry import Box
 from fanin.recipes.plan import Plan
 from fanin.recipes.progress import Progress, watched
 from fanin.recipes.recipe import Recipe, recipe_of
+
+_UNREAD = "The model's own code cannot say what its tensors should be: "
+_MOST_NAMES = 5  # that a note lists
+_KEPT = 2**10  # elements of a sample that a report keeps
+_MOST_CHECKED = 2**27  # bytes of a tensor that is looked at as a whole
 
 
 def audit(
@@ -76,7 +97,7 @@ def audit(
     ('consistent', 'broken')
     """
     begin = time.perf_counter()
-    contents = contents_of_target(target)
+    contents = tensors_of(target)
     chosen = _chosen(contents, only)
     expected = _expectations(target, contents, recipe, model, seed, under)
     with watched(sum(each.nbytes for each in chosen), progress, "audit") as advance:
@@ -97,8 +118,8 @@ def audit(
 
 def _chosen(contents: Contents, only: Collection[str] | None) -> list[Stored]:
     """The tensors to judge."""
-    if only is None:
-        return list(contents.tensors.values())
+    if only is None:  # of tensors that share memory, the first one stands for all
+        return [each for name, each in contents.tensors.items() if name not in contents.ties]
     for name in only:
         if name not in contents.tensors:
             raise ValueError(
@@ -113,9 +134,7 @@ def _name(target: Any, expected: Expectations) -> str:
 
 def _notes(contents: Contents, expected: Expectations) -> tuple[str, ...]:
     """What a reader should know."""
-    notes = (
-        [f"The model's own code cannot say what its tensors should be: {expected.reason}"] if expected.reason else []
-    )
+    notes = [_UNREAD + expected.reason] if expected.reason else []
     strange = [name for name in contents.tensors if expected.by_name and not expected.knows(name)]
     if strange:
         count = len(strange)
@@ -139,14 +158,14 @@ def _expectations(
     is_path = isinstance(target, (str, os.PathLike))
     if seed is not None and not isinstance(recipe, (str, Recipe)):
         raise ValueError(f"`seed` replaces that of a recipe. Received: seed={shown(seed)} without a recipe.")
-    live = model if model is not None else target if not is_path and registry.home_of(target) is not None else None
+    live = model if model is not None else target if is_model(target) else None
     if recipe is not None:
         plan = _plan(recipe, seed, described_contents(contents) if live is None else live)
         return Expectations.of_plan(plan, "the recipe", under=under, is_seeded=True)
     if live is not None:
         return Expectations.of_model(live, under=under)
     if is_path and has_manifest(target):
-        return Expectations.of_manifest(read_manifest(_beside(Path(target))))
+        return Expectations.of_manifest(read_manifest(manifest_path(target)))
     return Expectations("names and shapes")
 
 
@@ -172,17 +191,123 @@ class _Auditor:
 
     def __init__(self, contents: Contents, expected: Expectations) -> None:
         self._contents, self._expected = contents, expected
-        self._roles = Roles(contents.tensors.values())
-        self._relations = Relations()
+        self._roles = _roles(contents, expected)
+        self._sketches: list[Sketch] = []
+        self._fingerprints: dict[str, bytes] = {}
+        self._lawless: dict[str, tuple[Role, Statistics]] = {}  # of which no law is expected
 
-    def audited(self, chosen: list[Stored], advance: Callable[[int], None]) -> tuple[AuditedTensor, ...]:
+    def audited(self, chosen: Sequence[Stored], advance: Callable[[int], None]) -> tuple[AuditedTensor, ...]:
         """The verdict on each tensor."""
-        found = {stored.name: self._one(stored, statistics) for stored, statistics in measured(chosen, advance)}
+        found: dict[str, AuditedTensor] = {}
+        for stored, statistics in measured(chosen, advance=advance):
+            found[stored.name] = self._one(stored, statistics)
+        found |= self._reconciled(found)
         problems = self._among(found)
         return tuple(
             replace(each, verdict=each.verdict.with_problems(problems.get(name, ()))) for name, each in found.items()
         )
 
-    def _one(self, stored: Stored, statistics: Statistics | Exception) -> AuditedTensor:
-        expectation = self._expected.of(stored.name)
-        part = self._roles.of(stored, expectation.parameter)
+    def _one(self, stored: Stored, statistics: Statistics | CheckpointError | OSError) -> AuditedTensor:
+        """What a tensor is by itself."""
+        name, role, expectation = stored.name, self._roles[stored.name], self._expected.of(stored.name)
+        made = partial(
+            AuditedTensor,
+            name=name,
+            shape=stored.shape,
+            dtype=stored.dtype_name if stored.dtype is None else stored.dtype.name,
+            role=role.role,
+            layer="" if expectation.parameter is None else expectation.parameter.layer,
+            expected="" if expectation.entry is None else expectation.entry.description,
+            tied=tuple(other for other, first in self._contents.ties.items() if first == name),
+        )
+        if isinstance(statistics, Exception):
+            unreadable = Problem("unreadable", "broken", f"It cannot be read: {statistics}")
+            return made(expected_stddev=None, statistics=None, verdict=Verdict.of((unreadable,)))
+        law = None if stored.dtype is None else expectation.law(stored.dtype)
+        kept = replace(statistics, sample=statistics.sample[:: max(1, len(statistics.sample) // _KEPT)])
+        self._fingerprints[name] = statistics.fingerprint
+        sketch = None if allowed_of(role, law).repeated else Sketch.of(stored, statistics)
+        if sketch is not None:
+            self._sketches.append(sketch)
+        if law is None:
+            self._lawless[name] = role, kept
+        verdict = self._verdict(stored, statistics, role, expectation, law)
+        return made(expected_stddev=None if law is None else law.stddev, statistics=kept, verdict=verdict)
+
+    def _verdict(
+        self, stored: Stored, statistics: Statistics, role: Role, expectation: Expectation, law: Law | None
+    ) -> Verdict:
+        entry, seed = expectation.entry, self._expected.seed
+        misfit = expectation.misfit(stored)
+        if misfit:
+            return Verdict.of((Problem("shape", "broken", misfit),))
+        if stored.dtype is None:
+            return Verdict("unjudged", f"Its dtype, {stored.dtype_name}, is not known.")
+        if seed is not None and entry is not None and entry.covers and is_exact(entry, stored):
+            return Verdict("exact", f"Every bit is that of {entry.description}, seed {seed}.", (entry.description,))
+        if found := damage(statistics, stored.shape, stored.dtype, allowed_of(role, law)):
+            return Verdict.of(found)
+        verdict = judge(statistics, role, law)
+        if verdict.problems or law is None:
+            return verdict
+        if law.check is not None and stored.nbytes <= _MOST_CHECKED:
+            wrong = law.check(_whole(stored).transpose(expectation.kernel_axes))
+            return verdict.with_problems((Problem("distribution", "suspicious", wrong),) if wrong else ())
+        parts = expectation.laws(stored.dtype)
+        return self._by_parts(verdict, stored, role, parts) if len(parts) > 1 else verdict
+
+    def _by_parts(self, verdict: Verdict, stored: Stored, role: Role, parts: Sequence[tuple[Box, Law]]) -> Verdict:
+        """The verdict on a tensor that is right as a whole, of whose parts each has its own law."""
+        problems = []
+        for box, law in parts:
+            shape = tuple(stop - start for start, stop in box)
+            found = judge(measure(stored, box), replace(role, shape=shape), law)
+            where = ", ".join(f"{start}:{stop}" for start, stop in box)
+            problems += [replace(each, message=f"In [{where}]: {each.message}") for each in found.problems]
+        return verdict.with_problems(problems)
+
+    def _reconciled(self, found: Mapping[str, AuditedTensor]) -> dict[str, AuditedTensor]:
+        """The verdicts on the tensors of which no law is expected, in the light of one another."""
+        judged = {name: (role, found[name].verdict) for name, (role, _) in self._lawless.items()}
+        return {name: replace(found[name], verdict=verdict) for name, verdict in reconciled(judged).items()}
+
+    def _among(self, found: Mapping[str, AuditedTensor]) -> dict[str, list[Problem]]:
+        """What is wrong with tensors beside one another; trained ones may be correlated, and unlike their siblings."""
+        ties = [(name, copy_of) for name in found if (copy_of := self._expected.of(name).copy_of)]
+        drawn = [each for each in self._sketches if found[each.stored.name].verdict.kind != "trained"]
+        lawless = {name: each for name, each in self._lawless.items() if found[name].verdict.kind != "trained"}
+        problems = {
+            name: list(found)
+            for name, found in unrelated(duplicates(self._sketches, ties), correlated(drawn, ties)).items()
+        }
+        for name, problem in (*among_siblings(lawless).items(), *self._untied(ties)):
+            problems.setdefault(name, []).append(problem)
+        return problems
+
+    def _untied(self, ties: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Problem]]:
+        """The tensors that should have the values of others, and do not."""
+        for name, copy_of in ties:
+            if copy_of in self._fingerprints and self._fingerprints[name] != self._fingerprints[copy_of]:
+                message = f"It should have the values of {copy_of}, and has others."
+                advice = "Tie them again, as the model's code does (tie_weights in transformers)."
+                yield name, Problem("untied", "suspicious", message, advice)
+
+
+def _roles(contents: Contents, expected: Expectations) -> dict[str, Role]:
+    """The role of each tensor: what its layer says, or else its name and shape."""
+    named = roles_of({name: (each.shape, each.dtype) for name, each in contents.tensors.items()})
+    roles = {}
+    for name, role in named.items():
+        parameter = expected.of(name).parameter
+        known = parameter is not None and parameter.shape == role.shape
+        roles[name] = Role.of(parameter, role.n_layers, role.depth) if known and parameter is not None else role
+    return roles
+
+
+def _whole(stored: Stored) -> Array:
+    """All elements of a tensor."""
+    out = np.empty(stored.shape, stored.dtype)
+    everything = tuple(slice(0, length) for length in stored.shape)
+    for region, part in stored.parts([everything]):
+        out[region] = part
+    return out

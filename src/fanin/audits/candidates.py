@@ -99,10 +99,11 @@ def _cached(
 
 
 def _without_doubles(candidates: Iterator[Candidate]) -> Iterator[Candidate]:
-    seen: set[str] = set()
+    seen: set[tuple[str, float, float]] = set()
     for each in candidates:
-        if each.words not in seen and (each.law.is_constant or each.law.stddev > 0):
-            seen.add(each.words)
+        key = each.words, each.law.mean, each.law.stddev
+        if key not in seen and (each.law.is_constant or each.law.stddev > 0):
+            seen.add(key)
             yield each
 
 
@@ -195,6 +196,7 @@ class _Known:
         yield Candidate(self._constant(0.0), "anything")
         yield Candidate(self._constant(1.0), "anything")
         yield self._normal(1.0, "normal", "torch.randn")
+        yield Candidate(unit_uniform(self.dtype), "torch.rand")
         if len(self.shape) > 1:
             yield from self.kernel()
         else:
@@ -349,7 +351,7 @@ class _Known:
         return Candidate(uniform(limit, self.dtype, name), source)
 
     def _cut(self, stddev: float, at: float, name: str, source: str) -> Candidate:
-        return Candidate(cut_normal(stddev, -at * stddev, at * stddev, self.dtype, name), source)
+        return Candidate(cut_normal(stddev, at, self.dtype, name), source)
 
 
 def _table(values: Array, words: str) -> Law:
@@ -373,6 +375,11 @@ def _time_steps(dtype: DType) -> Law:
     steps = first * np.exp(shares * span)
     values = steps + np.log(-np.expm1(-steps))
     return _of_shares(values, below, "inverse softplus of log-uniform steps", dtype)
+
+
+def unit_uniform(dtype: DType) -> Law:
+    """The law of uniforms in [0, 1)."""
+    return Law.of(distributions.Uniform((1,), dtype if dtype in dtypes.FLOATS else dtypes.FLOAT32, 0.0, 1.0), dtype)
 
 
 def _between_logs(most: float, dtype: DType) -> Law:

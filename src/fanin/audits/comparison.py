@@ -116,9 +116,9 @@ def _compared(
     tensors: Mapping[str, tuple[Stored, Stored]], advance: Callable[[int], None]
 ) -> Iterator[TensorDifference]:
     """How tensors of equal shapes relate."""
-    found = measured([each for two in tensors.values() for each in two], advance=advance)
+    found = iter(measured([each for two in tensors.values() for each in two], advance=advance))
     for name, (a, b) in tensors.items():
-        of_a, of_b = next(found), next(found)
+        (_, of_a), (_, of_b) = next(found), next(found)
         relation, reason, differs, power = _relation(a, b, of_a, of_b)
         yield TensorDifference(name, relation, reason, differs, _side(a, of_a), _side(b, of_b), power)
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fanin._core import dtypes
-from fanin._core.messages import plural
+from fanin._core.messages import plural, shown
 from fanin._core.types import DType, Shape
 from fanin.audits.garbage import leftovers
 from fanin.audits.measuring.elements import elements_of
 from fanin.audits.measuring.lines import Lines
 from fanin.audits.measuring.sampling import coincidence
+from fanin.audits.relations import Correlated, Duplicates
 from fanin.audits.statistics import Statistics
 from fanin.audits.verdicts import SIGNIFICANCE, Problem
 
@@ -173,3 +174,39 @@ def _repeated(found: Statistics, lines: Lines) -> Iterator[Problem]:
         f"{_listed(found, lines, places, count)} {verb}, bit for bit.",
         "Look for shards or layers that were drawn with the same seed, or one that was written twice.",
     )
+
+
+def unrelated(equal: Iterable[Duplicates], similar: Iterable[Correlated]) -> dict[str, tuple[Problem, ...]]:
+    """What is broken about tensors that have something in common and should not, by name.
+
+    Returns:
+        Problems of the codes "duplicate" and "correlated". A tensor that has equal ones is not called correlated, too.
+
+    >>> from fanin.audits.damage import unrelated
+    >>> from fanin.audits.relations import Duplicates
+    >>> found = unrelated([Duplicates(("a", "b"), "bytes")], [])
+    >>> found["b"][0].message
+    "It has the values of 'a', bit for bit."
+    """
+    problems: dict[str, tuple[Problem, ...]] = {}
+    for each in equal:
+        for name in each.names:
+            others = [shown(other) for other in each.names if other != name]
+            more = f" and {len(others) - _MOST_RANGES} more tensors" if len(others) > _MOST_RANGES else ""
+            message = f"It has the values of {', '.join(others[:_MOST_RANGES])}{more}{_HOW[each.how]}."
+            advice = "Look for layers that were drawn with the same seed, or copied; declare them if they are tied."
+            problems[name] = (*problems.get(name, ()), Problem("duplicate", "broken", message, advice))
+    for each in similar:
+        for name, other in (each.names, each.names[::-1]):
+            if name in problems:
+                continue
+            message = (
+                f"Its numbers are correlated with those of {shown(other)}: {each.correlation:.3g}, which is "
+                f"{each.standard_errors:.0f} standard errors from 0."
+            )
+            advice = "Look for a layer that was copied, and scaled or disturbed."
+            problems[name] = (Problem("correlated", "broken", message, advice),)
+    return problems
+
+
+_HOW = {"bytes": ", bit for bit", "values": " in another dtype", "transposed": ", transposed"}

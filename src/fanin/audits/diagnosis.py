@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
-import ml_dtypes
 import numpy as np
 
 from fanin._core import dtypes
 from fanin._core.types import Array, DType, Shape
 from fanin.audits.candidates import Candidate
-from fanin.audits.fitting import Fit, Observed, fit
-from fanin.audits.laws import Law, cut_normal, grid_of, normal, uniform
+from fanin.audits.fitting import GRAINED, UNEVEN, Fit, Observed, fit
+from fanin.audits.laws import Law, cut_moments, cut_normal, grid_of, normal, uniform
+from fanin.audits.measuring.sampling import positions
 from fanin.audits.roles import Role
-from fanin.audits.sampling import positions
 from fanin.audits.verdicts import STANDARD_ERRORS, Problem
 from fanin.report import number
 
 _PIECES = (2, 3, 4, 6, 8, 12)  # equal blocks that a tensor may be fused of
-_CELLS = 24  # a multiple of them all: the parts of an axis whose spread is looked at
+_SKEWED = 0.1  # of a variance, that the skewness of mean squares adds
 _SEEN = 40  # elements of a cell whose spread says something
 _RATIOS = {"2": 2.0, "1/2": 0.5, "4": 4.0, "1/4": 0.25, "sqrt(2)": math.sqrt(2), "1/sqrt(2)": math.sqrt(0.5)}
+_TELLING = 1_000  # elements of a tensor whose rows say that it is not trained
+_ALIKE = 3.0  # standard errors of the dispersion of rows
 _UNCERTAIN = 0.02  # of a bound, beside what chance leaves
+_PILED, _BESIDE = 4, 4  # how many times as many as beside it, and how many values that are
 _TIES = 5  # elements at a bound that are no coincidence
-_GRAINED = 32  # elements whose dtype can be told
 _MOST_CUT, _LEAST_CUT = 4.5, 0.3  # standard deviations at which a normal may have been cut
-_MAJORITY = 0.6  # of the siblings, that must agree
-_DIFFERENT = 0.01  # of a standard deviation, that is worth telling
 
 
 def _suspicious(code: str, message: str, advice: str = "") -> Problem:
@@ -60,7 +59,7 @@ def diagnosed(tensor: Observed, role: Role, result: Fit, candidates: Sequence[Ca
             f"It consists of {count} blocks of different spreads, where {law.words} is expected of all of it.",
             "Was each block drawn with the fans of a tensor of its own, or by an initializer of its own?",
         )
-    if tensor.is_uneven and (law.independent or law.unit_axis is not None):
+    if tensor.is_uneven and (law.independent or law.one_norm):
         return None
     if is_clipped(tensor, law):
         ends = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
@@ -98,10 +97,10 @@ def _other_moments(tensor: Observed, role: Role, result: Fit, candidates: Sequen
     ratio = tensor.stddev / law.stddev
     if not _has_shape_of(tensor, law, ratio):
         return None
-    if "stddev" not in result.failures:
+    if "mean" in result.failures and "stddev" not in result.failures:
         errors = f"{result.mean_errors:+.1f} standard errors"
         message = f"The mean is {number(tensor.mean, 3)}, {errors} from that of {law.words}."
-        return _suspicious("mean", message) if "mean" in result.failures else None
+        return _suspicious("mean", message)
     code, words = _reading_of(ratio, tensor, role, law)
     other = _resembled(tensor, candidates, law)
     fits = "" if other is None else f" It fits {other.words} ({other.source})."
@@ -147,7 +146,7 @@ def _reading_of(ratio: float, tensor: Observed, role: Role, law: Law) -> tuple[s
             if fan_in != fan_out and (is_near(swapped) or is_near(1 / swapped)):
                 return "transposed", ": fan_in and fan_out were swapped"
     near = next((words for words, value in _RATIOS.items() if is_near(value)), None)
-    return "stddev", "" if near is None else f" ({near})"
+    return "stddev", "" if near is None else f": {near} times, within its error"
 
 
 def _other_cut(tensor: Observed, law: Law) -> Problem | None:
@@ -176,29 +175,22 @@ def cut_like(tensor: Observed) -> Law | None:
     stddev = math.hypot(tensor.mean, tensor.stddev)
     # The bound is a little further out than the farthest element: by about one of `size` elements in the tail.
     bound *= 1 + 1 / (tensor.size + 1)
-    within = _spread_before(stddev / bound) if bound else 0.0
-    if not within:
+    at = _cut_of(stddev / bound) if bound else 0.0
+    if not at:
         return None
-    law = cut_normal(bound * within, -bound, bound, tensor.dtype)
+    law = cut_normal(bound / at, at, tensor.dtype)
     return law if law.kind == "truncated_normal" and fit(tensor, law).passes else None
 
 
-def _spread_before(after: float) -> float:
-    """The standard deviation of a normal before it is cut at ±1, from that after the cut; 0 if it cannot be told."""
-    low, high = 1 / _MOST_CUT, 1 / _LEAST_CUT
-    if not _spread_after(low) < after < _spread_after(high):
+def _cut_of(share: float) -> float:
+    """Where a normal was cut, in its standard deviations, from the share that its spread is of the bound; or 0."""
+    low, high = _LEAST_CUT, _MOST_CUT
+    if not cut_moments(high)[0] / high < share < cut_moments(low)[0] / low:
         return 0.0
     for _ in range(40):  # halvings
         middle = (low + high) / 2
-        low, high = (middle, high) if _spread_after(middle) < after else (low, middle)
+        low, high = (middle, high) if cut_moments(middle)[0] / middle > share else (low, middle)
     return (low + high) / 2
-
-
-def _spread_after(before: float) -> float:
-    """The standard deviation of a normal that is cut at ±1: the root of `1 - 2 a phi(a) / (2 Phi(a) - 1)`, times it."""
-    a = 1 / before
-    density = math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
-    return before * math.sqrt(max(1 - 2 * a * density / math.erf(a / math.sqrt(2)), 0.0))
 
 
 def _other_law(tensor: Observed, result: Fit, candidates: Sequence[Candidate]) -> Problem | None:
@@ -207,13 +199,23 @@ def _other_law(tensor: Observed, result: Fit, candidates: Sequence[Candidate]) -
     other = _resembled(tensor, candidates, law)
     free = free_fit(tensor)
     words = other.words if other is not None else free.words if free is not None else ""
-    if not words and {"outliers", "mean"} & set(result.failures) and "support" not in result.failures:
+    if not words and is_heavy(tensor) and not (has_even_rows(tensor) and tensor.size >= _TELLING):
         return None
     fits = f" It fits {words}." if words else ""
     apart = (
         "" if math.isnan(result.distance) else f" (their distribution functions are {number(result.distance, 2)} apart)"
     )
     return _suspicious("distribution", f"Its elements are not those of {law.words}{apart}.{fits}")
+
+
+def is_heavy(tensor: Observed) -> bool:
+    """Whether the tails are heavier than a normal's."""
+    return (tensor.kurtosis - 3) / math.sqrt(24 / tensor.size) > STANDARD_ERRORS
+
+
+def has_even_rows(tensor: Observed) -> bool:
+    """Whether rows are known to be as alike as those of independent elements, which training leaves none."""
+    return bool(tensor.dispersions) and all(errors < _ALIKE for _, _, errors in tensor.dispersions)
 
 
 def free_fit(tensor: Observed) -> Law | None:
@@ -232,96 +234,114 @@ def free_fit(tensor: Observed) -> Law | None:
 
 
 def number_of_pieces(tensor: Observed, shape: Shape) -> int:
-    """The number of equal blocks along an axis that differ in their spread, but not within themselves; 0 if none."""
-    if not tensor.is_uneven:
+    """The number of blocks along an axis that differ in their spread, but not within themselves; 0 if none."""
+    uneven = {axis for axis, _, errors in tensor.dispersions if errors > UNEVEN}
+    if len(uneven) != 1:  # blocks along one axis leave the lines along the others alike
         return 0
+    (axis,) = uneven
     sample = np.asarray(tensor.statistics.sample)
     places = positions(tensor.statistics.size * tensor.words) // tensor.words
-    coordinates = np.unravel_index(places, shape)
-    for axis in {0, len(shape) - 1}:
-        found = _pieces_along(sample, coordinates[axis], shape[axis])
-        if found:
-            return found
-    return 0
+    index = np.unravel_index(places, shape)[axis]
+    known = np.isfinite(sample)
+    return _pieces_along(sample[known], index[known], shape[axis])
 
 
 def _pieces_along(sample: Array, index: Array, length: int) -> int:
-    """The fewest equal blocks along an axis within which the spread is one."""
+    """The fewest blocks along an axis within which the spread is one: equal ones, or any two; 0 if there are none."""
     for count in _PIECES:
-        cells = _CELLS if length % _CELLS == 0 else count * max(1, min(_CELLS // count, length // count))
-        if length % count or length < 2 * count or len(sample) < _SEEN * cells:
-            continue
-        cell = index * cells // length
-        logs, errors = _log_spreads(sample, cell, cells)
-        blocks, room = logs.reshape(count, -1), errors.reshape(count, -1)
-        if blocks.shape[1] < 2:
-            continue
-        weights = 1 / room**2
-        means = (blocks * weights).sum(axis=1) / weights.sum(axis=1)
-        within = np.abs(blocks - means[:, None]) / room
-        apart = np.ptp(means) / float(np.sqrt(1 / weights.sum(axis=1)).max())
-        if within.max() < 4.0 and apart > 2 * STANDARD_ERRORS:
-            return count
-    return 0
+        if length % count == 0:
+            cells = _Cells.of(sample, index, length, count)
+            if cells is not None and cells.differ(tuple(range(0, cells.number + 1, cells.number // count))):
+                return count
+    cells = _Cells.of(sample, index, length, 1)
+    return 2 if cells is not None and cells.differ((0, cells.likeliest_edge(), cells.number)) else 0
 
 
-def _log_spreads(sample: Array, cell: Array, cells: int) -> tuple[Array, Array]:
-    """The logarithm of the mean square in each cell, and its standard error."""
-    counts = np.maximum(np.bincount(cell, minlength=cells), 1)
-    squares = np.bincount(cell, sample**2, minlength=cells) / counts
-    fourths = np.bincount(cell, sample**4, minlength=cells) / counts
-    safe = np.maximum(squares, 1e-300)
-    errors = np.sqrt(np.maximum(fourths / safe**2 - 1, 0.1) / counts)
-    return np.log(safe), errors
+class _Cells(NamedTuple):
+    """The parts of an axis, with what a sample has in each.
+
+    Attributes:
+        counts: the number of elements.
+        squares: the sum of their squares.
+        fourths: the sum of the squares of these.
+    """
+
+    counts: Array
+    squares: Array
+    fourths: Array
+
+    @staticmethod
+    def of(sample: Array, index: Array, length: int, count: int) -> _Cells | None:
+        """As many cells as have enough elements, a multiple of `count`; None if there are too few to compare."""
+        number = count * min(length // count, len(sample) // (_SEEN * count))
+        if number < max(4 * count, 8):
+            return None
+        cell = index * number // length
+        sums = (np.bincount(cell, weights, minlength=number) for weights in (None, sample**2, sample**4))
+        cells = _Cells(*sums)
+        return cells if cells.counts.all() and (cells.squares > 0).all() else None
+
+    @property
+    def number(self) -> int:
+        """The number of cells."""
+        return len(self.counts)
+
+    def likeliest_edge(self) -> int:
+        """Where two blocks of normals would most likely meet: the logarithms of their variances count."""
+        counts, squares = np.cumsum(self.counts)[:-1], np.cumsum(self.squares)[:-1]
+        total, whole = self.counts.sum(), self.squares.sum()
+        first, last = squares / counts, (whole - squares) / (total - counts)
+        return int(np.argmin(counts * np.log(first) + (total - counts) * np.log(last))) + 1
+
+    def differ(self, edges: tuple[int, ...]) -> bool:
+        """Whether blocks between these edges differ in their spread, and not within themselves."""
+        sizes = np.diff(edges)
+        counts, squares, fourths = (np.add.reduceat(each, edges[:-1]) for each in self)
+        means = squares / counts
+        # The error of a mean square, relative to it, by the kurtosis in the block.
+        excess = np.maximum(fourths / counts / means**2 - 1, 0.1)
+        ratios = self.squares / self.counts / np.repeat(means, sizes)
+        within = float(((ratios - 1) ** 2 * self.counts / np.repeat(excess, sizes)).mean())
+        room = STANDARD_ERRORS * math.sqrt(2 / (self.number - len(sizes))) + _SKEWED
+        apart = float(np.ptp(np.log(means)) / np.sqrt(excess / counts).max())
+        return within < 1 + room and apart > 2 * STANDARD_ERRORS
 
 
 # ---------------------------------------------------------------- grains and bounds
 
 
 def is_clipped(tensor: Observed, law: Law | None) -> bool:
-    """Whether elements pile up at the smallest and the largest value, which the law, if it is known, does not bound."""
+    """Whether elements pile up at the smallest and the largest value, far more than at the values beside them."""
     if tensor.dtype.itemsize < 2 or (law is not None and not law.is_smooth):
         return False
-    if tensor.dtype.itemsize == 2 and law is not None and law.kind == "uniform":  # few values, each of many elements
+    ties, count = min(tensor.at_low, tensor.at_high), len(tensor.ordered)
+    if ties < _TIES:
         return False
-    ties = min(tensor.at_low, tensor.at_high)
-    return ties >= _TIES and ties > 5 * tensor.size * _share_of_end(tensor, law)
-
-
-def _share_of_end(tensor: Observed, law: Law | None) -> float:
-    """The share of the elements that the dtype rounds to the largest value."""
-    limits: Any = ml_dtypes.finfo(tensor.dtype)
-    width = 2 * float(limits.eps)
-    if law is None or law.curve is None:
-        return width
-    values = np.array([tensor.high - width * abs(tensor.high), tensor.high])
-    first, last = law.curve.at(values).tolist()
-    return max(last - first, 2.0**-22)
+    sampled = ties * count / tensor.size
+    if sampled < _PILED and not tensor.statistics.grids and tensor.stored.itemsize >= 4:
+        return ties > _PILED * tensor.size * 2.0**-22  # more than 22 random bits explain
+    counts = np.unique(tensor.ordered, return_counts=True)[1][1:-1]
+    beside = np.append(counts[:_BESIDE], counts[-_BESIDE:])
+    return len(beside) > 0 and sampled > _PILED * float(beside.mean())
 
 
 def grain(tensor: Observed, law: Law) -> list[Problem]:
     """Whether elements are coarser than those of a law that a tensor fits: of a narrower dtype, clipped, or few."""
-    if not law.is_smooth or not law.stddev or tensor.size < _GRAINED or tensor.dtype.itemsize < 2:
+    if not law.is_smooth or not law.stddev or tensor.size < GRAINED or tensor.stored.itemsize < 2:
         return []
     found = []
     if is_clipped(tensor, law):
         ends = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
         message = f"{tensor.at_low + tensor.at_high:,} elements are exactly {ends}: it was clipped."
         found.append(_suspicious("clipped", message))
-    grids = [each for each in tensor.statistics.grids if _is_telling(each, tensor.dtype)]
-    if grids:
-        message = f"Every element is a {grids[-1]} number, although its dtype is {tensor.dtype.name}."
+    if tensor.dtype != tensor.stored:
+        message = f"Every element is a {tensor.dtype.name} number, although its dtype is {tensor.stored.name}."
         found.append(_suspicious("grid", message, "Was it drawn, or stored, in that dtype before?"))
-    expected = _distinct(tensor, law, dtypes.resolve(grids[-1]) if grids else tensor.dtype)
+    expected = _distinct(tensor, law, tensor.dtype)
     if tensor.statistics.distinct * 4 < expected:
         message = f"Only {tensor.statistics.distinct:,} of {len(tensor.ordered):,} elements differ."
         found.append(_suspicious("coarse", message, "Was it made of random numbers of few bits?"))
     return found
-
-
-def _is_telling(grid: str, dtype: DType) -> bool:
-    """Whether elements of a dtype are on the grid of another one only if they were rounded to it."""
-    return dtypes.resolve(grid).itemsize < dtype.itemsize
 
 
 def _distinct(tensor: Observed, law: Law, dtype: DType) -> float:
@@ -338,49 +358,3 @@ def _distinct(tensor: Observed, law: Law, dtype: DType) -> float:
         return 0.0
     shares = np.diff(law.curve.at((near[1:] + near[:-1]) / 2))
     return float(-np.expm1(count * np.log1p(-np.clip(shares, 0.0, 0.999))).sum())
-
-
-# ---------------------------------------------------------------- siblings
-
-
-def odd_one_out(tensor: Observed, siblings: Sequence[Observed]) -> Problem | None:
-    """The problem of a tensor that is unlike those of the same place in other blocks, which are like one another."""
-    if len(siblings) < 2:
-        return None
-    constants = [each for each in siblings if each.is_constant]
-    if len(constants) == len(siblings):
-        return _unlike_constants(tensor, constants)
-    drawn = [each for each in siblings if not each.is_constant and each.stddev > 0]
-    if tensor.is_constant or len(drawn) < max(2, _MAJORITY * len(siblings)):
-        return None
-    middle = float(np.median([each.stddev for each in drawn]))
-    mean = float(np.median([each.mean for each in drawn]))
-    agreeing = [each for each in drawn if _spread_errors(each, middle) <= STANDARD_ERRORS]
-    if len(agreeing) < max(2, _MAJORITY * len(siblings)) or any(each.is_uneven for each in agreeing):
-        return None
-    ratio = tensor.stddev / middle
-    if _spread_errors(tensor, middle) > 2 * STANDARD_ERRORS and abs(ratio - 1) > _DIFFERENT:
-        words = (
-            f"The standard deviation is {number(ratio, 3)} times that of the same tensor in {len(drawn)} other blocks."
-        )
-        return _suspicious("stddev", words, "Was this block initialized like the others?")
-    off = abs(tensor.mean - mean) * math.sqrt(tensor.size) / middle
-    means = [abs(each.mean - mean) * math.sqrt(each.size) / middle for each in drawn]
-    if off > 2 * STANDARD_ERRORS and max(means) < STANDARD_ERRORS and abs(tensor.mean - mean) > _DIFFERENT * middle:
-        words = f"The mean is {number(tensor.mean, 3)}, and {number(mean, 3)} in the same tensor of other blocks."
-        return _suspicious("mean", words, "Was this block initialized like the others?")
-    return None
-
-
-def _unlike_constants(tensor: Observed, siblings: Sequence[Observed]) -> Problem | None:
-    values = {each.mean for each in siblings}
-    if len(values) > 1 or (tensor.is_constant and tensor.mean in values):
-        return None
-    own = f"every element is {number(tensor.mean)}" if tensor.is_constant else "elements differ"
-    theirs = number(siblings[0].mean)
-    return _suspicious("distribution", f"Here {own}; in the same tensor of other blocks every element is {theirs}.")
-
-
-def _spread_errors(tensor: Observed, stddev: float) -> float:
-    """How far a tensor's spread is from another one, in standard errors."""
-    return abs(math.log(tensor.stddev / stddev)) / max(tensor.stddev_error, 1e-9) if tensor.stddev else math.inf

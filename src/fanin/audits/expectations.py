@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from fanin._core.messages import visible
-from fanin._core.types import Array
+from fanin._core.types import Array, DType, Shape
+from fanin.audits.laws import Law, mixed
+from fanin.checkpoints.manifest import NAME, Manifest
 from fanin.checkpoints.stored import Stored
-from fanin.distributions import Distribution
 from fanin.models import registry
 from fanin.models.names import stripped
 from fanin.models.parameters import Model, Parameter
@@ -39,25 +41,46 @@ class Expectation:
     copy_of: str = ""
     names: tuple[str, ...] = ()
 
-    def distributions(self) -> list[tuple[Box | None, Distribution]]:
-        """What each box of the tensor is drawn from, in the tensor's own axis order; one item of None for all of it.
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what each element is drawn from."""
+        return self.entry is not None and self.entry.covers
 
-        It is empty if that is not known of every element.
+    def laws(self, dtype: DType) -> list[tuple[Box, Law]]:
+        """The law of each box of the tensor, in its own axis order; none if that is not known of every element.
+
+        Args:
+            dtype: the dtype that the values are stored in.
         """
         if self.entry is None or not self.entry.covers:
             return []
-        placements = self.entry.placements
-        if len({_law_of(each.weight.distribution) for each in placements}) == 1:
-            return [(None, placements[0].weight.distribution)]
         axes = self.entry.parameter.kernel_axes
-        boxes = (dict(zip(axes, each.target, strict=True)) for each in placements)
-        ordered = [tuple(box[axis] for axis in range(len(axes))) for box in boxes]
-        return [(box, each.weight.distribution) for box, each in zip(ordered, placements, strict=True)]
+        boxes = []
+        for each in self.entry.placements:
+            by_axis = dict(zip(axes, each.target, strict=True))
+            box = tuple(by_axis[axis] for axis in range(len(axes)))
+            boxes.append((box, Law.of(each.weight.distribution, dtype)))
+        return boxes
+
+    def law(self, dtype: DType) -> Law | None:
+        """The law of the elements of all boxes together; None if it is not known."""
+        laws = self.laws(dtype)
+        return mixed([(law, size_of(box)) for box, law in laws]) if laws else None
+
+    @property
+    def kernel_axes(self) -> Shape | None:
+        """The axes in Keras's order; None if they are not known."""
+        return None if self.parameter is None else self.parameter.kernel_axes
+
+    def misfit(self, stored: Stored) -> str:
+        """Why a tensor cannot be the one that is expected, by its shape; "" if it can."""
+        wanted = None if self.parameter is None else self.parameter.shape
+        return "" if wanted in (None, stored.shape) else f"Its shape is {stored.shape}, and should be {wanted}."
 
 
-def _law_of(distribution: Distribution) -> tuple[Any, ...]:
-    """What equal laws of elements have in common, whatever the shapes of their tensors."""
-    return distribution.kind, str(distribution.parameters()), distribution.own_fans if distribution.random else None
+def size_of(box: Box) -> int:
+    """The number of elements of a box."""
+    return math.prod(stop - start for start, stop in box)
 
 
 @dataclass(frozen=True)
@@ -65,17 +88,21 @@ class Expectations:
     """What the tensors of a model or checkpoint should be.
 
     Attributes:
-        source: what says so, in words: "the recipe", "the model's own code", "the model's layers", or "names and
-            shapes".
+        source: what says so, in words: "the recipe", "the model's own code", "the model's layers", a manifest,
+            or "names and shapes".
         by_name: the expectation of each tensor, by its name.
         reason: why a better source says nothing; "" if it does.
         seed: the seed of the values, if they should be those of a seed bit for bit.
+        model: the model in words; "" if there is none.
+        left: the tensors of the model that are no parameters, with the reason.
     """
 
     source: str
     by_name: Mapping[str, Expectation] = field(default_factory=dict)
     reason: str = ""
     seed: int | None = None
+    model: str = ""
+    left: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_plan(cls, plan: Plan, source: str, *, under: str = "", is_seeded: bool = False) -> Expectations:
@@ -94,7 +121,18 @@ class Expectations:
             copy_of = _placed(entry.copy_of, under) if entry.copy_of else ""
             expected = Expectation(entry.parameter, known, copy_of, names)
             by_name |= dict.fromkeys(names, expected)
-        return cls(source, by_name, seed=plan.seed if is_seeded else None)
+        left = {_placed(name, under): reason for name, reason in plan.model.left.items()}
+        return cls(source, by_name, seed=plan.seed if is_seeded else None, model=plan.model.name, left=left)
+
+    @classmethod
+    def of_manifest(cls, manifest: Manifest) -> Expectations:
+        """What a manifest says of the tensors of a checkpoint."""
+        by_name = {}
+        for each in manifest.tensors:
+            entry = None if each.record is None else each.entry()
+            names = (each.name, *each.tied)
+            by_name |= dict.fromkeys(names, Expectation(None if entry is None else entry.parameter, entry, "", names))
+        return cls(f"the manifest {NAME}", by_name, seed=manifest.seed, model=manifest.model)
 
     @classmethod
     def of_model(cls, model: Any, *, under: str = "") -> Expectations:
@@ -122,12 +160,17 @@ class Expectations:
         for parameter in model.parameters:
             names = tuple(_placed(name, under) for name in (parameter.path, *parameter.tied))
             by_name |= dict.fromkeys(names, Expectation(parameter, names=names))
-        return cls("the model's layers", by_name, reason)
+        left = {_placed(name, under): why for name, why in model.left.items()}
+        return cls("the model's layers", by_name, reason, model=model.name, left=left)
 
     def of(self, name: str) -> Expectation:
         """The expectation of the tensor with this name, with or without what wrappers insert."""
         found = self.by_name.get(name) or self.by_name.get(stripped(name))
         return Expectation(names=(name,)) if found is None else found
+
+    def knows(self, name: str) -> bool:
+        """Whether the model has a tensor of this name."""
+        return not {name, stripped(name)}.isdisjoint(self.by_name) or name in self.left
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """The parameters of which a checkpoint with these names has nothing."""

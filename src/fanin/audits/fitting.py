@@ -6,14 +6,14 @@ Every test is wrong about once in `1 / SIGNIFICANCE` tensors that do have the la
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from fanin._core import dtypes
 from fanin._core.types import Array, DType
-from fanin.audits.laws import Law, rounding_limits
+from fanin.audits.laws import Law, in_dtype, rounding_limits
 from fanin.audits.statistics import Statistics
 from fanin.audits.verdicts import SIGNIFICANCE, STANDARD_ERRORS
 
@@ -21,8 +21,9 @@ _POINTS = 512  # at which distribution functions are compared
 _LIGHT_TAILS = 6.0  # the kurtosis up to which the errors of moments are those of their normal approximations
 # Standard errors that the dispersion of rows may be from that of independent elements: a margin, since its tails are
 # only nearly those of chi-squared, and trained weights are at hundreds.
-_DISPERSED = 7.0
+UNEVEN = 7.0
 _SHORTEST, _FEWEST = 8, 8  # elements of a row, and rows, whose dispersion says something
+GRAINED = 32  # elements whose dtype can be told from their values
 _REACHED = 5.2  # standard deviations: beyond these, normals of some libraries end
 _ONE_NORM = 0.05  # dispersion of rows of equal norms, beside 1 for independent elements
 
@@ -37,8 +38,9 @@ class Observed:
         low, high: the smallest and the largest.
         at_low, at_high: how many are that.
         zeros: how many are zero.
-        ordered: a sample of them, in ascending order.
-        dtype: the dtype of the tensor; of a complex one, that of its parts.
+        skipped: whether zeros are padding, which the sample leaves out.
+        stored: the dtype of the tensor; of a complex one, that of its parts.
+        dtype: the narrowest dtype that holds every element, which they were rounded to.
         words: how many numbers an element is: 2 for complex tensors.
         statistics: all that was measured.
     """
@@ -52,7 +54,8 @@ class Observed:
     at_low: int
     at_high: int
     zeros: int
-    ordered: Array
+    skipped: bool
+    stored: DType
     dtype: DType
     words: int
     statistics: Statistics
@@ -61,6 +64,14 @@ class Observed:
     def is_constant(self) -> bool:
         """Whether all elements are equal."""
         return self.low == self.high
+
+    @cached_property
+    def ordered(self) -> Array:
+        """The sample, in ascending order."""
+        sample = np.asarray(self.statistics.sample, np.float64)
+        if self.skipped or self.statistics.nans or self.statistics.infinities:
+            sample = sample[np.isfinite(sample) & ((sample != 0) | (not self.skipped))]
+        return np.sort(sample)
 
     @cached_property
     def shares(self) -> tuple[Array, Array]:
@@ -92,7 +103,7 @@ class Observed:
     @property
     def is_uneven(self) -> bool:
         """Whether rows differ in their spread more than independent elements let them."""
-        return any(errors > _DISPERSED for _, _, errors in self.dispersions)
+        return any(errors > UNEVEN for _, _, errors in self.dispersions)
 
     @property
     def unevenness(self) -> float:
@@ -114,11 +125,9 @@ def observed(statistics: Statistics, dtype: DType, padded: bool = False) -> Obse
         dtype: the tensor's dtype.
         padded: whether rows of zeros are padding, which does not count.
     """
-    sample = np.asarray(statistics.sample, np.float64)
-    ordered = np.sort(sample[np.isfinite(sample)])
     words = 2 if dtype.kind == "c" else 1
     size = statistics.size * words - statistics.nans - statistics.infinities
-    if not size or not len(ordered):
+    if not size or not np.isfinite(statistics.mean):
         return None
     each = statistics
     moments = each.mean, each.stddev, each.kurtosis
@@ -127,9 +136,17 @@ def observed(statistics: Statistics, dtype: DType, padded: bool = False) -> Obse
     if dead:
         moments = _without_zeros(*moments, size, dead)
         size, zeros = size - dead, zeros - dead
-        ordered = ordered[ordered != 0] if zeros <= 0 else ordered
+    skipped = dead > 0 and zeros == 0
     part = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
-    return Observed(size, *moments, each.low, each.high, each.at_low, each.at_high, zeros, ordered, part, words, each)
+    grid = _grid_of(statistics, part) if size >= GRAINED and each.low != each.high else part
+    ends = each.low, each.high, each.at_low, each.at_high
+    return Observed(size, *moments, *ends, zeros, skipped, part, grid, words, each)
+
+
+def _grid_of(statistics: Statistics, stored: DType) -> DType:
+    """The narrowest dtype that holds every element, of those that were noted."""
+    narrower = [each for each in map(dtypes.resolve, statistics.grids) if each.itemsize < stored.itemsize]
+    return min(narrower, key=lambda each: each.itemsize, default=stored)
 
 
 def _padding(statistics: Statistics) -> int:
@@ -189,6 +206,12 @@ def fit(tensor: Observed, law: Law, *, whole: bool = True) -> Fit:
         law: the law.
         whole: whether to go on after a failure, so that all are known.
     """
+    if tensor.dtype != tensor.stored and not law.is_constant:
+        return replace(_fit(tensor, in_dtype(law, tensor.dtype), whole), law=law)
+    return _fit(tensor, law, whole)
+
+
+def _fit(tensor: Observed, law: Law, whole: bool) -> Fit:
     if law.is_constant:
         return Fit(law, () if tensor.low == tensor.high == law.mean else ("constant",))
     failures: list[str] = []
@@ -288,11 +311,11 @@ def _has_other_rows(tensor: Observed, law: Law) -> bool:
         return tensor.is_uneven or any(
             dispersion < _ONE_NORM and errors < -STANDARD_ERRORS for _, dispersion, errors in tensor.dispersions
         )
-    if law.unit_axis is None:
+    if not law.one_norm:
         return False
-    return any(
-        dispersion > _ONE_NORM for axis, dispersion, _ in tensor.dispersions if (axis == 0) == (law.unit_axis == 0)
-    )
+    known = {axis: dispersion for axis, dispersion, _ in tensor.dispersions}
+    ends = {0, max((lines.axis for lines in tensor.statistics.lines), default=0)}
+    return ends <= known.keys() and min(known[axis] for axis in ends) > _ONE_NORM
 
 
 def is_float(dtype: DType | None) -> bool:

@@ -21,6 +21,7 @@ _FEWEST = 8  # numbers other than zero that are needed to speak of a deviation
 _WIDE, _WIDE_NARROW = 12.0, 6.0  # bits; for dtypes of exponents of 8 bits or more, and for narrower ones
 _LARGE = 2.0**20  # beyond which no network has weights
 _HUGE = 1e12
+_MANY = 0.4  # the share of units above which it matters that weights have both signs
 _SMALL = -40.0  # the logarithm of the size below which no network has its largest weights
 
 
@@ -71,8 +72,14 @@ def _dead_lines_explain(
 
     The weights of units that died in training decay to nothing, while those of others stay as they are.
     """
-    if np.quantile(sizes, 0.9) < _SMALL:
+    usual = np.quantile(sizes, 0.9)
+    decayed = found.sample[places[sizes < usual - limit]]
+    negative = np.count_nonzero(decayed < 0) / max(1, len(decayed))
+    # Pointers have a small half and a large one, and the small one is positive.
+    if usual < _SMALL or (len(decayed) > _MANY * len(sizes) and not 0.1 < negative < 0.9):
         return False
+    if len(shape) == 1:
+        return True
     indices = positions(found.size * elements.numbers)[places] // elements.numbers
     for lines in found.lines:
         numbers = indices // math.prod(shape[lines.axis + 1 :]) % lines.count

@@ -19,6 +19,8 @@ from fanin._core import dtypes
 from fanin._core.environment import undisturbed
 from fanin._core.messages import readable
 from fanin._core.types import DTypeLike, ShapeLike
+from fanin.audits import statistics
+from fanin.audits.arrays import InMemory
 from fanin.distributions import Bernoulli, Distribution, Floats, Orthogonal, Quantile, Uniform, UniformInteger
 from fanin.initializers import Initializer, SeededInitializer, VarianceScaling
 from fanin.report import literal, number, plain
@@ -201,10 +203,11 @@ def measure(array: np.ndarray, initializer: Initializer, drawn: Distribution, ar
         edges = np.array([bounds[0], *inner, bounds[1]])
     else:
         edges = _edges_of_values(array, bounds)
-    mean, std, low, high, counts = _moments(array, edges[1:-1])
+    values = np.real(array)
+    (mean, std, low, high), counts = _moments(values), _counts(values, edges[1:-1])
     errors = _standard_errors(drawn)
     reach = _rounding(drawn)
-    statistics = (
+    lines = (
         Statistic("mean", mean, drawn.moments.mean, errors[0]),
         Statistic("std", std, drawn.moments.stddev, errors[1]),
         Statistic("min", low, bounds[0], beyond=_passes(low, bounds, reach)),
@@ -213,26 +216,28 @@ def measure(array: np.ndarray, initializer: Initializer, drawn: Distribution, ar
     )
     expected = None if probabilities is None else tuple((probabilities * drawn.size).tolist())
     histogram = Histogram(tuple(edges.tolist()), tuple(counts.tolist()), expected)
-    return Inspection(type(initializer).__name__, arguments, drawn, statistics, histogram)
+    return Inspection(type(initializer).__name__, arguments, drawn, lines, histogram)
 
 
-def _moments(array: np.ndarray, inner: np.ndarray) -> tuple[Any, Any, Any, Any, np.ndarray]:
-    """Mean, standard deviation, minimum, maximum (None without elements) and counts, a chunk at a time in float64."""
-    flat = array.reshape(-1)
-    mean, squares, low, high = 0.0, 0.0, math.inf, -math.inf
+def _moments(values: np.ndarray) -> tuple[float | None, float | None, float | None, float | None]:
+    """Mean, standard deviation, minimum and maximum, which NaN and infinities are part of; None without elements."""
+    if not values.size:
+        return None, None, None, None
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return low + high, math.nan, low, high
+    found = statistics.measure(InMemory("", values))
+    return found.mean, found.stddev, found.low, found.high
+
+
+def _counts(values: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The number of finite values in each bin, a chunk at a time."""
+    flat = values.reshape(-1)
     counts = np.zeros(len(inner) + 1, np.int64)
     for start in range(0, flat.size, _CHUNK):
-        piece = np.real(flat[start : start + _CHUNK]).astype(np.float64)
-        # Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979
-        share = piece.size / (start + piece.size)
-        shift = piece.mean() - mean
-        mean += shift * share
-        squares += piece.var() * piece.size + shift * shift * share * start
-        low, high = np.minimum(low, piece.min()), np.maximum(high, piece.max())  # unlike Python's, these keep NaN
-        counts += _counted(piece[np.isfinite(piece)], inner)
-    if not flat.size:
-        return None, None, None, None, counts
-    return float(mean), float(np.sqrt(squares / flat.size)), float(low), float(high), counts
+        chunk = flat[start : start + _CHUNK].astype(np.float64)
+        counts += _counted(chunk[np.isfinite(chunk)], inner)
+    return counts
 
 
 def _counted(values: np.ndarray, inner: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

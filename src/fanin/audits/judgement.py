@@ -1,29 +1,30 @@
 """The verdict on a tensor, from its statistics: does it have the law that is expected, or a law that is known at all?
 
-`judge` sees one tensor, and those of the same place in other blocks; `reconciled` sees the verdicts of a whole
-checkpoint, since one that is trained has tensors that are too small to show it. Damage, such as NaN or dead rows, is
-found elsewhere; `flags_of` says what is no damage in a tensor of this role and law.
+`judge` sees one tensor; `reconciled` sees the verdicts of a whole checkpoint, since one that is trained has tensors
+that are too small to show it. Damage, such as NaN or dead rows, is found elsewhere; `allowed_of` says what is none in a
+tensor of this role and law.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fanin.audits.candidates import Candidate, candidates_of
-from fanin.audits.diagnosis import diagnosed, free_fit, grain, is_clipped, number_of_pieces, odd_one_out
+from fanin.audits.damage import Allowed
+from fanin.audits.diagnosis import diagnosed, free_fit, grain, is_clipped, is_heavy, number_of_pieces
 from fanin.audits.fitting import Fit, Observed, fit, is_float, observed
 from fanin.audits.laws import Law
 from fanin.audits.roles import Role
 from fanin.audits.statistics import Statistics
-from fanin.audits.verdicts import Problem, Verdict
+from fanin.audits.verdicts import STANDARD_ERRORS, Problem, Verdict
 from fanin.models.traits import STATISTICS
 from fanin.report import number
 
+_EQUAL, _UNKNOWN = "Every element is", "No initializer that is known"  # in reasons
 _SHOWN = 3  # laws that a reason names
 _TELLING = 5_000  # elements of a tensor whose fit is more than a lack of power
-_HEAVY = 5.0  # standard errors of a kurtosis
 _MILD = frozenset(
     ("mean", "stddev", "transposed", "truncation", "residual", "distribution", "uneven", "coarse", "clipped")
 )  # what training does to a tensor, too
@@ -32,42 +33,26 @@ _FEW = 30  # elements of a tensor that says nothing of its shape
 _CONSTANT_ROLES = ("scale", "offset", "bias", "recurrent_bias", *STATISTICS)
 
 
-@dataclass(frozen=True)
-class Flags:
-    """What is no damage in a tensor.
-
-    Attributes:
-        constant: whether all elements may be equal.
-        zeros: whether all elements may be zero.
-        zero_rows: whether rows, or columns, may be zero.
-        repeated: whether rows, columns or blocks may repeat.
-    """
-
-    constant: bool
-    zeros: bool
-    zero_rows: bool
-    repeated: bool
-
-
-def flags_of(role: Role, expected: Law | None = None) -> Flags:
+def allowed_of(role: Role, expected: Law | None = None) -> Allowed:
     """What is no damage in a tensor of this role, or of the law that is expected of it.
 
     >>> import numpy as np
     >>> from fanin.audits.roles import roles_of
     >>> float32 = np.dtype("float32")
     >>> roles = roles_of({"fc.weight": ((64, 32), float32), "fc.bias": ((64,), float32)})
-    >>> flags_of(roles["fc.weight"]).zeros, flags_of(roles["fc.bias"]).zeros
+    >>> allowed_of(roles["fc.weight"]).constant, allowed_of(roles["fc.bias"]).constant
     (False, True)
     """
+    padding = int(role.role == "embedding")
     if expected is not None:
         given = not expected.is_random
-        zeros = expected.allows_zeros
-        return Flags(expected.is_constant, expected.is_constant and expected.mean == 0, zeros, given)
+        dead = given or expected.allows_zeros
+        return Allowed(expected.is_constant or given, dead, padding, given, any_size=given)
     if not is_float(role.dtype):
-        return Flags(True, True, True, True)
+        return Allowed(True, True, padding, True, True, True)
     drawn = role.is_table and role.hint not in ("position", "token")
-    zeros = not drawn or any(each.law.is_constant and each.law.mean == 0 for each in candidates_of(role))
-    return Flags(not drawn, zeros, not drawn or role.role == "embedding", not drawn)
+    constant = not drawn or any(each.law.is_constant for each in candidates_of(role))
+    return Allowed(constant, not drawn, padding, not drawn, any_size=not drawn, not_finite=role.hint == "mask")
 
 
 def judge(
@@ -75,7 +60,6 @@ def judge(
     role: Role,
     expected: Law | None = None,
     candidates: Sequence[Candidate] | None = None,
-    siblings: Sequence[Statistics] = (),
 ) -> Verdict:
     """The verdict on a tensor.
 
@@ -84,8 +68,6 @@ def judge(
         role: its role, shape, dtype and fans.
         expected: the law that it should have; then it alone counts, and the candidates say what it looks like instead.
         candidates: the laws that it may have; by default those of its role.
-        siblings: what was measured of the tensors of the same place in other blocks, without this one. One that differs
-            from all the others is suspicious. Ignored beside `expected`.
 
     >>> import fanin, numpy as np
     >>> from fanin.audits.arrays import InMemory
@@ -108,7 +90,7 @@ def judge(
     known = candidates_of(role) if candidates is None else tuple(candidates)
     if expected is not None:
         return _against(tensor, role, expected, known)
-    return _alone(tensor, role, known, siblings)
+    return _alone(tensor, role, known)
 
 
 # ---------------------------------------------------------------- with an expectation
@@ -125,14 +107,17 @@ def _against(tensor: Observed, role: Role, law: Law, candidates: Sequence[Candid
     problem = diagnosed(tensor, role, result, candidates)
     if problem is None:
         return Verdict("trained", f"{_departure(tensor)} It is not what {law.words} draws.")
-    return Verdict("unjudged", "").with_problems((problem, *grain(tensor, law)))
+    others = [each for each in grain(tensor, law) if each.code != problem.code]
+    if "stddev" not in result.failures and any(each.code == "coarse" for each in others):
+        return Verdict("unjudged", "").with_problems((*others, problem))  # few random bits explain the rest
+    return Verdict("unjudged", "").with_problems((problem, *others))
 
 
 def _agreement(result: Fit, tensor: Observed) -> str:
     """What agrees, with its numbers."""
     law = result.law
     if law.is_constant:
-        return f"Every element is {number(tensor.mean)}."
+        return f"{_EQUAL} {number(tensor.mean)}."
     parts = []
     if math.isfinite(result.mean_errors):
         parts.append(f"the mean is {result.mean_errors:+.1f}")
@@ -145,23 +130,15 @@ def _agreement(result: Fit, tensor: Observed) -> str:
 # ---------------------------------------------------------------- alone
 
 
-def _alone(tensor: Observed, role: Role, candidates: Sequence[Candidate], siblings: Sequence[Statistics]) -> Verdict:
+def _alone(tensor: Observed, role: Role, candidates: Sequence[Candidate]) -> Verdict:
     """The verdict on a tensor of which nothing is known but its role."""
-    assert role.dtype is not None
-    others = [each for each in (observed(one, role.dtype) for one in siblings) if each is not None]
-    odd = odd_one_out(tensor, others)
-    verdict = _unaided(tensor, role, candidates)
-    return verdict if odd is None else verdict.with_problems((odd,))
-
-
-def _unaided(tensor: Observed, role: Role, candidates: Sequence[Candidate]) -> Verdict:
     fits = _fits(tensor, candidates)
     if fits:
         law = fits[0].law
         verdict = Verdict("consistent", _several(fits, tensor), tuple(dict.fromkeys(each.words for each in fits)))
         return verdict.with_problems(grain(tensor, law))
     if tensor.is_constant:
-        return Verdict("unjudged", f"Every element is {number(tensor.mean)}, which no known initializer says.")
+        return Verdict("unjudged", f"{_EQUAL} {number(tensor.mean)}, which no known initializer says.")
     if not is_float(role.dtype) or role.hint in ("optimizer", "rotary", "range"):
         return Verdict("unjudged", "Nothing is known of what it should be.")
     if role.role in _CONSTANT_ROLES and not _is_gated(role):
@@ -182,15 +159,15 @@ def _unknown(tensor: Observed, role: Role) -> Verdict:
         return Verdict("trained", _departure(tensor))
     free = free_fit(tensor)
     if free is not None and tensor.size > _FEW:
-        reason = f"Its elements are independent, as of {free.words}. No initializer that is known has this spread here."
+        reason = f"Its elements are independent, as of {free.words}. {_UNKNOWN} has this spread here."
         return Verdict("consistent", reason, (free.words,)).with_problems(grain(tensor, free))
     if is_clipped(tensor, None):
         from_to = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
         message = f"{tensor.at_low + tensor.at_high:,} elements are exactly {from_to}: it was clipped."
         return Verdict("unjudged", "").with_problems((Problem("clipped", "suspicious", message),))
-    if tensor.size > _FEW and (_is_heavy(tensor) or _has_own_mean(tensor)):
+    if role.is_table and tensor.size > _FEW and _departs(tensor):
         return Verdict("trained", _departure(tensor))
-    return Verdict("unjudged", "Its elements are independent, but of no distribution that is known.")
+    return Verdict("unjudged", "Its elements have no distribution that is known.")
 
 
 def _fits(tensor: Observed, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -205,14 +182,14 @@ def _fits(tensor: Observed, candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def _key(law: Law) -> tuple[object, ...]:
     """What two laws of the same elements have in common, whatever their names."""
-    return law.kind, law.mean, law.stddev, law.low, law.high, law.unit_axis
+    return law.kind, law.mean, law.stddev, law.low, law.high, law.one_norm
 
 
 def _several(fits: Sequence[Candidate], tensor: Observed) -> str:
     """What a tensor is consistent with, in words."""
     words = list(dict.fromkeys(each.words for each in fits))
     if fits[0].law.is_constant:
-        return f"Every element is {number(tensor.mean)}."
+        return f"{_EQUAL} {number(tensor.mean)}."
     if len(words) == 1:
         return f"It has the distribution of {words[0]} ({fits[0].source})."
     shown = ", ".join(words[:_SHOWN])
@@ -220,13 +197,13 @@ def _several(fits: Sequence[Candidate], tensor: Observed) -> str:
     return f"It is ambiguous: {shown}{more} cannot be told apart here."
 
 
-def _is_heavy(tensor: Observed) -> bool:
-    """Whether the tails are heavier than a normal's."""
-    return (tensor.kurtosis - 3) / math.sqrt(24 / tensor.size) > _HEAVY
+def _departs(tensor: Observed) -> bool:
+    """Whether tails or mean are those of trained weights."""
+    return is_heavy(tensor) or _has_own_mean(tensor)
 
 
 def _has_own_mean(tensor: Observed) -> bool:
-    return abs(tensor.mean) * math.sqrt(tensor.size) > _HEAVY * tensor.stddev
+    return abs(tensor.mean) * math.sqrt(tensor.size) > STANDARD_ERRORS * tensor.stddev
 
 
 def _departure(tensor: Observed) -> str:
@@ -236,7 +213,7 @@ def _departure(tensor: Observed) -> str:
         signs.append(
             f"its rows differ in their spread ({number(tensor.unevenness, 3)} times as much as chance lets them)"
         )
-    if tensor.size > _FEW and _is_heavy(tensor):
+    if tensor.size > _FEW and is_heavy(tensor):
         signs.append(f"its tails are heavy (a kurtosis of {number(tensor.kurtosis, 3)})")
     if tensor.size > _FEW and _has_own_mean(tensor):
         signs.append(f"its mean is not 0 ({number(tensor.mean, 3)})")
@@ -247,7 +224,9 @@ def _departure(tensor: Observed) -> str:
 # ---------------------------------------------------------------- a whole checkpoint
 
 
-def reconciled(judged: Mapping[str, tuple[Role, Verdict]]) -> dict[str, Verdict]:
+def reconciled(
+    judged: Mapping[str, tuple[Role, Verdict]], odd: Mapping[str, Problem] | None = None
+) -> dict[str, Verdict]:
     """The verdicts on the tensors of a checkpoint, in the light of one another.
 
     If most of its larger kernels are trained, the others are too: what training can explain is no longer suspicious,
@@ -255,21 +234,36 @@ def reconciled(judged: Mapping[str, tuple[Role, Verdict]]) -> dict[str, Verdict]
 
     Args:
         judged: the role of each tensor and the verdict on it alone, by name.
+        odd: the problems of tensors that are unlike their siblings, which are none if training explains them.
     """
+    if is_trained(judged):
+        return {name: _in_trained(role, verdict) for name, (role, verdict) in judged.items()}
+    known = odd or {}
+    return {
+        name: verdict.with_problems((known[name],) if name in known else ()) for name, (_, verdict) in judged.items()
+    }
+
+
+def is_trained(judged: Mapping[str, tuple[Role, Verdict]]) -> bool:
+    """Whether most of the larger kernels of a checkpoint are trained."""
     larger = [verdict for role, verdict in judged.values() if role.is_table and role.size >= _TELLING]
     if not larger:
         larger = [verdict for role, verdict in judged.values() if role.is_table or role.role in _CONSTANT_ROLES]
     trained = sum(verdict.kind == "trained" for verdict in larger)
-    if 2 * trained < len(larger) or not trained:
-        return {name: verdict for name, (_, verdict) in judged.items()}
-    return {name: _in_trained(role, verdict) for name, (role, verdict) in judged.items()}
+    return trained > 0 and 2 * trained >= len(larger)
 
 
 def _in_trained(role: Role, verdict: Verdict) -> Verdict:
     """The verdict on a tensor of a checkpoint that is trained."""
-    grave = tuple(each for each in verdict.problems if each.code not in _MILD)
     trained = Verdict("trained", "Most of the larger tensors beside it are trained, and nothing says that it is not.")
     if verdict.problems:
+        grave = tuple(each for each in verdict.problems if each.code not in _MILD)
         return replace(trained, fits=verdict.fits).with_problems(grave)
-    unsure = verdict.kind == "consistent" and verdict.fits and not verdict.reason.startswith("Every element")
-    return trained if unsure and (role.size < _TELLING or "No initializer" in verdict.reason) else verdict
+    if verdict.reason.startswith(_EQUAL) or not is_float(role.dtype):
+        return verdict
+    if verdict.kind == "unjudged" or (verdict.kind == "consistent" and _UNKNOWN in verdict.reason):
+        return trained
+    if verdict.kind == "consistent" and verdict.fits:
+        left = f"{verdict.reason} The larger tensors beside it are trained: it was left as it was."
+        return trained if role.size < _TELLING else replace(verdict, reason=left)
+    return verdict

@@ -32,6 +32,7 @@ from fanin.report import number
 _NARROW = 2  # bytes of the dtypes whose steps are coarse enough to be seen
 _MOST_DRAWN = 2**20  # elements of a tensor that is made to learn its law
 _MOST_CHECKED = 2**24  # elements of a tensor that a check compares or multiplies
+_UNCUT = 6.0  # standard deviations, where a cut takes nothing away
 _MOST_STEPS = 2**16  # values of a law of integers that are told apart
 _CLOSE = 64.0  # roundings that a check of orthogonality leaves room for, for each root of the length of a row
 
@@ -54,7 +55,7 @@ class Law:
         draws: the number of draws that the curve was made of, if it was not computed.
         independent: whether elements are independent of one another.
         zeros: the expected share of zeros.
-        unit_axis: 0 if all rows have the same norm, -1 if all columns have, None if neither or unknown.
+        one_norm: whether all rows, or all columns, have the same norm.
         by_fans: whether the spread follows from the fans.
         check: what is wrong with a tensor that has this law, "" if nothing; None if there is nothing to check but the
             statistics. It takes the tensor in Keras's axis order, in memory.
@@ -73,7 +74,7 @@ class Law:
     draws: int | None = None
     independent: bool = True
     zeros: float = 0.0
-    unit_axis: int | None = None
+    one_norm: bool = False
     by_fans: bool = False
     check: Check | None = field(default=None, compare=False, repr=False)
 
@@ -147,22 +148,44 @@ class Law:
 def normal(stddev: float, dtype: DType, words: str = "normal", mean: float = 0.0) -> Law:
     """The law of normals, stored in a dtype."""
     law = Law("normal", "", mean, stddev, 3.0, curve=NormalCurve(mean, stddev))
-    return _with_words(_in_dtype(law, dtype), words)
+    return _with_words(in_dtype(law, dtype), words)
 
 
-def cut_normal(stddev: float, low: float, high: float, dtype: DType, words: str = "truncated normal") -> Law:
-    """The law of normals around 0, of a standard deviation before they are cut at bounds."""
-    if low <= -6 * stddev and high >= 6 * stddev:
+def cut_normal(stddev: float, at: float, dtype: DType, words: str = "truncated normal") -> Law:
+    """The law of normals around 0 that are cut on both sides.
+
+    Args:
+        stddev: the standard deviation before the cut.
+        at: where they are cut, in standard deviations.
+        dtype: the dtype that they are stored in.
+        words: what to call the law.
+    """
+    if at >= _UNCUT:
         return normal(stddev, dtype, words)
-    drawn = distributions.BoundedNormal((1,), dtypes.FLOAT64, 0.0, stddev, low, high)
-    law = _elementwise(drawn, NormalCurve(0.0, stddev, low, high))
-    return _with_words(_in_dtype(replace(law, kind="truncated_normal"), dtype), words)
+    shrunk, kurtosis = cut_moments(at)
+    bound = at * stddev
+    curve = NormalCurve(0.0, stddev, -bound, bound)
+    law = Law("truncated_normal", "", 0.0, stddev * shrunk, kurtosis, -bound, bound, curve)
+    return _with_words(in_dtype(law, dtype), words)
+
+
+def cut_moments(at: float) -> tuple[float, float]:
+    """The standard deviation and the kurtosis of a unit normal that is cut at so many standard deviations.
+
+    The second moment is `1 - 2 a phi(a) / (2 Phi(a) - 1)`, and the fourth `3 - 2 (a**3 + 3 a) phi(a) / (2 Phi(a) - 1)`.
+
+    >>> [round(each, 4) for each in cut_moments(2.0)]
+    [0.8796, 2.3655]
+    """
+    density = math.exp(-at * at / 2) / math.sqrt(2 * math.pi) / math.erf(at / math.sqrt(2))
+    second, fourth = 1 - 2 * at * density, 3 - 2 * (at**3 + 3 * at) * density
+    return math.sqrt(second), fourth / second**2
 
 
 def uniform(limit: float, dtype: DType, words: str = "uniform") -> Law:
     """The law of uniforms in [-limit, limit]."""
     law = Law("uniform", "", 0.0, limit / math.sqrt(3), 1.8, -limit, limit, UniformCurve(-limit, limit))
-    return _with_words(_in_dtype(law, dtype), words)
+    return _with_words(in_dtype(law, dtype), words)
 
 
 def constant(value: float, dtype: DType, words: str = "") -> Law:
@@ -243,7 +266,7 @@ def _stored_law(distribution: Distribution, dtype: DType, words: str, by_fans: b
     law = _law_of(distribution)
     if law.is_constant:
         return replace(constant(law.mean, dtype), words=words or constant(law.mean, dtype).words)
-    return replace(_with_words(_in_dtype(law, dtype), name), by_fans=by_fans)
+    return replace(_with_words(in_dtype(law, dtype), name), by_fans=by_fans)
 
 
 def _with_words(law: Law, name: str) -> Law:
@@ -259,7 +282,7 @@ def _part(dtype: DType) -> DType:
     return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
 
 
-def _in_dtype(law: Law, dtype: DType) -> Law:
+def in_dtype(law: Law, dtype: DType) -> Law:
     """A law of exact numbers, as a dtype rounds them."""
     part = _part(dtype)
     if dtypes.kind(part) != "float":
@@ -270,8 +293,10 @@ def _in_dtype(law: Law, dtype: DType) -> Law:
     if part.itemsize == 1 and law.curve is not None:
         return _on_grid(replace(law, low=low, high=high, slack=0.01), part)
     slack, reach = eps / 2 if part.itemsize <= _NARROW else 1e-6, 0.0
+    if part.itemsize <= _NARROW and math.isfinite(high - low):  # whose outermost values may lie a step within
+        reach = eps * max(abs(low), abs(high))
     if part.itemsize <= _NARROW and law.kind == "uniform":  # some draw these with few bits: 7 for bfloat16
-        slack, reach = 2 * eps, eps * (law.high - law.low)
+        slack, reach = 2 * eps, 2 * eps * (law.high - law.low)
     return replace(law, low=low, high=high, slack=slack, reach=reach)
 
 
@@ -457,7 +482,7 @@ def _(distribution: distributions.Orthogonal) -> Law:
 def _(distribution: distributions.OrthogonalMatrices) -> Law:
     matrix: Any = distribution.matrix
     law = _of_unit_rows(distribution, matrix.gain, *matrix.matrix_shape)
-    return replace(law, unit_axis=None)  # the rows of which matrix, an audit cannot see
+    return replace(law, one_norm=False)  # the rows of which matrix, an audit cannot see
 
 
 def _of_unit_rows(distribution: Distribution, gain: float, rows: int, columns: int) -> Law:
@@ -478,7 +503,7 @@ def _of_unit_rows(distribution: Distribution, gain: float, rows: int, columns: i
     def density(values: Array) -> Array:
         return np.maximum(1 - (values / reach) ** 2, 0.0) ** ((numbers - 3) / 2)
 
-    return replace(law, curve=DensityCurve(density, -edge, edge), unit_axis=0 if rows <= columns else -1)
+    return replace(law, curve=DensityCurve(density, -edge, edge), one_norm=True)
 
 
 def _orthogonality(distribution: distributions.Orthogonal) -> Check | None:

@@ -56,7 +56,8 @@ class Sketch:
         if kind not in ("float", "complex") or not found.low < found.high or found.nans or found.infinities:
             return None
         extremes = (found.size, found.zeros, found.low, found.high, found.at_low, found.at_high)
-        return Sketch(stored, _ranks(found.sample), coincidence(found.sample), extremes, found.fingerprint)
+        chosen = found.sample[:: max(1, len(found.sample) // _MOST)][:_MOST]
+        return Sketch(stored, _ranks(chosen), coincidence(chosen), extremes, found.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,38 @@ class Correlated:
     names: tuple[str, str]
     correlation: float
     standard_errors: float
+
+
+class Relations:
+    """What the tensors of a checkpoint have in common, which is asked for when all have been added.
+
+    >>> import numpy as np
+    >>> from fanin.audits.arrays import InMemory
+    >>> from fanin.audits.relations import Relations
+    >>> from fanin.audits.statistics import measured
+    >>> values = np.random.default_rng(1).normal(size=(8, 8))
+    >>> relations = Relations()
+    >>> for stored, found in measured([InMemory(name, values) for name in "ab"]):
+    ...     relations.add(stored, found)
+    >>> relations.duplicates()[0].names
+    ('a', 'b')
+    """
+
+    def __init__(self) -> None:
+        self._sketches: list[Sketch] = []
+
+    def add(self, stored: Stored, found: Statistics) -> None:
+        """Notes a tensor, of which a few KiB are kept."""
+        sketch = Sketch.of(stored, found)
+        self._sketches += [] if sketch is None else [sketch]
+
+    def duplicates(self, ties: Ties = ()) -> tuple[Duplicates, ...]:
+        """Tensors that have the values of others, as the function `duplicates` finds them."""
+        return duplicates(self._sketches, ties)
+
+    def correlated(self, ties: Ties = ()) -> tuple[Correlated, ...]:
+        """Pairs of tensors that are too similar for chance, as the function `correlated` finds them."""
+        return correlated(self._sketches, ties)
 
 
 def duplicates(sketches: Iterable[Sketch], ties: Ties = ()) -> tuple[Duplicates, ...]:
@@ -165,13 +198,12 @@ def correlated(sketches: Iterable[Sketch], ties: Ties = ()) -> tuple[Correlated,
     return tuple(found.values())
 
 
-def _ranks(sample: Array) -> Array:
-    """The ranks of some numbers of a sample, with equal ones for equal numbers, as a vector of mean 0 and length 1."""
-    chosen = sample[:: max(1, len(sample) // _MOST)][:_MOST]
-    if len(chosen) < _FEWEST:
+def _ranks(numbers: Array) -> Array:
+    """The ranks of numbers, with equal ones for equal numbers, as a vector of mean 0 and length 1."""
+    if len(numbers) < _FEWEST:
         return np.empty(0, np.float32)
-    _, inverse, counts = np.unique(chosen, return_inverse=True, return_counts=True)
-    if counts.max() > _COMMON * len(chosen):
+    _, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    if counts.max() > _COMMON * len(numbers):
         return np.empty(0, np.float32)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     ranks -= ranks.mean()

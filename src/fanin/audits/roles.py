@@ -24,7 +24,7 @@ Fans = tuple[float, float]
 
 _NORM = re.compile(r"norm|^(ln|bn|gn)(\d|_|$)|_(ln|bn|gn)(\d|_|$)", re.IGNORECASE)
 _EMBEDDING = re.compile(r"embed|^wte$|^wpe$|^lut$|^shared$|codebook|_emb$|^emb_|_bias$", re.IGNORECASE)
-_POSITION = re.compile(r"pos_?(ition|itional)?_?(emb|enc)|^wpe$|posenc", re.IGNORECASE)
+_POSITION = re.compile(r"pos_?(ition|itional)?_?(emb|enc)|^wpe$|posenc|embed_?pos", re.IGNORECASE)
 _TOKEN = re.compile(r"(cls|class|dist|mask|reg|register|query|storage)_?(tokens?|embed(ding)?)$", re.IGNORECASE)
 _LAYER_SCALE = re.compile(r"layer_?scale|^ls_?\d*$|^gamma_\d$|^lambda_?\d$|^ls\d", re.IGNORECASE)
 _OPTIMIZER = re.compile(r"^(optimizers?|opt_state|exp_avg(_sq)?|momentum_buffer|adam|ema_state)\b", re.IGNORECASE)
@@ -53,10 +53,6 @@ _LEAVES = {
     "b": "bias",
     "weight_v": "kernel",
     "weight_g": "scale",
-    "lora_a": "lora_a",
-    "lora_b": "lora_b",
-    "lora_A": "lora_a",
-    "lora_B": "lora_b",
     "bias_k": "other",
     "bias_v": "other",
     "offset": "offset",
@@ -214,8 +210,9 @@ def _role_and_hint(parts: list[str], leaf: str, parent: str, shape: Shape) -> tu
         return "other", "token"
     if _POSITION.search(leaf):
         return "other", "position"
-    if parent in ("lora_A", "lora_B", "lora_a", "lora_b") or leaf.endswith((".lora_A", ".lora_B")):
-        return f"lora_{parent[-1].lower()}", ""
+    adapter = next((part for part in parts[-3:] if re.fullmatch("lora_[abAB]", part)), None)
+    if adapter is not None:
+        return adapter.lower(), ""
     return _common_role(leaf, parent, shape), _hint(parent, parts)
 
 

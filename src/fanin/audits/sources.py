@@ -48,23 +48,53 @@ def tensors_of(source: Any) -> Contents:
 
 def _named_arrays(source: Any) -> Mapping[str, Any]:
     """The arrays of a model or a mapping, by name."""
-    home = registry.home_of(source)
-    is_tree = isinstance(source, (Mapping, list, tuple))
-    if home is not None and (not is_tree or _is_of_jax(source)):
-        values = registry.registered(home).values
+    if is_model(source):
+        home = registry.home_of(source)
+        values = None if home is None else registry.registered(home).values
         if values is not None:
             return values(source)
-    if not is_tree:
-        raise TypeError(
-            "There must be a path, a mapping of names to arrays, or a model of PyTorch, Keras or JAX. "
-            f"Received: {shown(source)[:200]} (of type {class_name(type(source))})."
-        )
+    if not _is_tree(source):
+        raise _no_source(source)
     named: dict[str, Any] = {}
     for name, value in _leaves("", source, 0):
         if name in named:
             raise ValueError(f"Each name may come up once. Received: {shown(name)} twice.")
         named[name] = value
     return named
+
+
+def is_model(source: Any) -> bool:
+    """Whether a source is a live model, and no path and no mapping of names to arrays.
+
+    Any tree of JAX's arrays alone is a model, whose names are those that fanin gives it; any other tree is a mapping.
+
+    Raises:
+        TypeError: it is nothing that has tensors.
+
+    >>> import numpy as np
+    >>> from fanin.audits.sources import is_model
+    >>> is_model({"kernel": np.ones((2, 3))})
+    False
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return False
+    if _is_tree(source):
+        return registry.home_of(source) is not None and _is_of_jax(source)
+    home = registry.home_of(source)
+    if home is None or not hasattr(source, "__dict__"):  # with JAX, anything at all may be a tree
+        raise _no_source(source)
+    return True
+
+
+def _is_tree(source: Any) -> bool:
+    return isinstance(source, (Mapping, list, tuple))
+
+
+def _no_source(source: Any) -> TypeError:
+    return TypeError(
+        "There must be a path, a mapping of names to arrays, or a model of PyTorch, Keras or JAX. "
+        f"Received: {shown(source)[:200]} (of type {class_name(type(source))})."
+    )
 
 
 def _is_of_jax(tree: Any) -> bool:

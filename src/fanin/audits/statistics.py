@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,13 +16,11 @@ from fanin._core.settings import config
 from fanin._core.types import Array
 from fanin.audits.measuring.lines import Lines, LineSums, dispersion, ranges
 from fanin.audits.measuring.repeats import repeated
-from fanin.audits.measuring.sampling import positions
+from fanin.audits.measuring.sampling import distinct, positions
 from fanin.audits.measuring.subjects import Box, Subject
 from fanin.audits.measuring.sums import Sums, sums_of
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.stored import Stored
-
-__all__ = ["Box", "Lines", "Statistics", "measure", "measured"]
 
 Advance = Callable[[int], object]
 
@@ -68,6 +67,9 @@ class Statistics:
     fingerprint: bytes
 
 
+Result: TypeAlias = tuple[Stored, Statistics | CheckpointError | OSError]
+
+
 def _no_progress(nbytes: int) -> None:
     """Tells nobody."""
 
@@ -103,7 +105,7 @@ def measure(stored: Stored, box: Box | None = None, advance: Advance = _no_progr
 
 def measured(
     tensors: Iterable[Stored], threads: int | None = None, advance: Advance = _no_progress
-) -> Iterator[Statistics | CheckpointError | OSError]:
+) -> Iterator[Result]:
     """Measures tensors with several threads, of which each measures parts of a few MiB.
 
     The results do not depend on the number of threads, and are those of `measure`, bit for bit.
@@ -114,13 +116,13 @@ def measured(
         advance: called with the number of bytes that have been measured since the last call, in the caller's thread.
 
     Yields:
-        The statistics of each tensor, in order, or the error with which its file cannot be read.
+        Each tensor, in order, with its statistics or the error with which its file cannot be read.
 
     >>> import numpy as np
     >>> from fanin.audits.arrays import InMemory
     >>> from fanin.audits.statistics import measured
-    >>> [each.mean for each in measured([InMemory("a", np.ones(3)), InMemory("b", np.arange(3))])]
-    [1.0, 1.0]
+    >>> [(each.name, found.mean) for each, found in measured([InMemory("a", np.ones(3)), InMemory("b", np.arange(4))])]
+    [('a', 1.0), ('b', 1.5)]
     """
     threads = config.threads if threads is None else threads
     with ThreadPoolExecutor(threads) as pool:
@@ -142,13 +144,15 @@ class _Job:
     """A tensor of which some parts are being measured.
 
     Attributes:
-        subject: the tensor.
+        stored: the tensor.
+        subject: how it is measured; None if it cannot be.
         total: the sums of the parts so far.
         error: why it cannot be read.
     """
 
-    subject: Subject | None
-    total: Sums | None
+    stored: Stored
+    subject: Subject | None = None
+    total: Sums | None = None
     error: CheckpointError | OSError | None = None
 
 
@@ -170,13 +174,13 @@ class _Crew:
     """
 
     def __init__(self, pool: ThreadPoolExecutor, threads: int, advance: Advance) -> None:
-        self.finishing: deque[Future[Statistics | CheckpointError | OSError]] = deque()
+        self.finishing: deque[Future[Result]] = deque()
         self._pool, self._most, self._advance = pool, 2 * threads, advance
         self._steps: deque[_Step] = deque()
 
     def begin(self, stored: Stored) -> None:
         """Has the parts of a tensor measured."""
-        job = _Job(None, None)
+        job = _Job(stored)
         try:
             job.subject = subject = Subject.of(stored)
             job.total = Sums.empty(subject.halves, subject.elements, subject.shape)
@@ -200,19 +204,19 @@ class _Crew:
                 step.job.total.add(step.sums.result(), step.starts, step.part.shape)
                 self._advance(step.part.nbytes)
 
-    def next_result(self) -> Statistics | CheckpointError | OSError:
+    def next_result(self) -> Result:
         """The result of the first tensor whose result has not been returned."""
         return self.finishing.popleft().result()
 
 
-def _result(job: _Job) -> Statistics | CheckpointError | OSError:
+def _result(job: _Job) -> Result:
     """What has been found of a tensor."""
     if job.error is not None or job.subject is None or job.total is None:
-        return job.error or CheckpointError("Nothing was read.")
+        return job.stored, job.error or CheckpointError("Nothing was read.")
     try:
-        return _finished(job.subject, job.total)
+        return job.stored, _finished(job.subject, job.total)
     except (CheckpointError, OSError) as error:
-        return error
+        return job.stored, error
 
 
 @np.errstate(all="ignore")
@@ -241,7 +245,7 @@ def _finished(subject: Subject, total: Sums) -> Statistics:
         at_low=total.at_low,
         at_high=total.at_high,
         sample=sample,
-        distinct=len(np.unique(sample)),
+        distinct=distinct(sample, subject.elements),
         grids=total.grids if moments.count else (),
         lines=tuple(_lines(subject, total, axis, is_constant) for axis in subject.halves.axes if total.size),
         fingerprint=total.fingerprint.to_bytes(8, "little"),

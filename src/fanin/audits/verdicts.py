@@ -53,6 +53,11 @@ class Verdict:
     fits: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> Verdict:
+        """The verdict that problems make, of which there is one at least."""
+        return cls("unjudged", "").with_problems(problems)
+
     @property
     def is_clean(self) -> bool:
         """Whether nothing is wrong."""

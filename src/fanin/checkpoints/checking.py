@@ -20,7 +20,7 @@ from fanin.checkpoints.arrangement import INDEX
 from fanin.checkpoints.contained import contents_of
 from fanin.checkpoints.dcp import METADATA
 from fanin.checkpoints.files import CheckpointError, is_weights
-from fanin.checkpoints.manifest import NAME, Manifest, read_manifest
+from fanin.checkpoints.manifest import NAME, Manifest, manifest_path, read_manifest
 from fanin.checkpoints.stored import Contents, Slices, Stored
 from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
@@ -283,12 +283,8 @@ def has_manifest(path: str | os.PathLike[str]) -> bool:
     >>> has_manifest(tempfile.mkdtemp())
     False
     """
-    place = _place_of_manifest(Path(path))
+    place = manifest_path(path)
     return place.exists() or _is_partial(place)
-
-
-def _place_of_manifest(path: Path) -> Path:
-    return (path if path.is_dir() else path.parent) / NAME
 
 
 def _is_partial(place: Path) -> bool:
@@ -298,7 +294,7 @@ def _is_partial(place: Path) -> bool:
 
 def _manifest_of(path: Path) -> Manifest:
     """The manifest of a folder, or beside a file."""
-    place = _place_of_manifest(path)
+    place = manifest_path(path)
     if _is_partial(place):
         raise CheckpointError(
             f"{visible(str(path))} is not complete: the same command goes on, and keeps what is there. (If several "

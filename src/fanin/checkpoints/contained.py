@@ -168,8 +168,21 @@ def model_of(path: str | os.PathLike[str]) -> Model:
     contents = contents_of(Path(path))
     for why in contents.broken.values():
         raise CheckpointError(why)
+    return described_contents(contents, os.path.basename(path))
+
+
+def described_contents(contents: Contents, name: str = "a list of tensors") -> Model:
+    """A model of the names, shapes and dtypes of tensors.
+
+    Args:
+        contents: the tensors.
+        name: what to call them.
+
+    Raises:
+        ValueError, TypeError: a tensor has a dtype that fanin lacks.
+    """
     entries = [
         {"path": name, "shape": list(each.shape), "dtype": each.dtype_name if each.dtype is None else each.dtype.name}
         for name, each in contents.tensors.items()
     ]
-    return described_list(entries, os.path.basename(path))
+    return described_list(entries, name)

@@ -228,6 +228,12 @@ def digest_of(tensors: Iterable[tuple[str, str, Iterable[int], str]]) -> str:
     return total.hexdigest()
 
 
+def manifest_path(path: str | os.PathLike[str]) -> Path:
+    """Where the manifest of a folder is, or the one beside a file."""
+    path = Path(path)
+    return (path if path.is_dir() else path.parent) / NAME
+
+
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """The manifest of a folder, or of a file.
 

@@ -21,6 +21,8 @@ from fanin.cli.base import (
     visible_lines,
 )
 from fanin.cli.check import check
+from fanin.cli.compare import compare
+from fanin.cli.diff import diff
 from fanin.cli.recipes import recipe
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ def main() -> None:
     """Neural-network weight initializers: the values of Keras 2 as functions of seed and index."""
 
 
-main.add_command(check)
-main.add_command(recipe)
+for _command in (check, compare, diff, recipe):
+    main.add_command(_command)
 
 
 @main.command(

@@ -18,11 +18,12 @@ try:
     from fanin.jax.layers import Layer
     from fanin.jax.linen import layers_of
     from fanin.jax.origins import recipe_of
+    from fanin.jax.probing import probe
     from fanin.jax.trees import describe
     from fanin.jax.trees import values_of as _values_of
 except ModuleNotFoundError as _error:
     raise missing(_error, "jax", "JAX", extra="jax") from _error
 
-__all__ = ["Layer", "as_jax", "initialize", "initializers", "layers_of", "make_array", "recipe_of"]
+__all__ = ["Layer", "as_jax", "initialize", "initializers", "layers_of", "make_array", "probe", "recipe_of"]
 
 registry.register("jax", describe, values=_values_of)

@@ -29,6 +29,7 @@ try:
     from fanin.keras.models import values_of as _values_of
     from fanin.keras.origins import recipe_of
     from fanin.keras.patching import patch, unpatch
+    from fanin.keras.probing import probe
 except ModuleNotFoundError as _error:
     raise missing(_error, "keras", "Keras 3", extra="keras") from _error
 
@@ -124,6 +125,7 @@ __all__ = [
     "ones",
     "orthogonal",
     "patch",
+    "probe",
     "random_normal",
     "random_uniform",
     "recipe_of",

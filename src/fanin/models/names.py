@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from fanin._core.messages import shown, suggestion
@@ -167,7 +167,7 @@ def _matches_none(option: str, pattern: str, known: Iterable[str], members: str 
     )
 
 
-def _listed(option: str, patterns: Globs) -> Iterable[str]:
+def _listed(option: str, patterns: Globs) -> Collection[str]:
     """The globs of an option, which may be a single one."""
     if isinstance(patterns, str):
         return [patterns]

@@ -32,6 +32,19 @@ _MARKS = "os^Dvp"  # beside the colours, for those who do not tell them apart
 _SHORTEST, _LARGEST = 1e-300, 1e300  # what a logarithmic axis shows
 
 
+def check() -> None:
+    """Raises an error if matplotlib is not installed.
+
+    Raises:
+        ImportError: it is not; the message says what to install.
+    """
+    try:
+        import matplotlib
+    except ModuleNotFoundError as error:
+        raise missing(error, "matplotlib", "matplotlib", extra="plot") from error
+    del matplotlib
+
+
 @contextmanager
 def figure(
     width: float = 6.4, height: float = 3.6, *, rows: int = 1, columns: int = 1, theme: Theme = "any", **options: Any
@@ -51,10 +64,9 @@ def figure(
     >>> with plots.figure() as (figure, [axes]):  # doctest: +SKIP
     ...     plots.lines_by_depth(axes, [plots.Series("he_normal", [1.0, 0.9, 1.1])])
     """
-    try:
-        from fanin.report.figures import NotebookFigure, style
-    except ModuleNotFoundError as error:
-        raise missing(error, "matplotlib", "matplotlib", extra="plot") from error
+    check()
+    from fanin.report.figures import NotebookFigure, style
+
     with style(theme):
         made = NotebookFigure(figsize=(width, height), layout="constrained")
         axes = made.subplots(rows, columns, squeeze=False, **options)
@@ -89,7 +101,14 @@ class Series:
 
 
 def lines_by_depth(
-    axes: Axes, series: Sequence[Series], *, title: str = "", x: str = "layer", y: str = "", log: bool = True
+    axes: Axes,
+    series: Sequence[Series],
+    *,
+    title: str = "",
+    x: str = "layer",
+    y: str = "",
+    log: bool = True,
+    legend: bool = True,
 ) -> None:
     """Draws numbers by depth, as lines or marks.
 
@@ -100,6 +119,8 @@ def lines_by_depth(
         x, y: the names of the axes.
         log: whether the vertical axis is logarithmic. Numbers that are not positive, or beyond what it can show, are
             left out then.
+        legend: whether to show the names.
+        legend: whether to show the names.
     """
     handles, names = [], []
     for place, each in enumerate(series):
@@ -126,7 +147,7 @@ def lines_by_depth(
     if log:
         axes.set_yscale("log")
     _finish(axes, title, x, y)
-    if handles:
+    if handles and legend:
         axes.legend(handles, names)
 
 

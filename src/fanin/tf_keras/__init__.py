@@ -24,6 +24,7 @@ try:
     from fanin.tf_keras.models import values_of as _values_of
     from fanin.tf_keras.origins import recipe_of
     from fanin.tf_keras.patching import patch, unpatch
+    from fanin.tf_keras.probing import probe
 except ModuleNotFoundError as _error:
     _module = "tf_keras" if _error.name == "tf_keras" else "tensorflow"
     raise missing(_error, _module, "tf_keras with TensorFlow", extra="tensorflow") from _error
@@ -110,6 +111,7 @@ __all__ = [
     "ones",
     "orthogonal",
     "patch",
+    "probe",
     "random_normal",
     "random_uniform",
     "recipe_of",

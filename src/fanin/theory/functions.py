@@ -109,7 +109,7 @@ class Elementwise:
         """The function at the numbers of an array, as doubles. They may be infinite."""
         with double_precision(), np.errstate(all="ignore"):
             values = self._numbers(self._caller.values(self.function, x.ravel()), x.size).reshape(x.shape)
-        wrong = np.isnan(values) & ~np.isnan(x)
+        wrong = np.isnan(values) & np.isfinite(x)
         if wrong.any():
             raise ValueError(
                 f"`activation` must not return NaN. Received: activation={shown(self.function)}, which does at "

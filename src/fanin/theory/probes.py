@@ -259,7 +259,7 @@ class Probe:
     @property
     def verdicts(self) -> tuple[Finding, ...]:
         """What is wrong with the model: how its signal and gradient change by depth, then what its layers have."""
-        flow = self.weighted if len(self.weighted) >= _FEWEST else self.layers
+        flow = self.weighted or self.layers
         gradients = [each.gradient.std for each in reversed(flow) if each.gradient is not None]
         trends = [_flow("signal", [each.output.std for each in flow]), _flow("gradient", gradients)]
         found = [*filter(None, trends), *self._of_layers()]
@@ -340,15 +340,17 @@ class Probe:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of the table: its name, a layer's text in it, and the text's tone for a layer."""
+    """A column of the table: its name, and a layer's text in it."""
 
     name: str
     text: Callable[[ProbedLayer], str]
 
     def has(self, layer: ProbedLayer) -> bool:
+        """Whether there is something to show of a layer."""
         return self.text(layer) != "–"
 
     def cell(self, layer: ProbedLayer) -> str | Toned:
+        """A layer's cell, whose tone says how bad a verdict is."""
         text = self.text(layer)
         if self.name != "verdict":
             return text

@@ -135,6 +135,7 @@ class _Moments:
     squares: float = 0.0  # the sum of squares about the mean
 
     def add(self, block: Array) -> None:
+        """Adds the elements of a block."""
         if not block.size:
             return
         mean, count = float(block.mean()), self.count + block.size
@@ -145,6 +146,7 @@ class _Moments:
 
     @property
     def std(self) -> float:
+        """The standard deviation; NaN without elements."""
         return math.sqrt(self.squares / self.count) if self.count else math.nan
 
 
@@ -160,6 +162,7 @@ class _Meter:
     saturated: int = 0
 
     def add(self, block: Array) -> None:
+        """Adds the elements of a block."""
         finite = np.isfinite(block)
         whole = bool(finite.all())
         self.nonfinite += 0 if whole else int(block.size - finite.sum())

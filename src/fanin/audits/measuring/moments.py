@@ -121,7 +121,7 @@ def _central(away: Array, squares: Array, origin: float, exponent: int) -> Momen
     """The moments of numbers by their differences from any origin, and the squares of those."""
     count = away.size
     left = float(away.sum()) / count
-    square, cube, fourth = float(squares.sum()), product(away, squares), product(squares, squares)
+    square, cube, fourth = product(away, away), product(away, squares), product(squares, squares)
     return Moments(
         count,
         exponent,

@@ -24,7 +24,7 @@ def positions(size: int) -> Array:
     """
     if size <= MOST:
         return np.arange(size)
-    edges = np.array([stretch * size // MOST for stretch in range(MOST + 1)])
+    edges = np.arange(MOST + 1) * size // MOST
     random = fingerprints.mixed(np.zeros(MOST, np.uint32), np.arange(MOST)) >> np.uint64(11)
     return edges[:-1] + (random * 2.0**-53 * np.diff(edges)).astype(np.int64)
 
@@ -65,6 +65,20 @@ def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tu
         chosen = array[tuple(each[places] for each in inner)]
     numbers = elements.as_numbers(np.ascontiguousarray(chosen)).astype(np.float64)
     return places, np.take_along_axis(numbers, every[places, None] % elements.numbers, -1)[:, 0]
+
+
+def distinct(sample: Array, elements: Elements) -> int:
+    """How many different numbers a sample has, with all NaN as one."""
+    is_nan = np.isnan(sample)
+    numbers = sample[~is_nan] if is_nan.any() else sample
+    # The dtype has all of these numbers, and narrow ones are faster to count and to sort. Adding 0 makes 0 of -0.
+    given = (numbers + 0.0).astype(elements.part if elements.part.itemsize <= 4 else np.float64)
+    if elements.word.itemsize <= 2:
+        count = np.count_nonzero(np.bincount(given.view(elements.word)))
+    else:
+        ordered = np.sort(given)
+        count = min(1, len(ordered)) + np.count_nonzero(ordered[1:] != ordered[:-1])
+    return int(count) + int(is_nan.any())
 
 
 def coincidence(sample: Array) -> float:

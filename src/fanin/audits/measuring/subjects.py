@@ -17,7 +17,7 @@ from fanin.checkpoints.stored import Slices, Stored
 
 Box: TypeAlias = tuple[tuple[int, int], ...]  # (start, stop) along each axis
 
-_PART = 2**22  # bytes that are read, and measured by one thread, at once
+_PART = 2**21  # bytes that are read, and measured by one thread, at once
 
 
 @dataclass(frozen=True)

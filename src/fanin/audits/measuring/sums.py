@@ -155,8 +155,11 @@ class _Block:
         Args:
             before: those of the blocks before it. What they rule out is not looked for.
         """
-        finite, nans, infinities = self._finite()
-        low, high = float(finite.min(initial=math.inf)), float(finite.max(initial=-math.inf))
+        low, high = float(self._given.min()), float(self._given.max())
+        finite, nans = self._given.reshape(-1), 0
+        if not (math.isfinite(low) and math.isfinite(high)):
+            finite, nans = self._given[np.isfinite(self._given)], int(np.count_nonzero(np.isnan(self._given)))
+            low, high = float(finite.min(initial=math.inf)), float(finite.max(initial=-math.inf))
         exponent = exponent_of(max(-low, high)) if finite.size else LOWEST
         numbers, squares = self._squares(exponent, finite.size < self._given.size)
         zeros, subnormals = self._small(finite, squares, exponent)
@@ -177,7 +180,7 @@ class _Block:
             columns=columns,
             size=self._rows * self._columns,
             nans=nans,
-            infinities=infinities,
+            infinities=self._given.size - finite.size - nans,
             zeros=zeros,
             subnormals=subnormals,
             moments=moments,
@@ -189,14 +192,6 @@ class _Block:
             fourth=product(squares, squares),
             fingerprint=fingerprint,
         )
-
-    def _finite(self) -> tuple[Array, int, int]:
-        """The finite numbers, and how many are NaN and infinite."""
-        given = self._given
-        if math.isfinite(given.min()) and math.isfinite(given.max()):
-            return given.reshape(-1), 0, 0
-        finite, nans = given[np.isfinite(given)], int(np.count_nonzero(np.isnan(given)))
-        return finite, nans, given.size - finite.size - nans
 
     def _squares(self, exponent: int, has_others: bool) -> tuple[Array, Array]:
         """The numbers, divided by a power of two and with 0 for those that are not finite, and their squares."""

@@ -80,7 +80,7 @@ def lsuv_(
     targets, skipped = _targets(model, layers)
     before = _stds(model, batch, seed, targets)
     skipped |= {path: "the batch does not reach it" for path in targets if path not in before}
-    targets = {path: targets[path] for path in before}  # in the order in which they run
+    targets = _first_of_each_weight({path: targets[path] for path in before}, skipped)  # in the order in which they run
     _refuse_named(layers, skipped)
     if not targets:
         raise ValueError(
@@ -125,15 +125,16 @@ def _targets(model: nn.Module, layers: Globs | None) -> tuple[dict[str, Visit], 
     found = {visit.path: visit for visit in reversed(list(every_module(model))) if has_kernel(visit.module)}
     found = dict(reversed(found.items()))
     paths = found.keys() if layers is None else chosen_layers(layers, found)
-    owners: dict[int, list[str]] = {}
-    for visit in every_module(model):
-        for leaf, tensor in visit.module._parameters.items():
-            if tensor is not None:
-                owners.setdefault(id(tensor), []).append(joined(visit.path, leaf))
+    others = {
+        id(tensor): joined(visit.path, leaf)
+        for visit in every_module(model)
+        for leaf, tensor in visit.module._parameters.items()
+        if tensor is not None and not (leaf == "weight" and has_kernel(visit.module))
+    }
     targets, skipped, taken = {}, {}, {}
     for path in (each for each in found if each in paths):
         module = found[path].module
-        problem = _problem(module, path, owners, frozen_too=layers is not None)
+        problem = _problem(module, others, frozen_too=layers is not None)
         if id(module) in taken:
             problem = f"it is the same module as {taken[id(module)]}"
         taken.setdefault(id(module), path)
@@ -144,21 +145,28 @@ def _targets(model: nn.Module, layers: Globs | None) -> tuple[dict[str, Visit], 
     return targets, skipped
 
 
-def _problem(module: nn.Module, path: str, owners: Mapping[int, list[str]], *, frozen_too: bool) -> str:
+def _problem(module: nn.Module, others: Mapping[int, str], *, frozen_too: bool) -> str:
     """Why a layer's weight may not be scaled; "" if it may."""
     weight = module._parameters.get("weight")
     if weight is None:
         return "its weight is computed from other tensors"
     if not weight.is_floating_point():
         return f"its weight is of {weight.dtype}"
-    others = [each for each in owners[id(weight)] if each != joined(path, "weight")]
-    if others and not all(each.endswith(".weight") for each in others):
-        return f"its weight is also {others[0]}"
-    if others:
-        return f"it shares its weight with {others[0]}"
+    if id(weight) in others:
+        return f"it shares its weight with {others[id(weight)]}"
     if not (weight.requires_grad or frozen_too):
         return "it is frozen"
     return ""
+
+
+def _first_of_each_weight(targets: Mapping[str, Visit], skipped: dict[str, str]) -> dict[str, Visit]:
+    """The layers without those whose weight an earlier one has, which are skipped."""
+    first: dict[int, str] = {}
+    for path, visit in targets.items():
+        earlier = first.setdefault(id(_weight(visit.module)), path)
+        if earlier != path:
+            skipped[path] = f"it shares its weight with {joined(earlier, 'weight')}"
+    return {path: visit for path, visit in targets.items() if path not in skipped}
 
 
 def _refuse_named(layers: Globs | None, skipped: Mapping[str, str]) -> None:

@@ -152,11 +152,10 @@ class Passage:
     def probed(self) -> tuple[ProbedLayer, ...]:
         """The layers, in the order of their calls."""
         return tuple(
-            replace(call.probed, gradient=call.gradient, parameters=self._parameters(call.module))
-            for call in self._calls
+            replace(call.probed, gradient=call.gradient, parameters=self._measured(call.module)) for call in self._calls
         )
 
-    def _parameters(self, module: nn.Module) -> dict[str, ProbedParameter]:
+    def _measured(self, module: nn.Module) -> dict[str, ProbedParameter]:
         found = {}
         for name, tensor in module._parameters.items():
             watched = self._watched.get(id(tensor))
@@ -205,6 +204,7 @@ def _loss_of(loss: Callable[..., Any], output: Any, target: Any) -> torch.Tensor
 
 def _cotangent(root: torch.Tensor, seed: int) -> torch.Tensor:
     """Independent standard normal numbers in the shape of a tensor, the same on every device."""
-    made = torch.empty(root.shape, dtype=root.dtype, device="cpu")
+    dtype = root.real.dtype if root.is_complex() else root.dtype
+    made = torch.empty((*root.shape, 2) if root.is_complex() else root.shape, dtype=dtype, device="cpu")
     fill_(made, RandomNormal(stddev=1.0, seed=seed).spawn("cotangent"), layout="keras")
-    return made.to(root.device)
+    return (torch.view_as_complex(made) if root.is_complex() else made).to(root.device)

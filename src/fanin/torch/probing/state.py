@@ -47,11 +47,11 @@ def checked_module(model: Any) -> nn.Module:
 
 def _problem(tensor: torch.Tensor) -> str:
     """Why no batch can meet a tensor here, and what to do; "" if one can."""
-    whole: Any = getattr(tensor, "ds_shape", tensor.shape)
     if nn.parameter.is_lazy(tensor):
         return "which a lazy module has not made yet. Call the model on an input first."
     if tensor.is_meta or type(tensor).__name__ == "FakeTensor":
         return "which has no values. Initialize the model first, such as by `fanin.torch.initialize`."
+    whole: Any = getattr(tensor, "ds_shape", tensor.shape)
     if is_dtensor(tensor) or getattr(tensor, "_is_flat_param", False) or tuple(whole) != tuple(tensor.shape):
         return "of which this process holds a part. Use the model as it is before it is sharded."
     return ""
@@ -83,6 +83,7 @@ def untouched(model: nn.Module, seed: int, *, gradients: bool) -> Iterator[dict[
         stack.enter_context(_same_parameters(model))
         stack.enter_context(_same_buffers(modules))
         stack.enter_context(_same_attributes(modules))
+        _replace_inference_buffers(modules)
         yield _replaced_parameters(modules, gradients)
 
 
@@ -149,6 +150,7 @@ def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
 
 @contextmanager
 def _same_buffers(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Puts back the values of buffers."""
     buffers = {id(each): each for module in modules for each in module._buffers.values() if each is not None}
     values = {key: each.detach().clone() for key, each in buffers.items()}
     try:
@@ -187,6 +189,15 @@ def _refill(container: Any, content: Any) -> None:
         return
     container.clear()
     container.extend(content) if isinstance(container, list) else container.update(content)
+
+
+def _replace_inference_buffers(modules: Iterable[nn.Module]) -> None:
+    """Gives modules copies of the buffers that nothing may write to outside of inference mode."""
+    copies: dict[int, torch.Tensor] = {}
+    for module in modules:
+        for leaf, tensor in list(module._buffers.items()):
+            if tensor is not None and tensor.is_inference():
+                module._buffers[leaf] = copies.setdefault(id(tensor), tensor.clone())
 
 
 def _replaced_parameters(modules: Iterable[nn.Module], gradients: bool) -> dict[int, torch.Tensor]:

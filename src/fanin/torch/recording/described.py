@@ -34,9 +34,12 @@ def own_plan(module: nn.Module) -> Plan:
     A parameter that the code ties to another one, and that is tied no longer, is a copy of it in this plan.
 
     Raises:
-        RecordingError: the code cannot be called again, or does not tell what each parameter gets.
+        ValueError: the code cannot be called again, or does not tell what each parameter gets.
     """
-    recorded = recording_of(module) or recorded_again(module, altered=True)
+    try:
+        recorded = recording_of(module) or recorded_again(module, altered=True)
+    except RecordingError as error:
+        raise ValueError(str(error)) from None
     scan = Scan(module, as_stored=True)
     plan = SeededRecording(recorded, scan, 0).plan(scan.model())
     owners = {held.parameter.path: held.owners[0] for held in scan.all()}

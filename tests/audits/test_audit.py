@@ -1,0 +1,219 @@
+"""`fanin.audit`: what it takes, what says what tensors should be, and what its report has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fanin
+from fanin import checkpoints
+
+RULES = [
+    {"path": "*.kernel", "initializer": "he_normal"},
+    {"path": "*.bias", "initializer": "zeros"},
+]
+SHAPES = [
+    {"path": f"layers.{number}.{leaf}", "shape": shape, "layout": "keras"}
+    for number in range(3)
+    for leaf, shape in (("kernel", [128, 96]), ("bias", [96]))
+]
+RECIPE = fanin.Recipe(RULES, seed=7)
+PLAN = RECIPE.plan(SHAPES)
+
+
+def arrays() -> dict[str, Any]:
+    """The values of the plan."""
+    return {entry.path: entry.make() for entry in PLAN.entries}
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, PLAN, RECIPE.with_seed(7)], ids=["recipe", "plan", "seed"])
+def test_a_recipe(recipe: Any) -> None:
+    """Of a recipe and its seed, every bit is the expected one."""
+    found = fanin.audit(arrays(), recipe, model=SHAPES)
+    assert found
+    assert found.counts["exact"] == len(found) == 6
+    assert (found.source, found.seed) == ("the recipe", 7)
+
+
+def test_another_seed() -> None:
+    """The values of another seed are consistent with the recipe, and not exact."""
+    found = fanin.audit(arrays(), RECIPE, seed=8, model=SHAPES)
+    kernel = found["layers.0.kernel"]
+    assert found
+    assert (kernel.verdict.kind, kernel.verdict.fits) == ("consistent", ("truncated normal (stddev 0.125)",))
+    assert found["layers.0.bias"].verdict.kind == "exact"  # zeros, whatever the seed
+    assert kernel.ratio == pytest.approx(1, abs=0.05)
+
+
+def test_a_flipped_bit() -> None:
+    """One bit is enough for a tensor not to be exact."""
+    values = arrays()
+    values["layers.1.kernel"].view("u4")[-1, -1] ^= 1
+    found = fanin.audit(values, PLAN)
+    assert found["layers.1.kernel"].verdict.kind == "consistent"
+    assert found.counts["exact"] == 5
+
+
+def test_a_manifest(tmp_path: Path) -> None:
+    """A manifest beside the files says what is expected."""
+    checkpoints.write(PLAN, tmp_path)
+    found = fanin.audit(tmp_path)
+    assert (found.counts["exact"], found.source, found.seed) == (6, "the manifest fanin.json", 7)
+
+
+def test_names_and_shapes() -> None:
+    """Without anything else, names and shapes leave candidates, and all that fit are named."""
+    found = fanin.audit({"dense.kernel": fanin.GlorotUniform(seed=1)((256, 256))})
+    verdict = found["dense.kernel"].verdict
+    assert found.source == "names and shapes"
+    assert verdict.kind == "consistent"
+    assert len(verdict.fits) > 1  # on a square matrix, Glorot's and LeCun's are the same
+    assert verdict.reason.startswith("It is ambiguous")
+    assert any("glorot" in each for each in verdict.fits)
+    assert any("lecun" in each for each in verdict.fits)
+
+
+def test_missing_tensors() -> None:
+    """What the plan has and the target lacks is a finding."""
+    values = arrays()
+    del values["layers.2.bias"]
+    found = fanin.audit(values, PLAN)
+    assert not found
+    assert found.missing == ("layers.2.bias",)
+    assert "layers.2.bias: missing" in str(found)
+
+
+def test_other_shapes() -> None:
+    """A tensor of another shape than expected is broken."""
+    values = arrays()
+    values["layers.2.bias"] = np.zeros(3, "float32")
+    verdict = fanin.audit(values, PLAN)["layers.2.bias"].verdict
+    assert (verdict.kind, verdict.problems[0].code) == ("broken", "shape")
+
+
+def test_further_tensors() -> None:
+    """What the plan does not have is judged by name and shape, and a note says so."""
+    found = fanin.audit({**arrays(), "extra.kernel": np.full((8, 8), np.inf, "float32")}, PLAN)
+    assert found["extra.kernel"].verdict.problems[0].code == "infinity"
+    assert "extra.kernel" in found.notes[0]
+
+
+def test_a_prefix() -> None:
+    """`under` is what all names begin with."""
+    found = fanin.audit({f"model.{name}": each for name, each in arrays().items()}, PLAN, under="model")
+    assert found.counts["exact"] == 6
+
+
+def test_a_few() -> None:
+    """`only` names the tensors to judge."""
+    found = fanin.audit(arrays(), PLAN, only=["layers.0.bias"])
+    assert [each.name for each in found.tensors] == ["layers.0.bias"]
+    assert found
+    with pytest.raises(ValueError, match=r"`only` must name tensors that are there.*layers\.0\.bia.*Did you mean"):
+        fanin.audit(arrays(), PLAN, only=["layers.0.bia"])
+
+
+def test_fused_parts() -> None:
+    """Each part of a fused tensor has a law of its own."""
+    torch = pytest.importorskip("torch")
+    from fanin.torch import initialize
+
+    layer = torch.nn.MultiheadAttention(64, 4)
+    recipe = fanin.Recipe(
+        [
+            {"path": "in_proj_weight", "block": "query", "initializer": "random_normal", "stddev": 0.02},
+            {"path": "in_proj_weight", "initializer": "random_normal", "stddev": 0.08},
+            {"path": "*", "initializer": "zeros"},
+        ],
+        seed=1,
+    )
+    initialize(layer, recipe)
+    assert fanin.audit(layer, recipe).counts["exact"] == 4
+    assert fanin.audit(layer, recipe, seed=2)
+    with torch.no_grad():
+        layer.in_proj_weight[[*range(64), *range(64, 128)]] = layer.in_proj_weight[[*range(64, 128), *range(64)]]
+    verdict = fanin.audit(layer, recipe, seed=2)["in_proj_weight"].verdict
+    assert verdict.problems[0].code == "stddev"
+    assert verdict.problems[0].message.startswith("In [0:64, 0:64]: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(target=3), "must be a path, a mapping of names to arrays, or a model of PyTorch, Keras or JAX"),
+        (
+            dict(target={}, recipe=3),
+            "`recipe` must be a fanin.Recipe, the name of a preset, a fanin.Plan",
+        ),
+        (dict(target={}, seed=3), "`seed` replaces that of a recipe"),
+        (dict(target={}, recipe="gpt3"), "preset"),
+    ],
+)
+def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
+    """Errors say the rule, what came, and what to do."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        fanin.audit(**arguments)
+
+
+def test_a_report_as_data() -> None:
+    """A report is plain data, with stable keys, and names every finding."""
+    found = fanin.audit({**arrays(), "layers.0.kernel": np.full((128, 96), np.nan, "float32")}, PLAN)
+    data = json.loads(json.dumps(found.as_dict()))
+    assert list(data) == [
+        "name", "format", "source", "seed", "ok", "counts", "tensors", "missing", "broken_files", "notes", "bytes",
+        "seconds",
+    ]  # fmt: skip
+    assert (data["ok"], data["counts"]["broken"], data["counts"]["exact"]) == (False, 1, 5)
+    first = data["tensors"][0]
+    assert (first["verdict"], first["problems"][0]["code"], first["statistics"]["nans"]) == ("broken", "nan", 128 * 96)
+    text = str(found)
+    assert "layers.0.kernel: broken: " in text
+    assert "6 tensors: 5 exact, 1 broken" in text
+
+
+def test_names_are_text() -> None:
+    """A tensor called `<script>` is text in a notebook, and control characters do not reach a terminal."""
+    found = fanin.audit({"<script>\x1b[2J": np.ones(3, "float32")})
+    assert "<script>" not in found._repr_html_()
+    assert "\x1b" not in str(found)
+
+
+def test_an_empty_target() -> None:
+    """Nothing is wrong with nothing."""
+    found = fanin.audit({})
+    assert (bool(found), len(found)) == (True, 0)
+    assert "0 tensors: none" in str(found)
+
+
+def test_copies(tmp_path: Path) -> None:
+    """Equal tensors are broken, each by the others' names; tied names of a model are one tensor."""
+    values = arrays()
+    values["layers.1.kernel"] = values["layers.0.kernel"].copy()
+    found = fanin.audit(values)
+    for name, other in (("layers.0.kernel", "layers.1.kernel"), ("layers.1.kernel", "layers.0.kernel")):
+        problem = found[name].verdict.problems[0]
+        assert (problem.code, other in problem.message) == ("duplicate", True)
+    tied = fanin.audit({"a.kernel": values["layers.0.kernel"], "b.kernel": values["layers.0.kernel"]})
+    assert tied
+    assert tied["a.kernel"].tied == ("b.kernel",)
+
+
+def test_noisy_copies() -> None:
+    """A copy with noise, or scaled, is too similar for chance."""
+    values = arrays()
+    random = np.random.default_rng(1)
+    values["layers.1.kernel"] = (values["layers.0.kernel"] + 0.2 * random.normal(size=(128, 96))).astype("float32")
+    found = fanin.audit(values)
+    assert {each.name for each in found.findings} == {"layers.0.kernel", "layers.1.kernel"}
+    assert "correlated" in {problem.code for problem in found["layers.1.kernel"].verdict.problems}
+
+
+def test_progress() -> None:
+    """A function of events is told of the bytes."""
+    events: list[dict[str, Any]] = []
+    fanin.audit(arrays(), progress=events.append)
+    assert all(each["event"] == "progress" for each in events)
