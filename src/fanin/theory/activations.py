@@ -16,7 +16,7 @@ from fanin._core.types import Array
 from fanin.theory.functions import Elementwise
 
 _Function = Callable[..., Array]
-_erfc = np.frompyfunc(math.erfc, 1, 1)
+_erfc: Any = np.frompyfunc(math.erfc, 1, 1)
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
 
