@@ -13,11 +13,11 @@ import pytest
 
 import fanin
 from fanin.audits.arrays import InMemory
-from fanin.audits.comparison import compare_checkpoints
-from fanin.audits.differences import Differences, TensorDifference
-from fanin.audits.renames import Renames
+from fanin.audits.comparing.comparison import compare_checkpoints
+from fanin.audits.comparing.differences import Differences, TensorDifference
+from fanin.audits.comparing.renames import Renames
+from fanin.audits.comparing.twosample import contrasts, resolution
 from fanin.audits.statistics import measure, measured
-from fanin.audits.twosample import contrasts, resolution
 from fanin.checkpoints import CheckpointError
 
 DRAWS = {
@@ -59,9 +59,9 @@ def test_fingerprints_are_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors whose fingerprints are the same by chance are compared byte by byte."""
 
     def colliding(*arguments: Any, **options: Any) -> Any:
-        return (replace(each, fingerprint=b"") for each in measured(*arguments, **options))  # pyright: ignore
+        return ((stored, replace(each, fingerprint=b"")) for stored, each in measured(*arguments, **options))  # pyright: ignore
 
-    monkeypatch.setattr("fanin.audits.comparison.measured", colliding)
+    monkeypatch.setattr("fanin.audits.comparing.comparison.measured", colliding)
     assert only(drawn(DRAWS["normal"], 1), drawn(DRAWS["normal"], 2)).relation == "same-distribution"
     assert only(drawn(DRAWS["normal"], 1), drawn(DRAWS["normal"], 1)).relation == "equal"
 

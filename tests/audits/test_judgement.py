@@ -9,10 +9,10 @@ import pytest
 
 import fanin
 from fanin.audits.arrays import InMemory
-from fanin.audits.judgement import allowed_of, judge, reconciled
-from fanin.audits.laws import Law, mixed
-from fanin.audits.roles import Role, roles_of
-from fanin.audits.siblings import among_siblings
+from fanin.audits.judging.judgement import allowed_of, judge, reconciled
+from fanin.audits.judging.laws import Law, mixed
+from fanin.audits.judging.roles import Role, roles_of
+from fanin.audits.judging.siblings import among_siblings
 from fanin.audits.statistics import Statistics, measure
 from fanin.audits.verdicts import Problem, Verdict
 from fanin.initializers import Initializer

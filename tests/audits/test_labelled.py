@@ -9,9 +9,9 @@ import pytest
 
 import labelled
 from fanin.audits.arrays import InMemory
-from fanin.audits.judgement import judge, reconciled
-from fanin.audits.roles import roles_of
-from fanin.audits.siblings import among_siblings
+from fanin.audits.judging.judgement import judge, reconciled
+from fanin.audits.judging.roles import roles_of
+from fanin.audits.judging.siblings import among_siblings
 from fanin.audits.statistics import measure
 from fanin.audits.verdicts import Verdict
 from fanin.report.tables import lines_of

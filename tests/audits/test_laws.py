@@ -8,8 +8,8 @@ import pytest
 
 import fanin
 from catalogue import CATALOGUE
-from fanin.audits.curves import Curve, NormalCurve, UniformCurve
-from fanin.audits.laws import Law, constant, cut_moments, cut_normal, mixed, normal, rounding_limits, uniform
+from fanin.audits.judging.curves import Curve, NormalCurve, UniformCurve
+from fanin.audits.judging.laws import Law, constant, cut_moments, cut_normal, mixed, normal, rounding_limits, uniform
 
 stats = pytest.importorskip("scipy.stats")
 FLOAT32 = np.dtype("float32")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fanin.audits.candidates import candidates_of
-from fanin.audits.roles import Role, roles_of
+from fanin.audits.judging.candidates import candidates_of
+from fanin.audits.judging.roles import Role, roles_of
 
 FLOAT32, INT64 = np.dtype("float32"), np.dtype("int64")
 

@@ -85,7 +85,8 @@ def test_a_factory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The code of a model's factory says what the tensors of a file should be."""
     torch = pytest.importorskip("torch")
     (folder / "made_here.py").write_text(
-        "from torch.nn import Linear, Sequential\n\n\ndef make():\n    return Sequential(Linear(64, 48), Linear(48, 8))\n"
+        "from torch.nn import Linear, Sequential\n\n\n"
+        "def make():\n    return Sequential(Linear(64, 48), Linear(48, 8))\n"
     )
     monkeypatch.syspath_prepend(folder)
     layers = torch.nn.Sequential(torch.nn.Linear(64, 48), torch.nn.Linear(48, 8))

@@ -42,7 +42,7 @@ def vit() -> nn.Module:
 def resnet50() -> nn.Module:
     """ResNet-50, as torchvision initializes it."""
     with _timm():
-        import torchvision
+        import torchvision  # pyright: ignore[reportMissingImports]
 
     return torchvision.models.resnet50(weights=None)
 
@@ -50,7 +50,7 @@ def resnet50() -> nn.Module:
 def timm_vit() -> nn.Module:
     """ViT-S, as timm initializes it."""
     with _timm():
-        import timm
+        import timm  # pyright: ignore[reportMissingImports]
 
     return timm.create_model("vit_small_patch16_224")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import ml_dtypes
 import numpy as np
 
-from fanin.audits.laws import Law
+from fanin.audits.judging.laws import Law
 from fanin.distributions import Normal, Uniform
 from labelled import FLOATS, INITIALIZERS, Labelled
 

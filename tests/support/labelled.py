@@ -13,9 +13,9 @@ import numpy as np
 import fanin
 from fanin.audits.arrays import InMemory
 from fanin.audits.damage import damage
-from fanin.audits.judgement import allowed_of, judge
-from fanin.audits.laws import Law
-from fanin.audits.roles import Role, roles_of
+from fanin.audits.judging.judgement import allowed_of, judge
+from fanin.audits.judging.laws import Law
+from fanin.audits.judging.roles import Role, roles_of
 from fanin.audits.statistics import measure
 from fanin.audits.verdicts import Verdict
 from fanin.distributions import Normal, TruncatedNormal, Uniform

@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 
 from fanin.audits.arrays import InMemory
-from fanin.audits.judgement import judge
-from fanin.audits.laws import Law, cut_normal, normal, uniform
-from fanin.audits.roles import roles_of
+from fanin.audits.judging.judgement import judge
+from fanin.audits.judging.laws import Law, cut_normal, normal, uniform
+from fanin.audits.judging.roles import roles_of
 from fanin.audits.statistics import measure
 
 SIDES = (8, 16, 32, 64, 128, 256, 512)  # of square matrices

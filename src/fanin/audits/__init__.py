@@ -2,8 +2,8 @@
 
 from fanin.audits.audit import Audit, AuditedTensor
 from fanin.audits.auditing import audit
-from fanin.audits.comparison import compare_checkpoints
-from fanin.audits.differences import Differences, TensorDifference
+from fanin.audits.comparing.comparison import compare_checkpoints
+from fanin.audits.comparing.differences import Differences, TensorDifference
 from fanin.audits.verdicts import Kind, Problem, Verdict
 
 __all__ = [

@@ -16,11 +16,11 @@ from fanin._core.types import Array
 from fanin.audits.audit import Audit, AuditedTensor
 from fanin.audits.damage import damage, unrelated
 from fanin.audits.expectations import Expectation, Expectations, is_exact
-from fanin.audits.judgement import allowed_of, judge, reconciled
-from fanin.audits.laws import Law
+from fanin.audits.judging.judgement import allowed_of, judge, reconciled
+from fanin.audits.judging.laws import Law
+from fanin.audits.judging.roles import Role, roles_of
+from fanin.audits.judging.siblings import among_siblings
 from fanin.audits.relations import Sketch, correlated, duplicates
-from fanin.audits.roles import Role, roles_of
-from fanin.audits.siblings import among_siblings
 from fanin.audits.sources import is_model, tensors_of
 from fanin.audits.statistics import Statistics, measure, measured
 from fanin.audits.verdicts import Problem, Verdict
@@ -267,20 +267,18 @@ class _Auditor:
         return verdict.with_problems(problems)
 
     def _reconciled(self, found: Mapping[str, AuditedTensor]) -> dict[str, AuditedTensor]:
-        """The verdicts on the tensors of which no law is expected, in the light of one another."""
-        judged = {name: (role, found[name].verdict) for name, (role, _) in self._lawless.items()}
-        return {name: replace(found[name], verdict=verdict) for name, verdict in reconciled(judged).items()}
+        """The verdicts in the light of one another: in a trained checkpoint, what training explains is not wrong."""
+        judged = {name: (self._roles[name], each.verdict) for name, each in found.items()}
+        verdicts = reconciled(judged, among_siblings(self._lawless))
+        return {name: replace(found[name], verdict=verdict) for name, verdict in verdicts.items()}
 
     def _among(self, found: Mapping[str, AuditedTensor]) -> dict[str, list[Problem]]:
-        """What is wrong with tensors beside one another; trained ones may be correlated, and unlike their siblings."""
+        """What is wrong with tensors beside one another; trained ones may be correlated."""
         ties = [(name, copy_of) for name in found if (copy_of := self._expected.of(name).copy_of)]
         drawn = [each for each in self._sketches if found[each.stored.name].verdict.kind != "trained"]
-        lawless = {name: each for name, each in self._lawless.items() if found[name].verdict.kind != "trained"}
-        problems = {
-            name: list(found)
-            for name, found in unrelated(duplicates(self._sketches, ties), correlated(drawn, ties)).items()
-        }
-        for name, problem in (*among_siblings(lawless).items(), *self._untied(ties)):
+        related = unrelated(duplicates(self._sketches, ties), correlated(drawn, ties))
+        problems = {name: list(each) for name, each in related.items()}
+        for name, problem in self._untied(ties):
             problems.setdefault(name, []).append(problem)
         return problems
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from fanin._core.messages import visible
 from fanin._core.types import Array, DType, Shape
-from fanin.audits.laws import Law, mixed
+from fanin.audits.judging.laws import Law, mixed
 from fanin.checkpoints.manifest import NAME, Manifest
 from fanin.checkpoints.stored import Stored
+from fanin.initializers import VarianceScaling
 from fanin.models import registry
 from fanin.models.names import stripped
 from fanin.models.parameters import Model, Parameter
@@ -59,7 +60,8 @@ class Expectation:
         for each in self.entry.placements:
             by_axis = dict(zip(axes, each.target, strict=True))
             box = tuple(by_axis[axis] for axis in range(len(axes)))
-            boxes.append((box, Law.of(each.weight.distribution, dtype)))
+            by_fans = isinstance(each.initializer, VarianceScaling)
+            boxes.append((box, Law.of(each.weight.distribution, dtype, by_fans=by_fans)))
         return boxes
 
     def law(self, dtype: DType) -> Law | None:

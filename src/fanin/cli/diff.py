@@ -51,7 +51,7 @@ def diff(a: str, b: str, renames: tuple[str, ...], exact: bool, every: bool, as_
         click.echo(json.dumps(event))
 
     with refusing():
-        from fanin.audits.comparison import compare_checkpoints
+        from fanin.audits.comparing.comparison import compare_checkpoints
         from fanin.checkpoints import CheckpointError
 
         try:

@@ -11,18 +11,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from fanin.audits.candidates import Candidate, candidates_of
 from fanin.audits.damage import Allowed
-from fanin.audits.diagnosis import diagnosed, free_fit, grain, is_clipped, is_heavy, number_of_pieces
-from fanin.audits.fitting import Fit, Observed, fit, is_float, observed
-from fanin.audits.laws import Law
-from fanin.audits.roles import Role
+from fanin.audits.judging.candidates import Candidate, candidates_of
+from fanin.audits.judging.diagnosis import diagnosed, free_fit, grain, is_clipped, is_heavy, number_of_pieces
+from fanin.audits.judging.fitting import Fit, Observed, fit, is_float, observed
+from fanin.audits.judging.laws import Law
+from fanin.audits.judging.roles import Role
 from fanin.audits.statistics import Statistics
 from fanin.audits.verdicts import STANDARD_ERRORS, Problem, Verdict
 from fanin.models.traits import STATISTICS
 from fanin.report import number
 
 _EQUAL, _UNKNOWN = "Every element is", "No initializer that is known"  # in reasons
+_CLAMPED = (
+    "({0.clamped} of {0.statistics.size:,} elements are exactly {0.statistics.low:g} or {0.statistics.high:g}, far "
+    "beyond all others, as PyTorch's trunc_normal_ makes about one of 16 million.)"
+)
 _SHOWN = 3  # laws that a reason names
 _TELLING = 5_000  # elements of a tensor whose fit is more than a lack of power
 _MILD = frozenset(
@@ -37,7 +41,7 @@ def allowed_of(role: Role, expected: Law | None = None) -> Allowed:
     """What is no damage in a tensor of this role, or of the law that is expected of it.
 
     >>> import numpy as np
-    >>> from fanin.audits.roles import roles_of
+    >>> from fanin.audits.judging.roles import roles_of
     >>> float32 = np.dtype("float32")
     >>> roles = roles_of({"fc.weight": ((64, 32), float32), "fc.bias": ((64,), float32)})
     >>> allowed_of(roles["fc.weight"]).constant, allowed_of(roles["fc.bias"]).constant
@@ -52,7 +56,8 @@ def allowed_of(role: Role, expected: Law | None = None) -> Allowed:
         return Allowed(True, True, padding, True, True, True)
     drawn = role.is_table and role.hint not in ("position", "token")
     constant = not drawn or any(each.law.is_constant for each in candidates_of(role))
-    return Allowed(constant, not drawn, padding, not drawn, any_size=not drawn, not_finite=role.hint == "mask")
+    any_size = not drawn and role.hint not in ("position", "token")
+    return Allowed(constant, not drawn, padding, not drawn, any_size=any_size, not_finite=role.hint == "mask")
 
 
 def judge(
@@ -71,7 +76,7 @@ def judge(
 
     >>> import fanin, numpy as np
     >>> from fanin.audits.arrays import InMemory
-    >>> from fanin.audits.roles import roles_of
+    >>> from fanin.audits.judging.roles import roles_of
     >>> from fanin.audits.statistics import measure
     >>> array = fanin.HeNormal(seed=1)((512, 256))
     >>> role = roles_of({"dense.kernel": (array.shape, array.dtype)})["dense.kernel"]
@@ -88,9 +93,8 @@ def judge(
     if tensor is None:
         return Verdict("unjudged", "It has no finite elements.")
     known = candidates_of(role) if candidates is None else tuple(candidates)
-    if expected is not None:
-        return _against(tensor, role, expected, known)
-    return _alone(tensor, role, known)
+    verdict = _alone(tensor, role, known) if expected is None else _against(tensor, role, expected, known)
+    return replace(verdict, reason=f"{verdict.reason} {_CLAMPED.format(tensor)}") if tensor.clamped else verdict
 
 
 # ---------------------------------------------------------------- with an expectation

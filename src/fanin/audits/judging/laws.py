@@ -15,7 +15,7 @@ from fanin import distributions
 from fanin._core import dtypes
 from fanin._core.streams import Stream
 from fanin._core.types import Array, DType
-from fanin.audits.curves import (
+from fanin.audits.judging.curves import (
     Curve,
     DensityCurve,
     FunctionCurve,

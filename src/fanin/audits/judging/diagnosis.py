@@ -10,11 +10,11 @@ import numpy as np
 
 from fanin._core import dtypes
 from fanin._core.types import Array, DType, Shape
-from fanin.audits.candidates import Candidate
-from fanin.audits.fitting import GRAINED, UNEVEN, Fit, Observed, fit
-from fanin.audits.laws import Law, cut_moments, cut_normal, grid_of, normal, uniform
+from fanin.audits.judging.candidates import Candidate
+from fanin.audits.judging.fitting import GRAINED, UNEVEN, Fit, Observed, fit
+from fanin.audits.judging.laws import Law, cut_moments, cut_normal, grid_of, normal, uniform
+from fanin.audits.judging.roles import Role
 from fanin.audits.measuring.sampling import positions
-from fanin.audits.roles import Role
 from fanin.audits.verdicts import STANDARD_ERRORS, Problem
 from fanin.report import number
 

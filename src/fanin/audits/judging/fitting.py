@@ -6,14 +6,16 @@ Every test is wrong about once in `1 / SIGNIFICANCE` tensors that do have the la
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
 from fanin._core import dtypes
 from fanin._core.types import Array, DType
-from fanin.audits.laws import Law, in_dtype, rounding_limits
+from fanin.audits.judging.laws import Law, in_dtype, rounding_limits
 from fanin.audits.statistics import Statistics
 from fanin.audits.verdicts import SIGNIFICANCE, STANDARD_ERRORS
 
@@ -25,7 +27,12 @@ UNEVEN = 7.0
 _SHORTEST, _FEWEST = 8, 8  # elements of a row, and rows, whose dispersion says something
 GRAINED = 32  # elements whose dtype can be told from their values
 _REACHED = 5.2  # standard deviations: beyond these, normals of some libraries end
+_FAR = 20.0  # times the distance of the quartiles: 27 standard deviations of a normal
+_FARTHEST = 6.0  # standard deviations within which all elements are that are not clamped
+_CLAMPING = 2**10  # elements of a tensor whose quartiles say how wide it is
 _ONE_NORM = 0.05  # dispersion of rows of equal norms, beside 1 for independent elements
+
+Moments: TypeAlias = tuple[float, float, float]  # mean, standard deviation, kurtosis
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class Observed:
         at_low, at_high: how many are that.
         zeros: how many are zero.
         skipped: whether zeros are padding, which the sample leaves out.
+        clamped: how many elements are exactly a far bound, and left out of the moments, the sample and the extremes:
+            PyTorch's `trunc_normal_` makes about one in 16 million.
         stored: the dtype of the tensor; of a complex one, that of its parts.
         dtype: the narrowest dtype that holds every element, which they were rounded to.
         words: how many numbers an element is: 2 for complex tensors.
@@ -55,6 +64,7 @@ class Observed:
     at_high: int
     zeros: int
     skipped: bool
+    clamped: int
     stored: DType
     dtype: DType
     words: int
@@ -71,6 +81,8 @@ class Observed:
         sample = np.asarray(self.statistics.sample, np.float64)
         if self.skipped or self.statistics.nans or self.statistics.infinities:
             sample = sample[np.isfinite(sample) & ((sample != 0) | (not self.skipped))]
+        if self.clamped:
+            sample = sample[(sample >= self.low) & (sample <= self.high)]
         return np.sort(sample)
 
     @cached_property
@@ -93,7 +105,7 @@ class Observed:
     def dispersions(self) -> tuple[tuple[int, float, float], ...]:
         """The axis, the dispersion and how unlikely that is, in standard errors, of rows that say something."""
         found = []
-        for lines in self.statistics.lines:
+        for lines in () if self.clamped else self.statistics.lines:
             known = math.isfinite(lines.dispersion) and lines.dispersion_error > 0
             if known and lines.count >= _FEWEST and lines.length >= _SHORTEST and not lines.dead:
                 errors = _errors_of_variance(lines.dispersion, 2 / lines.dispersion_error**2)
@@ -140,7 +152,43 @@ def observed(statistics: Statistics, dtype: DType, padded: bool = False) -> Obse
     part = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
     grid = _grid_of(statistics, part) if size >= GRAINED and each.low != each.high else part
     ends = each.low, each.high, each.at_low, each.at_high
-    return Observed(size, *moments, *ends, zeros, skipped, part, grid, words, each)
+    clamped = _clamped(statistics)
+    if clamped:
+        moments = _without(clamped, *moments, size)
+        size -= sum(clamped.values())
+        reach = _FARTHEST * moments[1]
+        ends = max(each.low, moments[0] - reach), min(each.high, moments[0] + reach), 0, 0
+    return Observed(size, *moments, *ends, zeros, skipped, sum(clamped.values()), part, grid, words, each)
+
+
+def _clamped(statistics: Statistics) -> dict[float, int]:
+    """The far bounds that elements are clamped to, such as -2 and 2 around a spread of 0.02, and how many are.
+
+    A float32 uniform is the end of its interval about once in 2**24 times, and its quantile is then infinite.
+    """
+    sample = statistics.sample[np.isfinite(statistics.sample)]
+    if len(sample) < _CLAMPING:
+        return {}
+    spread = float(np.diff(np.quantile(sample, (0.25, 0.75)))[0])
+    ends = {statistics.low: statistics.at_low, statistics.high: statistics.at_high}
+    found = {
+        end: count
+        for end, count in ends.items()
+        if abs(end) > _FAR * spread > 0 and 2 * end == int(2 * end) and count <= 3 + statistics.size * 2**-21
+    }
+    return found if len(found) == 1 or -sum(found) == 0 else {}
+
+
+def _without(values: Mapping[float, int], mean: float, stddev: float, kurtosis: float, size: int) -> Moments:
+    """The moments of a tensor without some elements that are far from all others, near whose mean 0 is."""
+    rest = size - sum(values.values())
+    variance = max(stddev**2 * size - sum(count * value**2 for value, count in values.items()), 0.0) / rest
+    fourth = (kurtosis * stddev**4 * size - sum(count * value**4 for value, count in values.items())) / rest
+    return (
+        (mean * size - sum(count * value for value, count in values.items())) / rest,
+        math.sqrt(variance),
+        fourth / variance**2 if variance else math.nan,
+    )
 
 
 def _grid_of(statistics: Statistics, stored: DType) -> DType:
@@ -155,7 +203,7 @@ def _padding(statistics: Statistics) -> int:
     return 0 if lines is None else sum(stop - start for start, stop in lines.dead) * lines.length
 
 
-def _without_zeros(mean: float, stddev: float, kurtosis: float, size: int, zeros: int) -> tuple[float, float, float]:
+def _without_zeros(mean: float, stddev: float, kurtosis: float, size: int, zeros: int) -> Moments:
     """The moments of the other elements of a tensor, if so many are zeros. Means near 0 are taken for 0."""
     share = size / max(size - zeros, 1)
     square = (stddev**2 + mean**2) * share
@@ -268,7 +316,7 @@ def _errors_without_chance(shift: float, ratio: float, tensor: Observed, law: La
 def _of_tails(tensor: Observed, law: Law) -> list[str]:
     """Whether the tails end too early, or reach too far."""
     curve = law.curve
-    if curve is None or not curve.exact or not law.independent or tensor.size < 2:
+    if curve is None or not curve.exact or not law.independent or tensor.size < 2 or tensor.clamped:
         return []
     reach, most = law.reach, _REACHED * law.stddev
     low = min(tensor.ends[0] - reach, law.mean - most) if law.kind == "normal" else tensor.ends[0] - reach

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fanin.audits.fitting import Observed, observed
-from fanin.audits.roles import Role
+from fanin.audits.judging.fitting import Observed, observed
+from fanin.audits.judging.roles import Role
 from fanin.audits.statistics import Statistics
 from fanin.audits.verdicts import STANDARD_ERRORS, Problem
 from fanin.report import number
@@ -19,6 +19,8 @@ _FEWEST = 3  # tensors of a group, of which one can differ from the others
 _MAJORITY = 0.6  # of the others, that must agree
 _MARGIN = 2 * STANDARD_ERRORS  # between one tensor and the median of the others, which has an error, too
 _DIFFERENT = 0.01  # of a standard deviation, that is worth telling
+_NORMAL = 3.5  # the kurtosis of a group, up to which its standard error is known
+_OTHER_SHAPE = 0.1  # a difference of kurtoses that is worth telling
 _ADVICE = "Was this block initialized like the others?"
 
 
@@ -40,7 +42,7 @@ def among_siblings(members: Mapping[str, tuple[Role, Statistics]]) -> dict[str, 
 
     >>> import fanin
     >>> from fanin.audits.arrays import InMemory
-    >>> from fanin.audits.roles import roles_of
+    >>> from fanin.audits.judging.roles import roles_of
     >>> from fanin.audits.statistics import measure
     >>> arrays = {f"h.{n}.fc.kernel": fanin.HeNormal(seed=n)((64, 64)) * (2 if n == 3 else 1) for n in range(5)}
     >>> roles = roles_of({name: (each.shape, each.dtype) for name, each in arrays.items()})
@@ -79,7 +81,9 @@ def _of_group(group: Sequence[_Member]) -> Iterator[tuple[str, Problem]]:
         if off > _MARGIN and abs(ratio - 1) > _DIFFERENT:
             words = f"{number(ratio, 3)} times that of the same tensor in other blocks ({len(group) - 1} of them)"
             yield each.name, Problem("stddev", "suspicious", f"The standard deviation is {words}.", _ADVICE)
-    yield from _of_means([each for each, one in zip(drawn, agree.tolist(), strict=True) if one], middle)
+    alike = [each for each, one in zip(drawn, agree.tolist(), strict=True) if one]
+    yield from _of_means(alike, middle)
+    yield from _of_shapes(alike)
 
 
 def _needed(group: Sequence[_Member]) -> int:
@@ -100,6 +104,27 @@ def _of_means(group: Sequence[_Member], stddev: float) -> Iterator[tuple[str, Pr
                 f"The mean is {number(each.seen.mean, 3)}, and {number(middle, 3)} in the same tensor of other blocks."
             )
             yield each.name, Problem("mean", "suspicious", words, _ADVICE)
+
+
+def _of_shapes(group: Sequence[_Member]) -> Iterator[tuple[str, Problem]]:
+    """The tensors whose distribution is unlike that of the others, by their kurtosis: cut elsewhere, or of another law.
+
+    The kurtosis of n normals has a standard error of sqrt(24 / n); that of laws with lighter tails has a smaller one.
+    """
+    kurtoses = np.array([each.seen.kurtosis for each in group])
+    middle = float(np.median(kurtoses))
+    if not middle <= _NORMAL:
+        return
+    errors = np.abs(kurtoses - middle) / np.sqrt(24 / np.array([each.seen.size for each in group]))
+    if np.count_nonzero(errors <= STANDARD_ERRORS) < _needed(group):
+        return
+    for each, off in zip(group, errors.tolist(), strict=True):
+        if off > _MARGIN and abs(each.seen.kurtosis - middle) > _OTHER_SHAPE:
+            words = (
+                f"The kurtosis is {number(each.seen.kurtosis, 3)}, and {number(middle, 3)} in the same tensor of other "
+                "blocks: it was cut at another bound, or has another distribution."
+            )
+            yield each.name, Problem("distribution", "suspicious", words, _ADVICE)
 
 
 def _unlike_constants(group: Sequence[_Member], constants: Sequence[_Member]) -> Iterator[tuple[str, Problem]]:

@@ -13,11 +13,11 @@ import numpy as np
 from fanin._core.messages import class_name, shown
 from fanin._core.shapes import chunks
 from fanin._core.types import Array
-from fanin.audits.differences import RELATIONS, Differences, Relation, Side, TensorDifference
-from fanin.audits.renames import Renames
+from fanin.audits.comparing.differences import RELATIONS, Differences, Relation, Side, TensorDifference
+from fanin.audits.comparing.renames import Renames
+from fanin.audits.comparing.twosample import contrasts, resolution
 from fanin.audits.sources import tensors_of
 from fanin.audits.statistics import Statistics, measured
-from fanin.audits.twosample import contrasts, resolution
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.stored import Contents, Slices, Stored
 from fanin.recipes.progress import Progress, watched
@@ -51,7 +51,7 @@ def compare_checkpoints(
         OSError: there is nothing at a path, or it cannot be read.
 
     >>> import fanin, numpy as np
-    >>> from fanin.audits.comparison import compare_checkpoints
+    >>> from fanin.audits.comparing.comparison import compare_checkpoints
     >>> before = {"w": fanin.HeNormal(seed=1)((256, 128)), "b": np.zeros(128, "float32")}
     >>> after = {"w": fanin.HeNormal(seed=2)((256, 128)), "b": np.zeros(128, "float32")}
     >>> [(each.name, each.relation) for each in compare_checkpoints(before, after).tensors]

@@ -22,7 +22,7 @@ class Renames:
         TypeError: a rule is not of texts.
         ValueError: a new name has more stars than its glob.
 
-    >>> from fanin.audits.renames import Renames
+    >>> from fanin.audits.comparing.renames import Renames
     >>> Renames({"model.*": "*", "h.*.attn.*": "layers.*.attention.*"}).new("model.embed.weight")
     'embed.weight'
     """

@@ -12,9 +12,9 @@ import numpy as np
 from fanin import distributions
 from fanin._core import dtypes
 from fanin._core.types import Array, DType, Shape
-from fanin.audits.curves import FunctionCurve
-from fanin.audits.laws import Law, constant, cut_normal, mixed, normal, uniform
-from fanin.audits.roles import Fans, Role
+from fanin.audits.judging.curves import FunctionCurve
+from fanin.audits.judging.laws import Law, constant, cut_normal, mixed, normal, uniform
+from fanin.audits.judging.roles import Fans, Role
 from fanin.distributions import TRUNCATED_STDDEV
 from fanin.report import number
 
@@ -61,7 +61,7 @@ class Candidate:
 def candidates_of(role: Role) -> tuple[Candidate, ...]:
     """The laws that a tensor may have by its role, its shape and its fans.
 
-    >>> from fanin.audits.roles import roles_of
+    >>> from fanin.audits.judging.roles import roles_of
     >>> role = roles_of({"fc.weight": ((512, 256), np.dtype("float32"))})["fc.weight"]
     >>> candidates_of(role)[0].words, candidates_of(role)[0].source
     ('kaiming_uniform(a=sqrt(5)) (stddev 0.0361)', "PyTorch's Linear and Conv")

@@ -1,0 +1,1 @@
+"""Two checkpoints compared: `fanin.compare_checkpoints` and `fanin diff`."""
