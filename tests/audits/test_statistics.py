@@ -315,6 +315,19 @@ def test_dispersion_of_what_was_drawn(initializer: Any) -> None:
         assert 0.6 < np.std(each) < 1.4, axis
 
 
+@pytest.mark.parametrize("shape", [(13, 11), (4, 5, 6), (3, 2, 4, 5)])
+def test_dispersion_by_its_definition(shape: tuple[int, ...], small_parts: None) -> None:
+    """It is the variance of the lines' mean squares by that of all squares, whatever their sizes, in parts, too."""
+    plain = np.random.default_rng(1).normal(1.0, 2.0, shape)
+    plain[0] *= 1e-3
+    factors = np.where(np.arange(shape[0]) % 2, 1.0, 1e300).reshape(-1, *[1] * (len(shape) - 1))
+    for array in (plain, plain * factors):
+        for lines in found(array).lines:
+            squares = np.moveaxis(array / abs(array).max(), lines.axis, 0).reshape(lines.count, -1) ** 2
+            ratio = squares.mean(1).var(ddof=1) * lines.length / squares.var(ddof=1)
+            assert lines.dispersion == pytest.approx(ratio)
+
+
 def test_dispersion_of_rows_that_differ() -> None:
     """Rows of different spreads have a dispersion far above 1, and columns do not."""
     random = np.random.default_rng(1)

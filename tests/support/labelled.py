@@ -331,7 +331,7 @@ def _residuals() -> Iterator[Labelled]:
 # ---------------------------------------------------------------- trained
 
 
-def trained(steps: int = 150) -> Iterator[Labelled]:
+def trained(steps: int = 100) -> Iterator[Labelled]:
     """The kernels of small networks, trained by plain stochastic gradient descent on images of blobs."""
     for number in range(4):
         rng = np.random.default_rng(2000 + number)

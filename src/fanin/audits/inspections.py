@@ -24,10 +24,14 @@ from fanin.audits.arrays import InMemory
 from fanin.distributions import Bernoulli, Distribution, Floats, Orthogonal, Quantile, Uniform, UniformInteger
 from fanin.initializers import Initializer, SeededInitializer, VarianceScaling
 from fanin.report import literal, number, plain
+from fanin.report.tables import Cell, Table, Toned
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import Console
     from rich.text import Text
+
+    from fanin.report.figures import Theme
 
 TOLERANCE = 5.0  # standard errors; chance exceeds them once in two million arrays
 _BINS = 16  # a divisor of the 128 and 1024 values that 16-bit uniforms take
@@ -166,6 +170,51 @@ class Inspection:
                 "python": self.python,
             }
         )
+
+    @property
+    def title(self) -> str:
+        """What was drawn, in a few words."""
+        drawn = self.distribution
+        return f"{self.initializer} {'×'.join(map(str, drawn.shape)) or 'scalar'} {drawn.dtype.name}"
+
+    def table(self) -> Table:
+        """The statistics: measured, theory and difference."""
+        return Table.of(
+            ("", "measured", "theory", "difference"),
+            [(each.name, number(each.measured), number(each.theory), _cell(each)) for each in self.statistics],
+            right=("measured", "theory", "difference"),
+            caption=self.title,
+            footnotes=[each for each in (self.histogram.sparkline, self.python) if each],
+        )
+
+    def _repr_html_(self) -> str:
+        """The table for notebooks."""
+        return self.table().html()
+
+    def plot(self, theme: Theme = "any") -> Figure:
+        """A figure of matplotlib: the histogram of the values, against the density and the bounds in theory.
+
+        Args:
+            theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        from fanin.report import plots
+
+        drawn, histogram = self.distribution, self.histogram
+        bounds = drawn.bounds if drawn.random else None
+        with plots.figure(theme=theme) as (figure, [axes]):
+            plots.histogram(
+                axes, histogram.edges, histogram.counts, expected=histogram.expected, bounds=bounds, title=self.title
+            )
+        return figure
+
+
+def _cell(statistic: Statistic) -> Cell:
+    """The cell of a difference, with a tint if it says something."""
+    words, style = _verdict(statistic)
+    return Toned(words, "good" if statistic.agrees else "bad") if style else words
 
 
 def _distance(statistic: Statistic) -> str:

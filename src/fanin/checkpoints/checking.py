@@ -26,6 +26,7 @@ from fanin.recipes.entry import Entry
 from fanin.recipes.plan import Plan
 from fanin.recipes.progress import Progress, watched
 from fanin.recipes.tables import short_lines
+from fanin.report import markup
 
 _REGION = 2**25  # bytes that are made and compared at once
 _OF_TENSORS = ("values", "dtype", "shape", "missing", "unreadable")  # problems of tensors that should be there
@@ -125,6 +126,10 @@ class Checked:
         lines += _shortened(short_lines({each.name: each.message for each in self.findings}), _MOST_FINDINGS)
         lines += [f"{name}: not checked ({reason})" for name, reason in short_lines(self.unchecked)]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The report for notebooks."""
+        return markup.fragment(markup.paragraphs(str(self).split("\n")))
 
 
 _MOST_FINDINGS = 40  # lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ from fanin.recipes.tables import (
     short_lines,
     unnumbered,
 )
-from fanin.report.tables import lines_of
+from fanin.report import markup
+from fanin.report.tables import Table
+
+_SAME = "The plans are the same."
 
 
 class PlanError(ValueError):
@@ -206,10 +209,13 @@ class Plan:
                 columns, in the order layout, dtype, layer, seed, role, name, fans, shape, and then shortens the longest
                 texts in the middle, to 8 characters at least.
         """
+        return "\n".join([self._table(fold).text(width), "", *self._remarks()])
+
+    def _table(self, fold: bool) -> Table:
         rows = folded(self.entries) if fold else [Row(visible(each.path), cells_of(each)) for each in self.entries]
         columns = self._columns()
         cells = [(row.path, *(row.cells[column] for column in columns)) for row in rows]
-        return "\n".join([*lines_of(("path", *columns), cells, width, SPARED), "", *self._remarks()])
+        return Table.of(("path", *columns), cells, spared=SPARED)
 
     def _columns(self) -> tuple[str, ...]:
         """The columns after the path; the name is among them only if one differs from its path."""
@@ -248,19 +254,8 @@ class Plan:
 
     def _repr_html_(self) -> str:
         """The table for notebooks."""
-        from html import escape
-
-        def line(tag: str, texts: Iterable[str]) -> str:
-            style = "text-align:left;white-space:nowrap;padding:2px 10px"
-            cells = (f"<{tag} style='{style}'>{escape(text)}</{tag}>" for text in texts)
-            return f"<tr>{''.join(cells)}</tr>"
-
-        columns = self._columns()
-        body = "".join(line("td", (row.path, *(row.cells[c] for c in columns))) for row in folded(self.entries))
-        remarks = "<br>".join(escape(remark) for remark in self._remarks())
-        head = line("th", ("path", *columns))
-        table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
-        return f"<div style='overflow-x:auto'>{table}</div><p>{remarks}</p>"
+        table = self._table(fold=True)
+        return markup.fragment(table.element(), markup.paragraphs([*table.notes(), *self._remarks()]))
 
 
 @dataclass(frozen=True)
@@ -312,13 +307,22 @@ class Comparison:
         return bool(self.added or self.removed or self.changed)
 
     def __str__(self) -> str:
-        lines = [f"- {path}" for path, _ in folded_paths(dict.fromkeys(self.removed))]
-        lines += [f"+ {path}" for path, _ in folded_paths(dict.fromkeys(self.added))]
+        lines = [f"{mark} {path}: {change}" if change else f"{mark} {path}" for mark, path, change in self._lines()]
+        return "\n".join(map(visible, lines)) or _SAME
+
+    def _repr_html_(self) -> str:
+        """The differences for notebooks."""
+        rows = list(self._lines())
+        return Table.of(("", "path", "change"), rows).html() if rows else markup.fragment(markup.paragraphs([_SAME]))
+
+    def _lines(self) -> Iterator[tuple[str, str, str]]:
+        """What differs: -, + or ~, the path, and the change."""
+        yield from (("-", path, "") for path, _ in folded_paths(dict.fromkeys(self.removed)))
+        yield from (("+", path, "") for path, _ in folded_paths(dict.fromkeys(self.added)))
         alike = {path: json.dumps(_without_numbers(fields)) for path, fields in self.changed.items()}
         for path, paths in folded_paths(alike):
             fields = self.changed[paths[0]] if len(paths) == 1 else self._shared(paths)
-            lines += [f"~ {path}: {key} {_change(before, after)}" for key, (before, after) in fields.items()]
-        return "\n".join(map(visible, lines)) or "The plans are the same."
+            yield from (("~", path, f"{key} {_change(before, after)}") for key, (before, after) in fields.items())
 
     def _shared(self, paths: list[str]) -> dict[str, tuple[Any, Any]]:
         """The changes of parameters of repeated blocks that changed alike; of their seeds, how many there are."""

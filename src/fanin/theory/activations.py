@@ -16,7 +16,7 @@ from fanin._core.types import Array
 from fanin.theory.functions import Elementwise
 
 _Function = Callable[..., Array]
-_erfc = np.frompyfunc(math.erfc, 1, 1)
+_erfc: Any = np.frompyfunc(math.erfc, 1, 1)
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
 
@@ -84,7 +84,7 @@ def _softplus(x: Array, beta: float) -> Array:
 
 def _normal_share(x: Array) -> Array:
     """The standard normal distribution function."""
-    return _erfc(-x / math.sqrt(2)).astype(np.float64) / 2
+    return np.asarray(_erfc(-x / math.sqrt(2)), np.float64) / 2
 
 
 def _gelu_slope(x: Array) -> Array:

@@ -200,8 +200,8 @@ def profile(
 
     >>> from fanin.theory import activation, blocks
     >>> he = blocks.Weights(2.0, 2.0)
-    >>> blocks.profile(blocks.BLOCKS["plain"], activation("relu"), [he], 3).preactivations
-    (2.0, 2.0, 2.0)
+    >>> [round(each, 9) for each in blocks.profile(blocks.BLOCKS["plain"], activation("relu"), [he], 3).preactivations]
+    [2.0, 2.0, 2.0]
     """
     theory = _Theory(block, activation, weights, bias_stddev, block.branch_scale(depth))
     signals, preactivations, factors = [Signal(1.0)], [], []

@@ -94,7 +94,7 @@ class Elementwise:
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
-        self.error = 0.0
+        self.error: float = 0.0
         with double_precision(), np.errstate(all="ignore"):
             self._caller = self._found_caller()
             alone = self.values(_TRIAL)

@@ -77,7 +77,7 @@ def mean_square(function: _Function, scale: float = 1.0, precision: Callable[[],
 
     >>> import numpy as np
     >>> from fanin.theory import quadrature
-    >>> quadrature.mean_square(lambda x: np.maximum(x, 0.0), 2.0)
+    >>> round(quadrature.mean_square(lambda x: np.maximum(x, 0.0), 2.0), 12)
     2.0
     """
 
