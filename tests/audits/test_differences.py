@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fanin.audits.renames import Renames
+from fanin.audits.twosample import contrasts, resolution
 
 import fanin
 from fanin.audits.arrays import InMemory
 from fanin.audits.comparing.comparison import compare_checkpoints
 from fanin.audits.comparing.differences import Differences, TensorDifference
-from fanin.audits.comparing.renames import Renames
-from fanin.audits.comparing.twosample import contrasts, resolution
 from fanin.audits.statistics import measure, measured
 from fanin.checkpoints import CheckpointError
 
@@ -59,7 +59,8 @@ def test_fingerprints_are_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors whose fingerprints are the same by chance are compared byte by byte."""
 
     def colliding(*arguments: Any, **options: Any) -> Any:
-        return ((stored, replace(each, fingerprint=b"")) for stored, each in measured(*arguments, **options))  # pyright: ignore
+        for stored, found in measured(*arguments, **options):
+            yield stored, replace(found, fingerprint=b"")  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr("fanin.audits.comparing.comparison.measured", colliding)
     assert only(drawn(DRAWS["normal"], 1), drawn(DRAWS["normal"], 2)).relation == "same-distribution"

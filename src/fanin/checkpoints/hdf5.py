@@ -131,7 +131,7 @@ def _dtype_of(dataset: Any) -> tuple[str, DType | None]:
     """The dtype of a data set, in words and for NumPy; Keras keeps those that HDF5 lacks as opaque bytes."""
     dtype = dataset.dtype
     if dtype.kind == "V" and dtype.names is None:
-        name = dataset.attrs.get("dtype", "bfloat16" if dtype.itemsize == 2 else "")
+        name = next(iter(_texts(dataset, "dtype")), "bfloat16" if dtype.itemsize == 2 else "")
         try:
             found = dtypes.resolve(str(name))
         except (TypeError, ValueError):
@@ -277,9 +277,9 @@ def _check_dataset(path: Path, dataset: Any, file_size: int) -> None:
 
 def _legacy(root: Any) -> Iterator[tuple[str, Any]]:
     """The data sets of a file of Keras 2 with their names, in the order of the layers."""
-    for layer in _texts(root.attrs["layer_names"]):
+    for layer in _texts(root, "layer_names"):
         group = _item(root, layer)
-        for weight in _texts(group.attrs["weight_names"]):
+        for weight in _texts(group, "weight_names"):
             parts = weight.partition(":")[0].split("/")
             # Keras 3 begins with the model's name, and tf_keras leaves out that of a model within the model.
             parts = parts[parts.index(layer) :] if layer in parts else [layer, *parts]
@@ -287,11 +287,20 @@ def _legacy(root: Any) -> Iterator[tuple[str, Any]]:
     top = root.get("top_level_model_weights", getlink=True)
     if top is not None:
         group = _item(root, "top_level_model_weights")
-        for weight in _texts(group.attrs.get("weight_names", ())):
+        for weight in _texts(group, "weight_names"):
             yield weight.partition(":")[0].replace("/", "."), _item(group, weight)
 
 
-def _texts(values: Any) -> list[str]:
+def _texts(item: Any, name: str) -> list[str]:
+    """The texts of an attribute, one or several; none if there is no such attribute.
+
+    Attributes of other kinds are left alone: on a damaged kind, HDF5's library ends the process.
+    """
+    h5py = _h5py()
+    if name not in item.attrs or not isinstance(item.attrs.get_id(name).get_type(), h5py.h5t.TypeStringID):
+        return []
+    found = item.attrs[name]
+    values = [found] if isinstance(found, (str, bytes)) else list(found)
     return [each.decode() if isinstance(each, bytes) else str(each) for each in values]
 
 
@@ -341,8 +350,7 @@ def _layer_name(key: str, group: Any) -> str:
     if own is None:
         return "" if any(isinstance(group.get(each, getclass=True), type(h5py.Group)) for each in group) else key
     variables = group[_VARIABLES] if isinstance(own, h5py.HardLink) else None
-    name = None if variables is None else variables.attrs.get("name")
-    return name if isinstance(name, str) and name else key
+    return next(iter([] if variables is None else _texts(variables, "name")), "") or key
 
 
 def _of_layer(name: str, layer: Any, own: Any) -> Iterator[tuple[str, Any]]:
