@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fanin.audits.renames import Renames
-from fanin.audits.twosample import contrasts, resolution
+from fanin.audits.comparing.renames import Renames
+from fanin.audits.comparing.twosample import contrasts, resolution
 
 import fanin
 from fanin.audits.arrays import InMemory
