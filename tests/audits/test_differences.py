@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fanin.audits.comparing.renames import Renames
-from fanin.audits.comparing.twosample import contrasts, resolution
 
 import fanin
 from fanin.audits.arrays import InMemory
 from fanin.audits.comparing.comparison import compare_checkpoints
 from fanin.audits.comparing.differences import Differences, TensorDifference
+from fanin.audits.comparing.renames import Renames
+from fanin.audits.comparing.twosample import contrasts, resolution
 from fanin.audits.statistics import measure, measured
 from fanin.checkpoints import CheckpointError
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural, readable, visible
 from fanin._core.types import Shape
@@ -15,6 +16,9 @@ from fanin.recipes.tables import folded_paths
 from fanin.report import number, plain
 from fanin.report.markup import Tone
 from fanin.report.tables import Cell, Table, Toned
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TONES: dict[Kind, Tone] = {
     "exact": "good",
@@ -226,6 +230,30 @@ class Audit:
     def __str__(self) -> str:
         return self.text()
 
+    def plot(self) -> Figure:
+        """The standard deviation of each tensor divided by the expected one, as a matplotlib figure.
+
+        If nothing says what is expected, it shows the standard deviations themselves. Findings are marked.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        from fanin.report import plots
+
+        known = [each for each in self.tensors if each.ratio is not None]
+        drawn = known or [each for each in self.tensors if each.statistics is not None and each.statistics.stddev > 0]
+        with plots.figure() as (figure, axes):
+            plots.ratio_strip(
+                axes[0],
+                [each.name for each in drawn],
+                [each.ratio or (each.statistics.stddev if each.statistics else math.nan) for each in drawn],
+                marked=[bool(each.verdict.problems) for each in drawn],
+                title=f"{self.name}, expected by {self.source}",
+                y="std ÷ expected" if known else "std",
+                is_relative=bool(known),
+            )
+        return figure
+
     def _repr_html_(self) -> str:
         return replace(self.table(), caption=self.summary(), footnotes=tuple(self.lines())).html()
 
@@ -243,10 +271,9 @@ def _row(path: str, tensors: Sequence[AuditedTensor]) -> list[Cell]:
     """The row of tensors that are alike."""
     first = tensors[0]
     verdict = first.verdict
-    is_alone = len(tensors) == 1
     shape = "×".join(map(str, first.shape)) or "()"
     if verdict.problems:
-        text = verdict.reason if is_alone else ", ".join(dict.fromkeys(each.code for each in verdict.problems))
+        text = ", ".join(dict.fromkeys(each.code for each in verdict.problems))
     else:
         common = [fit for fit in verdict.fits if all(fit in each.verdict.fits for each in tensors)]
         text = " or ".join(common) or verdict.reason

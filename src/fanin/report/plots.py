@@ -200,6 +200,7 @@ def ratio_strip(
     marked: Sequence[bool] = (),
     title: str = "",
     y: str = "measured ÷ expected",
+    is_relative: bool = True,
 ) -> None:
     """Draws a ratio for each of many things in order, such as std ÷ expected std by layer, about the line of 1.
 
@@ -211,18 +212,25 @@ def ratio_strip(
         marked: whether each one is to be noticed.
         title: what stands above.
         y: the name of the vertical axis.
+        is_relative: whether they are ratios; False for numbers of any size, without that line.
     """
     values = _drawable(ratios, True)
     places = np.arange(len(values))
     noticed = np.asarray(marked if len(marked) else np.zeros(len(values)), bool)
     bars = None if errors is None else 2 * np.asarray(errors, float)
-    axes.axhline(1.0, color=_RULE, linewidth=1)
+    if is_relative:
+        axes.axhline(1.0, color=_RULE, linewidth=1)
     for which, color, mark in ((~noticed, _FIRST, "o"), (noticed, _SECOND, "D")):
         shown = None if bars is None else bars[which]
         axes.errorbar(places[which], values[which], shown, color=color, marker=mark, linestyle="none", markersize=4)
-    if np.nanmax(values, initial=1.0) > 2 * np.nanmin(values, initial=1.0):
+    least, most = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=0.0)
+    if is_relative and max(most, 1.0) > 2 * min(least, 1.0):
         axes.set_yscale("log", base=2)
         axes.yaxis.set_major_formatter("{x:g}")
+    elif not is_relative and most > 2 * least:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:.1g}" if most < 30 * least else "")
     every = max(1, -(-len(values) // 25))
     axes.set_xticks(places[::every], [label(name) for name in names[::every]], rotation=90, fontsize="x-small")
     _finish(axes, title, "", y)

@@ -146,7 +146,7 @@ def _reading_of(ratio: float, tensor: Observed, role: Role, law: Law) -> tuple[s
             if fan_in != fan_out and (is_near(swapped) or is_near(1 / swapped)):
                 return "transposed", ": fan_in and fan_out were swapped"
     near = next((words for words, value in _RATIOS.items() if is_near(value)), None)
-    return "stddev", "" if near is None else f": {near} times, within its error"
+    return "stddev", "" if near is None or near.isdecimal() else f" ({near} times, within its error)"
 
 
 def _other_cut(tensor: Observed, law: Law) -> Problem | None:
