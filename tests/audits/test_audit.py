@@ -164,8 +164,8 @@ def test_a_report_as_data() -> None:
     found = fanin.audit({**arrays(), "layers.0.kernel": np.full((128, 96), np.nan, "float32")}, PLAN)
     data = json.loads(json.dumps(found.as_dict()))
     assert list(data) == [
-        "name", "format", "source", "seed", "ok", "counts", "tensors", "missing", "broken_files", "notes", "bytes",
-        "seconds",
+        "name", "format", "source", "seed", "ok", "conclusion", "counts", "tensors", "missing", "broken_files",
+        "notes", "bytes", "seconds",
     ]  # fmt: skip
     assert (data["ok"], data["counts"]["broken"], data["counts"]["exact"]) == (False, 1, 5)
     first = data["tensors"][0]
@@ -217,3 +217,30 @@ def test_progress() -> None:
     events: list[dict[str, Any]] = []
     fanin.audit(arrays(), progress=events.append)
     assert all(each["event"] == "progress" for each in events)
+
+
+def test_copied_blocks() -> None:
+    """A block that was copied is one line, though each of its tensors is a finding."""
+    values = {
+        f"h.{number}.{leaf}.kernel": fanin.HeNormal(seed=10 * number + place)((64, 48))
+        for number in range(3)
+        for place, leaf in enumerate(("query", "key", "value"))
+    }
+    values |= {f"h.2.{leaf}.kernel": values[f"h.0.{leaf}.kernel"].copy() for leaf in ("query", "key", "value")}
+    found = fanin.audit(values)
+    assert len(found.findings) == 6
+    (line,) = found.lines()
+    assert line.startswith("h.0 and h.2: broken: 3 tensors (query.kernel, key.kernel, value.kernel) have the same ")
+
+
+def test_prefixes_that_no_name_has() -> None:
+    """A prefix that no name begins with is an error."""
+    with pytest.raises(ValueError, match=r"`under` must be what names begin with\. Received: 'layer'.*Did you mean"):
+        fanin.audit(arrays(), under="layer")
+
+
+def test_conclusions() -> None:
+    """The whole in a sentence: fresh, exact or trained."""
+    assert fanin.audit(arrays(), PLAN).conclusion == "Every bit is the expected one."
+    assert fanin.audit(arrays()).conclusion == "It is as it was initialized."
+    assert fanin.audit({}).conclusion == ""

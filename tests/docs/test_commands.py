@@ -16,7 +16,10 @@ PAGES = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A command with its further lines, and what it prints.
 COMMAND = re.compile(r"^\$ (.*(?:\n>.*)*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
-NEEDS = {"checkpoints.md": ("click", "rich", "torch", "transformers")}
+NEEDS = {
+    "audit.md": ("click", "rich", "torch", "transformers", "safetensors"),
+    "checkpoints.md": ("click", "rich", "torch", "transformers"),
+}
 
 
 @pytest.mark.parametrize("page", NEEDS)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural, readable, visible
 from fanin._core.types import Shape
+from fanin.audits.findings import lines_of
 from fanin.audits.statistics import Statistics
 from fanin.audits.verdicts import KINDS, Kind, Verdict
 from fanin.recipes.tables import folded_paths
@@ -155,10 +156,11 @@ class Audit:
         """The audit as plain data, with stable keys, for JSON.
 
         `name`, `format`, `source`, `seed`, `bytes` and `seconds` say what was read, `ok` whether nothing is wrong,
-        `counts` how many tensors are of each kind; `missing`, `broken_files` and `notes` are as above. Each of
-        `tensors` has `name`, `shape`, `dtype`, `role`, `layer`, `expected`, `expected_stddev`, `tied`, `verdict`,
-        `reason`, `fits`, `problems` (each with `code`, `kind`, `message` and `advice`) and `statistics` (`size`,
-        `mean`, `stddev`, `kurtosis`, `min`, `max`, `zeros`, `nans` and `infinities`; None if it cannot be read).
+        `conclusion` what the whole is, `counts` how many tensors are of each kind; `missing`, `broken_files` and
+        `notes` are as above. Each of `tensors` has `name`, `shape`, `dtype`, `role`, `layer`, `expected`,
+        `expected_stddev`, `tied`, `verdict`, `reason`, `fits`, `problems` (each with `code`, `kind`, `message`,
+        `advice` and `other`) and `statistics` (`size`, `mean`, `stddev`, `kurtosis`, `min`, `max`, `zeros`, `nans` and
+        `infinities`; None if it cannot be read).
         """
         return {
             "name": self.name,
@@ -166,6 +168,7 @@ class Audit:
             "source": self.source,
             "seed": self.seed,
             "ok": bool(self),
+            "conclusion": self.conclusion,
             "counts": dict(self.counts),
             "tensors": [each.as_dict() for each in self.tensors],
             "missing": list(self.missing),
@@ -190,23 +193,29 @@ class Audit:
 
     def lines(self) -> list[str]:
         """The findings in words, the worst first, those of repeated blocks together."""
-        by_problem: dict[tuple[str, str], list[str]] = {}
-        for each in self.findings:
-            for problem in each.verdict.problems:
-                by_problem.setdefault((f"{problem.kind}: {problem.message}", problem.advice), []).append(each.name)
-        return [
-            f"{path}: {visible(text)}{' ' if advice else ''}{visible(advice)}"
-            for (text, advice), names in by_problem.items()
-            for path, _ in folded_paths(dict.fromkeys(names))
-        ]
+        return lines_of((each.name, problem) for each in self.findings for problem in each.verdict.problems)
+
+    @property
+    def conclusion(self) -> str:
+        """What the whole is, in a sentence; "" if that cannot be said."""
+        counts = self.counts
+        judged = sum(counts.values()) - counts["unjudged"]
+        if not judged or self.broken_files:
+            return ""
+        if counts["exact"] == judged:
+            return "Every bit is the expected one."
+        if 2 * counts["trained"] >= judged:
+            return "It is trained."
+        return "It is as it was initialized." if counts["exact"] + counts["consistent"] == judged else ""
 
     def summary(self) -> str:
-        """The verdict on the whole, in a sentence."""
+        """How many tensors there are of each kind, and what the whole is."""
         total = len(self.tensors)
         parts = [f"{count} {kind}" for kind, count in self.counts.items() if count]
         expected = f"expected by {self.source}" + (f", seed {self.seed}" if self.seed is not None else "")
         size = f"{readable(self.nbytes)} in {self.seconds:.3g} s"
-        return f"{total} {plural(total, 'tensor')}: {', '.join(parts) or 'none'} ({expected}; {size})"
+        counted = f"{total} {plural(total, 'tensor')}: {', '.join(parts) or 'none'} ({expected}; {size})"
+        return f"{counted}. {self.conclusion}".removesuffix(". ")
 
     def text(self, width: int | None = None, *, fold: bool = True) -> str:
         """The table, the findings and the summary, to print.

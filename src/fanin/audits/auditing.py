@@ -98,6 +98,7 @@ def audit(
     """
     begin = time.perf_counter()
     contents = tensors_of(target)
+    _check_prefix(under, contents)
     chosen = _chosen(contents, only)
     expected = _expectations(target, contents, recipe, model, seed, under)
     with watched(sum(each.nbytes for each in chosen), progress, "audit") as advance:
@@ -114,6 +115,18 @@ def audit(
         nbytes=sum(each.nbytes for each in chosen),
         seconds=time.perf_counter() - begin,
     )
+
+
+def _check_prefix(under: str, contents: Contents) -> None:
+    """Raises unless names begin with what they should begin with."""
+    if not isinstance(under, str):
+        raise TypeError(f"`under` must be text. Received: {shown(under)} (of type {class_name(type(under))}).")
+    if under and contents.tensors and not any(name.startswith(f"{under}.") for name in contents.tensors):
+        starts = dict.fromkeys(name.partition(".")[0] for name in contents.tensors)
+        raise ValueError(
+            f"`under` must be what names begin with. Received: {shown(under)}, with which none does: they begin with "
+            f"{', '.join(list(starts)[:_MOST_NAMES])}.{suggestion(under, starts)}"
+        )
 
 
 def _chosen(contents: Contents, only: Collection[str] | None) -> list[Stored]:

@@ -195,7 +195,10 @@ def unrelated(equal: Iterable[Duplicates], similar: Iterable[Correlated]) -> dic
             more = f" and {len(others) - _MOST_RANGES} more tensors" if len(others) > _MOST_RANGES else ""
             message = f"It has the values of {', '.join(others[:_MOST_RANGES])}{more}{_HOW[each.how]}."
             advice = "Look for layers that were drawn with the same seed, or copied; declare them if they are tied."
-            problems[name] = (*problems.get(name, ()), Problem("duplicate", "broken", message, advice))
+            problem = Problem(
+                "duplicate", "broken", message, advice, next(other for other in each.names if other != name)
+            )
+            problems[name] = (*problems.get(name, ()), problem)
     for each in similar:
         for name, other in (each.names, each.names[::-1]):
             if name in problems:
@@ -205,7 +208,7 @@ def unrelated(equal: Iterable[Duplicates], similar: Iterable[Correlated]) -> dic
                 f"{each.standard_errors:.0f} standard errors from 0."
             )
             advice = "Look for a layer that was copied, and scaled or disturbed."
-            problems[name] = (Problem("correlated", "broken", message, advice),)
+            problems[name] = (Problem("correlated", "broken", message, advice, other),)
     return problems
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -37,9 +38,11 @@ class Refusal(click.ClickException):
 
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """Turns the library's errors into a message and exit code 2."""
+    """Turns the library's errors into a message and exit code 2, and its warnings into lines on stderr."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _warned
+            yield
     except BrokenPipeError:  # the reader has stopped reading
         raise
     except (TypeError, ValueError, MemoryError, ImportError) as error:
@@ -48,6 +51,11 @@ def refusing() -> Iterator[None]:
         raise Refusal(
             f"{error.filename} cannot be used: {error.strerror}." if error.filename else str(error)
         ) from error
+
+
+def _warned(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Shows a warning without the line of Python that it comes from, which is none of the user's."""
+    click.echo(visible_lines(f"Warning: {message}"), err=True)
 
 
 def recipe_argument(text: str, seed: int | None) -> Recipe:

@@ -23,7 +23,7 @@ Exit codes: 0 nothing is wrong, 1 there are findings, or files are damaged, 2 wr
 JSON keys of the last line of a comparison of bits: event (checked), path, format, source, ok, tensors,
   exact, by_digest, findings, unchecked, bytes, seconds, audit; of a finding: name, problem, message,
   differing, index, position, expected, stored.
-JSON keys of the last line of an audit: event (audited), name, format, source, seed, ok, counts, tensors,
+JSON keys of the last line of an audit: event (audited), name, format, source, seed, ok, conclusion, counts, tensors,
   missing, broken_files, notes, bytes, seconds; of a tensor: name, shape, dtype, role, layer, expected,
   expected_stddev, verdict, reason, fits, problems, statistics.
 
