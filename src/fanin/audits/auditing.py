@@ -286,9 +286,10 @@ class _Auditor:
         return {name: replace(found[name], verdict=verdict) for name, verdict in verdicts.items()}
 
     def _among(self, found: Mapping[str, AuditedTensor]) -> dict[str, list[Problem]]:
-        """What is wrong with tensors beside one another; trained ones may be correlated."""
+        """What is wrong with tensors beside one another. Those of a model that was trained do correlate."""
         ties = [(name, copy_of) for name in found if (copy_of := self._expected.of(name).copy_of)]
-        drawn = [each for each in self._sketches if found[each.stored.name].verdict.kind != "trained"]
+        is_trained = any(each.verdict.kind == "trained" and self._roles[name].is_table for name, each in found.items())
+        drawn = [] if is_trained else self._sketches
         related = unrelated(duplicates(self._sketches, ties), correlated(drawn, ties))
         problems = {name: list(each) for name, each in related.items()}
         for name, problem in self._untied(ties):
