@@ -267,6 +267,13 @@ def test_padding_of_embeddings() -> None:
     assert "normal (stddev 1)" in verdict.fits
 
 
+def test_a_head_that_is_tied_to_an_embedding() -> None:
+    """A file that only has the head's name has the embedding's spread, and its row of padding."""
+    array = np.random.default_rng(1).normal(0, 1, (300, 128)).astype(np.float32)
+    array[1] = 0
+    assert "normal (stddev 1)" in _of(array, "lm_head.weight").fits
+
+
 def test_positions() -> None:
     """0, 1, 2, …"""
     assert _of(np.arange(512)[None], "embeddings.position_ids").fits == ("0, 1, …, 511",)
@@ -288,6 +295,8 @@ def test_a_dtype_that_numpy_does_not_have() -> None:
         ("fc.bias", (64,), True, 0),
         ("norm.weight", (64,), True, 0),
         ("embedding.weight", (64, 32), False, 1),
+        ("lm_head.weight", (64, 32), False, 1),
+        ("grn.weight", (1, 1, 1, 32), True, 0),
         ("q.lora_B.weight", (64, 8), True, 0),
         ("pos_embed", (1, 8, 32), True, 0),
         ("blocks.0.adaLN_modulation.1.weight", (64, 32), True, 0),

@@ -25,6 +25,11 @@ ROLES = (
     ("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", (32, 8), "embedding"),
     ("h.0.ln_1.weight", (64,), "scale"),
     ("h.0.ln_1.bias", (64,), "offset"),
+    ("stages.0.layers.0.grn.weight", (1, 1, 1, 64), "scale"),
+    ("stages.0.layers.0.grn.bias", (1, 1, 1, 64), "offset"),
+    ("stages.0.factor.weight", (1, 1, 64), "other"),
+    ("score.weight", (1, 64), "kernel"),
+    ("score.weight", (1, 64, 3), "kernel"),
     ("batch_normalization/gamma", (64,), "scale"),
     ("batch_normalization/beta", (64,), "offset"),
     ("batch_normalization/moving_variance", (64,), "variance"),
@@ -52,6 +57,9 @@ HINTS = (
     ("act1.weight", (64,), "slope"),
     ("optimizer.exp_avg.fc.weight", (64, 32), "optimizer"),
     ("logit_scale", (), "temperature"),
+    ("lm_head.weight", (1000, 64), "tied"),
+    ("cls.predictions.decoder.weight", (1000, 64), "tied"),
+    ("decoder.weight", (64, 1000), ""),
 )
 FANS = (
     ("fc.weight", (64, 32), (32, 64)),
@@ -101,6 +109,12 @@ def test_the_kernel_tells_the_fans_of_a_bias() -> None:
     """PyTorch's biases are bounded by their kernel's fan-in."""
     roles = roles_of({"fc.weight": ((64, 32), FLOAT32), "fc.bias": ((64,), FLOAT32)})
     assert roles["fc.bias"].fans == ((32, 64),)
+
+
+def test_a_head_beside_its_embedding_is_not_tied() -> None:
+    """Its embedding has a name of its own."""
+    tensors = {"lm_head.weight": ((1000, 64), FLOAT32), "model.embed_tokens.weight": ((1000, 64), FLOAT32)}
+    assert roles_of(tensors)["lm_head.weight"].hint == ""
 
 
 def test_blocks_are_counted() -> None:

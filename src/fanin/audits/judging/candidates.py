@@ -403,6 +403,7 @@ def _of_shares(values: Array, below: Callable[[float], float], words: str, dtype
 
 
 _BY_HINT = {
+    "tied": _Known.embedding,
     "layer_scale": _Known.layer_scale,
     "position": _Known.position,
     "token": _Known.token,

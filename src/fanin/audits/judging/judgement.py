@@ -47,7 +47,7 @@ def allowed_of(role: Role, expected: Law | None = None) -> Allowed:
     >>> allowed_of(roles["fc.weight"]).constant, allowed_of(roles["fc.bias"]).constant
     (False, True)
     """
-    padding = int(role.role == "embedding")
+    padding = int(role.is_padded)
     if expected is not None:
         given = not expected.is_random
         dead = given or expected.allows_zeros
@@ -89,7 +89,7 @@ def judge(
     """
     if role.dtype is None:
         return Verdict("unjudged", "Its dtype is not known.")
-    tensor = observed(statistics, role.dtype, padded=role.role == "embedding")
+    tensor = observed(statistics, role.dtype, padded=role.is_padded)
     if tensor is None:
         return Verdict("unjudged", "It has no finite elements.")
     known = candidates_of(role) if candidates is None else tuple(candidates)

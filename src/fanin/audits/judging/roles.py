@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,7 @@ from fanin.models.traits import KERNELS, norm, role_of_name
 
 Fans = tuple[float, float]
 
-_NORM = re.compile(r"norm|^(ln|bn|gn)(\d|_|$)|_(ln|bn|gn)(\d|_|$)", re.IGNORECASE)
+_NORM = re.compile(r"norm|^(ln|bn|gn|grn)(\d|_|$)|_(ln|bn|gn|grn)(\d|_|$)", re.IGNORECASE)
 _EMBEDDING = re.compile(r"embed|^wte$|^wpe$|^lut$|^shared$|codebook|_emb$|^emb_|_bias$", re.IGNORECASE)
 _POSITION = re.compile(r"pos_?(ition|itional)?_?(emb|enc)|^wpe$|posenc|embed_?pos", re.IGNORECASE)
 _TOKEN = re.compile(r"(cls|class|dist|mask|reg|register|query|storage)_?(tokens?|embed(ding)?)$", re.IGNORECASE)
@@ -32,6 +33,7 @@ _RESIDUAL = re.compile(
     r"^(c_proj|o_proj|out_proj|down_proj|wo|o|w2|fc2|dense_4h_to_h|proj_out|attention_output|out|output|to_out"
     r"|feedforward_output_dense|ffw_linear|linear2|lin2)$"
 )
+_HEAD = re.compile(r"^(lm_?head|decoder|embed_out|output_projection|proj_out|generator)$", re.IGNORECASE)
 _GATE = re.compile(r"adaln|ada_?ln|zero|gate|modulation|proj_out|conv_out|time_?embed", re.IGNORECASE)
 _INPUT_FIRST = re.compile(r"^(c_attn|c_fc|c_proj|q_attn)$")  # transformers' Conv1D, which stores (in, out)
 _RECURRENT = re.compile(r"_(l\d+)(_reverse)?$")
@@ -82,7 +84,8 @@ class Role:
         dtype: its dtype; None if NumPy has none like it.
         fans: the fan-in and fan-out that it may have, the likeliest first; none if nothing is known of them.
         hint: what its name says beside the role: "position", "token", "layer_scale", "gate", "slope", "time_step",
-            "state_space", "skip", "rotary", "range", "temperature", "optimizer", or "".
+            "state_space", "skip", "rotary", "range", "temperature", "optimizer", "tied" (an output layer that may have
+            the values of an embedding, which has no name of its own here), or "".
         residual: whether it ends a residual branch, by its name.
         template: the name with the numbers of blocks left out; "" if it is in no repeated block.
         depth: the number of its block; None if it is in none.
@@ -104,6 +107,11 @@ class Role:
     def is_kernel(self) -> bool:
         """Whether inputs are multiplied by it."""
         return self.role in (*KERNELS, "lora_a")
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether one of its rows may be that of a padding token, which is zero."""
+        return self.role == "embedding" or self.hint == "tied"
 
     @property
     def is_table(self) -> bool:
@@ -157,15 +165,32 @@ def roles_of(tensors: Mapping[str, tuple[Shape, DType | None]]) -> dict[str, Rol
     """
     names = {name: stripped(name) for name in tensors}
     shapes = {names[name]: shape for name, (shape, _) in tensors.items()}
+    by_shape: dict[Shape, list[str]] = defaultdict(list)
+    for path, shape in shapes.items():
+        by_shape[shape].append(path)
     depth_of = depths(shapes)
     roles = {}
     for name, (shape, dtype) in tensors.items():
         path = names[name]
         depth, n_layers = depth_of.get(path, (None, None))
         role = _beside(_role(path, shape, dtype), shapes)
+        if _may_be_tied(role) and not any(_is_embedding(other, shapes[other]) for other in by_shape[shape]):
+            role = replace(role, hint="tied")
         template = _template(path) if n_layers and n_layers > 1 else ""
         roles[name] = replace(role, template=template, depth=depth, n_layers=n_layers)
     return roles
+
+
+def _may_be_tied(role: Role) -> bool:
+    """Whether a tensor may be an output layer that shares the values of an embedding, (tokens, features)."""
+    *_, parent, leaf = ("", "", *role.name.split("."))
+    is_matrix = role.role == "kernel" and len(role.shape) == 2 and role.shape[0] > role.shape[1]
+    return is_matrix and leaf == "weight" and _HEAD.match(parent) is not None
+
+
+def _is_embedding(path: str, shape: Shape) -> bool:
+    """Whether a tensor is a table of vectors, by its name."""
+    return _role(path, shape, None).role == "embedding"
 
 
 def _template(path: str) -> str:
@@ -200,7 +225,7 @@ def _role_and_hint(parts: list[str], leaf: str, parent: str, shape: Shape) -> tu
         return _keras_variable(parts, int(leaf), shape), ""
     if _LAYER_SCALE.search(leaf) or (leaf in ("gamma", "weight", "scale") and _LAYER_SCALE.search(parent)):
         return "scale", "layer_scale"
-    if leaf in ("weight", "kernel", "bias", "scale", "gamma", "beta", "offset") and len(shape) <= 1:
+    if leaf in ("weight", "kernel", "bias", "scale", "gamma", "beta", "offset") and _is_vector(shape):
         traits = norm(leaf) if _NORM.search(parent) else None
         if traits is not None:
             return traits.role, ""
@@ -232,8 +257,16 @@ def _common_role(leaf: str, parent: str, shape: Shape) -> str:
     if leaf == "weight" and len(shape) == 2 and _EMBEDDING.search(parent):
         return "embedding"
     if leaf == "weight" and len(shape) > 1:
-        return "kernel"
+        return "other" if len(shape) > 2 and _is_vector(shape) else "kernel"
     return "kernel" if known == "other" and re.search(r"_proj$|^w\d$|^kernel", leaf) and len(shape) > 1 else known
+
+
+def _is_vector(shape: Shape) -> bool:
+    """Whether all axes but the last have one element, as those of a factor of the last axis.
+
+    A matrix of one row is a kernel that makes one number of all inputs.
+    """
+    return len(shape) != 2 and math.prod(shape[:-1]) == 1
 
 
 def _keras_variable(parts: list[str], number: int, shape: Shape) -> str:
