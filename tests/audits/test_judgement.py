@@ -119,6 +119,21 @@ def test_in_bfloat16_before() -> None:
     assert "Every element is a bfloat16 number, although its dtype is float32." in verdict.reason
 
 
+def test_in_bfloat16_before_within_the_range_of_float16() -> None:
+    """Numbers of both are those of the dtype with the fewest bits."""
+    array = np.random.default_rng(1).uniform(-0.05, 0.05, 512).astype(BFLOAT16).astype(np.float32)
+    law = Law.of(fanin.RandomUniform(-0.05, 0.05).distribution((512,)))
+    assert "Every element is a bfloat16 number" in _of(array, law=law).reason
+
+
+def test_in_float8_before() -> None:
+    """Laws whose every draw is rounded to zero do not fit, and nothing fails."""
+    array = _normals().astype(ml_dtypes.float8_e4m3fn).astype(np.float32)
+    verdict = _of(array)
+    assert _codes(verdict) == ["grid"]
+    assert "is a float8_e4m3fn number" in verdict.reason
+
+
 def test_tails_of_few_bits() -> None:
     """The normals of seven random bits, as JAX draws them in bfloat16."""
     special = pytest.importorskip("scipy.special")
@@ -241,6 +256,20 @@ def test_a_spread_that_nobody_has() -> None:
     assert (verdict.kind, verdict.fits) == ("consistent", ("normal (stddev 0.0123)",))
 
 
+@pytest.mark.parametrize("count", [100, 128, 1024])
+def test_a_ramp_is_computed(count: int) -> None:
+    """It has the moments of uniforms, and may be on the grid of a narrower dtype; it was neither drawn nor rounded."""
+    verdict = _of((np.arange(count) / count).astype(np.float32)[None, None], "attention.time_mix_key")
+    assert verdict.kind == "unjudged"
+    assert "computed, not drawn" in verdict.reason
+
+
+def test_draws_of_few_bits_are_not_rounded() -> None:
+    """Multiples of 1/128 are numbers of float16 by arithmetic."""
+    array = (np.random.default_rng(1).integers(0, 128, 64) / 128).astype(np.float32)
+    assert _of(array, "factor").kind == "consistent"
+
+
 def test_a_constant_that_nobody_has() -> None:
     """It may be meant."""
     assert _of(np.full(64, 0.3, np.float32), "fc.bias").kind == "unjudged"
@@ -355,6 +384,12 @@ def test_one_block_among_constants() -> None:
     """A bias of ones among zeros."""
     odd = _blocks(lambda n, array: np.full(8, float(n == 4), np.float32))
     assert list(odd) == ["h.4.mlp.fc.kernel"]
+
+
+def test_blocks_of_computed_elements() -> None:
+    """Ramps may depend on the depth."""
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)
+    assert _blocks(lambda n, array: ramp + np.float32(n == 3)) == {}
 
 
 def test_two_blocks() -> None:

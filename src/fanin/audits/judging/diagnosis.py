@@ -334,7 +334,7 @@ def grain(tensor: Observed, law: Law) -> list[Problem]:
         ends = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
         message = f"{tensor.at_low + tensor.at_high:,} elements are exactly {ends}: it was clipped."
         found.append(_suspicious("clipped", message))
-    if tensor.dtype != tensor.stored:
+    if tensor.dtype != tensor.stored and not tensor.is_fixed_point:
         message = f"Every element is a {tensor.dtype.name} number, although its dtype is {tensor.stored.name}."
         found.append(_suspicious("grid", message, "Was it drawn, or stored, in that dtype before?"))
     expected = _distinct(tensor, law, tensor.dtype)

@@ -161,7 +161,7 @@ def _unknown(tensor: Observed, role: Role) -> Verdict:
         return Verdict("unjudged", "It consists of blocks of different spreads, each of independent elements.")
     if tensor.is_uneven:
         return Verdict("trained", _departure(tensor))
-    free = free_fit(tensor)
+    free = None if tensor.follows_order else free_fit(tensor)
     if free is not None and tensor.size > _FEW:
         reason = f"Its elements are independent, as of {free.words}. {_UNKNOWN} has this spread here."
         return Verdict("consistent", reason, (free.words,)).with_problems(grain(tensor, free))
@@ -171,6 +171,8 @@ def _unknown(tensor: Observed, role: Role) -> Verdict:
         return Verdict("unjudged", "").with_problems((Problem("clipped", "suspicious", message),))
     if role.is_table and tensor.size > _FEW and _departs(tensor):
         return Verdict("trained", _departure(tensor))
+    if tensor.follows_order:
+        return Verdict("unjudged", "Each element tells something of the next: they were computed, not drawn.")
     return Verdict("unjudged", "Its elements have no distribution that is known.")
 
 
@@ -180,7 +182,8 @@ def _fits(tensor: Observed, candidates: Sequence[Candidate]) -> list[Candidate]:
     for each in candidates:
         key = _key(each.law)
         if key not in results:
-            results[key] = fit(tensor, each.law, whole=False).passes
+            is_drawn = each.law.is_smooth and each.law.independent
+            results[key] = not (is_drawn and tensor.follows_order) and fit(tensor, each.law, whole=False).passes
     return [each for each in candidates if results[_key(each.law)]]
 
 

@@ -54,7 +54,7 @@ def among_siblings(members: Mapping[str, tuple[Role, Statistics]]) -> dict[str, 
     for name, (role, statistics) in members.items():
         if role.place and role.dtype is not None:
             seen = observed(statistics, role.dtype)
-            if seen is not None:
+            if seen is not None and not seen.follows_order:
                 groups[role.place].append(_Member(name, seen))
     return dict(problem for group in groups.values() if len(group) >= _FEWEST for problem in _of_group(group))
 
