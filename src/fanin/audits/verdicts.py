@@ -24,12 +24,14 @@ class Problem:
         kind: how bad it is: "suspicious" or "broken".
         message: what is wrong, with the numbers that show it, as a sentence.
         advice: what to do about it, as a sentence; "" if the message says it all.
+        other: the name of another tensor that is concerned, such as the one that it is equal to; "" if there is none.
     """
 
     code: str
     kind: Kind
     message: str
     advice: str = ""
+    other: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The problem as plain data, for JSON."""

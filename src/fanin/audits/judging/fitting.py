@@ -318,7 +318,7 @@ def _errors_of_moments(tensor: Observed, law: Law) -> tuple[float, float]:
         return math.nan, math.nan
     shift = max(abs(tensor.mean - law.mean) - law.slack * max(law.stddev, abs(law.mean)), 0.0)
     ratio = tensor.stddev / law.stddev if law.stddev else math.inf
-    ratio = ratio / min(max(ratio, 1 - law.slack), 1 + law.slack)  # 1 within the slack
+    ratio = _beyond(law.slack, ratio)
     if law.kurtosis is None:
         return _errors_without_chance(shift, ratio, tensor, law)
     if law.kurtosis > _LIGHT_TAILS:
@@ -331,12 +331,18 @@ def _errors_of_moments(tensor: Observed, law: Law) -> tuple[float, float]:
     return mean_errors, _errors_of_variance(corrected, freedom)
 
 
+def _beyond(slack: float, ratio: float) -> float:
+    """What is left of a ratio that is 1 but for rounding: 1 within the slack."""
+    nearest = min(max(ratio, 1 - slack), 1 + slack)
+    return ratio / nearest if nearest > 0 else 1.0
+
+
 def _errors_without_chance(shift: float, ratio: float, tensor: Observed, law: Law) -> tuple[float, float]:
     """The same for laws whose spread is not left to chance: 0, or infinite if they are off by a thousandth."""
     room = 1e-3 * law.stddev
     if law.is_random:  # an orthogonal matrix, whose mean square is given, but not its mean
         square = math.hypot(tensor.mean, tensor.stddev) / law.stddev
-        square /= min(max(square, 1 - law.slack), 1 + law.slack)
+        square = _beyond(law.slack, square)
         mean_errors = shift / law.stddev * math.sqrt(tensor.size)
         return mean_errors, 0.0 if abs(square - 1) < 1e-3 else math.copysign(math.inf, square - 1)
     return 0.0 if shift <= room else math.inf, 0.0 if abs(ratio - 1) < 1e-3 else math.copysign(math.inf, ratio - 1)
