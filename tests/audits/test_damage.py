@@ -241,6 +241,23 @@ def test_halves_of_pointers() -> None:
         assert "garbage" in codes(old.view("float32").reshape(shape))
 
 
+@pytest.mark.parametrize("stddev", [1e-12, 1e8])
+def test_a_spread_that_no_initializer_has(stddev: float) -> None:
+    """A kernel that is known to be drawn has another; what its lines are is no other problem."""
+    array = normal(50, 60) * np.float32(stddev / 0.02)
+    array[3] = 0
+    (problem,) = problems(array, Allowed(any_spread=False))
+    assert problem.code == "garbage"
+    assert "which no initializer gives" in problem.message
+
+
+def test_zeros_and_a_few_tiny_numbers() -> None:
+    """What torch.empty leaves of fresh pages."""
+    array = np.zeros((300, 64), "float32")
+    array[[3, 40], [5, 6]] = 7e-14, 2e-42
+    assert codes(array, Allowed(any_spread=False)) == ["garbage"]
+
+
 def test_huge_values_among_zeros() -> None:
     """A few huge numbers among zeros are left over; a mask of one large number is none."""
     array = np.zeros((50, 60), "float32")

@@ -1,6 +1,7 @@
 """Verdicts on tensors: with an expectation, alone, beside their siblings and in a trained checkpoint."""
 
 import math
+import re
 from collections.abc import Callable
 
 import ml_dtypes
@@ -63,7 +64,18 @@ def test_doubled() -> None:
     """The ratio is named."""
     verdict = _of(2 * _normals(), law=NORMAL)
     assert _codes(verdict) == ["stddev"]
-    assert " times that of normal (stddev 0.02): 2 times, within its error." in verdict.reason
+    assert verdict.reason == "The standard deviation is 0.0399, twice that of normal (stddev 0.02)."
+
+
+def test_a_ratio_that_is_near_none() -> None:
+    """What a few elements leave uncertain is not called by the next ratio that is known."""
+    assert re.search("3.* times that of", _of(3.2 * _normals(shape=(16, 16)), law=NORMAL).reason)
+
+
+def test_a_ratio_near_one() -> None:
+    """The digits show that it is another."""
+    array = 1.003 * fanin.RandomUniform(-0.05, 0.05, seed=1)((2000, 1000))
+    assert ", 1.003 times that of" in _of(array, law=_law(fanin.RandomUniform(-0.05, 0.05), "uniform")).reason
 
 
 def test_what_it_looks_like_instead() -> None:
@@ -117,6 +129,27 @@ def test_in_bfloat16_before() -> None:
     verdict = _of(_normals().astype(BFLOAT16).astype(np.float32), law=NORMAL)
     assert _codes(verdict) == ["grid"]
     assert "Every element is a bfloat16 number, although its dtype is float32." in verdict.reason
+
+
+def test_in_bfloat16_before_within_the_range_of_float16() -> None:
+    """Numbers of both are those of the dtype with the fewest bits."""
+    array = np.random.default_rng(1).uniform(-0.05, 0.05, 512).astype(BFLOAT16).astype(np.float32)
+    law = Law.of(fanin.RandomUniform(-0.05, 0.05).distribution((512,)))
+    assert "Every element is a bfloat16 number" in _of(array, law=law).reason
+
+
+def test_many_rows_in_float8_before() -> None:
+    """Nothing fails if rounding explains any spread."""
+    array = np.random.default_rng(1).normal(0, 0.3, (100_000, 8)).astype(ml_dtypes.float8_e4m3fn)
+    assert _of(array.astype(np.float32), "layers.0.dense.weight").kind in ("suspicious", "consistent")
+
+
+def test_in_float8_before() -> None:
+    """Laws whose every draw is rounded to zero do not fit, and nothing fails."""
+    array = _normals().astype(ml_dtypes.float8_e4m3fn).astype(np.float32)
+    verdict = _of(array)
+    assert _codes(verdict) == ["grid"]
+    assert "is a float8_e4m3fn number" in verdict.reason
 
 
 def test_tails_of_few_bits() -> None:
@@ -241,6 +274,20 @@ def test_a_spread_that_nobody_has() -> None:
     assert (verdict.kind, verdict.fits) == ("consistent", ("normal (stddev 0.0123)",))
 
 
+@pytest.mark.parametrize("count", [100, 128, 1024])
+def test_a_ramp_is_computed(count: int) -> None:
+    """It has the moments of uniforms, and may be on the grid of a narrower dtype; it was neither drawn nor rounded."""
+    verdict = _of((np.arange(count) / count).astype(np.float32)[None, None], "attention.time_mix_key")
+    assert verdict.kind == "unjudged"
+    assert "computed, not drawn" in verdict.reason
+
+
+def test_draws_of_few_bits_are_not_rounded() -> None:
+    """Multiples of 1/128 are numbers of float16 by arithmetic."""
+    array = (np.random.default_rng(1).integers(0, 128, 64) / 128).astype(np.float32)
+    assert _of(array, "factor").kind == "consistent"
+
+
 def test_a_constant_that_nobody_has() -> None:
     """It may be meant."""
     assert _of(np.full(64, 0.3, np.float32), "fc.bias").kind == "unjudged"
@@ -267,6 +314,30 @@ def test_padding_of_embeddings() -> None:
     assert "normal (stddev 1)" in verdict.fits
 
 
+@pytest.mark.parametrize("name", ["conv.weight_g", "conv.parametrizations.weight.original0"])
+def test_norms_of_units_are_not_trained(name: str) -> None:
+    """They are those of drawn kernels."""
+    norms = np.linalg.norm(np.random.default_rng(1).uniform(-1, 1, (128, 300)), axis=1).astype(np.float32)
+    assert _of(norms.reshape(128, 1, 1), name).kind != "trained"
+
+
+def test_a_bias_of_an_unknown_kernel_is_not_trained() -> None:
+    """Only one whose kernel is known has a bound that it may break."""
+    assert _of(_normals(0.03, shape=(64,)), "layer.bias").kind != "trained"
+
+
+def test_a_norm_that_is_drawn_around_zero() -> None:
+    """As those of some models of transformers."""
+    assert "normal (stddev 0.02)" in _of(_normals(shape=(256,)), "bn.weight").fits
+
+
+def test_a_head_that_is_tied_to_an_embedding() -> None:
+    """A file that only has the head's name has the embedding's spread, and its row of padding."""
+    array = np.random.default_rng(1).normal(0, 1, (300, 128)).astype(np.float32)
+    array[1] = 0
+    assert "normal (stddev 1)" in _of(array, "lm_head.weight").fits
+
+
 def test_positions() -> None:
     """0, 1, 2, …"""
     assert _of(np.arange(512)[None], "embeddings.position_ids").fits == ("0, 1, …, 511",)
@@ -288,6 +359,8 @@ def test_a_dtype_that_numpy_does_not_have() -> None:
         ("fc.bias", (64,), True, 0),
         ("norm.weight", (64,), True, 0),
         ("embedding.weight", (64, 32), False, 1),
+        ("lm_head.weight", (64, 32), False, 1),
+        ("grn.weight", (1, 1, 1, 32), True, 0),
         ("q.lora_B.weight", (64, 8), True, 0),
         ("pos_embed", (1, 8, 32), True, 0),
         ("blocks.0.adaLN_modulation.1.weight", (64, 32), True, 0),
@@ -297,6 +370,14 @@ def test_what_may_be_constant(name: str, shape: tuple[int, ...], constant: bool,
     """By the role."""
     allowed = allowed_of(_role(np.zeros(shape, np.float32), name))
     assert (allowed.constant, allowed.padding) == (constant, padding)
+
+
+def test_which_spreads_are_allowed() -> None:
+    """Kernels have none that no initializer has, unless it is expected."""
+    kernel, bias = _role(np.zeros((64, 32), np.float32)), _role(np.zeros(64, np.float32), "fc.bias")
+    small = Law.of(fanin.RandomNormal(0.0, 1e-12).distribution((64, 32)))
+    assert [allowed_of(kernel).any_spread, allowed_of(bias).any_spread] == [False, True]
+    assert [allowed_of(kernel, NORMAL).any_spread, allowed_of(kernel, small).any_spread] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -348,6 +429,25 @@ def test_one_block_among_constants() -> None:
     assert list(odd) == ["h.4.mlp.fc.kernel"]
 
 
+def test_blocks_of_computed_elements() -> None:
+    """Ramps may depend on the depth."""
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)
+    assert _blocks(lambda n, array: ramp + np.float32(n == 3)) == {}
+
+
+def test_norms_of_zeros_among_norms_of_ones() -> None:
+    """Those that end residual branches are zeros, where there is a shortcut."""
+    found = {f"h.{n}.norm.weight": _found(np.full(8, float(n > 0), np.float32)) for n in range(4)}
+    roles = roles_of({name: ((8,), np.dtype("float32")) for name in found})
+    assert among_siblings({name: (roles[name], each) for name, each in found.items()}) == {}
+
+
+def test_means_are_told_apart() -> None:
+    """With as many digits as they differ in."""
+    odd = _blocks(lambda n, array: 1 + array + np.float32(0.002 if n == 0 else 0))
+    assert "The mean is 1.002, and 1" in next(iter(odd.values())).message
+
+
 def test_two_blocks() -> None:
     """Which of two is odd, nobody knows."""
     assert _blocks(lambda n, array: array * np.float32(1 + n), count=2) == {}
@@ -378,6 +478,15 @@ def test_training_does_not_explain_nan() -> None:
     """Damage stays."""
     odd = Verdict("unjudged", "").with_problems((Problem("nan", "broken", "NaN."),))
     assert _checkpoint({"a.kernel": TRAINED, "b.kernel": TRAINED, "c.kernel": odd})["c.kernel"].kind == "broken"
+
+
+def test_trained_norms_explain_kernels() -> None:
+    """After a few steps only they show it."""
+    odd = Verdict("unjudged", "").with_problems((Problem("stddev", "suspicious", "Off."),))
+    assert (
+        _checkpoint({"a.norm.weight": TRAINED, "b.norm.weight": TRAINED, "c.kernel": odd}, (128,))["c.kernel"].kind
+        == "trained"
+    )
 
 
 def test_one_trained_kernel_explains_nothing() -> None:

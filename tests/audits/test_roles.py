@@ -25,6 +25,14 @@ ROLES = (
     ("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", (32, 8), "embedding"),
     ("h.0.ln_1.weight", (64,), "scale"),
     ("h.0.ln_1.bias", (64,), "offset"),
+    ("stages.0.layers.0.grn.weight", (1, 1, 1, 64), "scale"),
+    ("stages.0.layers.0.grn.bias", (1, 1, 1, 64), "offset"),
+    ("stages.0.factor.weight", (1, 1, 64), "other"),
+    ("score.weight", (1, 64), "kernel"),
+    ("conv.weight_g", (64, 1, 1), "scale"),
+    ("conv.parametrizations.weight.original0", (64, 1, 1), "scale"),
+    ("conv.parametrizations.weight.original1", (64, 32, 3), "kernel"),
+    ("score.weight", (1, 64, 3), "kernel"),
     ("batch_normalization/gamma", (64,), "scale"),
     ("batch_normalization/beta", (64,), "offset"),
     ("batch_normalization/moving_variance", (64,), "variance"),
@@ -52,6 +60,12 @@ HINTS = (
     ("act1.weight", (64,), "slope"),
     ("optimizer.exp_avg.fc.weight", (64, 32), "optimizer"),
     ("logit_scale", (), "temperature"),
+    ("lm_head.weight", (1000, 64), "tied"),
+    ("cls.predictions.decoder.weight", (1000, 64), "tied"),
+    ("decoder.weight", (64, 1000), ""),
+    ("weight", (1000, 64), "tied"),
+    ("head.weight", (1000, 64), "gate"),
+    ("conv.weight_g", (64, 1, 1), "norms"),
 )
 FANS = (
     ("fc.weight", (64, 32), (32, 64)),
@@ -101,6 +115,35 @@ def test_the_kernel_tells_the_fans_of_a_bias() -> None:
     """PyTorch's biases are bounded by their kernel's fan-in."""
     roles = roles_of({"fc.weight": ((64, 32), FLOAT32), "fc.bias": ((64,), FLOAT32)})
     assert roles["fc.bias"].fans == ((32, 64),)
+
+
+def test_a_head_beside_its_embedding_is_not_tied() -> None:
+    """Its embedding has a name of its own."""
+    tensors = {"lm_head.weight": ((1000, 64), FLOAT32), "model.embed_tokens.weight": ((1000, 64), FLOAT32)}
+    assert roles_of(tensors)["lm_head.weight"].hint == ""
+
+
+@pytest.mark.parametrize(
+    "kernel", ["weight_v", "parametrizations.weight.original1", "parametrizations.weight.original"]
+)
+def test_the_fans_of_a_bias_beside_a_normed_kernel(kernel: str) -> None:
+    """PyTorch's norms of weights give the kernel another name."""
+    roles = roles_of({f"conv.{kernel}": ((64, 32, 3), FLOAT32), "conv.bias": ((64,), FLOAT32)})
+    assert roles["conv.bias"].fans[0][0] == 96
+
+
+def test_norms_of_several_axes() -> None:
+    """A bias of the same shape tells that a weight is a norm's."""
+    roles = roles_of({"weight": ((4, 64), FLOAT32), "bias": ((4, 64), FLOAT32)})
+    assert (roles["weight"].role, roles["bias"].role) == ("scale", "offset")
+
+
+def test_biases_of_kernels_of_other_sizes_are_not_siblings() -> None:
+    """Their spread follows from the fan-in."""
+    tensors = {f"blocks.{n}.conv.weight": ((64, 64, 3 + 4 * n), FLOAT32) for n in range(3)}
+    biases = {f"blocks.{n}.conv.bias": ((64,), FLOAT32) for n in range(3)}
+    roles = roles_of({**tensors, **biases})
+    assert len({roles[name].place for name in biases}) == 3
 
 
 def test_blocks_are_counted() -> None:

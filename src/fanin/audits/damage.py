@@ -11,7 +11,7 @@ import numpy as np
 from fanin._core import dtypes
 from fanin._core.messages import plural, shown
 from fanin._core.types import DType, Shape
-from fanin.audits.garbage import leftovers
+from fanin.audits.garbage import leftovers, strange_spread
 from fanin.audits.measuring.elements import elements_of
 from fanin.audits.measuring.lines import Lines
 from fanin.audits.measuring.sampling import coincidence
@@ -32,6 +32,8 @@ class Allowed:
         padding: how many rows along the first axis may be zero, as the one of an embedding's padding token.
         repeated: lines that repeat others, as of kernels that no chance made.
         any_size: numbers of very different sizes, or all subnormal.
+        any_spread: a standard deviation that no initializer has, below 1e-9 or above 1e6; only what is known to be
+            drawn must have another.
         not_finite: NaN and infinities, as of masks.
     """
 
@@ -40,6 +42,7 @@ class Allowed:
     padding: int = 0
     repeated: bool = False
     any_size: bool = False
+    any_spread: bool = True
     not_finite: bool = False
 
 
@@ -70,17 +73,12 @@ def damage(found: Statistics, shape: Shape, dtype: DType, allowed: Allowed = NOT
     if dtypes.kind(dtype) not in ("float", "complex"):
         return ()
     problems = [*_not_finite(found, dtype)] if not allowed.not_finite else []
-    if not allowed.any_size:
-        why = leftovers(found, shape, elements_of(dtype))
-        if why:
-            problems.append(
-                Problem(
-                    "garbage",
-                    "broken",
-                    f"It looks like uninitialised memory: {why}.",
-                    "Initialize the tensor: torch.empty and numpy.empty leave what was in memory.",
-                )
-            )
+    why = "" if allowed.any_size else leftovers(found, shape, elements_of(dtype))
+    why = why or ("" if allowed.any_spread else strange_spread(found))
+    if why:  # dead lines are a part of it
+        message = f"It looks like uninitialised memory: {why}."
+        advice = "Initialize the tensor: torch.empty and numpy.empty leave what was in memory."
+        return (*problems, Problem("garbage", "broken", message, advice))
     if found.low == found.high and not found.nans and not found.infinities:
         return (*problems, *([] if allowed.constant else _constant(found)))
     for lines in found.lines:
@@ -194,11 +192,12 @@ def unrelated(equal: Iterable[Duplicates], similar: Iterable[Correlated]) -> dic
             others = [shown(other) for other in each.names if other != name]
             more = f" and {len(others) - _MOST_RANGES} more tensors" if len(others) > _MOST_RANGES else ""
             message = f"It has the values of {', '.join(others[:_MOST_RANGES])}{more}{_HOW[each.how]}."
-            advice = "Look for layers that were drawn with the same seed, or copied; declare them if they are tied."
-            problem = Problem(
-                "duplicate", "broken", message, advice, next(other for other in each.names if other != name)
+            advice = (
+                "Look for layers that were drawn with the same seed, or copied. If they are tied on purpose, audit the "
+                "model, whose code says so."
             )
-            problems[name] = (*problems.get(name, ()), problem)
+            first = next(other for other in each.names if other != name)
+            problems[name] = (*problems.get(name, ()), Problem("duplicate", "broken", message, advice, first))
     for each in similar:
         for name, other in (each.names, each.names[::-1]):
             if name in problems:

@@ -17,6 +17,7 @@ from fanin.audits.measuring.elements import Elements
 from fanin.audits.measuring.sampling import positions
 from fanin.audits.statistics import Statistics
 
+LEAST_SPREAD, MOST_SPREAD = 1e-9, 1e6  # standard deviations of what is drawn for kernels
 _FEWEST = 8  # numbers other than zero that are needed to speak of a deviation
 _WIDE, _WIDE_NARROW = 12.0, 6.0  # bits; for dtypes of exponents of 8 bits or more, and for narrower ones
 _LARGE = 2.0**20  # beyond which no network has weights
@@ -57,6 +58,13 @@ def leftovers(found: Statistics, shape: Shape, elements: Elements) -> str:
         f"the sizes of its numbers range from {2.0 ** sizes.min():.2g} to {2.0 ** sizes.max():.2g}, with a standard "
         f"deviation of {spread:.0f} bits"
     )
+
+
+def strange_spread(found: Statistics) -> str:
+    """Why no initializer drew a tensor, by its standard deviation, as a clause; "" if one may have."""
+    if found.low == found.high or not math.isfinite(found.stddev) or LEAST_SPREAD <= found.stddev <= MOST_SPREAD:
+        return ""
+    return f"its standard deviation is {found.stddev:.3g}, which no initializer gives"
 
 
 def _is_mask(found: Statistics, elements: Elements) -> bool:

@@ -180,6 +180,7 @@ class _Known:
         yield Candidate(self._constant(1.0), "norms")
         yield Candidate(self._constant(0.0), "norms that end a residual branch, and those that scale by 1 + weight")
         yield self._normal(0.02, "normal", "DCGAN", mean=1.0)
+        yield self._normal(0.02, "normal", "some norms of transformers")
 
     def zeros(self) -> Iterator[Candidate]:
         """What starts as zeros."""
@@ -403,6 +404,7 @@ def _of_shares(values: Array, below: Callable[[float], float], words: str, dtype
 
 
 _BY_HINT = {
+    "tied": _Known.embedding,
     "layer_scale": _Known.layer_scale,
     "position": _Known.position,
     "token": _Known.token,

@@ -21,13 +21,31 @@ from fanin.report import number
 _PIECES = (2, 3, 4, 6, 8, 12)  # equal blocks that a tensor may be fused of
 _SKEWED = 0.1  # of a variance, that the skewness of mean squares adds
 _SEEN = 40  # elements of a cell whose spread says something
-_RATIOS = {"2": 2.0, "1/2": 0.5, "4": 4.0, "1/4": 0.25, "sqrt(2)": math.sqrt(2), "1/sqrt(2)": math.sqrt(0.5)}
+_ABOUT = 0.05  # how far a ratio that is measured may be from one that is named
+_RATIOS = {
+    "twice": 2.0,
+    "half": 0.5,
+    "4 times": 4.0,
+    "a quarter of": 0.25,
+    "sqrt(2) times": math.sqrt(2),
+    "1/sqrt(2) times": math.sqrt(0.5),
+}
 _TELLING = 1_000  # elements of a tensor whose rows say that it is not trained
 _ALIKE = 3.0  # standard errors of the dispersion of rows
 _UNCERTAIN = 0.02  # of a bound, beside what chance leaves
 _PILED, _BESIDE = 4, 4  # how many times as many as beside it, and how many values that are
 _TIES = 5  # elements at a bound that are no coincidence
 _MOST_CUT, _LEAST_CUT = 4.5, 0.3  # standard deviations at which a normal may have been cut
+
+
+def told_apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers in words, with three digits, or as many as show that they differ.
+
+    >>> told_apart(1.0004, 1.0), told_apart(2.0, 1.0)
+    (('1.0004', '1'), ('2', '1'))
+    """
+    words = ((number(one, digits), number(other, digits)) for digits in range(3, 17))
+    return next((each for each in words if each[0] != each[1]), (number(one, 3), number(other, 3)))
 
 
 def _suspicious(code: str, message: str, advice: str = "") -> Problem:
@@ -102,10 +120,12 @@ def _other_moments(tensor: Observed, role: Role, result: Fit, candidates: Sequen
         message = f"The mean is {number(tensor.mean, 3)}, {errors} from that of {law.words}."
         return _suspicious("mean", message)
     code, words = _reading_of(ratio, tensor, role, law)
-    other = _resembled(tensor, candidates, law)
+    # A ratio that says what happened is a better explanation than another initializer that happens to fit.
+    other = _resembled(tensor, candidates, law) if code != "stddev" or not words else None
     fits = "" if other is None else f" It fits {other.words} ({other.source})."
-    spread = f"The standard deviation is {number(tensor.stddev, 3)}, {number(ratio, 3)} times that of {law.words}"
-    return _suspicious(code, f"{spread}{words}.{fits}", _ADVICE[code])
+    times = words if code == "stddev" and words else f"{told_apart(ratio, 1.0)[0]} times"
+    spread = f"The standard deviation is {number(tensor.stddev, 3)}, {times} that of {law.words}"
+    return _suspicious(code, f"{spread}{words if code != 'stddev' else ''}.{fits}", _ADVICE[code])
 
 
 def _has_shape_of(tensor: Observed, law: Law, ratio: float) -> bool:
@@ -128,7 +148,7 @@ _ADVICE = {
 
 
 def _reading_of(ratio: float, tensor: Observed, role: Role, law: Law) -> tuple[str, str]:
-    """What a ratio of spreads means: a problem's code, and words to add."""
+    """What a ratio of spreads means: a problem's code, and words for it; "" for one that says nothing."""
 
     def is_near(value: float) -> bool:
         room = STANDARD_ERRORS * tensor.stddev_error + law.slack + 1e-3
@@ -145,8 +165,8 @@ def _reading_of(ratio: float, tensor: Observed, role: Role, law: Law) -> tuple[s
             swapped = math.sqrt(fan_in / fan_out)
             if fan_in != fan_out and (is_near(swapped) or is_near(1 / swapped)):
                 return "transposed", ": fan_in and fan_out were swapped"
-    near = next((words for words, value in _RATIOS.items() if is_near(value)), None)
-    return "stddev", "" if near is None or near.isdecimal() else f" ({near} times, within its error)"
+    near = (words for words, value in _RATIOS.items() if is_near(value) and abs(math.log(ratio / value)) < _ABOUT)
+    return "stddev", next(near, "")
 
 
 def _other_cut(tensor: Observed, law: Law) -> Problem | None:
@@ -334,7 +354,7 @@ def grain(tensor: Observed, law: Law) -> list[Problem]:
         ends = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
         message = f"{tensor.at_low + tensor.at_high:,} elements are exactly {ends}: it was clipped."
         found.append(_suspicious("clipped", message))
-    if tensor.dtype != tensor.stored:
+    if tensor.dtype != tensor.stored and not tensor.is_fixed_point:
         message = f"Every element is a {tensor.dtype.name} number, although its dtype is {tensor.stored.name}."
         found.append(_suspicious("grid", message, "Was it drawn, or stored, in that dtype before?"))
     expected = _distinct(tensor, law, tensor.dtype)

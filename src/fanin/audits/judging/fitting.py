@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
+import ml_dtypes
 import numpy as np
 
 from fanin._core import dtypes
@@ -84,6 +85,34 @@ class Observed:
         if self.clamped:
             sample = sample[(sample >= self.low) & (sample <= self.high)]
         return np.sort(sample)
+
+    @cached_property
+    def follows_order(self) -> bool:
+        """Whether each element tells something of the next one, as in a ramp: they were computed, not drawn.
+
+        The correlation of n independent elements with those that follow them has a standard error of 1 / sqrt(n).
+        """
+        sample = np.asarray(self.statistics.sample, np.float64)
+        if len(sample) < GRAINED or self.is_constant or not np.isfinite(sample).all():
+            return False
+        ranks = np.argsort(np.argsort(sample, kind="stable")).astype(np.float64)  # without tails
+        ranks -= ranks.mean()
+        correlation = float(ranks[1:] @ ranks[:-1]) / float(ranks @ ranks)
+        return correlation * math.sqrt(len(ranks)) > STANDARD_ERRORS
+
+    @cached_property
+    def is_fixed_point(self) -> bool:
+        """Whether elements are multiples of a step, and no more of it than a narrower dtype counts: i / n, for one.
+
+        Numbers that were rounded to a narrower floating-point dtype have finer steps near zero.
+        """
+        sample = np.abs(self.statistics.sample[np.isfinite(self.statistics.sample)]).astype(np.float64)
+        largest = float(sample.max(initial=0.0))
+        if not largest:
+            return False
+        bits = ml_dtypes.finfo(self.dtype).nmant + 1
+        steps = np.ldexp(sample, bits - math.frexp(largest)[1])
+        return bool((steps == np.rint(steps)).all())
 
     @cached_property
     def shares(self) -> tuple[Array, Array]:
@@ -194,7 +223,7 @@ def _without(values: Mapping[float, int], mean: float, stddev: float, kurtosis: 
 def _grid_of(statistics: Statistics, stored: DType) -> DType:
     """The narrowest dtype that holds every element, of those that were noted."""
     narrower = [each for each in map(dtypes.resolve, statistics.grids) if each.itemsize < stored.itemsize]
-    return min(narrower, key=lambda each: each.itemsize, default=stored)
+    return min(narrower, key=lambda each: (each.itemsize, ml_dtypes.finfo(each).nmant), default=stored)
 
 
 def _padding(statistics: Statistics) -> int:
@@ -260,7 +289,7 @@ def fit(tensor: Observed, law: Law, *, whole: bool = True) -> Fit:
 
 
 def _fit(tensor: Observed, law: Law, whole: bool) -> Fit:
-    if law.is_constant:
+    if law.is_constant or law.stddev == 0:  # since all that is drawn is rounded to one value
         return Fit(law, () if tensor.low == tensor.high == law.mean else ("constant",))
     failures: list[str] = []
     if tensor.low < law.low or tensor.high > law.high:
@@ -289,7 +318,7 @@ def _errors_of_moments(tensor: Observed, law: Law) -> tuple[float, float]:
         return math.nan, math.nan
     shift = max(abs(tensor.mean - law.mean) - law.slack * max(law.stddev, abs(law.mean)), 0.0)
     ratio = tensor.stddev / law.stddev if law.stddev else math.inf
-    ratio = ratio / min(max(ratio, 1 - law.slack), 1 + law.slack)  # 1 within the slack
+    ratio = _beyond(law.slack, ratio)
     if law.kurtosis is None:
         return _errors_without_chance(shift, ratio, tensor, law)
     if law.kurtosis > _LIGHT_TAILS:
@@ -302,12 +331,18 @@ def _errors_of_moments(tensor: Observed, law: Law) -> tuple[float, float]:
     return mean_errors, _errors_of_variance(corrected, freedom)
 
 
+def _beyond(slack: float, ratio: float) -> float:
+    """What is left of a ratio that is 1 but for rounding: 1 within the slack."""
+    nearest = min(max(ratio, 1 - slack), 1 + slack)
+    return ratio / nearest if nearest > 0 else 1.0
+
+
 def _errors_without_chance(shift: float, ratio: float, tensor: Observed, law: Law) -> tuple[float, float]:
     """The same for laws whose spread is not left to chance: 0, or infinite if they are off by a thousandth."""
     room = 1e-3 * law.stddev
     if law.is_random:  # an orthogonal matrix, whose mean square is given, but not its mean
         square = math.hypot(tensor.mean, tensor.stddev) / law.stddev
-        square /= min(max(square, 1 - law.slack), 1 + law.slack)
+        square = _beyond(law.slack, square)
         mean_errors = shift / law.stddev * math.sqrt(tensor.size)
         return mean_errors, 0.0 if abs(square - 1) < 1e-3 else math.copysign(math.inf, square - 1)
     return 0.0 if shift <= room else math.inf, 0.0 if abs(ratio - 1) < 1e-3 else math.copysign(math.inf, ratio - 1)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fanin.audits.damage import Allowed
+from fanin.audits.garbage import LEAST_SPREAD, MOST_SPREAD
 from fanin.audits.judging.candidates import Candidate, candidates_of
 from fanin.audits.judging.diagnosis import diagnosed, free_fit, grain, is_clipped, is_heavy, number_of_pieces
 from fanin.audits.judging.fitting import Fit, Observed, fit, is_float, observed
@@ -23,6 +24,7 @@ from fanin.models.traits import STATISTICS
 from fanin.report import number
 
 _EQUAL, _UNKNOWN = "Every element is", "No initializer that is known"  # in reasons
+_COMPUTED = "Each element tells something of the next: they were computed, not drawn."
 _CLAMPED = (
     "({0.clamped} of {0.statistics.size:,} elements are exactly {0.statistics.low:g} or {0.statistics.high:g}, far "
     "beyond all others, as PyTorch's trunc_normal_ makes about one of 16 million.)"
@@ -34,7 +36,8 @@ _MILD = frozenset(
 )  # what training does to a tensor, too
 _FEW = 30  # elements of a tensor that says nothing of its shape
 # Roles whose parameters start as constants, so that others are trained.
-_CONSTANT_ROLES = ("scale", "offset", "bias", "recurrent_bias", *STATISTICS)
+_BIASES = ("bias", "recurrent_bias")
+_CONSTANT_ROLES = ("scale", "offset", *_BIASES, *STATISTICS)
 
 
 def allowed_of(role: Role, expected: Law | None = None) -> Allowed:
@@ -47,17 +50,20 @@ def allowed_of(role: Role, expected: Law | None = None) -> Allowed:
     >>> allowed_of(roles["fc.weight"]).constant, allowed_of(roles["fc.bias"]).constant
     (False, True)
     """
-    padding = int(role.role == "embedding")
+    padding = int(role.is_padded)
     if expected is not None:
         given = not expected.is_random
         dead = given or expected.allows_zeros
-        return Allowed(expected.is_constant or given, dead, padding, given, any_size=given)
+        far = not LEAST_SPREAD <= expected.stddev <= MOST_SPREAD
+        return Allowed(expected.is_constant or given, dead, padding, given, any_size=given, any_spread=given or far)
     if not is_float(role.dtype):
-        return Allowed(True, True, padding, True, True, True)
+        return Allowed(True, True, padding, True, True, True, True)
     drawn = role.is_table and role.hint not in ("position", "token")
     constant = not drawn or any(each.law.is_constant for each in candidates_of(role))
     any_size = not drawn and role.hint not in ("position", "token")
-    return Allowed(constant, not drawn, padding, not drawn, any_size=any_size, not_finite=role.hint == "mask")
+    return Allowed(
+        constant, not drawn, padding, not drawn, any_size, any_spread=any_size, not_finite=role.hint == "mask"
+    )
 
 
 def judge(
@@ -89,7 +95,7 @@ def judge(
     """
     if role.dtype is None:
         return Verdict("unjudged", "Its dtype is not known.")
-    tensor = observed(statistics, role.dtype, padded=role.role == "embedding")
+    tensor = observed(statistics, role.dtype, padded=role.is_padded)
     if tensor is None:
         return Verdict("unjudged", "It has no finite elements.")
     known = candidates_of(role) if candidates is None else tuple(candidates)
@@ -151,17 +157,19 @@ def _alone(tensor: Observed, role: Role, candidates: Sequence[Candidate]) -> Ver
 
 
 def _is_gated(role: Role) -> bool:
-    """Whether the elements of this role are computed by some layers."""
-    return role.hint == "time_step"
+    """Whether the elements of this role are computed by some layers, or drawn."""
+    return role.hint in ("time_step", "norms") or (role.role in _BIASES and not role.fans)
 
 
 def _unknown(tensor: Observed, role: Role) -> Verdict:
     """The verdict on a tensor that has none of the laws that are known for its role."""
     if number_of_pieces(tensor, role.shape):
         return Verdict("unjudged", "It consists of blocks of different spreads, each of independent elements.")
+    if not role.is_table and tensor.follows_order:
+        return Verdict("unjudged", _COMPUTED)
     if tensor.is_uneven:
         return Verdict("trained", _departure(tensor))
-    free = free_fit(tensor)
+    free = None if tensor.follows_order else free_fit(tensor)
     if free is not None and tensor.size > _FEW:
         reason = f"Its elements are independent, as of {free.words}. {_UNKNOWN} has this spread here."
         return Verdict("consistent", reason, (free.words,)).with_problems(grain(tensor, free))
@@ -169,8 +177,10 @@ def _unknown(tensor: Observed, role: Role) -> Verdict:
         from_to = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
         message = f"{tensor.at_low + tensor.at_high:,} elements are exactly {from_to}: it was clipped."
         return Verdict("unjudged", "").with_problems((Problem("clipped", "suspicious", message),))
-    if role.is_table and tensor.size > _FEW and _departs(tensor):
+    if (role.is_table or role.role in _BIASES) and tensor.size > _FEW and _departs(tensor):
         return Verdict("trained", _departure(tensor))
+    if tensor.follows_order:
+        return Verdict("unjudged", _COMPUTED)
     return Verdict("unjudged", "Its elements have no distribution that is known.")
 
 
@@ -180,7 +190,8 @@ def _fits(tensor: Observed, candidates: Sequence[Candidate]) -> list[Candidate]:
     for each in candidates:
         key = _key(each.law)
         if key not in results:
-            results[key] = fit(tensor, each.law, whole=False).passes
+            is_drawn = each.law.is_smooth and each.law.independent
+            results[key] = not (is_drawn and tensor.follows_order) and fit(tensor, each.law, whole=False).passes
     return [each for each in candidates if results[_key(each.law)]]
 
 
@@ -249,7 +260,13 @@ def reconciled(
 
 
 def is_trained(judged: Mapping[str, tuple[Role, Verdict]]) -> bool:
-    """Whether most of the larger kernels of a checkpoint are trained."""
+    """Whether most of the larger kernels of a checkpoint are trained, or most of its norms.
+
+    Norms are no constants after a few steps, when kernels still have the spread that they began with.
+    """
+    norms = [verdict for role, verdict in judged.values() if role.role in ("scale", "offset") and not role.hint]
+    if len(norms) > 1 and 2 * sum(each.kind == "trained" for each in norms) > len(norms):
+        return True
     larger = [verdict for role, verdict in judged.values() if role.is_table and role.size >= _TELLING]
     if not larger:
         larger = [verdict for role, verdict in judged.values() if role.is_table or role.role in _CONSTANT_ROLES]

@@ -31,6 +31,7 @@ from fanin.report import number
 
 _NARROW = 2  # bytes of the dtypes whose steps are coarse enough to be seen
 _MOST_DRAWN = 2**20  # elements of a tensor that is made to learn its law
+_FEWEST_DRAWN = 8  # elements that say what others of their law would be
 _MOST_CHECKED = 2**24  # elements of a tensor that a check compares or multiplies
 _UNCUT = 6.0  # standard deviations, where a cut takes nothing away
 _MOST_STEPS = 2**16  # values of a law of integers that are told apart
@@ -96,7 +97,8 @@ class Law:
         ('he_normal (stddev 0.0313)', 2.37)
         """
         dtype = distribution.dtype if stored is None else stored
-        if isinstance(distribution, distributions.Table):  # which has no hash that is quick to compute
+        # A table has no hash that is quick to compute, and what code computes is equal if only its shape is.
+        if isinstance(distribution, distributions.Table) or distribution.is_own_code:
             return _stored_law(distribution, dtype, words, by_fans)
         return _cached(distribution, dtype, words, by_fans)
 
@@ -262,7 +264,7 @@ def _cached(distribution: Distribution, dtype: DType, words: str, by_fans: bool)
 
 
 def _stored_law(distribution: Distribution, dtype: DType, words: str, by_fans: bool) -> Law:
-    name = words or distribution.kind.replace("_", " ")
+    name = words or ("the model's own code" if distribution.is_own_code else distribution.kind.replace("_", " "))
     law = _law_of(distribution)
     if law.is_constant:
         return replace(constant(law.mean, dtype), words=words or constant(law.mean, dtype).words)
@@ -552,6 +554,8 @@ def _drawn(distribution: Distribution) -> Law:
     law = Law(distribution.kind, "", mean, stddev, kurtosis, independent=False)
     if not 0 < distribution.size <= _MOST_DRAWN:
         return law
+    if distribution.size < _FEWEST_DRAWN:
+        return replace(law, stddev=math.nan, kurtosis=None)
     values = np.empty(distribution.shape, distribution.dtype)
     distribution.fill(values, Stream(1))
     wide = np.sort(values.reshape(-1).view(_part(values.dtype)).astype(np.float64))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,7 @@ from fanin.models.traits import KERNELS, norm, role_of_name
 
 Fans = tuple[float, float]
 
-_NORM = re.compile(r"norm|^(ln|bn|gn)(\d|_|$)|_(ln|bn|gn)(\d|_|$)", re.IGNORECASE)
+_NORM = re.compile(r"norm|^(ln|bn|gn|grn)(\d|_|$)|_(ln|bn|gn|grn)(\d|_|$)", re.IGNORECASE)
 _EMBEDDING = re.compile(r"embed|^wte$|^wpe$|^lut$|^shared$|codebook|_emb$|^emb_|_bias$", re.IGNORECASE)
 _POSITION = re.compile(r"pos_?(ition|itional)?_?(emb|enc)|^wpe$|posenc|embed_?pos", re.IGNORECASE)
 _TOKEN = re.compile(r"(cls|class|dist|mask|reg|register|query|storage)_?(tokens?|embed(ding)?)$", re.IGNORECASE)
@@ -32,7 +33,10 @@ _RESIDUAL = re.compile(
     r"^(c_proj|o_proj|out_proj|down_proj|wo|o|w2|fc2|dense_4h_to_h|proj_out|attention_output|out|output|to_out"
     r"|feedforward_output_dense|ffw_linear|linear2|lin2)$"
 )
-_GATE = re.compile(r"adaln|ada_?ln|zero|gate|modulation|proj_out|conv_out|time_?embed", re.IGNORECASE)
+_HEAD = re.compile(r"^(lm_?head|decoder|embed_out|output_projection|proj_out|generator)$", re.IGNORECASE)
+# The last component's layers in timm, flax's and Google's vision transformers, and global context blocks among them.
+_PARTNERS = {"weight": "bias", "bias": "weight"}
+_GATE = re.compile(r"adaln|ada_?ln|zero|gate|modulation|proj_out|conv_out|time_?embed|^head$|mlp_add", re.IGNORECASE)
 _INPUT_FIRST = re.compile(r"^(c_attn|c_fc|c_proj|q_attn)$")  # transformers' Conv1D, which stores (in, out)
 _RECURRENT = re.compile(r"_(l\d+)(_reverse)?$")
 # What is before its last component in the names of kernels without a component of their own, such as `in_proj_weight`.
@@ -53,12 +57,16 @@ _LEAVES = {
     "b": "bias",
     "weight_v": "kernel",
     "weight_g": "scale",
+    "original0": "scale",
+    "original1": "kernel",
     "bias_k": "other",
     "bias_v": "other",
     "offset": "offset",
     "variance": "variance",
     "mean": "mean",
 }
+# The kernels that torch.nn.utils.weight_norm divides by their norms, from the layer's own name.
+_UNNORMED = ("weight_v", "parametrizations.weight.original1", "weight_orig", "parametrizations.weight.original")
 # The roles of a Keras layer's variables by their numbers, by what its name begins with.
 _KERAS_NORMS = (("batch_normalization", ("scale", "offset", "mean", "variance")), ("", ("scale", "offset")))
 _HINTS = {
@@ -82,7 +90,9 @@ class Role:
         dtype: its dtype; None if NumPy has none like it.
         fans: the fan-in and fan-out that it may have, the likeliest first; none if nothing is known of them.
         hint: what its name says beside the role: "position", "token", "layer_scale", "gate", "slope", "time_step",
-            "state_space", "skip", "rotary", "range", "temperature", "optimizer", or "".
+            "state_space", "skip", "rotary", "range", "temperature", "optimizer", "tied" (an output layer that may have
+            the values of an embedding, which has no name of its own here), "norms" (those of a kernel's units, which
+            they are multiplied by), or "".
         residual: whether it ends a residual branch, by its name.
         template: the name with the numbers of blocks left out; "" if it is in no repeated block.
         depth: the number of its block; None if it is in none.
@@ -106,6 +116,11 @@ class Role:
         return self.role in (*KERNELS, "lora_a")
 
     @property
+    def is_padded(self) -> bool:
+        """Whether one of its rows may be that of a padding token, which is zero."""
+        return self.role == "embedding" or self.hint == "tied"
+
+    @property
     def is_table(self) -> bool:
         """Whether it is a kernel, or another tensor of two axes or more that is usually drawn."""
         return self.is_kernel or self.role == "embedding"
@@ -119,7 +134,7 @@ class Role:
         >>> len({role.place for role in roles.values()})
         1
         """
-        return (self.template, self.shape, self.dtype) if self.template else ()
+        return (self.template, self.shape, self.dtype, self.fans) if self.template else ()
 
     @property
     def size(self) -> int:
@@ -157,15 +172,35 @@ def roles_of(tensors: Mapping[str, tuple[Shape, DType | None]]) -> dict[str, Rol
     """
     names = {name: stripped(name) for name in tensors}
     shapes = {names[name]: shape for name, (shape, _) in tensors.items()}
+    by_shape: dict[Shape, list[str]] = defaultdict(list)
+    for path, shape in shapes.items():
+        by_shape[shape].append(path)
     depth_of = depths(shapes)
     roles = {}
     for name, (shape, dtype) in tensors.items():
         path = names[name]
         depth, n_layers = depth_of.get(path, (None, None))
         role = _beside(_role(path, shape, dtype), shapes)
+        if _may_be_tied(role) and not any(_is_embedding(other, shapes[other]) for other in by_shape[shape]):
+            role = replace(role, hint="tied")
         template = _template(path) if n_layers and n_layers > 1 else ""
         roles[name] = replace(role, template=template, depth=depth, n_layers=n_layers)
     return roles
+
+
+def _may_be_tied(role: Role) -> bool:
+    """Whether a tensor may be an embedding's, (tokens, features), by the name of the output layer that shares it.
+
+    The name of a layer's own tensor, without a model around it, says nothing of the layer.
+    """
+    *_, parent, leaf = ("", "", *role.name.split("."))
+    is_matrix = role.role == "kernel" and len(role.shape) == 2 and role.shape[0] > role.shape[1]
+    return is_matrix and leaf == "weight" and (not parent or _HEAD.match(parent) is not None)
+
+
+def _is_embedding(path: str, shape: Shape) -> bool:
+    """Whether a tensor is a table of vectors, by its name."""
+    return _role(path, shape, None).role == "embedding"
 
 
 def _template(path: str) -> str:
@@ -194,13 +229,15 @@ def _role(path: str, shape: Shape, dtype: DType | None) -> Role:
 def _role_and_hint(parts: list[str], leaf: str, parent: str, shape: Shape) -> tuple[str, str]:
     if any(map(_OPTIMIZER.match, parts)):
         return "other", "optimizer"
+    if leaf in ("weight_g", "original0"):
+        return "scale", "norms"
     if leaf in _HINTS:
         return "other", _HINTS[leaf]
     if leaf.isdecimal() and parent == "vars":
         return _keras_variable(parts, int(leaf), shape), ""
     if _LAYER_SCALE.search(leaf) or (leaf in ("gamma", "weight", "scale") and _LAYER_SCALE.search(parent)):
         return "scale", "layer_scale"
-    if leaf in ("weight", "kernel", "bias", "scale", "gamma", "beta", "offset") and len(shape) <= 1:
+    if leaf in ("weight", "kernel", "bias", "scale", "gamma", "beta", "offset") and _is_vector(shape):
         traits = norm(leaf) if _NORM.search(parent) else None
         if traits is not None:
             return traits.role, ""
@@ -232,8 +269,16 @@ def _common_role(leaf: str, parent: str, shape: Shape) -> str:
     if leaf == "weight" and len(shape) == 2 and _EMBEDDING.search(parent):
         return "embedding"
     if leaf == "weight" and len(shape) > 1:
-        return "kernel"
+        return "other" if len(shape) > 2 and _is_vector(shape) else "kernel"
     return "kernel" if known == "other" and re.search(r"_proj$|^w\d$|^kernel", leaf) and len(shape) > 1 else known
+
+
+def _is_vector(shape: Shape) -> bool:
+    """Whether all axes but the last have one element, as those of a factor of the last axis.
+
+    A matrix of one row is a kernel that makes one number of all inputs.
+    """
+    return len(shape) != 2 and math.prod(shape[:-1]) == 1
 
 
 def _keras_variable(parts: list[str], number: int, shape: Shape) -> str:
@@ -257,7 +302,9 @@ def _fans(leaf: str, owner: str, role: str, shape: Shape) -> tuple[Fans, ...]:
     if role in ("embedding", "lora_a", "lora_b") and len(shape) == 2 and leaf in ("embeddings", "embedding"):
         return (in_keras,)
     in_torch = fans_of_shape(permuted(shape, keras_axes("torch", len(shape))))
-    if leaf in ("weight", "weight_v") or leaf.startswith(("weight_", "in_proj_", "q_proj_", "k_proj_", "v_proj_")):
+    if leaf in ("weight", "weight_v", "weight_orig", "original", "original1") or leaf.startswith(
+        ("weight_", "in_proj_", "q_proj_", "k_proj_", "v_proj_")
+    ):
         if _INPUT_FIRST.match(owner) and len(shape) == 2:
             return _unique(in_keras, in_torch)
         grouped = (in_torch[0], in_torch[1] / shape[0]) if len(shape) > 2 and shape[1] == 1 else in_torch
@@ -290,6 +337,8 @@ def _beside(role: Role, shapes: Mapping[str, Shape]) -> Role:
             (shapes[each] for each in (f"{start}.{name}".lstrip(".") for name in leaves) if each in shapes), None
         )
 
+    if leaf in _PARTNERS and len(role.shape) > 1 and sibling(_PARTNERS[leaf]) == role.shape:
+        return replace(role, role="offset" if leaf == "bias" else "scale", fans=())  # a norm's, of several axes
     if leaf == "weight" and len(role.shape) == 2 and len(set(role.shape)) == 2 and role.role in KERNELS:
         bias = sibling("bias")
         if bias == (role.shape[1],):
@@ -297,7 +346,7 @@ def _beside(role: Role, shapes: Mapping[str, Shape]) -> Role:
         if bias == (role.shape[0],):
             return replace(role, fans=(fans_of_shape(role.shape[::-1]),))
     if role.role in ("bias", "recurrent_bias") and len(role.shape) == 1:
-        weight = sibling(leaf.replace("bias", "weight"), "kernel", "weight", "w", "weight_v", "0")
+        weight = sibling(leaf.replace("bias", "weight"), "kernel", "weight", "w", *_UNNORMED, "0")
         if weight is not None and len(weight) > 1:
             return replace(role, fans=_fans_of_bias(leaf, weight, role.shape[0]))
     return role

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fanin.audits.judging.diagnosis import told_apart
 from fanin.audits.judging.fitting import Observed, observed
 from fanin.audits.judging.roles import Role
 from fanin.audits.statistics import Statistics
@@ -26,7 +27,13 @@ _ADVICE = "Was this block initialized like the others?"
 
 class _Member(NamedTuple):
     name: str
+    role: str
     seen: Observed
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is a norm's factor of ones, or of zeros, as of those that end a residual branch."""
+        return self.role == "scale" and self.seen.is_constant and self.seen.mean in (0.0, 1.0)
 
 
 def among_siblings(members: Mapping[str, tuple[Role, Statistics]]) -> dict[str, Problem]:
@@ -54,8 +61,8 @@ def among_siblings(members: Mapping[str, tuple[Role, Statistics]]) -> dict[str, 
     for name, (role, statistics) in members.items():
         if role.place and role.dtype is not None:
             seen = observed(statistics, role.dtype)
-            if seen is not None:
-                groups[role.place].append(_Member(name, seen))
+            if seen is not None and not seen.follows_order:
+                groups[role.place].append(_Member(name, role.role, seen))
     return dict(problem for group in groups.values() if len(group) >= _FEWEST for problem in _of_group(group))
 
 
@@ -79,7 +86,9 @@ def _of_group(group: Sequence[_Member]) -> Iterator[tuple[str, Problem]]:
     for each, off in zip(drawn, errors.tolist(), strict=True):
         ratio = each.seen.stddev / middle
         if off > _MARGIN and abs(ratio - 1) > _DIFFERENT:
-            words = f"{number(ratio, 3)} times that of the same tensor in other blocks ({len(group) - 1} of them)"
+            words = (
+                f"{told_apart(ratio, 1.0)[0]} times that of the same tensor in other blocks ({len(group) - 1} of them)"
+            )
             yield each.name, Problem("stddev", "suspicious", f"The standard deviation is {words}.", _ADVICE)
     alike = [each for each, one in zip(drawn, agree.tolist(), strict=True) if one]
     yield from _of_means(alike, middle)
@@ -100,9 +109,8 @@ def _of_means(group: Sequence[_Member], stddev: float) -> Iterator[tuple[str, Pr
         return
     for each, off in zip(group, errors.tolist(), strict=True):
         if off > _MARGIN and abs(each.seen.mean - middle) > _DIFFERENT * stddev:
-            words = (
-                f"The mean is {number(each.seen.mean, 3)}, and {number(middle, 3)} in the same tensor of other blocks."
-            )
+            own, usual = told_apart(each.seen.mean, middle)
+            words = f"The mean is {own}, and {usual} in the same tensor of other blocks."
             yield each.name, Problem("mean", "suspicious", words, _ADVICE)
 
 
@@ -134,7 +142,7 @@ def _unlike_constants(group: Sequence[_Member], constants: Sequence[_Member]) ->
     if counts.max() < _needed(group):
         return
     for each in group:
-        if not each.seen.is_constant or each.seen.mean != value:
+        if not each.is_usual and (not each.seen.is_constant or each.seen.mean != value):
             own = f"every element is {number(each.seen.mean)}" if each.seen.is_constant else "elements differ"
             words = f"Here {own}; in the same tensor of other blocks every element is {number(value)}."
             yield each.name, Problem("distribution", "suspicious", words, _ADVICE)
