@@ -98,7 +98,7 @@ def measure(stored: Stored, box: Box | None = None, advance: Advance = _no_progr
     subject = Subject.of(stored, box)
     total = Sums.empty(subject.halves, subject.elements, subject.shape)
     for starts, part in subject.parts():
-        total.add(sums_of(subject.halves, subject.elements, starts, part), starts, part.shape)
+        total.add(sums_of(total, starts, part), starts, part.shape)
         advance(part.nbytes)
     return _finished(subject, total)
 
@@ -183,9 +183,9 @@ class _Crew:
         job = _Job(stored)
         try:
             job.subject = subject = Subject.of(stored)
-            job.total = Sums.empty(subject.halves, subject.elements, subject.shape)
+            job.total = total = Sums.empty(subject.halves, subject.elements, subject.shape)
             for starts, part in subject.parts():
-                sums = self._pool.submit(sums_of, subject.halves, subject.elements, starts, part)
+                sums = self._pool.submit(sums_of, total, starts, part)
                 self._steps.append(_Step(job, starts, part, sums))
                 self.settle(self._most)
         except (CheckpointError, OSError) as error:

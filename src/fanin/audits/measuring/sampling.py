@@ -42,7 +42,7 @@ def first_index(shape: Shape, starts: Shape) -> int:
     return sum(start * stride for start, stride in zip(starts, c_strides(shape), strict=True))
 
 
-def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tuple[Array, Array]:
+def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tuple[Array | slice, Array]:
     """What a region has of the sample of a tensor: the numbers' places in the sample, and the numbers.
 
     Args:
@@ -55,8 +55,9 @@ def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tu
     if is_run(shape, array.shape) and array.flags.c_contiguous:
         begin = first_index(shape, starts)
         low, high = np.searchsorted(every, np.array([begin, begin + array.size]) * elements.numbers)
-        places = np.arange(low, high)
-        chosen = array.reshape(-1)[every[low:high] // elements.numbers - begin]
+        places = slice(int(low), int(high))
+        indices = every[places] if elements.numbers == 1 else every[places] // elements.numbers
+        chosen = array.reshape(-1).take(indices - begin)
     else:
         coordinates = np.unravel_index(every // elements.numbers, shape)
         inner = [each - start for each, start in zip(coordinates, starts, strict=True)]
@@ -64,7 +65,9 @@ def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tu
         places = np.flatnonzero(np.logical_and.reduce(inside))
         chosen = array[tuple(each[places] for each in inner)]
     numbers = elements.as_numbers(np.ascontiguousarray(chosen)).astype(np.float64)
-    return places, np.take_along_axis(numbers, every[places, None] % elements.numbers, -1)[:, 0]
+    if elements.numbers > 1:
+        numbers = np.take_along_axis(numbers, every[places][:, None] % elements.numbers, -1)
+    return places, numbers[:, 0]
 
 
 def distinct(sample: Array, elements: Elements) -> int:
