@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ from fanin._core.settings import config
 from fanin._core.types import Array
 from fanin.audits.measuring.lines import Lines, LineSums, dispersion, ranges
 from fanin.audits.measuring.repeats import repeated
-from fanin.audits.measuring.sampling import distinct, positions
+from fanin.audits.measuring.sampling import distinct, in_order, positions
 from fanin.audits.measuring.subjects import Box, Subject
 from fanin.audits.measuring.sums import Sums, sums_of
 from fanin.checkpoints.files import CheckpointError
@@ -66,6 +67,11 @@ class Statistics:
     lines: tuple[Lines, ...]
     fingerprint: bytes
 
+    @cached_property
+    def ordered(self) -> Array:
+        """The numbers of the sample that are no NaN, in ascending order."""
+        return np.sort(self.sample[~np.isnan(self.sample)])
+
 
 Result: TypeAlias = tuple[Stored, Statistics | CheckpointError | OSError]
 
@@ -98,7 +104,7 @@ def measure(stored: Stored, box: Box | None = None, advance: Advance = _no_progr
     subject = Subject.of(stored, box)
     total = Sums.empty(subject.halves, subject.elements, subject.shape)
     for starts, part in subject.parts():
-        total.add(sums_of(subject.halves, subject.elements, starts, part), starts, part.shape)
+        total.add(sums_of(total, starts, part), starts, part.shape)
         advance(part.nbytes)
     return _finished(subject, total)
 
@@ -183,9 +189,9 @@ class _Crew:
         job = _Job(stored)
         try:
             job.subject = subject = Subject.of(stored)
-            job.total = Sums.empty(subject.halves, subject.elements, subject.shape)
+            job.total = total = Sums.empty(subject.halves, subject.elements, subject.shape)
             for starts, part in subject.parts():
-                sums = self._pool.submit(sums_of, subject.halves, subject.elements, starts, part)
+                sums = self._pool.submit(sums_of, total, starts, part)
                 self._steps.append(_Step(job, starts, part, sums))
                 self.settle(self._most)
         except (CheckpointError, OSError) as error:
@@ -230,8 +236,9 @@ def _finished(subject: Subject, total: Sums) -> Statistics:
     sample = np.empty(len(positions(total.size * subject.elements.numbers)))
     for places, numbers in total.sample:
         sample[places] = numbers
+    ordered = in_order(sample, subject.elements)
     moments, is_constant = total.moments, total.low == total.high
-    return Statistics(
+    found = Statistics(
         size=total.size,
         nans=total.nans,
         infinities=total.infinities,
@@ -245,11 +252,13 @@ def _finished(subject: Subject, total: Sums) -> Statistics:
         at_low=total.at_low,
         at_high=total.at_high,
         sample=sample,
-        distinct=distinct(sample, subject.elements),
+        distinct=distinct(ordered) + (len(ordered) < len(sample)),
         grids=total.grids if moments.count else (),
         lines=tuple(_lines(subject, total, axis, is_constant) for axis in subject.halves.axes if total.size),
         fingerprint=total.fingerprint.to_bytes(8, "little"),
     )
+    vars(found)["ordered"] = ordered  # where the property keeps it: elements of narrow dtypes are faster to sort
+    return found
 
 
 def _lines(subject: Subject, total: Sums, axis: int, is_constant: bool) -> Lines:

@@ -79,12 +79,10 @@ class Observed:
     @cached_property
     def ordered(self) -> Array:
         """The sample, in ascending order."""
-        sample = np.asarray(self.statistics.sample, np.float64)
-        if self.skipped or self.statistics.nans or self.statistics.infinities:
+        sample = self.statistics.ordered
+        if self.skipped or self.statistics.infinities:
             sample = sample[np.isfinite(sample) & ((sample != 0) | (not self.skipped))]
-        if self.clamped:
-            sample = sample[(sample >= self.low) & (sample <= self.high)]
-        return np.sort(sample)
+        return sample[(sample >= self.low) & (sample <= self.high)] if self.clamped else sample
 
     @cached_property
     def follows_order(self) -> bool:
@@ -195,16 +193,14 @@ def _clamped(statistics: Statistics) -> dict[float, int]:
 
     A float32 uniform is the end of its interval about once in 2**24 times, and its quantile is then infinite.
     """
-    sample = statistics.sample[np.isfinite(statistics.sample)]
+    ends = {statistics.low: statistics.at_low, statistics.high: statistics.at_high}
+    few = 3 + statistics.size * 2**-21
+    round_ends = {end: count for end, count in ends.items() if 2 * end % 1 == 0 and count <= few}
+    sample = statistics.ordered[np.isfinite(statistics.ordered)] if round_ends else np.empty(0)
     if len(sample) < _CLAMPING:
         return {}
     spread = float(np.diff(np.quantile(sample, (0.25, 0.75)))[0])
-    ends = {statistics.low: statistics.at_low, statistics.high: statistics.at_high}
-    found = {
-        end: count
-        for end, count in ends.items()
-        if abs(end) > _FAR * spread > 0 and 2 * end == int(2 * end) and count <= 3 + statistics.size * 2**-21
-    }
+    found = {end: count for end, count in round_ends.items() if abs(end) > _FAR * spread > 0}
     return found if len(found) == 1 or -sum(found) == 0 else {}
 
 

@@ -12,7 +12,7 @@ from fanin.audits.measuring.scratch import scratch
 
 LOWEST = -1280  # the exponent of zeros, below that of the smallest subnormal number
 _STEP = 256  # of exponents
-_ROW = 4096
+ROW = 4096  # numbers whose inner product the libraries behind NumPy compute in one thread
 _FAR = 16.0  # the square of a mean, by the variance, above which the moments about zero would lose digits
 
 
@@ -46,14 +46,22 @@ class Moments:
     fourth: float = 0.0
 
     @staticmethod
-    def of(numbers: Array, squares: Array, exponent: int) -> Moments:
-        """The moments of numbers, of which there are some, with their squares."""
-        moments = _central(numbers, squares, 0.0, exponent)
+    def of(numbers: Array, squares: Array, exponent: int, second: float, fourth: float) -> Moments:
+        """The moments of numbers, of which there are some.
+
+        Args:
+            numbers: the numbers, divided by a power of two.
+            squares: their squares.
+            exponent: the power of two.
+            second, fourth: the sums of the squares and of the fourth powers.
+        """
+        moments = _central(numbers, squares, 0.0, exponent, second, fourth)
         if moments.mean**2 * moments.count <= _FAR * moments.second:
             return moments
         away = np.subtract(numbers, moments.mean, out=scratch("away", numbers.shape, np.float64))
         squares = np.multiply(away, away, out=scratch("squares away", numbers.shape, np.float64))
-        return _central(away, squares, moments.mean, exponent)
+        second, fourth = product(away, away), product(squares, squares)
+        return _central(away, squares, moments.mean, exponent, second, fourth)
 
     def scaled(self, exponent: int) -> Moments:
         """The same moments for a larger power of two."""
@@ -117,11 +125,11 @@ class Moments:
         return self.count * self.fourth / square if square > 0 else math.nan
 
 
-def _central(away: Array, squares: Array, origin: float, exponent: int) -> Moments:
-    """The moments of numbers by their differences from any origin, and the squares of those."""
+def _central(away: Array, squares: Array, origin: float, exponent: int, square: float, fourth: float) -> Moments:
+    """The moments of numbers by their differences from any origin, and the powers of those."""
     count = away.size
     left = float(away.sum()) / count
-    square, cube, fourth = product(away, away), product(away, squares), product(squares, squares)
+    cube = product(away, squares)
     return Moments(
         count,
         exponent,
@@ -135,6 +143,6 @@ def _central(away: Array, squares: Array, origin: float, exponent: int) -> Momen
 def product(first: Array, second: Array) -> float:
     """The inner product, in rows so short that the libraries behind NumPy start no threads for them."""
     first, second = first.reshape(-1), second.reshape(-1)
-    even = first.size - first.size % _ROW
-    rows = np.vecdot(first[:even].reshape(-1, _ROW), second[:even].reshape(-1, _ROW))
+    even = first.size - first.size % ROW
+    rows = np.vecdot(first[:even].reshape(-1, ROW), second[:even].reshape(-1, ROW))
     return float(rows.sum() + np.vecdot(first[even:], second[even:]))

@@ -7,12 +7,14 @@ from functools import lru_cache
 
 import numpy as np
 
+from fanin._core import dtypes
 from fanin._core.shapes import c_strides
-from fanin._core.types import Array, Shape
+from fanin._core.types import Array, DType, Shape
 from fanin.audits.measuring import fingerprints
 from fanin.audits.measuring.elements import Elements
 
 MOST = 2**16  # numbers
+_MANY = 2**12  # numbers, from which it is faster to count those of each value than to sort them
 _MARGIN = 5  # more equal pairs than were seen
 
 
@@ -42,7 +44,7 @@ def first_index(shape: Shape, starts: Shape) -> int:
     return sum(start * stride for start, stride in zip(starts, c_strides(shape), strict=True))
 
 
-def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tuple[Array, Array]:
+def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tuple[Array | slice, Array]:
     """What a region has of the sample of a tensor: the numbers' places in the sample, and the numbers.
 
     Args:
@@ -55,8 +57,9 @@ def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tu
     if is_run(shape, array.shape) and array.flags.c_contiguous:
         begin = first_index(shape, starts)
         low, high = np.searchsorted(every, np.array([begin, begin + array.size]) * elements.numbers)
-        places = np.arange(low, high)
-        chosen = array.reshape(-1)[every[low:high] // elements.numbers - begin]
+        places = slice(int(low), int(high))
+        indices = every[places] if elements.numbers == 1 else every[places] // elements.numbers
+        chosen = array.reshape(-1).take(indices - begin)
     else:
         coordinates = np.unravel_index(every // elements.numbers, shape)
         inner = [each - start for each, start in zip(coordinates, starts, strict=True)]
@@ -64,21 +67,36 @@ def sampled(shape: Shape, elements: Elements, starts: Shape, array: Array) -> tu
         places = np.flatnonzero(np.logical_and.reduce(inside))
         chosen = array[tuple(each[places] for each in inner)]
     numbers = elements.as_numbers(np.ascontiguousarray(chosen)).astype(np.float64)
-    return places, np.take_along_axis(numbers, every[places, None] % elements.numbers, -1)[:, 0]
+    if elements.numbers > 1:
+        numbers = np.take_along_axis(numbers, every[places][:, None] % elements.numbers, -1)
+    return places, numbers[:, 0]
 
 
-def distinct(sample: Array, elements: Elements) -> int:
-    """How many different numbers a sample has, with all NaN as one."""
+def in_order(sample: Array, elements: Elements) -> Array:
+    """The numbers of a sample that are no NaN, in ascending order, as float64."""
     is_nan = np.isnan(sample)
     numbers = sample[~is_nan] if is_nan.any() else sample
-    # The dtype has all of these numbers, and narrow ones are faster to count and to sort. Adding 0 makes 0 of -0.
-    given = (numbers + 0.0).astype(elements.part if elements.part.itemsize <= 4 else np.float64)
-    if elements.word.itemsize <= 2:
-        count = np.count_nonzero(np.bincount(given.view(elements.word)))
-    else:
-        ordered = np.sort(given)
-        count = min(1, len(ordered)) + np.count_nonzero(ordered[1:] != ordered[:-1])
-    return int(count) + int(is_nan.any())
+    if elements.part == dtypes.FLOAT32:
+        return np.sort(numbers.astype(np.float32)).astype(np.float64)  # narrow numbers are faster to sort
+    if elements.part.itemsize > 2 or len(numbers) < _MANY:
+        return np.sort(numbers)
+    values, order = _values(elements.part)
+    counts = np.bincount((numbers + 0.0).astype(elements.part).view(elements.word), minlength=len(values))
+    return np.repeat(values, counts[order])
+
+
+@lru_cache(maxsize=8)
+def _values(dtype: DType) -> tuple[Array, Array]:
+    """All numbers of a dtype of at most 16 bits, in ascending order, and their bits."""
+    bits = np.arange(256**dtype.itemsize, dtype=f"u{dtype.itemsize}")
+    values = bits.view(dtype).astype(np.float64)
+    order = np.argsort(values)
+    return values[order], order
+
+
+def distinct(ordered: Array) -> int:
+    """How many different numbers there are, of some in ascending order."""
+    return min(1, len(ordered)) + int(np.count_nonzero(ordered[1:] != ordered[:-1]))
 
 
 def coincidence(sample: Array) -> float:

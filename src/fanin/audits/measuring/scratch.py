@@ -6,6 +6,7 @@ clear its pages first.
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -37,7 +38,7 @@ def scratch(purpose: str, shape: Shape, dtype: Any) -> Array:
     True
     """
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     buffer = _scratch.buffers.get(purpose)
     if buffer is None or buffer.nbytes < size:
         buffer = _scratch.buffers[purpose] = np.empty(size, np.uint8)

@@ -14,7 +14,7 @@ from fanin._core.types import Array, Shape
 from fanin.audits.measuring import fingerprints
 from fanin.audits.measuring.elements import Elements, grids_of
 from fanin.audits.measuring.lines import Halves, LineSums
-from fanin.audits.measuring.moments import LOWEST, Moments, exponent_of, product
+from fanin.audits.measuring.moments import LOWEST, ROW, Moments, exponent_of, product
 from fanin.audits.measuring.sampling import first_index, is_run, sampled
 from fanin.audits.measuring.scratch import scratch
 from fanin.checkpoints.stored import Slices
@@ -61,7 +61,7 @@ class Sums:
     exponent: int = LOWEST
     fourth: float = 0.0
     fingerprint: int = 0
-    sample: list[tuple[Array, Array]] = field(default_factory=list)
+    sample: list[tuple[Array | slice, Array]] = field(default_factory=list)
 
     @staticmethod
     def empty(halves: Halves, elements: Elements, lengths: Shape) -> Sums:
@@ -114,16 +114,17 @@ def _tally(low: float, count: int, other_low: float, other_count: int) -> int:
 
 @undisturbed
 @np.errstate(all="ignore")
-def sums_of(halves: Halves, elements: Elements, starts: Shape, array: Array) -> Sums:
+def sums_of(before: Sums, starts: Shape, array: Array) -> Sums:
     """The sums of a region of a tensor.
 
     Args:
-        halves: how the tensor is seen as a matrix.
-        elements: how its elements are read.
+        before: those of other regions of the tensor, which may grow meanwhile. What they rule out is not looked for.
         starts: where the region begins.
         array: its elements.
     """
+    halves, elements = before.halves, before.elements
     sums = Sums.empty(halves, elements, array.shape)
+    sums.low, sums.high, sums.grids = before.low, before.high, before.grids
     sums.sample.append(sampled(halves.shape, elements, starts, array))
     for place in _blocks(array.shape, elements.words):
         block = np.ascontiguousarray(array[place])
@@ -163,15 +164,12 @@ class _Block:
         exponent = exponent_of(max(-low, high)) if finite.size else LOWEST
         numbers, squares = self._squares(exponent, finite.size < self._given.size)
         zeros, subnormals = self._small(finite, squares, exponent)
-        moments = Moments()
-        if finite.size == numbers.size:
-            moments = Moments.of(numbers.reshape(-1), squares.reshape(-1), exponent)
-        elif finite.size:
-            chosen = numbers[np.isfinite(self._given)]
-            moments = Moments.of(chosen, chosen * chosen, exponent)
+        parts, fourth = squares, product(squares, squares)
         if self._elements.numbers > 1:
             squares = squares.reshape(self._rows, self._columns, -1).sum(-1)
-        fingerprint, rows, columns = self._lines(squares, zeros > 0)
+        row_squares = self._row_squares(numbers, squares)
+        moments = self._moments(finite, numbers, parts, exponent, float(row_squares.sum()), fourth)
+        fingerprint, rows, columns = self._lines(squares, row_squares, zeros > 0)
         return Sums(
             self._halves,
             self._elements,
@@ -189,7 +187,7 @@ class _Block:
             at_low=self._count_of(finite, low) if low <= before.low else 0,
             at_high=self._count_of(finite, high) if high >= before.high else 0,
             exponent=exponent,
-            fourth=product(squares, squares),
+            fourth=fourth if squares is parts else product(squares, squares),
             fingerprint=fingerprint,
         )
 
@@ -202,6 +200,24 @@ class _Block:
         if exponent not in (0, LOWEST):
             np.ldexp(numbers, -exponent, out=numbers)
         return numbers, np.multiply(numbers, numbers, out=scratch("squares", numbers.shape, np.float64))
+
+    def _row_squares(self, numbers: Array, squares: Array) -> Array:
+        """The sum of the squares of each row's elements."""
+        if self._columns < _FEW:
+            return squares @ np.ones(self._columns)
+        is_short = numbers.shape == squares.shape and self._columns <= ROW
+        return np.vecdot(numbers, numbers) if is_short else squares.sum(1)
+
+    def _moments(
+        self, finite: Array, numbers: Array, squares: Array, exponent: int, second: float, fourth: float
+    ) -> Moments:
+        """The moments of the finite numbers. The others are 0 in the sums of powers, and do not matter there."""
+        if not finite.size:
+            return Moments()
+        if finite.size < numbers.size:
+            chosen = np.isfinite(self._given)
+            return Moments.of(numbers[chosen], squares[chosen], exponent, second, fourth)
+        return Moments.of(numbers.reshape(-1), squares.reshape(-1), exponent, second, fourth)
 
     def _count_of(self, finite: Array, number: float) -> int:
         """How many finite numbers are this one."""
@@ -219,7 +235,9 @@ class _Block:
         below = np.less(sizes, smallest, out=scratch("flags", finite.shape, bool))
         return zeros, int(np.count_nonzero(below)) - zeros
 
-    def _lines(self, squares: Array, has_zeros: bool) -> tuple[int, LineSums | None, LineSums | None]:
+    def _lines(
+        self, squares: Array, row_squares: Array, has_zeros: bool
+    ) -> tuple[int, LineSums | None, LineSums | None]:
         """The hash of the block, and the sums of its rows and columns."""
         halves, words = self._halves, scratch("words", self._words.shape, np.uint64)
         np.copyto(words, self._words)
@@ -234,8 +252,7 @@ class _Block:
             column_hashes = (column_hashes.reshape(-1, halves.words) * factors).sum(1)
         alive = self._alive(has_zeros)
         lead, trail = self._shape[: halves.split], self._shape[halves.split :]
-        sums = squares @ np.ones(self._columns) if self._columns < _FEW else squares.sum(1)
-        rows = LineSums(sums.reshape(lead), row_hashes.reshape(lead), alive[0].reshape(lead))
+        rows = LineSums(row_squares.reshape(lead), row_hashes.reshape(lead), alive[0].reshape(lead))
         columns = LineSums(squares.sum(0).reshape(trail), column_hashes.reshape(trail), alive[1].reshape(trail))
         return fingerprint, rows, columns
 
