@@ -244,3 +244,21 @@ def test_conclusions() -> None:
     assert fanin.audit(arrays(), PLAN).conclusion == "Every bit is the expected one."
     assert fanin.audit(arrays()).conclusion == "It is as it was initialized."
     assert fanin.audit({}).conclusion == ""
+
+
+def test_training_states() -> None:
+    """What is not under the prefix is left alone, and a note says so."""
+    found = fanin.audit(
+        {**{f"model.{name}": each for name, each in arrays().items()}, "optimizer.state.0.exp_avg": np.ones((8, 8))},
+        under="model",
+    )
+    assert len(found) == 6
+    assert "Left alone: 1 tensor not under model." in found.notes
+
+
+def test_unknown_spreads() -> None:
+    """Spreads that no initializer gives are no findings of a file alone, and are not passed over in silence."""
+    found = fanin.audit({"a.kernel": 7.7 * fanin.RandomNormal(stddev=1.0, seed=1)((128, 96))})
+    assert found
+    assert found.conclusion == ""
+    assert "has a spread that no known initializer gives there" in found.notes[0]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fanin._core.messages import plural, readable, visible
 from fanin._core.types import Shape
 from fanin.audits.findings import lines_of
+from fanin.audits.judging.judgement import is_of_unknown_spread
 from fanin.audits.statistics import Statistics
 from fanin.audits.verdicts import KINDS, Kind, Verdict
 from fanin.recipes.tables import folded_paths
@@ -204,6 +205,8 @@ class Audit:
             return ""
         if counts["exact"] == judged:
             return "Every bit is the expected one."
+        if any(is_of_unknown_spread(each.verdict) for each in self.tensors):
+            return ""
         if 2 * counts["trained"] >= judged:
             return "It is trained."
         return "It is as it was initialized." if counts["exact"] + counts["consistent"] == judged else ""

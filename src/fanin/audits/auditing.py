@@ -16,7 +16,7 @@ from fanin._core.types import Array
 from fanin.audits.audit import Audit, AuditedTensor
 from fanin.audits.damage import damage, unrelated
 from fanin.audits.expectations import Expectation, Expectations, is_exact
-from fanin.audits.judging.judgement import allowed_of, judge, reconciled
+from fanin.audits.judging.judgement import allowed_of, is_of_unknown_spread, judge, reconciled
 from fanin.audits.judging.laws import Law
 from fanin.audits.judging.roles import Role, roles_of
 from fanin.audits.judging.siblings import among_siblings
@@ -34,7 +34,7 @@ from fanin.recipes.plan import Plan
 from fanin.recipes.progress import Progress, watched
 from fanin.recipes.recipe import Recipe, recipe_of
 
-_UNREAD = "The model's own code cannot say what its tensors should be: "
+_UNREAD = "The model's layers alone say what is expected, since its own code cannot be read. "
 _MOST_NAMES = 5  # that a note lists
 _KEPT = 2**10  # elements of a sample that a report keeps
 _MOST_CHECKED = 2**27  # bytes of a tensor that is looked at as a whole
@@ -74,7 +74,7 @@ def audit(
         recipe: what the values should be: a `Recipe`, the name of a preset, a `Plan`, or what a recording yields.
         model: the model of a checkpoint or mapping, or a description of it, for fans, layouts and expectations.
         seed: a seed that replaces the recipe's.
-        under: what all names of the target begin with before a dot, such as "model".
+        under: what the names of the tensors to judge begin with before a dot, such as "model"; others are left alone.
         only: the names of the tensors to judge; None for all of them.
         progress: whether to show a bar, or a function of events, as for `fanin.checkpoints.write`.
 
@@ -99,7 +99,7 @@ def audit(
     begin = time.perf_counter()
     contents = tensors_of(target)
     _check_prefix(under, contents)
-    chosen = _chosen(contents, only)
+    chosen = _chosen(contents, only, under)
     expected = _expectations(target, contents, recipe, model, seed, under)
     with watched(sum(each.nbytes for each in chosen), progress, "audit") as advance:
         judged = _Auditor(contents, expected).audited(chosen, advance)
@@ -110,7 +110,7 @@ def audit(
         tensors=judged,
         missing=tuple(expected.missing(contents.tensors)) if only is None else (),
         broken_files=dict(contents.broken),
-        notes=_notes(contents, expected),
+        notes=(*_notes(contents, expected, under), *_notes_on(judged)),
         seed=expected.seed,
         nbytes=sum(each.nbytes for each in chosen),
         seconds=time.perf_counter() - begin,
@@ -129,10 +129,11 @@ def _check_prefix(under: str, contents: Contents) -> None:
         )
 
 
-def _chosen(contents: Contents, only: Collection[str] | None) -> list[Stored]:
+def _chosen(contents: Contents, only: Collection[str] | None, under: str) -> list[Stored]:
     """The tensors to judge."""
     if only is None:  # of tensors that share memory, the first one stands for all
-        return [each for name, each in contents.tensors.items() if name not in contents.ties]
+        named = {name: each for name, each in contents.tensors.items() if name not in contents.ties}
+        return [each for name, each in named.items() if not under or name.startswith(f"{under}.")]
     for name in only:
         if name not in contents.tensors:
             raise ValueError(
@@ -145,10 +146,14 @@ def _name(target: Any, expected: Expectations) -> str:
     return str(target) if isinstance(target, (str, os.PathLike)) else expected.model or class_name(type(target))
 
 
-def _notes(contents: Contents, expected: Expectations) -> tuple[str, ...]:
-    """What a reader should know."""
+def _notes(contents: Contents, expected: Expectations, under: str) -> tuple[str, ...]:
+    """What a reader should know of what was read."""
     notes = [_UNREAD + expected.reason] if expected.reason else []
-    strange = [name for name in contents.tensors if expected.by_name and not expected.knows(name)]
+    strange = [
+        name
+        for name in contents.tensors
+        if expected.by_name and not expected.knows(name) and name.startswith(f"{under}." if under else "")
+    ]
     if strange:
         count = len(strange)
         verb = "is" if count == 1 else "are"
@@ -156,9 +161,24 @@ def _notes(contents: Contents, expected: Expectations) -> tuple[str, ...]:
             f"{count} {plural(count, 'tensor')} {verb} not among the model's parameters, and judged by name and shape: "
             f"{', '.join(strange[:_MOST_NAMES])}{', …' if count > _MOST_NAMES else ''}."
         )
+    outside = sum(not name.startswith(f"{under}.") for name in contents.tensors) if under else 0
+    if outside:
+        notes.append(f"Left alone: {outside} {plural(outside, 'tensor')} not under {under}.")
     if contents.other:
         notes.append(f"{len(contents.other)} values that are no tensors were left alone.")
     return tuple(notes)
+
+
+def _notes_on(judged: Sequence[AuditedTensor]) -> Iterator[str]:
+    """What a reader should know of the verdicts."""
+    unknown = [each.name for each in judged if is_of_unknown_spread(each.verdict)]
+    if unknown:
+        count = len(unknown)
+        verbs = "has a spread" if count == 1 else "have spreads"
+        yield (
+            f"{count} {plural(count, 'tensor')} {verbs} that no known initializer gives there, such as {unknown[0]}. "
+            "Give the model or a recipe to know whether that is intended."
+        )
 
 
 # ---------------------------------------------------------------- what the tensors should be

@@ -46,7 +46,7 @@ Examples:
     "and shapes in PATH]",
 )
 @click.option("--seed", type=int, help="A seed that replaces the recipe's.")
-@click.option("--under", metavar="KEY", help="What all names in PATH begin with, such as model.")
+@click.option("--under", metavar="KEY", help="What the names to check begin with, such as model.")
 @click.option("--audit", "as_audit", is_flag=True, help="Say what each tensor is, also with a recipe or fanin.json.")
 @click.option("--all", "every", is_flag=True, help="Show repeated blocks one by one.")
 @click.option("--json", "as_json", is_flag=True, help="Print an event on each line, as JSON.")

@@ -236,6 +236,11 @@ def _departure(tensor: Observed) -> str:
     return f"{words[0].upper()}{words[1:]}: it is trained."
 
 
+def is_of_unknown_spread(verdict: Verdict) -> bool:
+    """Whether a tensor is drawn, with a spread that no known initializer gives it."""
+    return verdict.kind == "consistent" and _UNKNOWN in verdict.reason
+
+
 # ---------------------------------------------------------------- a whole checkpoint
 
 
