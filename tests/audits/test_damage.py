@@ -325,6 +325,7 @@ def test_problems_of_relations() -> None:
         "Its numbers are correlated with those of 'a': 0.9, which is 40 standard errors from 0."
     )
     assert every["h"][0].code == "correlated"
+    assert [every[name][0].other for name in ("a", "b", "g")] == ["b", "a", "a"]
 
 
 def test_narrow_floats() -> None:

@@ -112,6 +112,30 @@ def test_truncated_where_it_should_not_be() -> None:
     assert "It is truncated at 0.04" in verdict.reason
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_strays_of_keras_with_pytorch(known: bool) -> None:
+    """A few elements in a million are beyond the bounds, by what its sampler does."""
+    array = fanin.HeNormal(seed=1)(SHAPE)
+    array[3, 5] = 1.2 * 2 / fanin.distributions.TRUNCATED_STDDEV * math.sqrt(2 / 256)
+    verdict = _of(array, law=HE if known else None)
+    assert verdict.kind == "consistent"
+    assert "Keras with PyTorch draws about 4 such in a million" in verdict.reason
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_elements_far_beyond_the_bounds(count: int) -> None:
+    """No sampler makes one element that far, nor many."""
+    array = fanin.HeNormal(seed=1)(SHAPE)
+    array[3, :count] = (5 if count == 1 else 1.2) * 2 / fanin.distributions.TRUNCATED_STDDEV * math.sqrt(2 / 256)
+    assert _of(array, law=HE).kind == "suspicious"
+
+
+def test_truncated_at_two_and_rescaled() -> None:
+    """The largest of 30,000 normals is farther out."""
+    array = fanin.TruncatedNormal(0.0, 0.02, seed=1)((256, 128)) / np.float32(fanin.distributions.TRUNCATED_STDDEV)
+    assert _codes(_of(array, law=NORMAL)) == ["truncation"]
+
+
 def test_not_truncated_where_it_should_be() -> None:
     """The other way around."""
     verdict = _of(_normals(math.sqrt(2 / 256)), law=HE)
@@ -331,6 +355,12 @@ def test_a_norm_that_is_drawn_around_zero() -> None:
     assert "normal (stddev 0.02)" in _of(_normals(shape=(256,)), "bn.weight").fits
 
 
+def test_batches_that_were_counted() -> None:
+    """They say that a model was trained."""
+    verdict = _of(np.full((), 3, np.int64), "bn.num_batches_tracked")
+    assert (verdict.kind, verdict.reason) == ("trained", "3 batches were counted.")
+
+
 def test_a_head_that_is_tied_to_an_embedding() -> None:
     """A file that only has the head's name has the embedding's spread, and its row of padding."""
     array = np.random.default_rng(1).normal(0, 1, (300, 128)).astype(np.float32)
@@ -487,6 +517,32 @@ def test_trained_norms_explain_kernels() -> None:
         _checkpoint({"a.norm.weight": TRAINED, "b.norm.weight": TRAINED, "c.kernel": odd}, (128,))["c.kernel"].kind
         == "trained"
     )
+
+
+NOT_WHAT = Verdict("trained", "Its rows differ: it is trained. It is not what normal gives.")
+FINE = Verdict("consistent", "Fine.", ("he_normal",))
+
+
+def test_one_trained_tensor_among_many_fresh_ones() -> None:
+    """Nobody trained it alone: it has not the law that is expected of it."""
+    fresh = {f"{n}.kernel": FINE for n in range(20)}
+    verdict = _checkpoint({**fresh, "odd.kernel": NOT_WHAT})["odd.kernel"]
+    assert (verdict.kind, _codes(verdict)) == ("suspicious", ["distribution"])
+    assert "trained. It is" not in verdict.reason
+
+
+def test_statistics_of_data_among_fresh_tensors() -> None:
+    """A model may have seen data before it is trained."""
+    fresh = {f"{n}.kernel": FINE for n in range(20)}
+    verdicts = _checkpoint({**fresh, "bn.running_mean": NOT_WHAT}, (128,))
+    assert verdicts["bn.running_mean"].kind == "trained"
+
+
+def test_biases_that_should_be_zero_show_training() -> None:
+    """They are the first to move."""
+    odd = Verdict("unjudged", "").with_problems((Problem("stddev", "suspicious", "Off."),))
+    verdicts = _checkpoint({"a.bias": NOT_WHAT, "b.bias": NOT_WHAT, "c.kernel": odd}, (128,))
+    assert verdicts["c.kernel"].kind == "trained"
 
 
 def test_one_trained_kernel_explains_nothing() -> None:

@@ -65,6 +65,8 @@ HINTS = (
     ("decoder.weight", (64, 1000), ""),
     ("weight", (1000, 64), "tied"),
     ("head.weight", (1000, 64), "gate"),
+    ("res_net18.logits.w", (64, 1000), "gate"),
+    ("batch_norm/~/mean_ema.average", (1, 1, 1, 64), "average"),
     ("conv.weight_g", (64, 1, 1), "norms"),
 )
 FANS = (

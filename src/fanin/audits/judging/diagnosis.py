@@ -223,8 +223,11 @@ def _other_law(tensor: Observed, result: Fit, candidates: Sequence[Candidate]) -
         return None
     fits = f" It fits {words}." if words else ""
     apart = (
-        "" if math.isnan(result.distance) else f" (their distribution functions are {number(result.distance, 2)} apart)"
+        f" (their distribution functions are {number(result.distance, 2)} apart)" if "shape" in result.failures else ""
     )
+    if "support" in result.failures:
+        ends = f"{number(tensor.low, 3)} … {number(tensor.high, 3)}"
+        apart = f", which end at {number(law.low, 3)} and {number(law.high, 3)}: they are in {ends}"
     return _suspicious("distribution", f"Its elements are not those of {law.words}{apart}.{fits}")
 
 

@@ -19,6 +19,7 @@ from fanin._core.types import Array, DType
 from fanin.audits.judging.laws import Law, in_dtype, rounding_limits
 from fanin.audits.statistics import Statistics
 from fanin.audits.verdicts import SIGNIFICANCE, STANDARD_ERRORS
+from fanin.distributions import TRUNCATED_STDDEV
 
 _POINTS = 512  # at which distribution functions are compared
 _LIGHT_TAILS = 6.0  # the kurtosis up to which the errors of moments are those of their normal approximations
@@ -27,10 +28,15 @@ _LIGHT_TAILS = 6.0  # the kurtosis up to which the errors of moments are those o
 UNEVEN = 7.0
 _SHORTEST, _FEWEST = 8, 8  # elements of a row, and rows, whose dispersion says something
 GRAINED = 32  # elements whose dtype can be told from their values
-_REACHED = 5.2  # standard deviations: beyond these, normals of some libraries end
+# Standard deviations beyond which normals of some libraries end, and those that JAX makes of 7 random bits.
+_REACHED, _REACHED_NARROW = 5.2, 2.6
 _FAR = 20.0  # times the distance of the quartiles: 27 standard deviations of a normal
 _FARTHEST = 6.0  # standard deviations within which all elements are that are not clamped
 _CLAMPING = 2**10  # elements of a tensor whose quartiles say how wide it is
+_CUT_AT_TWO = 0.05  # of a standard deviation, that rounding moves a bound
+_STRAYS = 0.0455**4  # the share of elements that lie beyond two standard deviations in four draws
+_MOST_STRAYS = 3  # in addition
+_FARTHEST_STRAY = 2.0  # bounds
 _ONE_NORM = 0.05  # dispersion of rows of equal norms, beside 1 for independent elements
 
 Moments: TypeAlias = tuple[float, float, float]  # mean, standard deviation, kurtosis
@@ -288,7 +294,7 @@ def _fit(tensor: Observed, law: Law, whole: bool) -> Fit:
     if law.is_constant or law.stddev == 0:  # since all that is drawn is rounded to one value
         return Fit(law, () if tensor.low == tensor.high == law.mean else ("constant",))
     failures: list[str] = []
-    if tensor.low < law.low or tensor.high > law.high:
+    if (tensor.low < law.low or tensor.high > law.high) and not has_strays(tensor, law):
         failures.append("support")
     mean_errors, stddev_errors = _errors_of_moments(tensor, law)
     if abs(mean_errors) > STANDARD_ERRORS:
@@ -306,6 +312,21 @@ def _fit(tensor: Observed, law: Law, whole: bool) -> Fit:
     if _has_other_rows(tensor, law):
         failures.append("rows")
     return Fit(law, tuple(failures), mean_errors, stddev_errors, distance)
+
+
+def has_strays(tensor: Observed, law: Law) -> bool:
+    """Whether a few elements are beyond the bounds of a truncated normal, as those that Keras draws with PyTorch.
+
+    It takes the first of four normals that is within two standard deviations, or if none is, the first of all.
+    """
+    if law.kind != "truncated_normal" or law.mean or abs(law.high / law.stddev * TRUNCATED_STDDEV - 2) > _CUT_AT_TWO:
+        return False
+    farthest = max(tensor.high, -tensor.low)
+    if not law.high < farthest < _FARTHEST_STRAY * law.high:
+        return False
+    sample = tensor.ordered
+    count = len(sample) - int(np.diff(np.searchsorted(sample, (law.low, law.high)))[0])
+    return count <= _MOST_STRAYS + 2 * _STRAYS * len(sample)
 
 
 def _errors_of_moments(tensor: Observed, law: Law) -> tuple[float, float]:
@@ -349,11 +370,12 @@ def _of_tails(tensor: Observed, law: Law) -> list[str]:
     curve = law.curve
     if curve is None or not curve.exact or not law.independent or tensor.size < 2 or tensor.clamped:
         return []
-    reach, most = law.reach, _REACHED * law.stddev
-    low = min(tensor.ends[0] - reach, law.mean - most) if law.kind == "normal" else tensor.ends[0] - reach
-    high = max(tensor.ends[1] + reach, law.mean + most) if law.kind == "normal" else tensor.ends[1] + reach
+    outside = curve.outside(tensor.ends[0] - law.reach, tensor.ends[1] + law.reach)
+    if law.kind == "normal":
+        most = (_REACHED if tensor.dtype.itemsize > 2 else _REACHED_NARROW) * law.stddev
+        outside = max(outside - curve.outside(law.mean - most, law.mean + most), 0.0)
     found = []
-    outside = min(curve.outside(low, high), 1 - 1e-16)
+    outside = min(outside, 1 - 1e-16)
     if tensor.size * math.log1p(-outside) < math.log(SIGNIFICANCE):
         found.append("tails")
     farthest = max(tensor.high - law.mean, law.mean - tensor.low)

@@ -8,6 +8,7 @@ tensor of this role and law.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from fanin.audits.damage import Allowed
 from fanin.audits.garbage import LEAST_SPREAD, MOST_SPREAD
 from fanin.audits.judging.candidates import Candidate, candidates_of
 from fanin.audits.judging.diagnosis import diagnosed, free_fit, grain, is_clipped, is_heavy, number_of_pieces
-from fanin.audits.judging.fitting import Fit, Observed, fit, is_float, observed
+from fanin.audits.judging.fitting import Fit, Observed, fit, has_strays, is_float, observed
 from fanin.audits.judging.laws import Law
 from fanin.audits.judging.roles import Role
 from fanin.audits.statistics import Statistics
@@ -24,6 +25,8 @@ from fanin.models.traits import STATISTICS
 from fanin.report import number
 
 _EQUAL, _UNKNOWN = "Every element is", "No initializer that is known"  # in reasons
+_NOT_WHAT = "It is not what"  # in reasons, before the law that is expected
+_FRESH = 8  # times as many tensors that are as they were initialized as tensors that look trained
 _COMPUTED = "Each element tells something of the next: they were computed, not drawn."
 _CLAMPED = (
     "({0.clamped} of {0.statistics.size:,} elements are exactly {0.statistics.low:g} or {0.statistics.high:g}, far "
@@ -108,6 +111,8 @@ def judge(
 
 def _against(tensor: Observed, role: Role, law: Law, candidates: Sequence[Candidate]) -> Verdict:
     """The verdict on a tensor that should have a law."""
+    if role.role == "count":
+        return _counted(tensor)
     if not law.is_random and not math.isfinite(law.stddev):
         return Verdict("unjudged", f"Nothing is known of the elements of {law.words}.")
     result = fit(tensor, law)
@@ -116,11 +121,17 @@ def _against(tensor: Observed, role: Role, law: Law, candidates: Sequence[Candid
         return verdict.with_problems(grain(tensor, law))
     problem = diagnosed(tensor, role, result, candidates)
     if problem is None:
-        return Verdict("trained", f"{_departure(tensor)} It is not what {law.words} draws.")
+        return Verdict("trained", f"{_departure(tensor)} {_NOT_WHAT} {law.words} gives.")
     others = [each for each in grain(tensor, law) if each.code != problem.code]
     if "stddev" not in result.failures and any(each.code == "coarse" for each in others):
         return Verdict("unjudged", "").with_problems((*others, problem))  # few random bits explain the rest
     return Verdict("unjudged", "").with_problems((problem, *others))
+
+
+def _counted(tensor: Observed) -> Verdict:
+    """The verdict on a counter, which is 0 before training."""
+    count = number(tensor.mean)
+    return Verdict("trained", f"{count} batches were counted.") if tensor.mean else Verdict("consistent", "It is 0.")
 
 
 def _agreement(result: Fit, tensor: Observed) -> str:
@@ -134,7 +145,16 @@ def _agreement(result: Fit, tensor: Observed) -> str:
     if math.isfinite(result.stddev_errors):
         parts.append(f"the standard deviation {result.stddev_errors:+.1f}")
     words = f" ({' and '.join(parts)} standard errors from it)" if parts else ""
-    return f"It has the distribution of {law.words}{words}."
+    return f"It has the distribution of {law.words}{words}.{_of_strays(tensor, law)}"
+
+
+def _of_strays(tensor: Observed, law: Law) -> str:
+    """What to say of elements beyond a law's bounds that its library makes."""
+    if not has_strays(tensor, law):
+        return ""
+    farthest = number(max(tensor.high, -tensor.low), 3)
+    known = "Keras with PyTorch draws about 4 such in a million"
+    return f" (Elements reach {farthest}, beyond {number(law.high, 3)}: {known}.)"
 
 
 # ---------------------------------------------------------------- alone
@@ -142,17 +162,19 @@ def _agreement(result: Fit, tensor: Observed) -> str:
 
 def _alone(tensor: Observed, role: Role, candidates: Sequence[Candidate]) -> Verdict:
     """The verdict on a tensor of which nothing is known but its role."""
+    if role.role == "count" and tensor.is_constant:
+        return _counted(tensor)
     fits = _fits(tensor, candidates)
     if fits:
         law = fits[0].law
         verdict = Verdict("consistent", _several(fits, tensor), tuple(dict.fromkeys(each.words for each in fits)))
         return verdict.with_problems(grain(tensor, law))
     if tensor.is_constant:
-        return Verdict("unjudged", f"{_EQUAL} {number(tensor.mean)}, which no known initializer says.")
-    if not is_float(role.dtype) or role.hint in ("optimizer", "rotary", "range"):
+        return Verdict("unjudged", f"{_EQUAL} {number(tensor.mean)}, which no known initializer gives.")
+    if not is_float(role.dtype) or role.hint in ("optimizer", "rotary", "range", "average"):
         return Verdict("unjudged", "Nothing is known of what it should be.")
     if role.role in _CONSTANT_ROLES and not _is_gated(role):
-        return Verdict("trained", "Its elements differ, where every initializer of its role gives equal ones.")
+        return Verdict("trained", "Its elements differ; an initializer would have made them all equal.")
     return _unknown(tensor, role)
 
 
@@ -206,7 +228,7 @@ def _several(fits: Sequence[Candidate], tensor: Observed) -> str:
     if fits[0].law.is_constant:
         return f"{_EQUAL} {number(tensor.mean)}."
     if len(words) == 1:
-        return f"It has the distribution of {words[0]} ({fits[0].source})."
+        return f"It has the distribution of {words[0]} ({fits[0].source}).{_of_strays(tensor, fits[0].law)}"
     shown = ", ".join(words[:_SHOWN])
     more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
     return f"It is ambiguous: {shown}{more} cannot be told apart here."
@@ -259,9 +281,25 @@ def reconciled(
     if is_trained(judged):
         return {name: _in_trained(role, verdict) for name, (role, verdict) in judged.items()}
     known = odd or {}
+    alone = _few_trained(judged)
     return {
-        name: verdict.with_problems((known[name],) if name in known else ()) for name, (_, verdict) in judged.items()
+        name: (_in_fresh(role, verdict) if alone else verdict).with_problems((known[name],) if name in known else ())
+        for name, (role, verdict) in judged.items()
     }
+
+
+def _few_trained(judged: Mapping[str, tuple[Role, Verdict]]) -> bool:
+    """Whether hardly any tensor of a checkpoint looks trained, so that nobody has trained it."""
+    kinds = Counter(verdict.kind for role, verdict in judged.values() if role.role not in STATISTICS)
+    return kinds["trained"] * _FRESH < kinds["consistent"]
+
+
+def _in_fresh(role: Role, verdict: Verdict) -> Verdict:
+    """The verdict on a tensor of a checkpoint that is not trained: one without its expected law is wrong."""
+    if verdict.kind != "trained" or _NOT_WHAT not in verdict.reason or role.role in STATISTICS:
+        return verdict
+    message = f"{verdict.reason.replace(': it is trained.', '.')} Hardly any other tensor looks trained."
+    return Verdict("unjudged", "").with_problems((Problem("distribution", "suspicious", message),))
 
 
 def is_trained(judged: Mapping[str, tuple[Role, Verdict]]) -> bool:
@@ -269,7 +307,12 @@ def is_trained(judged: Mapping[str, tuple[Role, Verdict]]) -> bool:
 
     Norms are no constants after a few steps, when kernels still have the spread that they began with.
     """
-    norms = [verdict for role, verdict in judged.values() if role.role in ("scale", "offset") and not role.hint]
+    norms = [
+        verdict
+        for role, verdict in judged.values()
+        if not role.hint
+        and (role.role in ("scale", "offset") or (role.role in _BIASES and (role.size > 1 and _says_constant(verdict))))
+    ]
     if len(norms) > 1 and 2 * sum(each.kind == "trained" for each in norms) > len(norms):
         return True
     larger = [verdict for role, verdict in judged.values() if role.is_table and role.size >= _TELLING]
@@ -279,9 +322,14 @@ def is_trained(judged: Mapping[str, tuple[Role, Verdict]]) -> bool:
     return trained > 0 and 2 * trained >= len(larger)
 
 
+def _says_constant(verdict: Verdict) -> bool:
+    """Whether a verdict says that all elements are equal, or should be."""
+    return verdict.reason.startswith(_EQUAL) or _NOT_WHAT in verdict.reason
+
+
 def _in_trained(role: Role, verdict: Verdict) -> Verdict:
     """The verdict on a tensor of a checkpoint that is trained."""
-    trained = Verdict("trained", "Most of the larger tensors beside it are trained, and nothing says that it is not.")
+    trained = Verdict("trained", "It is trained, as most of the larger tensors are.")
     if verdict.problems:
         grave = tuple(each for each in verdict.problems if each.code not in _MILD)
         return replace(trained, fits=verdict.fits).with_problems(grave)

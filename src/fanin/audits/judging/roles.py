@@ -36,7 +36,9 @@ _RESIDUAL = re.compile(
 _HEAD = re.compile(r"^(lm_?head|decoder|embed_out|output_projection|proj_out|generator)$", re.IGNORECASE)
 # The last component's layers in timm, flax's and Google's vision transformers, and global context blocks among them.
 _PARTNERS = {"weight": "bias", "bias": "weight"}
-_GATE = re.compile(r"adaln|ada_?ln|zero|gate|modulation|proj_out|conv_out|time_?embed|^head$|mlp_add", re.IGNORECASE)
+_GATE = re.compile(
+    r"adaln|ada_?ln|zero|gate|modulation|proj_out|conv_out|time_?embed|^head$|^logits$|mlp_add", re.IGNORECASE
+)
 _INPUT_FIRST = re.compile(r"^(c_attn|c_fc|c_proj|q_attn)$")  # transformers' Conv1D, which stores (in, out)
 _RECURRENT = re.compile(r"_(l\d+)(_reverse)?$")
 # What is before its last component in the names of kernels without a component of their own, such as `in_proj_weight`.
@@ -92,7 +94,7 @@ class Role:
         hint: what its name says beside the role: "position", "token", "layer_scale", "gate", "slope", "time_step",
             "state_space", "skip", "rotary", "range", "temperature", "optimizer", "tied" (an output layer that may have
             the values of an embedding, which has no name of its own here), "norms" (those of a kernel's units, which
-            they are multiplied by), or "".
+            they are multiplied by), "average" (of data that a model has seen), or "".
         residual: whether it ends a residual branch, by its name.
         template: the name with the numbers of blocks left out; "" if it is in no repeated block.
         depth: the number of its block; None if it is in none.
@@ -231,6 +233,8 @@ def _role_and_hint(parts: list[str], leaf: str, parent: str, shape: Shape) -> tu
         return "other", "optimizer"
     if leaf in ("weight_g", "original0"):
         return "scale", "norms"
+    if parent.endswith("_ema"):  # haiku's averages of means and variances
+        return "other", "average"
     if leaf in _HINTS:
         return "other", _HINTS[leaf]
     if leaf.isdecimal() and parent == "vars":

@@ -14,6 +14,7 @@ from fanin.audits.judging.fitting import Observed, observed
 from fanin.audits.judging.roles import Role
 from fanin.audits.statistics import Statistics
 from fanin.audits.verdicts import STANDARD_ERRORS, Problem
+from fanin.models.traits import STATISTICS
 from fanin.report import number
 
 _FEWEST = 3  # tensors of a group, of which one can differ from the others
@@ -61,7 +62,8 @@ def among_siblings(members: Mapping[str, tuple[Role, Statistics]]) -> dict[str, 
     for name, (role, statistics) in members.items():
         if role.place and role.dtype is not None:
             seen = observed(statistics, role.dtype)
-            if seen is not None and not seen.follows_order:
+            of_data = role.hint == "average" or (role.role in STATISTICS and seen is not None and not seen.is_constant)
+            if seen is not None and not of_data and not seen.follows_order:
                 groups[role.place].append(_Member(name, role.role, seen))
     return dict(problem for group in groups.values() if len(group) >= _FEWEST for problem in _of_group(group))
 
