@@ -17,7 +17,7 @@ _RELATED = {
 
 
 @dataclass(frozen=True)
-class _Pair:
+class _Relation:
     """Two tensors that have something in common: the parts of their names that differ, and what follows both."""
 
     first: str
@@ -25,8 +25,8 @@ class _Pair:
     rest: str
 
     @classmethod
-    def of(cls, name: str, other: str) -> _Pair:
-        """The pair of two names, in the order of the alphabet, so that both ways give the same."""
+    def of(cls, name: str, other: str) -> _Relation:
+        """The relation of two names, in the order of the alphabet, so that both ways give the same."""
         one, two = (each.split(".") for each in sorted((name, other)))
         same = 0
         while same < min(len(one), len(two)) - 1 and one[-1 - same] == two[-1 - same]:
@@ -51,25 +51,29 @@ def lines_of(found: Iterable[tuple[str, Problem]]) -> list[str]:
     for name, problem in found:
         key: Hashable = problem.kind, problem.message, problem.advice
         if problem.other:
-            pair = _Pair.of(name, problem.other)
-            key = problem.code, pair.first, pair.second
+            relation = _Relation.of(name, problem.other)
+            key = problem.code, relation.first, relation.second
         groups.setdefault(key, []).append((name, problem))
     return [line for group in groups.values() for line in _lines(group)]
 
 
 def _lines(group: list[tuple[str, Problem]]) -> Iterator[str]:
     """The lines of problems that go together."""
-    _, problem = group[0]
+    names, problem = [name for name, _ in group], group[0][1]
     advice = f" {visible(problem.advice)}" if problem.advice else ""
     if problem.other:
-        pairs = list(dict.fromkeys(_Pair.of(name, each.other) for name, each in group))
-        where = f"{visible(pairs[0].first)} and {visible(pairs[0].second)}"
-        if len(pairs) > 1:
-            rests = [visible(each.rest) for each in pairs]
-            more = ", …" if len(rests) > _MOST_NAMES else ""
-            what = f"{len(pairs)} tensors ({', '.join(rests[:_MOST_NAMES])}{more}) {_RELATED[problem.code]} in both."
-            yield f"{where}: {problem.kind}: {what}{advice}"
+        relations = list(dict.fromkeys(_Relation.of(name, each.other) for name, each in group))
+        if len(relations) > 1:
+            yield f"{_of_blocks(relations, problem)}{advice}"
             return
-    names = [name for name, _ in group] if not problem.other else [group[0][0]]
+        names = names[:1]  # the other one has the same to say
     for path, _ in folded_paths(dict.fromkeys(names)):
         yield f"{path}: {problem.kind}: {visible(problem.message)}{advice}"
+
+
+def _of_blocks(relations: list[_Relation], problem: Problem) -> str:
+    """What several tensors of two blocks have in common."""
+    rests = [visible(each.rest) for each in relations]
+    shown = ", ".join(rests[:_MOST_NAMES]) + (", …" if len(rests) > _MOST_NAMES else "")
+    where = f"{visible(relations[0].first)} and {visible(relations[0].second)}"
+    return f"{where}: {problem.kind}: {len(rests)} tensors ({shown}) {_RELATED[problem.code]} in both."
