@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -183,10 +184,29 @@ def test_names_are_text() -> None:
 
 
 def test_an_empty_target() -> None:
-    """Nothing is wrong with nothing."""
+    """That there is nothing is no success."""
     found = fanin.audit({})
-    assert (bool(found), len(found)) == (True, 0)
+    assert (bool(found), len(found), found.notes) == (False, 0, ("There are no tensors.",))
     assert "0 tensors: none" in str(found)
+
+
+def test_what_is_left_alone(tmp_path: Path) -> None:
+    """Values that are no tensors, and files that are not read, are named."""
+    found = fanin.audit({"a.kernel": arrays()["layers.0.kernel"], "step": 3})
+    assert found
+    assert found.notes == ("Left alone, since they are no tensors with numbers: step.",)
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+
+    save_file({"w": np.ones(4, "float32")}, tmp_path / "a.safetensors")
+    np.savez(tmp_path / "b.npz", w=np.ones(4))
+    assert fanin.audit(tmp_path).notes == ("Not read, beside the files of safetensors: b.npz.",)
+
+
+def test_pipes(tmp_path: Path) -> None:
+    """A pipe is refused, not waited for."""
+    os.mkfifo(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="must be a regular file or a folder"):
+        fanin.audit(tmp_path / "model.safetensors")
 
 
 def test_copies(tmp_path: Path) -> None:

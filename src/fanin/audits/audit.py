@@ -101,7 +101,7 @@ class AuditedTensor:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the tensors of a model or checkpoint are; true if nothing is wrong.
+    """What the tensors of a model or checkpoint are; true if there are some, and nothing is wrong.
 
     Attributes:
         name: the path, or the model in words.
@@ -151,7 +151,7 @@ class Audit:
         return len(self.tensors)
 
     def __bool__(self) -> bool:
-        return not (self.findings or self.missing or self.broken_files)
+        return bool(self.tensors) and not (self.findings or self.missing or self.broken_files)
 
     def as_dict(self) -> dict[str, Any]:
         """The audit as plain data, with stable keys, for JSON.

@@ -125,7 +125,7 @@ def _check_prefix(under: str, contents: Contents) -> None:
         starts = dict.fromkeys(name.partition(".")[0] for name in contents.tensors)
         raise ValueError(
             f"`under` must be what names begin with. Received: {shown(under)}, with which none does: they begin with "
-            f"{', '.join(list(starts)[:_MOST_NAMES])}.{suggestion(under, starts)}"
+            f"{', '.join(map(shown, list(starts)[:_MOST_NAMES]))}.{suggestion(under, starts)}"
         )
 
 
@@ -134,6 +134,8 @@ def _chosen(contents: Contents, only: Collection[str] | None, under: str) -> lis
     if only is None:  # of tensors that share memory, the first one stands for all
         named = {name: each for name, each in contents.tensors.items() if name not in contents.ties}
         return [each for name, each in named.items() if not under or name.startswith(f"{under}.")]
+    if isinstance(only, str):
+        raise TypeError(f"`only` must be several names. Received: only={shown(only)}.")
     for name in only:
         if name not in contents.tensors:
             raise ValueError(
@@ -159,14 +161,25 @@ def _notes(contents: Contents, expected: Expectations, under: str) -> tuple[str,
         verb = "is" if count == 1 else "are"
         notes.append(
             f"{count} {plural(count, 'tensor')} {verb} not among the model's parameters, and judged by name and shape: "
-            f"{', '.join(strange[:_MOST_NAMES])}{', …' if count > _MOST_NAMES else ''}."
+            f"{_listed(strange)}."
         )
     outside = sum(not name.startswith(f"{under}.") for name in contents.tensors) if under else 0
     if outside:
         notes.append(f"Left alone: {outside} {plural(outside, 'tensor')} not under {under}.")
     if contents.other:
-        notes.append(f"{len(contents.other)} values that are no tensors were left alone.")
+        notes.append(f"Left alone, since they are no tensors with numbers: {_listed(contents.other)}.")
+    if contents.beside:
+        notes.append(f"Not read, beside the files of {contents.format}: {_listed(contents.beside)}.")
+    if not contents.tensors:
+        notes.append("There are no tensors.")
     return tuple(notes)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names of a list."""
+    return ", ".join(names[:_MOST_NAMES]) + (
+        f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    )
 
 
 def _notes_on(judged: Sequence[AuditedTensor]) -> Iterator[str]:

@@ -75,6 +75,8 @@ def contents_of(path: Path, listed: Sequence[str] = ()) -> Contents:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     if path.is_dir():
         return dcp.read_dcp(path) if (path / dcp.METADATA).exists() else _in_folder(path, listed)
+    if not path.is_file():  # a pipe, which would be waited for
+        raise ValueError(f"A checkpoint must be a regular file or a folder. Received: {shown(str(path))}.")
     for kind in _KINDS:
         if kind.has(path.name):
             return kind.read([path])
