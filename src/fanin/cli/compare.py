@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -66,11 +65,11 @@ def compare(
     stand simulated networks of the given width.
     """
     import json
-    import shutil
 
     with refusing():
         if picture is not None:
             _check_picture(picture)
+        from fanin.report import terminal_width
         from fanin.theory import activation as activation_of
         from fanin.theory import compare as compared
 
@@ -81,8 +80,7 @@ def compare(
     if as_json:
         click.echo(json.dumps(report.as_dict()))
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    click.echo(report.table().text(width))
+    click.echo(report.table().text(terminal_width()))
     click.echo()
     for row in report.rows:
         click.echo(row.sentence)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import sys
 from typing import Any
 
 import numpy as np
@@ -42,3 +44,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, (np.bool_, np.integer)):
         return value.item()
     return float(value) if math.isfinite(value) else None
+
+
+def terminal_width() -> int | None:
+    """The number of characters that a line of the terminal has; None if what is printed goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fanin.report import number, plain
+from fanin.report import number, plain, terminal_width
 from fanin.report.markup import TONES, Tone
 from fanin.report.tables import Cell, Table, Toned
 from fanin.theory.blocks import Profile
@@ -306,7 +306,7 @@ class Comparison:
         return figure
 
     def __str__(self) -> str:
-        return self.table().text()
+        return self.table().text(terminal_width())
 
     def _repr_html_(self) -> str:
         return self.table().html()

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fanin._core.messages import plural
-from fanin.report import number, plain, plots
+from fanin.report import number, plain, plots, terminal_width
 from fanin.report.tables import Table, Toned
 from fanin.theory.signals import Signal
+from fanin.theory.trends import jumps, trend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GROWTH = 10.0  # what a signal may grow or shrink by through the whole model
-_FEWEST = 5  # layers that a trend is seen in
+_JUMP = 1e3  # what a signal may change by in one layer: in healthy models, attention's means change it by 60
+_GRADIENT_JUMP = 1e10  # what a gradient may: it is spread by pooling, and scaled by 1e-6 in the layers of ConvNeXt
 _DEAD, _SATURATED = 0.25, 0.5  # the shares of a layer from which it is called so
 _FEWEST_ROWS = 16  # fewer samples than this leave healthy units of a ReLU at zero
 _COLLAPSED, _LEAST_LIMIT = 1.5, 8  # the effective rank of a collapsed layer, where it could be this much
@@ -31,7 +31,8 @@ class Finding:
 
     Attributes:
         word: "ok", or "not finite", "zero", "constant", "dead", "saturated", "collapsed", "off theory", "no gradient";
-            of a whole model also "signal explodes", "signal vanishes", "gradient explodes" and "gradient vanishes".
+            of a whole model also "signal explodes", "signal vanishes", "signal jumps" and "signal drops" (in one
+            layer), and the same of "gradient".
         sentence: what was found, in numbers.
     """
 
@@ -126,7 +127,7 @@ class ProbedLayer:
                     name: {"shape": each.values.shape, "std": each.values.std, "gradient_std": _std(each.gradient)}
                     for name, each in self.parameters.items()
                 },
-                "verdict": {"word": self.verdict.word, "sentence": self.verdict.sentence},
+                "verdict": vars(self.verdict),
             }
         )
 
@@ -204,24 +205,81 @@ _HARMLESS = {"off theory", "collapsed", "no gradient", "constant"}  # which well
 # ---------------------------------------------------------------- the whole
 
 
-def _trend(values: Sequence[float]) -> float | None:
-    """The factor a layer of numbers by depth, from a line through their logarithms; None if there are too few."""
-    numbers = np.asarray(values, float)
-    if len(numbers) < _FEWEST or not (np.isfinite(numbers) & (numbers > 0)).all():
-        return None
-    return float(np.exp(np.polyfit(np.arange(len(numbers)), np.log(numbers), 1)[0]))
+@dataclass(frozen=True)
+class _Flow:
+    """What passes through layers: the signal, or the gradient on its way back.
+
+    Attributes:
+        name: "signal" or "gradient".
+        sizes: its standard deviations, in the order in which it passes; NaN where it is not finite.
+        through: what it passes through to get each size from the one before.
+    """
+
+    name: str
+    sizes: tuple[float, ...]
+    through: tuple[str, ...]
+
+    @classmethod
+    def of_signal(cls, layers: Sequence[ProbedLayer]) -> _Flow:
+        """The signal, which passes through a layer to get its outputs' size."""
+        return cls("signal", tuple(_size(each.output) for each in layers), tuple(each.name for each in layers))
+
+    @classmethod
+    def of_gradient(cls, layers: Sequence[ProbedLayer]) -> _Flow:
+        """The gradient, which passes back through a layer to the outputs of the one before."""
+        passed = [each for each in reversed(layers) if each.gradient is not None]
+        names = [each.name for each in passed]
+        return cls("gradient", tuple(_size(each.gradient) for each in passed), ("", *names[:-1]))
+
+    @property
+    def trend(self) -> float | None:
+        """The factor a layer; None if there are too few."""
+        return trend(self.sizes)
+
+    def findings(self) -> list[Finding]:
+        """Whether it grows or shrinks too much, by depth or in one layer."""
+        return [*self._of_trend(), *self._of_jumps()]
+
+    def _of_trend(self) -> Iterator[Finding]:
+        factor = self.trend
+        total = 1.0 if factor is None else _power(factor, len(self.sizes) - 1)
+        if not 1 / _GROWTH <= total <= _GROWTH:
+            way = "explodes" if total > 1 else "vanishes"
+            through = f"× {number(total, 3)} through {len(self.sizes)} layers"
+            yield Finding(f"{self.name} {way}", f"× {number(factor, 3)} a layer, {through}")
+
+    def _of_jumps(self) -> Iterator[Finding]:
+        # Gradients of branches, such as those of attention's keys, may be far smaller than those of the way besides.
+        is_gradient = self.name == "gradient"
+        found = list(jumps(self.sizes, _GRADIENT_JUMP if is_gradient else _JUMP, lasting=is_gradient))
+        for way, some in (
+            ("jumps", [each for each in found if each.factor > 1]),
+            ("drops", [each for each in found if each.factor < 1]),
+        ):
+            if some:
+                first, *others = some
+                more = f", and in {len(others)} more {plural(len(others), 'layer')}" if others else ""
+                sizes = f"from {number(self.sizes[first.before], 3)} to {number(self.sizes[first.at], 3)}"
+                where = f"× {number(first.factor, 3)} in {self.through[first.at]}, {sizes}"
+                yield Finding(f"{self.name} {way}", where + more)
 
 
-def _flow(name: str, values: Sequence[float]) -> Finding | None:
-    """Whether what passes through layers grows or shrinks too much."""
-    trend = _trend(values)
-    if trend is None:
-        return None
-    total = trend ** (len(values) - 1)
-    if 1 / _GROWTH <= total <= _GROWTH:
-        return None
-    way = "explodes" if total > 1 else "vanishes"
-    return Finding(f"{name} {way}", f"× {number(trend, 3)} a layer, × {number(total, 3)} through {len(values)} layers")
+def _size(signal: Signal | None) -> float:
+    return math.nan if signal is None or signal.nonfinite else signal.std
+
+
+def _power(factor: float, exponent: int) -> float:
+    try:
+        return factor**exponent
+    except OverflowError:
+        return math.inf
+
+
+def _origin(layers: Sequence[ProbedLayer]) -> ProbedLayer:
+    """The first in time of layers with the same verdict: NaN begins in outputs, or else where gradients come from."""
+    if layers[0].verdict.word != "not finite":
+        return layers[0]
+    return next((each for each in layers if each.output.nonfinite), layers[-1])
 
 
 @dataclass(frozen=True)
@@ -259,34 +317,45 @@ class Probe:
     @property
     def verdicts(self) -> tuple[Finding, ...]:
         """What is wrong with the model: how its signal and gradient change by depth, then what its layers have."""
-        flow = self.weighted or self.layers
-        gradients = [each.gradient.std for each in reversed(flow) if each.gradient is not None]
-        trends = [_flow("signal", [each.output.std for each in flow]), _flow("gradient", gradients)]
-        found = [*filter(None, trends), *self._of_layers()]
-        return tuple(found) or (Finding("ok", self._in_order(flow, gradients)),)
+        found = [finding for flow in self._flows for finding in flow.findings()]
+        found += [self._of_layers(word) for word in self._words if not self._is_harmless(word)]
+        return tuple(found) or (Finding("ok", self._in_order()),)
 
-    def _of_layers(self) -> list[Finding]:
-        """One verdict for each word that layers have, with their number and the first of them."""
+    @property
+    def remarks(self) -> tuple[Finding, ...]:
+        """The verdicts of single layers that well-made models have, too, and that say nothing of the model."""
+        return tuple(self._of_layers(word) for word in self._words if self._is_harmless(word))
+
+    @property
+    def _flows(self) -> tuple[_Flow, _Flow]:
+        layers = self.weighted or self.layers
+        return _Flow.of_signal(layers), _Flow.of_gradient(layers)
+
+    @property
+    def _words(self) -> dict[str, list[ProbedLayer]]:
+        """The layers by the words of their verdicts, but for those that are ok."""
         words: dict[str, list[ProbedLayer]] = {}
         for each in self.layers:
-            words.setdefault(each.verdict.word, []).append(each)
-        return [
-            Finding(
-                word,
-                f"{len(layers)} of {len(self.layers)} {plural(len(self.layers), 'layer')}, first {layers[0].name}: "
-                f"{layers[0].verdict.sentence}",
-            )
-            for word, layers in words.items()
-            if word != "ok" and (word not in _HARMLESS or len(layers) * 2 > len(self.layers))
-        ]
+            if not each.verdict.is_ok:
+                words.setdefault(each.verdict.word, []).append(each)
+        return words
 
-    def _in_order(self, flow: Sequence[ProbedLayer], gradients: Sequence[float]) -> str:
-        trends = {"signal": _trend([each.output.std for each in flow]), "gradient": _trend(gradients)}
-        known = [f"{name} × {number(trend, 3)} a layer" for name, trend in trends.items() if trend is not None]
+    def _is_harmless(self, word: str) -> bool:
+        return word in _HARMLESS and len(self._words[word]) * 2 <= len(self.layers)
+
+    def _of_layers(self, word: str) -> Finding:
+        """One verdict for all layers with a word, with their number and the first of them."""
+        layers = self._words[word]
+        first, total = _origin(layers), len(self.layers)
+        count = f"{len(layers)} of {total} {plural(total, 'layer')}"
+        return Finding(word, f"{count}, first {first.name}: {first.verdict.sentence}")
+
+    def _in_order(self) -> str:
+        known = [f"{flow.name} × {number(flow.trend, 3)} a layer" for flow in self._flows if flow.trend is not None]
         return ", ".join(known) or "no layer has anything to remark"
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as plain data: `model`, `gradients`, `layers`, `verdicts` and `notes`.
+        """The report as plain data: `model`, `gradients`, `layers`, `verdicts`, `remarks` and `notes`.
 
         A layer has `path`, `type`, `call`, `shape`, `mean`, `std`, `nonfinite`, `zeros`, `units`, `dead`, `saturated`,
         `rank`, `rank_limit`, `gradient_std`, `expected_std`, `ratio`, `parameters` (by name: `shape`, `std`,
@@ -296,7 +365,8 @@ class Probe:
             "model": self.model,
             "gradients": self.has_gradients,
             "layers": [each.as_dict() for each in self.layers],
-            "verdicts": [{"word": each.word, "sentence": each.sentence} for each in self.verdicts],
+            "verdicts": [dict(vars(each)) for each in self.verdicts],
+            "remarks": [dict(vars(each)) for each in self.remarks],
             "notes": list(self.notes),
         }
 
@@ -308,11 +378,11 @@ class Probe:
             [[column.cell(each) for column in columns] for each in self.layers],
             right=_RIGHT,
             spared=_SPARED,
-            footnotes=[*map(str, self.verdicts), *self.notes],
+            footnotes=[*map(str, self.verdicts), *(f"{each} (harmless alone)" for each in self.remarks), *self.notes],
         )
 
     def __str__(self) -> str:
-        return self.table().text()
+        return self.table().text(terminal_width())
 
     def _repr_html_(self) -> str:
         return self.table().html()
@@ -358,19 +428,23 @@ class _Column:
         return Toned(text, "good" if verdict.is_ok else "warn" if verdict.word in _HARMLESS else "bad")
 
 
-def _first_kernel(layer: ProbedLayer) -> ProbedParameter | None:
-    """The parameter of a layer with the most axes, which its kernel has."""
-    most = sorted(layer.parameters.values(), key=lambda each: len(each.values.shape), reverse=True)
-    return most[0] if most else None
+def _kernel(layer: ProbedLayer) -> ProbedParameter | None:
+    """The kernel of a layer, or the scale of a norm: the parameter with the most axes, and rather not a bias."""
+    named = layer.parameters.items()
+    ranked = sorted(named, key=lambda each: (-len(each[1].values.shape), "bias" in each[0] or each[0] == "beta"))
+    return ranked[0][1] if ranked else None
 
 
 def _weight(layer: ProbedLayer) -> str:
-    kernel = _first_kernel(layer)
+    """The standard deviation of a kernel; where all its elements are equal, these."""
+    kernel = _kernel(layer)
+    if kernel is not None and not kernel.values.std:
+        return f"all {number(kernel.values.mean, 3)}"
     return number(None if kernel is None else kernel.values.std, 3)
 
 
 def _weight_gradient(layer: ProbedLayer) -> str:
-    kernel = _first_kernel(layer)
+    kernel = _kernel(layer)
     return number(None if kernel is None else _std(kernel.gradient), 3)
 
 
@@ -393,9 +467,7 @@ _COLUMNS = (
     _Column("zeros", lambda each: _share(each.output.zeros)),
     _Column("saturated", lambda each: _share(each.output.saturated)),
     _Column("dead", lambda each: f"{each.output.dead}/{each.output.units}"),
-    _Column(
-        "rank", lambda each: "–" if each.output.rank is None else f"{each.output.rank:.3g}/{each.output.rank_limit}"
-    ),
+    _Column("rank", _rank),
     _Column("gradient", lambda each: number(_std(each.gradient), 3)),
     _Column("weight", _weight),
     _Column("its gradient", _weight_gradient),
@@ -403,4 +475,4 @@ _COLUMNS = (
 )
 _ALWAYS = ("layer", "type", "std", "verdict")
 _RIGHT = tuple(column.name for column in _COLUMNS if column.name not in ("layer", "type", "verdict"))
-_SPARED = ("its gradient", "weight", "shape", "mean", "saturated", "type")
+_SPARED = ("its gradient", "weight", "shape", "mean", "saturated", "type", "zeros", "dead", "rank")
