@@ -99,6 +99,16 @@ def test_the_same_ratio_without_fans() -> None:
     assert _codes(_of(_normals(0.02 * math.sqrt(256 / 384)), law=NORMAL)) == ["stddev"]
 
 
+@pytest.mark.parametrize("value", [5.0, 2.0])
+@pytest.mark.parametrize("known", [True, False])
+def test_one_element_far_beyond_the_others(value: float, known: bool) -> None:
+    """PyTorch's trunc_normal_ makes some that are exactly its bound, 2; no other is explained."""
+    array = _normals()
+    array[3, 3] = value
+    verdict = _of(array, law=NORMAL if known else None)
+    assert _codes(verdict) == (["distribution"] if value == 5 else [])
+
+
 def test_another_mean() -> None:
     """The mean, in standard errors."""
     verdict = _of(_normals() + np.float32(0.002), law=NORMAL)
@@ -393,6 +403,7 @@ def test_a_dtype_that_numpy_does_not_have() -> None:
         ("grn.weight", (1, 1, 1, 32), True, 0),
         ("q.lora_B.weight", (64, 8), True, 0),
         ("pos_embed", (1, 8, 32), True, 0),
+        ("wpe.weight", (64, 32), False, 1),
         ("blocks.0.adaLN_modulation.1.weight", (64, 32), True, 0),
     ],
 )
@@ -508,6 +519,14 @@ def test_training_does_not_explain_nan() -> None:
     """Damage stays."""
     odd = Verdict("unjudged", "").with_problems((Problem("nan", "broken", "NaN."),))
     assert _checkpoint({"a.kernel": TRAINED, "b.kernel": TRAINED, "c.kernel": odd})["c.kernel"].kind == "broken"
+
+
+def test_empty_tensors_are_not_trained() -> None:
+    """Nothing is known of them, whatever is beside them."""
+    nothing = Verdict("unjudged", "It has no finite elements.")
+    judged = {name: (_role(np.zeros((64, 64), np.float32), name), TRAINED) for name in ("a.kernel", "b.kernel")}
+    judged["c.kernel"] = (_role(np.zeros((0, 4), np.float32), "c.kernel"), nothing)
+    assert reconciled(judged)["c.kernel"] == nothing
 
 
 def test_trained_norms_explain_kernels() -> None:

@@ -19,6 +19,7 @@ ROLES = (
     ("rnn.bias_ih_l1", (128,), "bias"),
     ("mlp/~/linear_0.w", (32, 64), "kernel"),
     ("mlp/~/linear_0.b", (64,), "bias"),
+    ("a.b", (64, 32), "other"),
     ("wte.weight", (1000, 64), "embedding"),
     ("model.embed_tokens.weight", (1000, 64), "embedding"),
     ("embedding/embeddings", (1000, 64), "embedding"),

@@ -214,7 +214,8 @@ class _Known:
         """Embeddings of positions."""
         yield self._normal(0.02, "normal", "ViT, GPT-2")
         yield self._cut(0.02, 2.0, "truncated_normal", "Keras's and flax's ViT")
-        yield Candidate(self._constant(0.0), "ViT of transformers")
+        if self.role != "embedding":  # a layer that looks positions up
+            yield Candidate(self._constant(0.0), "ViT of transformers")
         yield self._normal(0.01, "normal", "OpenAI's GPT-2")
         yield self._normal(1.0, "normal", "torch.randn")
         yield self._normal(1 / math.sqrt(self.shape[-1]), "normal, 1/sqrt(width)", "CLIP")

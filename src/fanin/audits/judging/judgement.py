@@ -32,6 +32,7 @@ _CLAMPED = (
     "({0.clamped} of {0.statistics.size:,} elements are exactly {0.statistics.low:g} or {0.statistics.high:g}, far "
     "beyond all others, as PyTorch's trunc_normal_ makes about one of 16 million.)"
 )
+_FAR_OFF = "It reaches from {0.statistics.low:g} to {0.statistics.high:g}, far beyond all elements but {0.clamped}."
 _SHOWN = 3  # laws that a reason names
 _TELLING = 5_000  # elements of a tensor whose fit is more than a lack of power
 _MILD = frozenset(
@@ -61,7 +62,7 @@ def allowed_of(role: Role, expected: Law | None = None) -> Allowed:
         return Allowed(expected.is_constant or given, dead, padding, given, any_size=given, any_spread=given or far)
     if not is_float(role.dtype):
         return Allowed(True, True, padding, True, True, True, True)
-    drawn = role.is_table and role.hint not in ("position", "token")
+    drawn = role.role == "embedding" or (role.is_table and role.hint not in ("position", "token"))
     constant = not drawn or any(each.law.is_constant for each in candidates_of(role))
     any_size = not drawn and role.hint not in ("position", "token")
     return Allowed(
@@ -103,7 +104,18 @@ def judge(
         return Verdict("unjudged", "It has no finite elements.")
     known = candidates_of(role) if candidates is None else tuple(candidates)
     verdict = _alone(tensor, role, known) if expected is None else _against(tensor, role, expected, known)
-    return replace(verdict, reason=f"{verdict.reason} {_CLAMPED.format(tensor)}") if tensor.clamped else verdict
+    if not tensor.clamped:
+        return verdict
+    if _clamps(tensor, expected):
+        return replace(verdict, reason=f"{verdict.reason} {_CLAMPED.format(tensor)}")
+    return verdict.with_problems((Problem("distribution", "suspicious", _FAR_OFF.format(tensor)),))
+
+
+def _clamps(tensor: Observed, law: Law | None) -> bool:
+    """Whether elements far beyond all others are at the bounds of a law, or at -2 and 2, which are PyTorch's."""
+    bounds = {-2.0, 2.0} if law is None or not math.isfinite(law.high) else {law.low, law.high}
+    ends = [each for each in (tensor.statistics.low, tensor.statistics.high) if not tensor.low <= each <= tensor.high]
+    return all(any(math.isclose(each, bound, rel_tol=1e-6) for bound in bounds) for each in ends)
 
 
 # ---------------------------------------------------------------- with an expectation
@@ -334,6 +346,8 @@ def _in_trained(role: Role, verdict: Verdict) -> Verdict:
         grave = tuple(each for each in verdict.problems if each.code not in _MILD)
         return replace(trained, fits=verdict.fits).with_problems(grave)
     if verdict.reason.startswith(_EQUAL) or not is_float(role.dtype):
+        return verdict
+    if role.size < 2:
         return verdict
     if verdict.kind == "unjudged" or (verdict.kind == "consistent" and _UNKNOWN in verdict.reason):
         return trained

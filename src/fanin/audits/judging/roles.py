@@ -267,7 +267,7 @@ def _hint(parent: str, parts: list[str]) -> str:
 
 def _common_role(leaf: str, parent: str, shape: Shape) -> str:
     """The role of a tensor of a usual layer."""
-    known = _LEAVES.get(_RECURRENT.sub("", leaf))
+    known = _LEAVES.get(_RECURRENT.sub("", leaf)) if leaf != "b" or _is_vector(shape) else "other"
     if known is None:
         known = role_of_name(leaf, shape)
     if leaf == "weight" and len(shape) == 2 and _EMBEDDING.search(parent):
