@@ -25,6 +25,8 @@ from fanin.checkpoints.stored import Stored
 
 Advance = Callable[[int], object]
 
+_SPARE = 4  # parts that keep the threads busy while the caller looks at a result
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -181,7 +183,7 @@ class _Crew:
 
     def __init__(self, pool: ThreadPoolExecutor, threads: int, advance: Advance) -> None:
         self.finishing: deque[Future[Result]] = deque()
-        self._pool, self._most, self._advance = pool, 2 * threads, advance
+        self._pool, self._most, self._advance = pool, 2 * threads + _SPARE, advance
         self._steps: deque[_Step] = deque()
 
     def begin(self, stored: Stored) -> None:
