@@ -35,7 +35,6 @@ _FARTHEST = 6.0  # standard deviations within which all elements are that are no
 _CLAMPING = 2**10  # elements of a tensor whose quartiles say how wide it is
 _CUT_AT_TWO = 0.05  # of a standard deviation, that rounding moves a bound
 _STRAYS = 0.0455**4  # the share of elements that lie beyond two standard deviations in four draws
-_MOST_STRAYS = 3  # in addition
 _FARTHEST_STRAY = 2.0  # bounds
 _ONE_NORM = 0.05  # dispersion of rows of equal norms, beside 1 for independent elements
 
@@ -326,7 +325,8 @@ def has_strays(tensor: Observed, law: Law) -> bool:
         return False
     sample = tensor.ordered
     count = len(sample) - int(np.diff(np.searchsorted(sample, (law.low, law.high)))[0])
-    return count <= _MOST_STRAYS + 2 * _STRAYS * len(sample)
+    expected = _STRAYS * len(sample)
+    return count < 2 or (count < 50 and expected**count / math.factorial(count) > SIGNIFICANCE)
 
 
 def _errors_of_moments(tensor: Observed, law: Law) -> tuple[float, float]:
