@@ -234,6 +234,14 @@ def test_renames_that_collide() -> None:
         compare_checkpoints({"a.w": np.ones(1), "b.w": np.ones(1)}, {}, rename={"*.w": "w"})
 
 
+def test_renames_that_fit_nothing() -> None:
+    """A glob that is misspelled, or that an earlier one covers, is refused."""
+    with pytest.raises(ValueError, match=r"'modle\.\*', which fits none of 1 names, such as 'model\.w'"):
+        compare_checkpoints({"model.w": np.ones(1)}, {}, rename={"modle.*": "*"})
+    with pytest.raises(ValueError, match=r"'a\.w', which fits names that earlier globs fit, too\."):
+        compare_checkpoints({"a.w": np.ones(1)}, {}, rename={"a.*": "*", "a.w": "v"})
+
+
 def test_too_many_stars() -> None:
     """A star that stands for nothing is refused."""
     with pytest.raises(ValueError, match="as many stars as its glob"):
@@ -261,10 +269,25 @@ def test_folded(report: Differences) -> None:
 
 def test_summary(report: Differences) -> None:
     """The counts, and what was compared."""
-    assert report.summary().startswith("4 tensors: 1 equal bytes, 3 different (A: dict, B: dict; ")
+    assert report.summary().startswith("4 tensors: 1 identical, 3 different (A: dict, B: dict; ")
     assert str(report).endswith(report.summary())
     assert not report
     assert not report.is_exact
+
+
+def test_what_would_not_be_seen() -> None:
+    """The report says how sure it is of draws that look alike: of the tensor in which least would be seen."""
+    a, b = ({"large": drawn(DRAWS["normal"], seed), "small": drawn(DRAWS["normal"], seed, (9, 8))} for seed in (1, 2))
+    [note] = compare_checkpoints(a, b).notes()
+    assert "would hardly be seen in small, and a smaller one in the other 1." in note
+
+
+def test_names_that_only_one_has() -> None:
+    """They are in the table alone, and there is a hint how to match them."""
+    text = str(compare_checkpoints({"old.w": np.ones(3)}, {"new.w": np.ones(3)}))
+    assert text.count("old.w") == 1
+    assert "--rename 'old.*=new.*'" in text
+    assert "2 tensors: 1 only in A, 1 only in B" in text
 
 
 def test_as_dict(report: Differences) -> None:

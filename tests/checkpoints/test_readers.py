@@ -507,3 +507,20 @@ def test_an_array_of_a_false_size(tmp_path: Path) -> None:
 def test_errors_are_checkpoint_errors() -> None:
     """Pickles raise errors of their own, which files turn into theirs."""
     assert not issubclass(pickles.PickleError, CheckpointError)
+
+
+@pytest.mark.parametrize("place", ["pipe.safetensors", "folder"])
+def test_pipes_are_refused(tmp_path: Path, place: str) -> None:
+    """To open one would wait for whoever writes to it."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    os.mkfifo(tmp_path / "folder" / "model.npz")
+    with pytest.raises(ValueError, match=r"Tensors must be in a regular file\. Received: "):
+        contents_of(tmp_path / place)
+
+
+def test_a_file_without_arrays(tmp_path: Path) -> None:
+    """`np.savez` writes one, which is whole."""
+    np.savez(tmp_path / "none.npz")
+    contents = contents_of(tmp_path / "none.npz")
+    assert (dict(contents.tensors), contents.broken) == ({}, {})

@@ -80,3 +80,11 @@ def test_help_is_light() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "set()"
     assert "fanin compare he_normal glorot_uniform" in result.stdout
+
+
+def test_gains_out_of_range() -> None:
+    """Weights that no float32 holds are refused, and those that it holds have a verdict."""
+    result = run("he_normal:1e308", "--theory")
+    assert result.exit_code == 2
+    assert "at most 3.4e+38 in float32. Received: he_normal × 1e+308" in result.output
+    assert "explodes" in run("he_normal:1e37", "--theory").output

@@ -36,12 +36,12 @@ def run(*arguments: str) -> Result:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("a.npz", "a.npz"), 0, "1 tensor: 1 equal bytes"),
-        (("a.npz", "drawn.npz"), 0, "1 tensor: 1 same distribution"),
-        (("a.npz", "drawn.npz", "--exact"), 1, "1 tensor: 1 same distribution"),
+        (("a.npz", "a.npz"), 0, "1 tensor: 1 identical"),
+        (("a.npz", "drawn.npz"), 0, "1 tensor: 1 of the same distribution"),
+        (("a.npz", "drawn.npz", "--exact"), 1, "1 tensor: 1 of the same distribution"),
         (("a.npz", "doubled.npz"), 1, "different: stddev 0.0"),
         (("a.npz", "renamed.npz"), 1, "1 only in A"),
-        (("a.npz", "renamed.npz", "--rename", "model.*=*", "--exact"), 0, "1 equal bytes"),
+        (("a.npz", "renamed.npz", "--rename", "model.*=*", "--exact"), 0, "1 identical"),
     ],
 )
 def test_exit_codes(files: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
@@ -57,6 +57,7 @@ def test_exit_codes(files: Path, arguments: tuple[str, ...], code: int, words: s
         (("a.npz", "a.npz", "--rename", "w"), "--rename must be GLOB=NAME"),
         (("a.npz", "a.npz", "--rename", "w=*"), "as many stars"),
         (("a.npz", "a.npz", "--rename", "w=a", "--rename", "w=b"), "Each glob can be renamed once"),
+        (("a.npz", "a.npz", "--rename", "modle.*=*"), "'modle.*', which fits none of 1 names, such as 'w'"),
     ],
 )
 def test_wrong_usage(files: Path, arguments: tuple[str, ...], words: str) -> None:

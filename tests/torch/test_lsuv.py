@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,28 @@ def test_what_cannot_reach_one_is_said() -> None:
     assert [each.path for each in report.missed] == ["0", "3"]
     assert "after 3 iterations, and its bias alone has one of 5.53" in report.missed[0].problem
     assert report.missed[1].problem == "its outputs are all the same"
+
+
+@pytest.mark.parametrize("factor", [math.nan, 1e38, None], ids=["nan", "overflow", "empty"])
+def test_batches_that_say_nothing_are_refused(factor: float | None) -> None:
+    """Where no layer has outputs that are all finite, the weights stay as they are."""
+    model = dense(3)
+    before = raw(model)
+    batch = normal(0, 64) if factor is None else 1e3 * factor * normal(16, 64)
+    with pytest.raises(ValueError, match=r"none of 3 layers has such, first 0\S*: its outputs are not all finite"):
+        fanin.torch.lsuv_(model, batch)
+    assert raw(model) == before
+
+
+def test_layers_that_inputs_do_not_reach_keep_their_weights() -> None:
+    """Behind a dead activation only the bias has a size, and no factor of the weight changes it."""
+    model: Any = nn.Sequential(nn.Linear(16, 16), nn.Threshold(1e9, 0.0), nn.Linear(16, 16))
+    before = raw(model)
+    report = fanin.torch.lsuv_(model, normal(64, 16))
+    [missed] = report.missed
+    assert (missed.path, missed.scale) == ("2", 1.0)
+    assert "times an orthogonal one" in missed.problem
+    assert {name for name, each in raw(model).items() if each != before[name]} == {"0.weight"}
 
 
 def test_weights_come_back_if_it_fails() -> None:

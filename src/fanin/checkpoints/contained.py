@@ -67,7 +67,7 @@ def contents_of(path: Path, listed: Sequence[str] = ()) -> Contents:
 
     Raises:
         CheckpointError: what lists its tensors is damaged. Files that are damaged are noted.
-        ValueError: it is no checkpoint.
+        ValueError: it is no checkpoint, or a pipe or device, which may be endless.
         ImportError: a library that its format needs is not installed.
         OSError: there is nothing, or it cannot be read.
     """
@@ -75,8 +75,7 @@ def contents_of(path: Path, listed: Sequence[str] = ()) -> Contents:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     if path.is_dir():
         return dcp.read_dcp(path) if (path / dcp.METADATA).exists() else _in_folder(path, listed)
-    if not path.is_file():  # a pipe, which would be waited for
-        raise ValueError(f"A checkpoint must be a regular file or a folder. Received: {shown(str(path))}.")
+    _check_regular(path)
     for kind in _KINDS:
         if kind.has(path.name):
             return kind.read([path])
@@ -89,10 +88,14 @@ def contents_of(path: Path, listed: Sequence[str] = ()) -> Contents:
     return read([path])
 
 
+def _check_regular(path: Path) -> None:
+    """Raises for what is there and no file: to open a pipe would wait for whoever writes to it."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"Tensors must be in a regular file. Received: {shown(str(path))}.")
+
+
 def _by_content(path: Path) -> Callable[[Iterable[Path]], Contents] | None:
     """The reader of a file whose name does not say what it is, by its first bytes; None if they do not, either."""
-    if not path.is_file():
-        return None
     with open(path, "rb") as file:
         begin = file.read(len(pytorch.LEGACY_MAGIC))
     if begin == pytorch.LEGACY_MAGIC:
@@ -115,6 +118,8 @@ def _in_folder(folder: Path, listed: Sequence[str]) -> Contents:
         names = sorted({*index.values(), *listed})
         files = [each for each in names if kind.has(each)] if names else [each for each in there if kind.takes(each)]
         if files:
+            for each in files:
+                _check_regular(folder / each)
             contents = kind.read([folder / each for each in files])
             _check_index(kind.index, index, contents)
             if kind.index == INDEX and len(listed) > 1 and not index:

@@ -126,8 +126,8 @@ def members_of(path: Path, begin: int = 0, length: int | None = None) -> Mapping
         with zipfile.ZipFile(file) as archive:
             infos = sorted(archive.infolist(), key=lambda each: each.header_offset)
         found: dict[str, Member] = {}
-        ends = [each.header_offset for each in infos[1:]] + [within[1] - begin]
-        for info, end in zip(infos, ends, strict=True):
+        ends = [*(each.header_offset for each in infos[1:]), within[1] - begin]
+        for info, end in zip(infos, ends, strict=False):  # of no members there is an end, too
             start = _start_of(file, info)
             _check_member(path, info, end - start)
             if info.filename in found:

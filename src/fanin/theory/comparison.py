@@ -191,9 +191,20 @@ def _weights(network: Network, name: str, initializer: Initializer, gain: float)
             raise ValueError(f"{name} cannot make weights of shape ({inputs}, {outputs}): {error}") from error
         if moments.mean or not math.isfinite(moments.stddev):
             return None
-        variance = (gain * moments.stddev) ** 2
+        stddev = abs(gain) * moments.stddev
+        if stddev > _largest(network):
+            raise ValueError(
+                f"Weights must have a standard deviation of at most {_largest(network):.3g} in {network.dtype}. "
+                f"Received: {name}, which gives {stddev:.3g}."
+            )
+        variance = stddev**2
         weights.append(Weights(inputs * variance, outputs * variance))
     return weights
+
+
+def _largest(network: Network) -> float:
+    """The largest standard deviation of weights that they can have, and that theory can square."""
+    return min(float(np.finfo(network.dtype).max), 1e150)
 
 
 # ---------------------------------------------------------------- numbers

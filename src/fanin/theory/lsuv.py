@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fanin.report import number, plain, plots
+from fanin.report import number, plain, plots, terminal_width
 from fanin.report.tables import Table, Toned
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class ScaledLayer:
         layer: its type.
         before: the standard deviation of its outputs before anything was changed.
         after: that of the finished model.
-        scale: what the weight was multiplied by in all, after its orthogonal start.
+        scale: what the weight was multiplied by in all, after its orthogonal start; 1 where it stayed as it was.
         iterations: how many times it was scaled.
         problem: why its outputs are not within the tolerance; "" if they are.
     """
@@ -97,7 +97,7 @@ class Lsuv:
         )
 
     def __str__(self) -> str:
-        return self.table().text()
+        return self.table().text(terminal_width())
 
     def _repr_html_(self) -> str:
         return self.table().html()

@@ -46,7 +46,7 @@ def compare_checkpoints(
 
     Raises:
         CheckpointError: files are damaged.
-        ValueError: there is no checkpoint, a tensor has no values, or `rename` gives two tensors one name.
+        ValueError: there is no checkpoint, a tensor has no values, or `rename` fits no name, or gives two tensors one.
         TypeError: an argument is nothing that has tensors.
         OSError: there is nothing at a path, or it cannot be read.
 
@@ -62,6 +62,7 @@ def compare_checkpoints(
     begin = time.perf_counter()
     renames = Renames(rename or {})
     contents = [_whole(tensors_of(each)) for each in (a, b)]
+    renames.check_used(list(dict.fromkeys(name for each in contents for name in each.tensors)))
     first, second = (renames.renamed(each.tensors) for each in contents)
     alone = [_alone(name, stored, "only-a") for name, stored in first.items() if name not in second]
     alone += [_alone(name, stored, "only-b") for name, stored in second.items() if name not in first]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from fanin._core.messages import plural, readable, visible
 from fanin._core.types import Shape
 from fanin.recipes.tables import folded_paths
-from fanin.report import number, plain
+from fanin.report import number, plain, terminal_width
 from fanin.report.markup import Tone
 from fanin.report.tables import Cell, Table, Toned
 
@@ -24,9 +24,9 @@ Relation: TypeAlias = Literal[
 RELATIONS: tuple[Relation, ...] = get_args(Relation)  # the worst one last
 SAME: tuple[Relation, ...] = ("equal", "equal-values", "same-distribution")
 _WORDS: Mapping[Relation, str] = {
-    "equal": "equal bytes",
-    "equal-values": "equal values, other dtype",
-    "same-distribution": "same distribution",
+    "equal": "identical",
+    "equal-values": "of equal values in another dtype",
+    "same-distribution": "of the same distribution",
     "only-b": "only in B",
     "only-a": "only in A",
     "unreadable": "unreadable",
@@ -95,6 +95,11 @@ class TensorDifference:
     def is_same(self) -> bool:
         """Whether both have the tensor, with the same bytes, values or distribution."""
         return self.relation in SAME
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether only one of both has the tensor."""
+        return self.a is None or self.b is None
 
     @property
     def ratio(self) -> float | None:
@@ -183,10 +188,10 @@ class Differences:
         return Table.of(_HEADS, rows, right=("std A", "std B"), spared=("dtype", "shape"))
 
     def lines(self) -> list[str]:
-        """What is not the same, in words, the worst first, with repeated blocks together."""
+        """What is not the same in both, in words, the worst first, with repeated blocks together."""
         by_reason: dict[tuple[Relation, str], list[str]] = {}
         for each in self.tensors:
-            if not each.is_same:
+            if not each.is_same and not each.is_alone:
                 by_reason.setdefault((each.relation, each.reason), []).append(each.name)
         return [
             f"{path}: {_WORDS[relation]}: {visible(reason)}"
@@ -197,9 +202,27 @@ class Differences:
     def summary(self) -> str:
         """The answer, in a sentence."""
         total = len(self.tensors)
-        parts = [f"{count} {_WORDS[relation]}" for relation, count in self.counts.items() if count]
+        counts = sorted(self.counts.items(), key=lambda each: (each[0].startswith("only"), each[0] == "only-b"))
+        parts = [f"{count} {_WORDS[relation]}" for relation, count in counts if count]
         size = f"{readable(self.nbytes)} in {self.seconds:.3g} s"
         return f"{total} {plural(total, 'tensor')}: {', '.join(parts) or 'none'} (A: {self.a}, B: {self.b}; {size})"
+
+    def notes(self) -> list[str]:
+        """What helps to read the table: how small a difference would be seen, and what to do about names."""
+        notes = []
+        known = [each for each in self.tensors if each.resolution is not None]
+        if known:
+            least = max(known, key=lambda each: each.resolution or 0.0)
+            share = f"{100 * (least.resolution or 0.0):.2g} %"
+            notes.append(
+                f"Of the same distribution: a difference of the standard deviation below {share} would hardly be seen "
+                f"in {visible(least.name)}"
+                + (f", and a smaller one in the other {len(known) - 1}." if len(known) > 1 else ".")
+            )
+        alone = {each.relation for each in self.tensors if each.is_alone}
+        if len(alone) == 2:
+            notes.append('If tensors were renamed, say how: --rename \'old.*=new.*\', or rename={"old.*": "new.*"}.')
+        return notes
 
     def text(self, width: int | None = None, *, fold: bool = True) -> str:
         """The table, what is not the same, and the summary, to print.
@@ -211,14 +234,14 @@ class Differences:
         found = self.lines()
         more = [f"and {len(found) - _MOST_LINES} more lines"] if len(found) > _MOST_LINES else []
         table = [self.table(fold=fold).text(width)] if self.tensors else []
-        blocks = [table, [*found[:_MOST_LINES], *more], [visible(self.summary())]]
+        blocks = [table, [*found[:_MOST_LINES], *more], self.notes(), [visible(self.summary())]]
         return "\n\n".join("\n".join(block) for block in blocks if block)
 
     def __str__(self) -> str:
-        return self.text()
+        return self.text(terminal_width())
 
     def _repr_html_(self) -> str:
-        return replace(self.table(), caption=self.summary(), footnotes=tuple(self.lines())).html()
+        return replace(self.table(), caption=self.summary(), footnotes=(*self.lines(), *self.notes())).html()
 
     def plot(self) -> Figure:
         """The standard deviations in B by those in A, tensor by tensor, as a matplotlib figure.
@@ -256,7 +279,8 @@ def _row(path: str, tensors: Sequence[TensorDifference]) -> list[Cell]:
     sides = [each for each in (first.a, first.b) if each is not None]
     shapes = dict.fromkeys("×".join(map(str, each.shape)) or "()" for each in sides)
     dtypes = dict.fromkeys(each.dtype for each in sides)
-    words = _WORDS[first.relation] + (f": {', '.join(first.differs)}" if first.differs else "")
+    differs = ("shape of the distribution" if each == "shape" else each for each in first.differs)
+    words = _WORDS[first.relation] + (f": {', '.join(differs)}" if first.differs else "")
     spreads = [_spread([each.a for each in tensors]), _spread([each.b for each in tensors])]
     return [path, " → ".join(shapes), " → ".join(dtypes), *spreads, Toned(words, _TONES.get(first.relation, "bad"))]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeVar
 
 from fanin._core.messages import shown
@@ -40,15 +40,40 @@ class Renames:
             between = ["(.*?)"] * max(0, len(pieces) - 2) + ["(.*)"] * (len(pieces) > 1)
             pattern = "".join(piece + star for piece, star in zip(pieces, [*between, ""], strict=True))
             self._rules.append((re.compile(pattern, re.DOTALL), new))
+        self._globs = list(rules)
+
+    def check_used(self, names: Collection[str]) -> None:
+        """Checks that every rule fits a name.
+
+        Args:
+            names: the old names of all tensors.
+
+        Raises:
+            ValueError: one fits none: it is misspelled, or an earlier one comes first.
+        """
+        used = {self._rule_of(name) for name in names}
+        for number, glob in enumerate(self._globs):
+            if number not in used:
+                fits = any(self._rules[number][0].fullmatch(name) for name in names)
+                which = "names that earlier globs fit, too" if fits else f"none of {len(names)} names"
+                first = "" if fits or not names else f", such as {shown(next(iter(names)))}"
+                raise ValueError(
+                    f"Each glob of `rename` must fit a name. Received: {shown(glob)}, which fits {which}{first}."
+                )
+
+    def _rule_of(self, name: str) -> int | None:
+        """The number of the first rule that fits a name."""
+        return next((number for number, (pattern, _) in enumerate(self._rules) if pattern.fullmatch(name)), None)
 
     def new(self, name: str) -> str:
         """What a name becomes; a name that no rule fits stays."""
-        for pattern, new in self._rules:
-            found = pattern.fullmatch(name)
-            if found is not None:
-                stars = iter(found.groups())
-                return re.sub(r"\*", lambda _, stars=stars: next(stars), new)
-        return name
+        number = self._rule_of(name)
+        if number is None:
+            return name
+        pattern, new = self._rules[number]
+        found = pattern.fullmatch(name)
+        stars = iter(found.groups() if found else ())
+        return re.sub(r"\*", lambda _: next(stars), new)
 
     def renamed(self, tensors: Mapping[str, _Value]) -> dict[str, _Value]:
         """The same tensors under their new names.

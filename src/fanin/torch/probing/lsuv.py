@@ -23,6 +23,9 @@ from fanin.torch.initialize import initialize
 from fanin.torch.probing.layers import every_module, first_tensor, has_kernel, type_of, values_of
 from fanin.torch.probing.state import arguments, checked_module, untouched, write
 
+_MOST = 1e4  # times what an orthogonal matrix gives: a weight that needs more does not set the size of its outputs
+_NEAR = 2.0  # from 1, or its inverse: a layer that does not come so near keeps the weight that it had
+
 
 def lsuv_(
     model: nn.Module,
@@ -39,7 +42,8 @@ def lsuv_(
     Layer-sequential unit variance: the weight of each dense layer and convolution becomes orthogonal; then, in the
     order in which the layers run, each weight is divided by the standard deviation of its layer's outputs until that is
     1 ± `tolerance`. Biases stay as they are, and so does all else. A module that is called several times counts at its
-    first call.
+    first call. A layer that does not even come within a factor of 2 of that keeps the weight that it had: its outputs
+    are not finite or all the same, come from its bias, or would need a weight 10,000 times an orthogonal one.
 
     Orthogonal values are those that `fanin.torch.initialize` gives for the rule `{"initializer": "orthogonal"}`: a
     function of the seed and of the weight's name.
@@ -60,9 +64,9 @@ def lsuv_(
         other tensors.
 
     Raises:
-        ValueError: no layer can be scaled, or one that `layers` names by its path cannot; parameters have no values or
-            are sharded; an argument is out of range. Nothing has been written then, and if the module's code raises,
-            the weights have their old values.
+        ValueError: no layer can be scaled, with this batch or at all, or one that `layers` names by its path cannot;
+            parameters have no values or are sharded; an argument is out of range. The weights have their old values
+            then, and so they have if the module's code raises.
         TypeError: an argument is of the wrong type.
 
     References: Mishkin and Matas, "All you need is a good init", ICLR 2016.
@@ -98,6 +102,10 @@ def lsuv_(
             scalings[path].run(
                 lambda path=path: _stds(model, batch, seed, {path: targets[path]}), tolerance, iterations
             )
+            if scalings[path].is_lost:
+                scalings[path].scale = 1.0
+                write(weights[path], saved[path])
+        _check_some_scaled(scalings)
         after = _stds(model, batch, seed, targets)
     except BaseException:
         for path, weight in weights.items():
@@ -108,6 +116,16 @@ def lsuv_(
         for (path, visit), each in zip(targets.items(), scalings.values(), strict=True)
     ]
     return Lsuv(tuple(_judged(each, tolerance) for each in scaled), tolerance, skipped)
+
+
+def _check_some_scaled(scalings: Mapping[str, _Scaling]) -> None:
+    """Raises if every layer keeps its weight."""
+    if all(each.is_lost for each in scalings.values()):
+        path, first = next(iter(scalings.items()))
+        raise ValueError(
+            "`batch` must give layers outputs whose size their weights set. Received: a batch for which none of "
+            f"{len(scalings)} layers has such, first {visible(path)}: {first.problem}."
+        )
 
 
 def _check(tolerance: float, iterations: int) -> None:
@@ -233,6 +251,7 @@ class _Scaling:
     scale: float = 1.0
     count: int = 0
     problem: str = ""
+    last: float = math.nan  # the standard deviation that was measured last
     start: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -241,7 +260,7 @@ class _Scaling:
     def run(self, measured: Callable[[], dict[str, float]], tolerance: float, iterations: int) -> None:
         """Scales until the measured standard deviation is 1 within the tolerance, or cannot become so."""
         while not self.problem:
-            std = next(iter(measured().values()), math.nan)
+            std = self.last = next(iter(measured().values()), math.nan)
             if abs(std - 1) <= tolerance:
                 return
             if not std or not math.isfinite(std):
@@ -251,7 +270,16 @@ class _Scaling:
             else:
                 self._multiply(1 / std)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its outputs did not come near a standard deviation of 1."""
+        return bool(self.problem) and not 1 / _NEAR <= self.last <= _NEAR
+
     def _multiply(self, by: float) -> None:
+        size = math.sqrt(measure(values_of(self.start), rank=False).second_moment * self.start[0].numel())
+        if size * self.scale * by > max(_MOST, size):
+            self.problem = f"its weight would be {size * self.scale * by:.2g} times an orthogonal one"
+            return
         values = (self.start * (self.scale * by)).to(self.weight.dtype)
         if not values.isfinite().all() or (not values.any() and self.start.any()):
             self.problem = (
