@@ -205,7 +205,7 @@ def test_what_is_left_alone(tmp_path: Path) -> None:
 def test_pipes(tmp_path: Path) -> None:
     """A pipe is refused, not waited for."""
     os.mkfifo(tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="must be a regular file or a folder"):
+    with pytest.raises(ValueError, match="must be in a regular file"):
         fanin.audit(tmp_path / "model.safetensors")
 
 

@@ -76,7 +76,7 @@ def test_initializers(name: str) -> None:
 @pytest.mark.parametrize("stddev", [1e-30, 1e-36, 1e-10, 1.0, 1e10, 1e30])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_any_spread(stddev: float, dtype: str) -> None:
-    """No spread that a dtype has is taken for uninitialised memory."""
+    """No spread that a dtype has is taken for uninitialized memory."""
     for initializer in (fanin.RandomNormal(0.0, stddev, seed=1), fanin.RandomUniform(0.0, stddev, seed=1)):
         assert codes(initializer((200, 300), dtype)) == []
 
@@ -193,7 +193,7 @@ def test_what_chance_repeats() -> None:
     assert codes(random.normal(size=(100_000, 1)).astype("float16")) == []
 
 
-# ---------------------------------------------------------------- uninitialised memory
+# ---------------------------------------------------------------- uninitialized memory
 
 TEXT = (np.__doc__ or "").encode() * 200
 
@@ -228,7 +228,7 @@ def test_small_integers_seen_as_numbers() -> None:
     old = np.arange(5000, dtype="int64")
     (problem,) = [each for each in problems(old.view("float64").reshape(50, 100)) if each.code == "garbage"]
     assert problem.message == (
-        "It looks like uninitialised memory: all numbers but zeros are subnormal, the largest being 2.47e-320."
+        "It looks like uninitialized memory: all numbers but zeros are subnormal, the largest being 2.47e-320."
     )
     assert "garbage" in codes(old.view("float32").reshape(100, 100))
     assert codes(old.view("float64").reshape(50, 100), Allowed(any_size=True)) == []
@@ -301,11 +301,11 @@ print(len(seen), sum("garbage" in each for each in seen))
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_what_empty_really_gives(library: str) -> None:
-    """Memory that torch.empty and numpy.empty return after other work is recognised."""
+    """Memory that torch.empty and numpy.empty return after other work is recognized."""
     pytest.importorskip(library)
     done = subprocess.run([sys.executable, "-c", LEFT, library], capture_output=True, text=True, check=True)
-    seen, recognised = map(int, done.stdout.split())
-    assert seen == recognised
+    seen, recognized = map(int, done.stdout.split())
+    assert seen == recognized
 
 
 # ---------------------------------------------------------------- tensors that have something in common

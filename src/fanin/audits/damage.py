@@ -76,7 +76,7 @@ def damage(found: Statistics, shape: Shape, dtype: DType, allowed: Allowed = NOT
     why = "" if allowed.any_size else leftovers(found, shape, elements_of(dtype))
     why = why or ("" if allowed.any_spread else strange_spread(found))
     if why:  # dead lines are a part of it
-        message = f"It looks like uninitialised memory: {why}."
+        message = f"It looks like uninitialized memory: {why}."
         advice = "Initialize the tensor: torch.empty and numpy.empty leave what was in memory."
         return (*problems, Problem("garbage", "broken", message, advice))
     if found.low == found.high and not found.nans and not found.infinities:
@@ -110,7 +110,7 @@ def _not_finite(found: Statistics, dtype: DType) -> Iterator[Problem]:
                 code,
                 "broken",
                 f"{_share(count, total)} {verb} {word}{place}.",
-                "Look for a division by zero, an overflow of a 16-bit dtype, or memory that was not initialised.",
+                "Look for a division by zero, an overflow of a 16-bit dtype, or memory that was not initialized.",
             )
 
 

@@ -1,4 +1,4 @@
-"""Leftovers of uninitialised memory: old integers, pointers and texts, read as floating-point numbers.
+"""Leftovers of uninitialized memory: old integers, pointers and texts, read as floating-point numbers.
 
 Whatever was in memory, its bits are no numbers of one size. The logarithms of the sizes of numbers that are drawn from
 one distribution vary by 1 or 2 bits (1.6 for a normal distribution, 1.4 for a uniform one), and those of a log-normal
@@ -27,7 +27,7 @@ _SMALL = -40.0  # the logarithm of the size below which no network has its large
 
 
 def leftovers(found: Statistics, shape: Shape, elements: Elements) -> str:
-    """Why a tensor of floating-point numbers looks like uninitialised memory, as a clause; "" if it does not.
+    """Why a tensor of floating-point numbers looks like uninitialized memory, as a clause; "" if it does not.
 
     Args:
         found: what is known of the tensor.

@@ -18,7 +18,7 @@ from fanin.audits.judging.roles import Fans, Role
 from fanin.distributions import TRUNCATED_STDDEV
 from fanin.report import number
 
-_GATED = "layers that start as nothing: adapters, adaLN-Zero, zero-initialised heads"
+_GATED = "layers that start as nothing: adapters, adaLN-Zero, zero-initialized heads"
 _GPT2 = "GPT-2, BERT and most of transformers"
 _MAMBA = "Mamba"  # Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", 2023
 _STEPS = (1e-3, 1e-1)  # between which Mamba's time steps are log-uniform
