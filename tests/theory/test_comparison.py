@@ -215,6 +215,7 @@ def test_shown() -> None:
         ({"initializers": [("he_normal", math.nan)]}, ValueError, "`gain` must be finite."),
         ({"initializers": "complex_he"}, ValueError, "complex_he cannot make weights of shape (256, 256): "),
         ({"activation": "geluu"}, ValueError, "Did you mean 'gelu'?"),
+        ({"initializers": None}, TypeError, "must be names, initializers or pairs of one and a gain. Received: None."),
         ({"depth": 0}, ValueError, "`depth` must be from 1 to 10,000. Received: depth=0."),
         ({"depth": 2.5}, TypeError, "`depth` must be a whole number. Received: depth=2.5 (of type float)."),
         ({"width": True}, ValueError, "`width` must be from 1"),
