@@ -187,6 +187,14 @@ ROW_KEYS = [
 ]  # fmt: skip
 
 
+def test_the_gain_is_of_preactivations() -> None:
+    """With inputs of size 1 that went through no activation, GELU's gain lets the signal grow: no more is claimed."""
+    gain = 1.5335 / math.sqrt(2)
+    report = fanin.compare([("he_normal", gain)], "gelu", depth=50, simulate=False)
+    assert report.rows[0].sentence.startswith(f"he_normal × {gain:g}: grows")
+    assert "pre-activations of size 1 give such of size 1 (it may be unstable): 1.534" in str(report)
+
+
 def test_data() -> None:
     """The keys of the data are stable."""
     data = fanin.compare("he_normal", depth=2, width=4, networks=2).as_dict()
@@ -215,6 +223,7 @@ def test_shown() -> None:
         ({"initializers": [("he_normal", math.nan)]}, ValueError, "`gain` must be finite."),
         ({"initializers": "complex_he"}, ValueError, "complex_he cannot make weights of shape (256, 256): "),
         ({"activation": "geluu"}, ValueError, "Did you mean 'gelu'?"),
+        ({"initializers": None}, TypeError, "must be names, initializers or pairs of one and a gain. Received: None."),
         ({"depth": 0}, ValueError, "`depth` must be from 1 to 10,000. Received: depth=0."),
         ({"depth": 2.5}, TypeError, "`depth` must be a whole number. Received: depth=2.5 (of type float)."),
         ({"width": True}, ValueError, "`width` must be from 1"),

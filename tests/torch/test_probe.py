@@ -161,6 +161,31 @@ def test_loss_with_a_target() -> None:
     assert temperature.grad is None
 
 
+class Heads(nn.Module):
+    """A module with two outputs, in a container."""
+
+    def __init__(self, container: Any) -> None:
+        super().__init__()
+        self.first, self.second, self.container = nn.Linear(4, 4), nn.Linear(4, 4), container
+
+    def forward(self, x: Any) -> Any:
+        return self.container([self.first(x), self.second(x)])
+
+
+@pytest.mark.parametrize(
+    "container", [tuple, list, lambda two: {"a": two[0], "b": two[1]}], ids=["tuple", "list", "dict"]
+)
+def test_several_outputs(container: Any) -> None:
+    """The gradient begins at each of them, with other numbers: no head seems cut off."""
+    first, second = fanin.torch.probe(Heads(container), normal(64, 4)).layers
+    assert first.gradient is not None
+    assert second.gradient is not None
+    assert second.verdict.is_ok
+    assert first.gradient.std == pytest.approx(1, abs=0.2)
+    assert second.gradient.std == pytest.approx(1, abs=0.2)
+    assert first.gradient.std != second.gradient.std
+
+
 class Twice(nn.Module):
     """A module that calls one layer twice."""
 

@@ -188,7 +188,7 @@ class Comparison:
         depth, width, batch: how many blocks, units and inputs they have.
         networks: how many were simulated; 0 for none.
         seed, dtype, bias_stddev: those of the simulated networks.
-        unit_gain: the σ_w that keeps a plain layer's signal of size 1; None if no σ_w does.
+        unit_gain: the σ_w at which pre-activations of size 1 give such of size 1 in a plain layer; None if no σ_w does.
         critical_stddev: the σ_w at the edge of chaos, for these biases; None if there is none.
     """
 
@@ -257,7 +257,8 @@ class Comparison:
                 f"{self.seed}); theory is that of infinite width{self._scatter()}"
             )
         if self.unit_gain is not None:
-            notes.append(f"σ_w that keeps a plain layer's signal of size 1: {self.unit_gain:.4g}")
+            words = "σ_w at which pre-activations of size 1 give such of size 1 (it may be unstable)"
+            notes.append(f"{words}: {self.unit_gain:.4g}")
         if self.critical_stddev is not None:
             notes.append(f"σ_w at the edge of chaos (χ = 1): {self.critical_stddev:.4g}")
         return notes

@@ -161,7 +161,12 @@ def _block(block: str | Block) -> Block:
 
 def _named(given: Any) -> dict[str, tuple[Initializer, float]]:
     """The initializers and their gains, by names that tell them apart."""
-    several = [given] if isinstance(given, (str, Initializer)) or callable(given) else list(given)
+    if isinstance(given, (str, Initializer)) or callable(given):
+        several = [given]
+    elif isinstance(given, Iterable):
+        several = list(given)
+    else:
+        raise TypeError(f"`initializers` must be names, initializers or pairs of one and a gain. Received: {given!r}.")
     if not several:
         raise ValueError("`initializers` must not be empty. Received: [].")
     named: dict[str, tuple[Initializer, float]] = {}

@@ -352,7 +352,7 @@ class Probe:
 
     def _in_order(self) -> str:
         known = [f"{flow.name} × {number(flow.trend, 3)} a layer" for flow in self._flows if flow.trend is not None]
-        return ", ".join(known) or "no layer has anything to remark"
+        return ", ".join(known) or "nothing to report"
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain data: `model`, `gradients`, `layers`, `verdicts`, `remarks` and `notes`.

@@ -171,16 +171,18 @@ def _begin(
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """The tensors that the gradient begins at, and the gradient with respect to each."""
     if loss is None:
-        root = getattr(output, "loss", None)  # as models of transformers have one, if they are given labels
-        if not isinstance(root, torch.Tensor):
-            root = first_tensor(output)
-        if root is None or not root.requires_grad:
+        own = getattr(output, "loss", None)  # as models of transformers have one, if they are given labels
+        outputs = [own] if isinstance(own, torch.Tensor) else _outputs(output)
+        begun = [each for each in outputs if each.requires_grad]
+        if not begun:
             raise ValueError(
                 "A gradient must be able to begin at the model's output. Received: an output of type "
-                f"{type(output).__name__} {'without tensors of floats' if root is None else 'that has no graph'}. "
+                f"{type(output).__name__} {'that has no graph' if outputs else 'without tensors of floats'}. "
                 "Give a `loss`, or `gradients=False`."
             )
-        return [root], [torch.ones_like(root) if root is getattr(output, "loss", None) else _cotangent(root, seed)]
+        if isinstance(own, torch.Tensor):
+            return begun, [torch.ones_like(own)]
+        return begun, [_cotangent(each, seed, number) for number, each in enumerate(begun)]
     leaves, structure = pytree.tree_flatten(output)
     roots = [each for each in leaves if isinstance(each, torch.Tensor) and each.requires_grad]
     cut = {id(each): each.detach().requires_grad_() for each in roots}
@@ -190,6 +192,14 @@ def _begin(
     found = torch.autograd.grad(value, [cut[id(each)] for each in roots], allow_unused=True)
     begun = [(root, gradient) for root, gradient in zip(roots, found, strict=True) if gradient is not None]
     return [root for root, _ in begun], [gradient for _, gradient in begun]
+
+
+def _outputs(output: Any) -> list[torch.Tensor]:
+    """The outputs of a model: each tensor of a plain tuple, list or dict, or else the first one, such as the logits."""
+    inner = output.values() if type(output) is dict else output if type(output) in (tuple, list) else ()
+    several = [each for each in inner if isinstance(each, torch.Tensor) and first_tensor(each) is not None]
+    first = first_tensor(output)
+    return several or ([] if first is None else [first])
 
 
 def _loss_of(loss: Callable[..., Any], output: Any, target: Any) -> torch.Tensor:
@@ -202,9 +212,10 @@ def _loss_of(loss: Callable[..., Any], output: Any, target: Any) -> torch.Tensor
     return value
 
 
-def _cotangent(root: torch.Tensor, seed: int) -> torch.Tensor:
-    """Independent standard normal numbers in the shape of a tensor, the same on every device."""
+def _cotangent(root: torch.Tensor, seed: int, number: int) -> torch.Tensor:
+    """Independent standard normal numbers in the shape of an output of this number, the same on every device."""
+    name = f"cotangent {number}" if number else "cotangent"
     dtype = root.real.dtype if root.is_complex() else root.dtype
     made = torch.empty((*root.shape, 2) if root.is_complex() else root.shape, dtype=dtype, device="cpu")
-    fill_(made, RandomNormal(stddev=1.0, seed=seed).spawn("cotangent"), layout="keras")
+    fill_(made, RandomNormal(stddev=1.0, seed=seed).spawn(name), layout="keras")
     return (torch.view_as_complex(made) if root.is_complex() else made).to(root.device)

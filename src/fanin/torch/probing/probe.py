@@ -43,7 +43,7 @@ def probe(
         batch: what it is called with: a tensor, a tuple of arguments, or a mapping of keyword arguments.
         loss: a function that makes one number of the module's output, and of `target` if that is given. Without one,
             the gradient begins with the output's own `loss` if it has one, or with independent standard normal numbers
-            at its first tensor.
+            at each tensor of a tuple, list or dict, and at the first one of other outputs, such as the logits.
         target: the second argument of the loss.
         gradients: whether to measure gradients. They take the memory of a step of training.
         seed: the seed of that gradient, and of what the module draws, such as dropout.
