@@ -194,7 +194,7 @@ def test_what_is_left_alone(tmp_path: Path) -> None:
     """Values that are no tensors, and files that are not read, are named."""
     found = fanin.audit({"a.kernel": arrays()["layers.0.kernel"], "step": 3})
     assert found
-    assert found.notes == ("Left alone, since they are no tensors with numbers: step.",)
+    assert found.notes == ("Left alone, since they are no dense tensors: step.",)
     save_file = pytest.importorskip("safetensors.numpy").save_file
 
     save_file({"w": np.ones(4, "float32")}, tmp_path / "a.safetensors")

@@ -31,6 +31,7 @@ _TONES: dict[Kind, Tone] = {
     "broken": "bad",
 }
 _MOST_FINDINGS = 40  # lines
+_LONGEST = 100  # characters of a row's names
 
 
 @dataclass(frozen=True)
@@ -289,6 +290,8 @@ def _row(path: str, tensors: Sequence[AuditedTensor]) -> list[Cell]:
     else:
         common = [fit for fit in verdict.fits if all(fit in each.verdict.fits for each in tensors)]
         text = " or ".join(common) or verdict.reason
+    if len(path) > _LONGEST:
+        path = f"{path[: _LONGEST // 2]}…{path[-_LONGEST // 2 + 1 :]}"
     return [path, shape, first.dtype, first.role, _spread(tensors), Toned(verdict.kind, _TONES[verdict.kind]), text]
 
 

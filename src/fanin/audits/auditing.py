@@ -167,7 +167,7 @@ def _notes(contents: Contents, expected: Expectations, under: str) -> tuple[str,
     if outside:
         notes.append(f"Left alone: {outside} {plural(outside, 'tensor')} not under {under}.")
     if contents.other:
-        notes.append(f"Left alone, since they are no tensors with numbers: {_listed(contents.other)}.")
+        notes.append(f"Left alone, since they are no dense tensors: {_listed(contents.other)}.")
     if contents.beside:
         notes.append(f"Not read, beside the files of {contents.format}: {_listed(contents.beside)}.")
     if not contents.tensors:

@@ -30,6 +30,7 @@ _SHORTEST, _FEWEST = 8, 8  # elements of a row, and rows, whose dispersion says 
 GRAINED = 32  # elements whose dtype can be told from their values
 # Standard deviations beyond which normals of some libraries end, and those that JAX makes of 7 random bits.
 _REACHED, _REACHED_NARROW = 5.2, 2.6
+_FEW = 64  # elements whose standard deviation says little
 _IN_ORDER = 2**12  # elements whose order is looked at, which is enough for a ramp
 _FAR = 20.0  # times the distance of the quartiles: 27 standard deviations of a normal
 _FARTHEST = 6.0  # standard deviations within which all elements are that are not clamped
@@ -276,6 +277,20 @@ class Fit:
     def passes(self) -> bool:
         """Whether it fits."""
         return not self.failures
+
+
+def may_fit(tensor: Observed, law: Law) -> bool:
+    """Whether a law's standard deviation is near enough for `fit` to be worth its time: a tensor has many candidates.
+
+    It is generous: beyond chance and rounding, it leaves a fifth.
+    """
+    if law.is_constant:
+        return tensor.is_constant
+    if tensor.size < _FEW or law.kurtosis is None or law.kurtosis > _LIGHT_TAILS or not 0 < law.stddev < math.inf:
+        return True
+    error = math.sqrt(max(law.kurtosis - 1, 0.0) / (4 * tensor.size))
+    room = 0.2 + 8 * error + law.slack
+    return abs(math.log(tensor.stddev / law.stddev)) <= room if tensor.stddev else False
 
 
 def fit(tensor: Observed, law: Law, *, whole: bool = True) -> Fit:

@@ -16,7 +16,7 @@ from fanin.audits.damage import Allowed
 from fanin.audits.garbage import LEAST_SPREAD, MOST_SPREAD
 from fanin.audits.judging.candidates import Candidate, candidates_of
 from fanin.audits.judging.diagnosis import diagnosed, free_fit, grain, is_clipped, is_heavy, number_of_pieces
-from fanin.audits.judging.fitting import Fit, Observed, fit, has_strays, is_float, observed
+from fanin.audits.judging.fitting import Fit, Observed, fit, has_strays, is_float, may_fit, observed
 from fanin.audits.judging.laws import Law
 from fanin.audits.judging.roles import Role
 from fanin.audits.statistics import Statistics
@@ -224,9 +224,13 @@ def _fits(tensor: Observed, candidates: Sequence[Candidate]) -> list[Candidate]:
     for each in candidates:
         key = _key(each.law)
         if key not in results:
-            is_drawn = each.law.is_smooth and each.law.independent
-            results[key] = not (is_drawn and tensor.follows_order) and fit(tensor, each.law, whole=False).passes
+            results[key] = may_fit(tensor, each.law) and _is_of(tensor, each.law)
     return [each for each in candidates if results[_key(each.law)]]
+
+
+def _is_of(tensor: Observed, law: Law) -> bool:
+    is_drawn = law.is_smooth and law.independent
+    return not (is_drawn and tensor.follows_order) and fit(tensor, law, whole=False).passes
 
 
 def _key(law: Law) -> tuple[object, ...]:
