@@ -14,6 +14,7 @@ import numpy as np
 from fanin._core.messages import class_name, plural, shown, suggestion
 from fanin._core.types import Array
 from fanin.audits.audit import Audit, AuditedTensor
+from fanin.audits.beginnings import Beginning, of_one_seed
 from fanin.audits.damage import damage, unrelated
 from fanin.audits.expectations import Expectation, Expectations, is_exact
 from fanin.audits.judging.judgement import allowed_of, is_of_unknown_spread, judge, reconciled
@@ -239,6 +240,7 @@ class _Auditor:
         self._contents, self._expected = contents, expected
         self._roles = _roles(contents, expected)
         self._sketches: list[Sketch] = []
+        self._beginnings: list[Beginning] = []
         self._fingerprints: dict[str, bytes] = {}
         self._lawless: dict[str, tuple[Role, Statistics]] = {}  # of which no law is expected
 
@@ -275,6 +277,7 @@ class _Auditor:
         sketch = None if allowed_of(role, law).repeated else Sketch.of(stored, statistics)
         if sketch is not None:
             self._sketches.append(sketch)
+            self._beginnings += filter(None, [Beginning.of(stored)])
         if law is None:
             self._lawless[name] = role, kept
         verdict = self._verdict(stored, statistics, role, expectation, law)
@@ -325,7 +328,9 @@ class _Auditor:
         drawn = [] if is_trained else self._sketches
         related = unrelated(duplicates(self._sketches, ties), correlated(drawn, ties))
         problems = {name: list(each) for name, each in related.items()}
-        for name, problem in self._untied(ties):
+        known = {*problems, *(name for tie in ties for name in tie)}
+        begun = () if is_trained else of_one_seed(self._beginnings, known)
+        for name, problem in (*begun, *self._untied(ties)):
             problems.setdefault(name, []).append(problem)
         return problems
 
