@@ -20,11 +20,12 @@ MODULES = sorted(
     for path in SOURCE.rglob("*.py")
     if path.name != "__main__.py"  # which runs the command line
 )
-# The first two parts of a module's name → what must be installed for it.
+# A module, or the first two parts of its name → what must be installed for it.
 NEEDS = {
     "fanin.cli": ("click", "rich"),
     "fanin.jax": ("jax", "flax"),
     "fanin.keras": ("tensorflow", "keras"),
+    "fanin.report.figures": ("matplotlib",),
     "fanin.tf_keras": ("tensorflow", "tf_keras"),
     "fanin.torch": ("torch",),
 }
@@ -36,7 +37,7 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 @pytest.mark.filterwarnings("ignore")  # those of the frameworks' imports
 def test_docstrings(name: str) -> None:
     """Every example in a module gives what it says."""
-    for package in NEEDS.get(".".join(name.split(".")[:2]), ()):
+    for package in NEEDS.get(name, NEEDS.get(".".join(name.split(".")[:2]), ())):
         pytest.importorskip(package)
     assert doctest.testmod(importlib.import_module(name), optionflags=OPTIONS).failed == 0
 

@@ -67,7 +67,7 @@ def jumps(values: Sequence[float], least: float, *, lasting: bool = False) -> It
         lasting: whether the numbers that follow must stay as far away, by their median.
 
     >>> from fanin.theory.trends import jumps
-    >>> list(jumps([1.0, 2.0, 1.0, 5e-11, 1.0], least=1e3))
+    >>> list(jumps([1.0, 2.0, 1.0, 5e-11], least=1e3))
     [Jump(before=2, at=3, factor=5e-11)]
     """
     places, logs = _known(values)
