@@ -17,7 +17,13 @@ from fanin.audits.audit import Audit, AuditedTensor
 from fanin.audits.beginnings import Beginning, of_one_seed
 from fanin.audits.damage import damage, unrelated
 from fanin.audits.expectations import Expectation, Expectations, is_exact
-from fanin.audits.judging.judgement import allowed_of, is_of_unknown_spread, judge, reconciled
+from fanin.audits.judging.judgement import (
+    allowed_of,
+    is_of_unknown_spread,
+    is_trained,
+    judge,
+    reconciled,
+)
 from fanin.audits.judging.laws import Law
 from fanin.audits.judging.roles import Role, roles_of
 from fanin.audits.judging.siblings import among_siblings
@@ -243,6 +249,9 @@ class _Auditor:
         self._beginnings: list[Beginning] = []
         self._fingerprints: dict[str, bytes] = {}
         self._lawless: dict[str, tuple[Role, Statistics]] = {}  # of which no law is expected
+        self._tied: dict[str, list[str]] = {}  # further names, by the first
+        for other, first in contents.ties.items():
+            self._tied.setdefault(first, []).append(other)
 
     def audited(self, chosen: Sequence[Stored], advance: Callable[[int], None]) -> tuple[AuditedTensor, ...]:
         """The verdict on each tensor."""
@@ -266,7 +275,7 @@ class _Auditor:
             role=role.role,
             layer="" if expectation.parameter is None else expectation.parameter.layer,
             expected="" if expectation.entry is None else expectation.entry.description,
-            tied=tuple(other for other, first in self._contents.ties.items() if first == name),
+            tied=tuple(self._tied.get(name, ())),
         )
         if isinstance(statistics, Exception):
             unreadable = Problem("unreadable", "broken", f"It cannot be read: {statistics}")
@@ -303,7 +312,8 @@ class _Auditor:
             wrong = law.check(_whole(stored).transpose(expectation.kernel_axes))
             return verdict.with_problems((Problem("distribution", "suspicious", wrong),) if wrong else ())
         parts = expectation.laws(stored.dtype)
-        return self._by_parts(verdict, stored, role, parts) if len(parts) > 1 else verdict
+        are_alike = len({part for _, part in parts}) < 2  # as those of the layers of a stack
+        return verdict if are_alike else self._by_parts(verdict, stored, role, parts)
 
     def _by_parts(self, verdict: Verdict, stored: Stored, role: Role, parts: Sequence[tuple[Box, Law]]) -> Verdict:
         """The verdict on a tensor that is right as a whole, of whose parts each has its own law."""
@@ -324,12 +334,11 @@ class _Auditor:
     def _among(self, found: Mapping[str, AuditedTensor]) -> dict[str, list[Problem]]:
         """What is wrong with tensors beside one another. Those of a model that was trained do correlate."""
         ties = [(name, copy_of) for name in found if (copy_of := self._expected.of(name).copy_of)]
-        is_trained = any(each.verdict.kind == "trained" and self._roles[name].is_table for name, each in found.items())
-        drawn = [] if is_trained else self._sketches
-        related = unrelated(duplicates(self._sketches, ties), correlated(drawn, ties))
+        drawn = not is_trained({name: (self._roles[name], each.verdict) for name, each in found.items()})
+        related = unrelated(duplicates(self._sketches, ties), correlated(self._sketches, ties) if drawn else ())
         problems = {name: list(each) for name, each in related.items()}
         known = {*problems, *(name for tie in ties for name in tie)}
-        begun = () if is_trained else of_one_seed(self._beginnings, known)
+        begun = of_one_seed(self._beginnings, known) if drawn else ()
         for name, problem in (*begun, *self._untied(ties)):
             problems.setdefault(name, []).append(problem)
         return problems
