@@ -221,9 +221,10 @@ def test_tf_keras_models() -> None:
     """The variables of layers, statistics among them."""
     pytest.importorskip("tensorflow")
     keras = pytest.importorskip("tf_keras")
-    model = keras.Sequential([keras.layers.Dense(3, input_shape=(2,), name="fc"), keras.layers.BatchNormalization()])
+    layers = [keras.layers.Dense(3, input_shape=(2,), name="fc"), keras.layers.BatchNormalization(name="norm")]
+    model = keras.Sequential(layers)
     names = ["fc.kernel", "fc.bias"]
-    names += [f"batch_normalization.{each}" for each in ("gamma", "beta", "moving_mean", "moving_variance")]
+    names += [f"norm.{each}" for each in ("gamma", "beta", "moving_mean", "moving_variance")]
     assert_equal(model, dict(zip(names, (each.numpy() for each in model.weights), strict=True)))
 
 

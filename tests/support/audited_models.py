@@ -1,17 +1,30 @@
-"""Models that their own libraries initialize, and ten faults that are put into them."""
+"""Models that their own libraries initialize, and ten faults that are put into them: checks for a process of its own.
+
+    python audited_models.py NAME FOLDER
+
+prints a JSON object: what audits find in the healthy model and with each fault, live and in a file in FOLDER. A process
+of its own keeps the folder of timm and torchvision out of the path of everything else, where transformers finds them.
+"""
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+import fanin
+import fanin.torch
+from fanin.audits import Audit
 from timm_models import without_operators
 
 
@@ -217,3 +230,54 @@ def state_of(model: nn.Module) -> dict[str, Any]:
         if seen.setdefault(tensor.data_ptr(), name) == name:
             state[name] = tensor
     return state
+
+
+def examined(name: str, folder: Path) -> dict[str, Any]:
+    """What audits find in a model, as data: healthy, and with each fault that it can have."""
+    torch.manual_seed(1)
+    model = MODELS[name]()
+    found: dict[str, Any] = {"healthy": [_found(audit) for audit in _healthy(model, folder / "model.safetensors")]}
+    for each, fault in cases():
+        if each == name:
+            found[fault] = _with_fault(copy.deepcopy(model), PLACES[name], FAULTS[fault], folder / "model.safetensors")
+    return found
+
+
+def _healthy(model: nn.Module, path: Path) -> Iterator[Audit]:
+    """The audits of a model, of its file, and of the file with the model beside it."""
+    save_file(state_of(model), path)
+    yield fanin.audit(model)
+    yield fanin.audit(path)
+    yield fanin.audit(path, model=model)
+
+
+def _found(audit: Audit) -> dict[str, Any]:
+    """What an audit finds, as data."""
+    return {"ok": bool(audit), "counts": audit.counts, "text": str(audit), "tensors": len(audit)}
+
+
+def _with_fault(model: nn.Module, places: Places, fault: Fault, path: Path) -> dict[str, Any]:
+    """What audits find in a model with a fault: of its place, live and in the file, and of other tensors."""
+    name = fault.into(model, places)
+    live = fanin.audit(model)
+    save_file(state_of(model), path)
+    alone = fanin.audit(path)
+    return {
+        "live": _codes(live, name),
+        "others": sorted({each.name for each in live.findings} - {name, places.same}),
+        "file": _codes(alone, name),
+        "text": str(live),
+    }
+
+
+def _codes(audit: Audit, name: str) -> list[str]:
+    """The codes of the problems of a tensor; none if a tie has another name in the file."""
+    return [problem.code for each in audit.tensors if each.name == name for problem in each.verdict.problems]
+
+
+if __name__ == "__main__":
+    try:
+        result = examined(sys.argv[1], Path(sys.argv[2]))
+    except ModuleNotFoundError as error:
+        result = {"missing": error.name}
+    print(json.dumps(result))

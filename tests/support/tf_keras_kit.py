@@ -51,7 +51,7 @@ def memory_made() -> Iterator[list[np.ndarray]]:
         return made[-1]
 
     with pytest.MonkeyPatch.context() as patched:
-        for module in ("distributions.matrices", "initializers.base", "weight", "_core.tensors"):
+        for module in ("distributions.matrices", "initializers.base", "distributions.weight", "_core.tensors"):
             patched.setattr(f"fanin.{module}.allocate", allocate)
         yield made
 

@@ -412,7 +412,7 @@ AXES = ("in_axis", "out_axis", "batch_axis", "column_axis", "groups")
 def test_every_function_is_here() -> None:
     """Each class of Keras has its function, and the module has no other names."""
     others = {"Reading", "Recorded", "RecordingError", "Shard", "fill_", "init", "initialize", "recording", "save_plan"}
-    others |= {"patch", "unpatch"}
+    others |= {"lsuv_", "patch", "probe", "unpatch"}
     assert {*others, *FUNCTIONS} == set(ours.__all__)
     assert {cls for cls, _ in FUNCTIONS.values()} == set(fanin.initializers.KERAS_CLASSES)
 
