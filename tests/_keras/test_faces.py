@@ -21,7 +21,7 @@ from strategies import CLASSES
 SHORTCUTS = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): name for name in CLASSES}
 OF_KERAS_3 = ("STFT",)  # classes that tf_keras does not have
 ALIASES = {"IdentityInitializer": "Identity", "OrthogonalInitializer": "Orthogonal", "STFTInitializer": "STFT"}
-FUNCTIONS = ("get", "initialize", "patch", "recipe_of", "unpatch")
+FUNCTIONS = ("get", "initialize", "patch", "probe", "recipe_of", "unpatch")
 SHARED = ("Initializer", "deserialize", "serialize")  # under the names of the frameworks' own
 AXES = [("input_axes", None), ("output_axes", None)]
 OWN_AXES = [("in_axis", -2), ("out_axis", -1), ("batch_axis", ())]
