@@ -31,7 +31,9 @@ def test_signals(name: str, kit: Kit) -> None:
     whole, ended = time.perf_counter() - begin, 0
     new = {path: values.tobytes() for path, values in kit.by_path(complete).items()}
     with handlers():
-        for _ in range(6):
+        for attempt in range(60):  # on a machine that has just become idle, the first signals come too late
+            if attempt >= 6 and ended:
+                break
             model = wide(kit)
             error, _ = interrupted(lambda model=model: kit.initialize(model), name, chance.uniform(0, whole))
             ended += error is not None
