@@ -73,7 +73,10 @@ def test_the_cotangent_and_a_target(kit: Kit) -> None:
     drawn = fanin.RandomNormal(stddev=1.0, seed=9).spawn("cotangent")((2, 1))
     assert output.gradient.std == pytest.approx(drawn.std(), rel=1e-6)
     of_squares = squares(kit)
-    loss = lambda y, t: of_squares(y - t)  # noqa: E731
+
+    def loss(y: Any, t: Any) -> Any:
+        return of_squares(y - t)
+
     [*_, output] = kit.ours.probe(by_hand(kit), BATCH, loss=loss, target=np.float32(2)).layers
     assert output.gradient.std == pytest.approx(np.std([-5.0, -1.0]))
 

@@ -14,9 +14,9 @@ from scipy import stats
 from fanin._core import dtypes
 from fanin._core.types import Array
 from fanin.audits.arrays import InMemory
-from fanin.audits.measuring.subjects import Box
 from fanin.audits.statistics import Statistics, measure
 from fanin.checkpoints.stored import Slices
+from fanin.recipes.entry import Box
 
 DTYPES = (
     "float64",

@@ -151,7 +151,10 @@ def test_loss_with_a_target() -> None:
     """A loss of two arguments gets the target; its own parameters gain no gradients."""
     model, target = nn.Linear(3, 5), torch.tensor([1, 2, 0, 4])
     temperature = nn.Parameter(torch.ones(()))
-    loss = lambda y, t: nn.functional.cross_entropy(y * temperature, t)  # noqa: E731
+
+    def loss(y: Any, t: Any) -> Any:
+        return nn.functional.cross_entropy(y * temperature, t)
+
     [layer] = fanin.torch.probe(model, normal(4, 3), loss=loss, target=target).layers
     output = model(normal(4, 3)).detach().requires_grad_()
     nn.functional.cross_entropy(output, target).backward()

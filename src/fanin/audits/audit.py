@@ -15,7 +15,7 @@ from fanin.audits.judging.judgement import is_of_unknown_spread
 from fanin.audits.statistics import Statistics
 from fanin.audits.verdicts import KINDS, Kind, Verdict
 from fanin.recipes.tables import folded_paths
-from fanin.report import number, plain
+from fanin.report import number, plain, terminal_width
 from fanin.report.markup import Tone
 from fanin.report.tables import Cell, Table, Toned
 
@@ -202,7 +202,7 @@ class Audit:
         """What the whole is, in a sentence; "" if that cannot be said."""
         counts = self.counts
         judged = sum(counts.values()) - counts["unjudged"]
-        if not judged or self.broken_files:
+        if not judged or self.broken_files or self.missing:
             return ""
         if counts["exact"] == judged:
             return "Every bit is the expected one."
@@ -241,7 +241,7 @@ class Audit:
         return "\n\n".join("\n".join(block) for block in blocks if block)
 
     def __str__(self) -> str:
-        return self.text()
+        return self.text(terminal_width())
 
     def plot(self) -> Figure:
         """The standard deviation of each tensor divided by the expected one, as a matplotlib figure.

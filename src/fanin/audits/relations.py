@@ -89,38 +89,6 @@ class Correlated:
     standard_errors: float
 
 
-class Relations:
-    """What the tensors of a checkpoint have in common, which is asked for when all have been added.
-
-    >>> import numpy as np
-    >>> from fanin.audits.arrays import InMemory
-    >>> from fanin.audits.relations import Relations
-    >>> from fanin.audits.statistics import measured
-    >>> values = np.random.default_rng(1).normal(size=(8, 8))
-    >>> relations = Relations()
-    >>> for stored, found in measured([InMemory(name, values) for name in "ab"]):
-    ...     relations.add(stored, found)
-    >>> relations.duplicates()[0].names
-    ('a', 'b')
-    """
-
-    def __init__(self) -> None:
-        self._sketches: list[Sketch] = []
-
-    def add(self, stored: Stored, found: Statistics) -> None:
-        """Notes a tensor, of which a few KiB are kept."""
-        sketch = Sketch.of(stored, found)
-        self._sketches += [] if sketch is None else [sketch]
-
-    def duplicates(self, ties: Ties = ()) -> tuple[Duplicates, ...]:
-        """Tensors that have the values of others, as the function `duplicates` finds them."""
-        return duplicates(self._sketches, ties)
-
-    def correlated(self, ties: Ties = ()) -> tuple[Correlated, ...]:
-        """Pairs of tensors that are too similar for chance, as the function `correlated` finds them."""
-        return correlated(self._sketches, ties)
-
-
 def duplicates(sketches: Iterable[Sketch], ties: Ties = ()) -> tuple[Duplicates, ...]:
     """Tensors that have the values of others, found by their fingerprints, and confirmed by all of their bits.
 

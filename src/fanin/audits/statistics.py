@@ -18,10 +18,11 @@ from fanin._core.types import Array
 from fanin.audits.measuring.lines import Lines, LineSums, dispersion, ranges
 from fanin.audits.measuring.repeats import repeated
 from fanin.audits.measuring.sampling import distinct, in_order, positions
-from fanin.audits.measuring.subjects import Box, Subject
+from fanin.audits.measuring.subjects import Subject
 from fanin.audits.measuring.sums import Sums, sums_of
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.stored import Stored
+from fanin.recipes.entry import Box
 
 Advance = Callable[[int], object]
 

@@ -106,7 +106,10 @@ class Flat(Stored):
     def _along(self, regions: Iterable[Slices]) -> Iterable[Slices]:
         """Regions in the order of the stream, so that each is read in one go, and its gaps do not add up."""
         given = list(regions)
-        box = [slice(min(each.start for each in axis), max(each.stop for each in axis)) for axis in zip(*given)]  # noqa: B905
+        box = [
+            slice(min(each.start for each in axis), max(each.stop for each in axis))
+            for axis in zip(*given, strict=True)
+        ]
         lengths = [each.stop - each.start for each in box]
         most = max((math.prod(each.stop - each.start for each in region) for region in given), default=1)
         size, reach = (

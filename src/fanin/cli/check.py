@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +112,7 @@ def _checked(path: str, plan: Plan | None, under: str | None, every: bool, as_js
     """Compares the bits, and prints what is found; of tensors that differ, also what they are."""
     from fanin import checkpoints
     from fanin.audits import audit
+    from fanin.report import terminal_width
 
     report = checkpoints.check(path, plan, under=under, progress=_tell if as_json else None)
     wrong = [each.name for each in report.findings if each.problem == "values"]
@@ -122,22 +122,18 @@ def _checked(path: str, plan: Plan | None, under: str | None, every: bool, as_js
     else:
         click.echo(str(report))
         if audited is not None:
-            click.echo(f"\nWhat they are instead:\n\n{audited.text(_width(), fold=not every)}")
+            click.echo(f"\nWhat they are instead:\n\n{audited.text(terminal_width(), fold=not every)}")
     return bool(report)
 
 
 def _audited(path: str, plan: Plan | None, model: Model | None, under: str | None, every: bool, as_json: bool) -> bool:
     """Prints what each tensor is."""
     from fanin.audits import audit
+    from fanin.report import terminal_width
 
     found = audit(path, plan, model=model, under=under or "", progress=_tell if as_json else None)
     if as_json:
         _tell({"event": "audited", **found.as_dict()})
     else:
-        click.echo(found.text(_width(), fold=not every))
+        click.echo(found.text(terminal_width(), fold=not every))
     return bool(found)
-
-
-def _width() -> int | None:
-    """The width to fit: that of a terminal."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -194,10 +194,10 @@ def plan(recipe: str, model: str, seed: int | None, compare: str | None, every: 
     RECIPE is a .toml or .yaml file, the name of a preset, or - for TOML from standard input.
     """
     import json
-    import shutil
 
     with refusing():
         from fanin.recipes import Comparison
+        from fanin.report import terminal_width
 
         if [recipe, model, compare].count(STANDARD_INPUT) > 1:
             raise Refusal("Only one of RECIPE, --model and --compare can be -, the standard input.")
@@ -205,7 +205,7 @@ def plan(recipe: str, model: str, seed: int | None, compare: str | None, every: 
         made = planned_argument(recipe, model, seed)
         difference = None if before is None else Comparison.of(before, made)
     if difference is None:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        width = terminal_width()
         click.echo(made.to_json() if as_json else made.table(fold=not every, width=width), nl=not as_json)
     else:
         click.echo(json.dumps(difference.as_dict()) if as_json else str(difference))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from typing import Any
 
@@ -53,6 +52,7 @@ def diff(a: str, b: str, renames: tuple[str, ...], exact: bool, every: bool, as_
     with refusing():
         from fanin.audits.comparing.comparison import compare_checkpoints
         from fanin.checkpoints import CheckpointError
+        from fanin.report import terminal_width
 
         try:
             found = compare_checkpoints(a, b, rename=_rules(renames), progress=tell if as_json else None)
@@ -64,8 +64,7 @@ def diff(a: str, b: str, renames: tuple[str, ...], exact: bool, every: bool, as_
     if as_json:
         tell({"event": "compared", **found.as_dict()})
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        click.echo(found.text(width, fold=not every))
+        click.echo(found.text(terminal_width(), fold=not every))
     if not (found.is_exact if exact else found):
         sys.exit(1)
 

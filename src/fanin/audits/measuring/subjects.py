@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from fanin._core.messages import shown
 from fanin._core.shapes import chunks
@@ -14,8 +13,7 @@ from fanin.audits.measuring.elements import Elements, elements_of
 from fanin.audits.measuring.lines import Halves
 from fanin.checkpoints.files import CheckpointError
 from fanin.checkpoints.stored import Slices, Stored
-
-Box: TypeAlias = tuple[tuple[int, int], ...]  # (start, stop) along each axis
+from fanin.recipes.entry import Box
 
 _PART = 2**21  # bytes that are read, and measured by one thread, at once
 
