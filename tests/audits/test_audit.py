@@ -284,3 +284,12 @@ def test_unknown_spreads() -> None:
     assert found
     assert found.conclusion == ""
     assert "has a spread that no known initializer gives there" in found.notes[0]
+
+
+def test_a_flipped_bit_at_the_end() -> None:
+    """Every region of a large tensor counts, the last one, too."""
+    plan = RECIPE.plan([{"path": "large.kernel", "shape": [1100, 1024], "layout": "keras"}])
+    values = plan.entries[0].make()
+    assert fanin.audit({"large.kernel": values}, plan).counts["exact"] == 1
+    values.view("u4")[-1, -1] ^= 1
+    assert fanin.audit({"large.kernel": values}, plan).counts["exact"] == 0
