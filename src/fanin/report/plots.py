@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from fanin.report.charts import Chart, Marks
     from fanin.report.figures import Theme
 
 # After Okabe and Ito, "Color Universal Design", 2008, as light or dark as it takes for a contrast of 3 with both white
@@ -100,6 +101,48 @@ class Series:
     start: float = 0
 
 
+def draw(axes: Axes, chart: Chart) -> None:
+    """Draws a chart as its data says.
+
+    Args:
+        axes: where to draw.
+        chart: what to draw.
+    """
+    for marks in chart.marks:
+        _draw_marks(axes, marks, chart.y.is_log)
+    for guide in chart.guides:
+        line = axes.axvline if guide.axis == "x" else axes.axhline
+        line(guide.at, color=_RULE, linestyle=":", linewidth=1, label=label(guide.label) if guide.label else None)
+    for axis, scale, limits in ((chart.x, axes.set_xscale, axes.set_xlim), (chart.y, axes.set_yscale, axes.set_ylim)):
+        if axis.is_log:
+            scale("log")
+        if axis.limits is not None:
+            limits(*axis.limits)
+    if any(marks.kind == "bars" for marks in chart.marks) and not chart.y.is_log and chart.y.limits is None:
+        axes.set_ylim(bottom=0)
+    _finish(axes, chart.title, chart.x.label, chart.y.label)
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) > 1:
+        axes.legend(handles, names)
+
+
+def _draw_marks(axes: Axes, marks: Marks, is_log: bool) -> None:
+    """Draws marks of one kind."""
+    color = _RULE if marks.color < 0 else COLORS[marks.color % len(COLORS)]
+    name = label(marks.name) if marks.name else None
+    x, y = np.array(marks.x), _drawable(marks.y, is_log)
+    if marks.kind == "line":
+        axes.plot(x, y, color=color, linewidth=1 if marks.color < 0 else None, label=name)
+    elif marks.kind == "dots":
+        axes.plot(x, y, color=color, marker="o", linestyle="none", markersize=4, label=name)
+        noticed = list(marks.emphasized)
+        axes.plot(x[noticed], y[noticed], color=_SECOND, marker="D", linestyle="none", markersize=6)
+    elif marks.kind == "bars":
+        axes.stairs(y, x, fill=True, color=color, alpha=0.55, label=name)
+    else:
+        axes.fill_between(x, y, _drawable(marks.upper, is_log), color=color, alpha=0.2, linewidth=0, label=name)
+
+
 def lines_by_depth(
     axes: Axes,
     series: Sequence[Series],
@@ -119,7 +162,6 @@ def lines_by_depth(
         x, y: the names of the axes.
         log: whether the vertical axis is logarithmic. Numbers that are not positive, or beyond what it can show, are
             left out then.
-        legend: whether to show the names.
         legend: whether to show the names.
     """
     handles, names = [], []

@@ -1,0 +1,216 @@
+// Charts as SVG, from the data that `fanin.report.charts.Chart.as_dict()` makes.
+"use strict";
+
+const charts = (() => {
+  const { html, svg } = dom;
+  const MARGIN = { top: 10, right: 14, bottom: 40, left: 58 };
+  const REACH = 24; // pixels from a dot at which it is pointed at
+  const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+
+  /** A number as people write it: 0.02, 1,500, 3×10⁻⁹. */
+  function text(value, digits = 3) {
+    if (value === null || Number.isNaN(value)) return "–";
+    if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+    const size = Math.abs(value);
+    if (size !== 0 && (size < 1e-3 || size >= 1e5)) {
+      const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
+      const power = `10${[...String(Number(exponent))].map((each) => SUPERSCRIPTS[each]).join("")}`;
+      const factor = Number(mantissa);
+      return minus(factor === 1 ? power : factor === -1 ? `-${power}` : `${factor}×${power}`);
+    }
+    return minus(Number(value.toPrecision(digits)).toLocaleString("en-US", { maximumFractionDigits: 9 }));
+  }
+
+  const minus = (shown) => shown.replaceAll("-", "−");
+
+  /** About `count` round numbers from `low` to `high`. */
+  function linearTicks(low, high, count) {
+    const rough = (high - low) / count;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = power * [1, 2, 5, 10].find((each) => each * power >= rough);
+    const ticks = [];
+    for (let place = Math.ceil(low / step); place * step <= high * (1 + 1e-12); place++) ticks.push(place * step);
+    return ticks;
+  }
+
+  /** Powers of ten from `low` to `high`, at most about `count`; with 2 and 5 times them if there are few. */
+  function logTicks(low, high, count) {
+    const first = Math.floor(Math.log10(low));
+    const last = Math.ceil(Math.log10(high));
+    const every = Math.max(1, Math.ceil((last - first) / count));
+    const factors = last - first <= 2 ? [1, 2, 5] : [1];
+    const ticks = [];
+    for (let power = first; power <= last; power += every)
+      for (const factor of factors) ticks.push(factor * 10 ** power);
+    const seen = ticks.filter((tick) => tick >= low * (1 - 1e-9) && tick <= high * (1 + 1e-9));
+    return seen.length > 1 ? seen : linearTicks(low, high, 3);
+  }
+
+  /** A scale from an axis and the numbers along it to pixels; numbers that it cannot show give null. */
+  function scale(axis, numbers, from, to) {
+    const isShown = (value) => value !== null && Number.isFinite(value) && (!axis.is_log || value > 0);
+    let [low, high] = axis.limits ?? extent(numbers, isShown);
+    if (low === high) [low, high] = axis.is_log ? [low / 2, high * 2] : [low - (Math.abs(low) || 1) / 2, high + (Math.abs(low) || 1) / 2];
+    const along = axis.is_log ? Math.log10 : (value) => value;
+    const [start, end] = [along(low), along(high)];
+    const place = (value) => (isShown(value) ? from + ((along(value) - start) / (end - start)) * (to - from) : null);
+    const count = Math.max(2, Math.round(Math.abs(to - from) / 80));
+    return { place, low, high, ticks: (axis.is_log ? logTicks : linearTicks)(low, high, count) };
+  }
+
+  /** The smallest and the largest number that is shown. */
+  function extent(numbers, isShown) {
+    let [low, high] = [Infinity, -Infinity];
+    for (const value of numbers) {
+      if (!isShown(value)) continue;
+      low = Math.min(low, value);
+      high = Math.max(high, value);
+    }
+    return low <= high ? [low, high] : [1, 2];
+  }
+
+  /** The path through points, interrupted where one cannot be shown. */
+  function path(xs, ys) {
+    let [drawn, isOpen] = ["", false];
+    for (let each = 0; each < xs.length; each++) {
+      const isShown = xs[each] !== null && ys[each] !== null;
+      if (isShown) drawn += `${isOpen ? "L" : "M"}${xs[each].toFixed(1)},${ys[each].toFixed(1)}`;
+      isOpen = isShown;
+    }
+    return drawn;
+  }
+
+  /** Dots as a path of lines without length, whose ends are round: one element, however many there are. */
+  function dots(xs, ys, places) {
+    let drawn = "";
+    for (const each of places)
+      if (xs[each] !== null && ys[each] !== null) drawn += `M${xs[each].toFixed(1)},${ys[each].toFixed(1)}h0`;
+    return drawn;
+  }
+
+  /** The elements of marks. */
+  function drawn(marks, x, y) {
+    const color = marks.color < 0 ? "guide" : marks.color % 6;
+    const xs = marks.x.map(x.place);
+    const ys = marks.y.map(y.place);
+    if (marks.kind === "line") return [svg("path", { class: `line stroke-${color}`, d: path(xs, ys) })];
+    if (marks.kind === "dots") {
+      const shown = [svg("path", { class: `dots stroke-${color}`, d: dots(xs, ys, ys.keys()) })];
+      if (marks.emphasized.length)
+        shown.push(svg("path", { class: "dots emphasized", d: dots(xs, ys, marks.emphasized) }));
+      return shown;
+    }
+    const ground = y.place(y.low);
+    const outline =
+      marks.kind === "bars"
+        ? ys.map((top, each) =>
+            top === null || xs[each] === null || xs[each + 1] === null
+              ? ""
+              : `M${xs[each].toFixed(1)},${ground.toFixed(1)}V${top.toFixed(1)}H${xs[each + 1].toFixed(1)}V${ground.toFixed(1)}Z`,
+          ).join("")
+        : band(xs, ys, marks.upper.map(y.place));
+    return [svg("path", { class: `${marks.kind} fill-${color}`, d: outline })];
+  }
+
+  /** The outline of a band, of the points at which both ends can be shown. */
+  function band(xs, lower, upper) {
+    const seen = [...xs.keys()].filter((each) => xs[each] !== null && lower[each] !== null && upper[each] !== null);
+    const pick = (of, order) => order.map((each) => of[each]);
+    const back = [...seen].reverse();
+    return seen.length ? `${path([...pick(xs, seen), ...pick(xs, back)], [...pick(upper, seen), ...pick(lower, back)])}Z` : "";
+  }
+
+  /** The picture of a chart in so many pixels, and where its dots are. */
+  function picture(chart, width, height) {
+    const [right, bottom] = [width - MARGIN.right, height - MARGIN.bottom];
+    const guided = (axis) => chart.guides.filter((guide) => guide.axis === axis).map((guide) => guide.at);
+    const x = scale(chart.x, [...chart.marks.flatMap((marks) => marks.x), ...guided("x")], MARGIN.left, right);
+    const heights = chart.marks.flatMap((marks) => [...marks.y, ...marks.upper]);
+    const ground = chart.marks.some((marks) => marks.kind === "bars") && !chart.y.is_log ? [0] : [];
+    const y = scale(chart.y, [...heights, ...guided("y"), ...ground], bottom, MARGIN.top);
+    const parts = [svg("path", { class: "frame", d: `M${MARGIN.left},${MARGIN.top}V${bottom}H${right}` })];
+    for (const tick of y.ticks) {
+      const at = y.place(tick);
+      parts.push(svg("path", { class: "tick", d: `M${MARGIN.left},${at}H${right}` }));
+      parts.push(svg("text", { x: MARGIN.left - 6, y: at + 4, "text-anchor": "end" }, text(tick)));
+    }
+    for (const tick of x.ticks)
+      parts.push(svg("text", { x: x.place(tick), y: bottom + 16, "text-anchor": "middle" }, text(tick)));
+    parts.push(svg("text", { x: (MARGIN.left + right) / 2, y: height - 6, "text-anchor": "middle" }, chart.x.label));
+    const turned = `translate(12 ${(MARGIN.top + bottom) / 2}) rotate(-90)`;
+    parts.push(svg("text", { transform: turned, "text-anchor": "middle" }, chart.y.label));
+    for (const guide of chart.guides) {
+      const at = (guide.axis === "x" ? x : y).place(guide.at);
+      if (at === null) continue;
+      const line = guide.axis === "x" ? `M${at},${MARGIN.top}V${bottom}` : `M${MARGIN.left},${at}H${right}`;
+      parts.push(svg("path", { class: "guide", d: line }));
+      const where = guide.axis === "x" ? { x: at + 4, y: MARGIN.top + 10 } : { x: right, y: at - 4, "text-anchor": "end" };
+      if (guide.label) parts.push(svg("text", where, guide.label));
+    }
+    for (const marks of chart.marks) parts.push(...drawn(marks, x, y));
+    const view = { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${chart.title}: ${chart.description}` };
+    const labelled = chart.marks.filter((marks) => marks.labels.length).flatMap((marks) =>
+      marks.labels.map((label, each) => ({ label, x: x.place(marks.x[each]), y: y.place(marks.y[each]), value: marks.y[each] })),
+    );
+    return { element: svg("svg", { ...view, height }, ...parts), labelled };
+  }
+
+  /** What the colours mean. */
+  function legend(chart) {
+    const entries = chart.marks.filter((marks) => marks.name).map((marks) => {
+      const color = marks.color < 0 ? "guide" : marks.color % 6;
+      const shape = { line: "M1,5H21", dots: "M11,5h0" }[marks.kind] ?? "M1,1H21V9H1Z";
+      const paint = marks.kind === "line" || marks.kind === "dots" ? "stroke" : "fill";
+      const key = svg("path", { class: `${marks.kind} ${paint}-${color}`, d: shape });
+      return html("li", {}, svg("svg", { viewBox: "0 0 22 10", "aria-hidden": "true" }, key), marks.name);
+    });
+    return entries.length > 1 ? html("ul", { class: "legend" }, ...entries) : null;
+  }
+
+  /**
+   * Draws a chart into an element, in place of what it shows, and again whenever its width changes.
+   *
+   * @param {HTMLElement} place the element; its class becomes "chart".
+   * @param {object} chart the data of the chart.
+   * @param {number} [height] the height of the picture in pixels.
+   */
+  function draw(place, chart, height = 240) {
+    const frame = html("div");
+    const hasLabels = chart.marks.some((marks) => marks.labels.length);
+    const readout = hasLabels ? html("div", { class: "readout", "aria-live": "polite" }) : null;
+    place.classList.add("chart");
+    place.replaceChildren(
+      ...[html("figcaption", {}, chart.title), legend(chart), frame, readout].filter((each) => each !== null),
+    );
+    let shown = null;
+    const redraw = () => {
+      const width = Math.max(240, Math.round(frame.clientWidth));
+      if (shown?.width === width) return;
+      shown = { width, ...picture(chart, width, height) };
+      frame.replaceChildren(shown.element);
+    };
+    if (readout) frame.addEventListener("pointermove", (event) => (readout.textContent = nearest(shown, event)));
+    observed.get(place)?.disconnect();
+    const observer = new ResizeObserver(redraw);
+    observed.set(place, observer);
+    redraw();
+    observer.observe(frame);
+  }
+
+  const observed = new WeakMap(); // the observer of each place, so that a new chart ends the old one's
+
+  /** The label of the dot that is pointed at, and its value; "" if none is near. */
+  function nearest(shown, event) {
+    const frame = shown.element.getBoundingClientRect();
+    const [x, y] = [event.clientX - frame.left, event.clientY - frame.top];
+    let [found, least] = [null, REACH];
+    for (const dot of shown.labelled) {
+      if (dot.x === null || dot.y === null) continue;
+      const distance = Math.hypot(dot.x - x, dot.y - y);
+      if (distance < least) [found, least] = [dot, distance];
+    }
+    return found ? `${found.label}: ${text(found.value, 4)}` : "";
+  }
+
+  return { draw, text, linearTicks, logTicks };
+})();
