@@ -1,4 +1,4 @@
-"""Charts of `fanin.report.charts` as SVG that stands in a page of Markdown: lines carry their names, without a legend."""
+"""Charts of `fanin.report.charts` as SVG for pages of Markdown: lines carry their names, without a legend."""
 
 from __future__ import annotations
 

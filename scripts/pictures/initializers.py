@@ -1,4 +1,4 @@
-"""A picture of each initializer: what it draws beside its density, or its matrix, or its numbers in the complex plane."""
+"""A picture of each initializer: what it draws and its density, its matrix, or its numbers in the complex plane."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def density(name: str, example: Example, scheme: str) -> str:
         low, high = law.bounds
         said += f", within ±{_short(high)}" if low == -high else f", from {_short(low)} to {_short(high)}"
     canvas = _canvas(scheme, name, said, example, 298)
-    draw(canvas, made, Frame(44, 86, _WIDTH - 12, 218, 13, (6, 4)))
+    draw(canvas, made, Frame(44, 86, _WIDTH - 12, 218, 13, (6, 5)))
     _key(canvas, f"{math.prod(example.shape):,} values", "density in theory")
     return str(canvas)
 

@@ -41,8 +41,9 @@ def panels(canvas: Canvas, given: Sequence[Panel], top: float, width: float, hei
     side = min((width - legend - gap * len(given)) / columns, height / rows)
     left = 0.0
     for panel in given:
-        _image(canvas, panel.values / largest, left, top, side)
-        if side >= _ROOM:
+        has_numbers = side >= _ROOM
+        _image(canvas, panel.values / largest, left, top, side, 0.4 if has_numbers else 0.85)
+        if has_numbers:
             _numbers(canvas, panel.values, left, top, side)
         below = top + panel.values.shape[0] * side + size + 8
         canvas.text(left, below, panel.caption, size=size, color=canvas.scheme.soft)
@@ -61,8 +62,8 @@ def grid(kernel: Array) -> Array:
     return made
 
 
-def _image(canvas: Canvas, values: Array, left: float, top: float, side: float) -> None:
-    """The cells of a matrix of values from -1 to 1, those of a shade as one path."""
+def _image(canvas: Canvas, values: Array, left: float, top: float, side: float, strength: float) -> None:
+    """The cells of a matrix of values from -1 to 1, those of a shade as one path; `strength` is how dark 1 is."""
     scheme = canvas.scheme
     shades = np.round(values * _LEVELS)
     for shade in np.unique(shades[np.isfinite(shades)]):
@@ -71,7 +72,7 @@ def _image(canvas: Canvas, values: Array, left: float, top: float, side: float) 
             f"{number(left + column * side)}z"
             for row, column in np.argwhere(shades == shade)
         )
-        color, opacity = _paint(scheme, shade / _LEVELS)
+        color, opacity = _paint(scheme, shade / _LEVELS, strength)
         canvas.path(cells, fill=color, fill_opacity=f"{opacity:.2f}", stroke=scheme.line, stroke_width=0.5)
 
 
@@ -79,12 +80,12 @@ def _numbers(canvas: Canvas, values: Array, left: float, top: float, side: float
     """The values in their cells."""
     for (row, column), value in np.ndenumerate(values):
         place = left + (column + 0.5) * side, top + (row + 0.5) * side + 5
-        canvas.text(*place, f"{value:.3g}".replace("-", "−"), size=13, anchor="middle")
+        canvas.text(*place, f"{value:.3g}".replace("-", "−"), size=11.5, anchor="middle")
 
 
-def _paint(scheme: Scheme, value: float) -> tuple[str, float]:
+def _paint(scheme: Scheme, value: float, strength: float) -> tuple[str, float]:
     """The colour of a value from -1 to 1, and how little shows through."""
-    return (scheme.raised, 0.6) if not value else (scheme.colors[int(value > 0)], 0.85 * abs(value))
+    return (scheme.raised, 0.6) if not value else (scheme.colors[int(value > 0)], strength * abs(value))
 
 
 def _scale(canvas: Canvas, largest: float, left: float, top: float, height: float) -> None:
@@ -93,7 +94,7 @@ def _scale(canvas: Canvas, largest: float, left: float, top: float, height: floa
     steps = np.linspace(1, -1, 2 * _LEVELS + 1)
     side = height / len(steps)
     for place, value in enumerate(steps):
-        color, opacity = _paint(canvas.scheme, value)
+        color, opacity = _paint(canvas.scheme, value, 0.85)
         canvas.shape(
             "rect",
             x=left,
