@@ -26,6 +26,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "examples": "examples.md",
 }
+NAMED = re.compile(r"\[`?([\w./]+\.md)`?\](?=\(([^)\s#:]+\.md))")
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
 FENCE = re.compile(r"^```python\n(?=>>> )(.*?)\n+^```$", re.MULTILINE | re.DOTALL)
 TABS = re.compile(r"^<!-- tabs -->\n(.*?)^<!-- /tabs -->$", re.MULTILINE | re.DOTALL)
@@ -45,10 +46,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, **kwargs: Any) -> str:
-    """Makes links to files of the repository links to pages, sessions of Python sessions, and headings tabs."""
+def on_page_markdown(markdown: str, page: Page, files: Files, **kwargs: Any) -> str:
+    """Makes links to files links to pages, with their titles, sessions of Python sessions, and headings tabs."""
     folder = posixpath.dirname(page.file.src_uri)
     markdown = LINK.sub(lambda link: _inside(link, folder), markdown)
+    markdown = NAMED.sub(lambda link: f"[{_title(files, posixpath.join(folder, link[2])) or link[1]}]", markdown)
     markdown = FENCE.sub(r"```pycon\n\1\n```", markdown)
     return TABS.sub(lambda block: _tabs(block[1]), markdown)
 
@@ -60,6 +62,12 @@ def _inside(link: re.Match[str], folder: str) -> str:
     if posixpath.dirname(path) == "examples":
         page, anchor = PAGES["examples"], f"#{posixpath.basename(path).replace('.', '')}"
     return link[0] if page is None else posixpath.relpath(page, folder or ".") + anchor
+
+
+def _title(files: Files, path: str) -> str | None:
+    """What the navigation calls a page."""
+    file = files.get_file_from_path(posixpath.normpath(path))
+    return None if file is None or file.page is None else file.page.title
 
 
 def _at_home(markdown: str) -> str:
@@ -91,16 +99,14 @@ def _commands() -> Iterator[str]:
     from fanin.cli import main
 
     yield "# Commands\n\n`pip install 'fanin[cli]'` adds `fanin`; `python -m fanin` is the same.\n"
-    yield from _helps(main, click.Context(main, info_name="fanin"))
+    yield from _helps(click.Context(main, info_name="fanin", terminal_width=88, **main.context_settings))
 
 
-def _helps(command: click.Command, context: click.Context) -> Iterator[str]:
-    yield f"## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
-    if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            below = command.get_command(context, name)
-            assert below is not None
-            yield from _helps(below, click.Context(below, info_name=name, parent=context))
+def _helps(context: click.Context) -> Iterator[str]:
+    """The help of a command and of those below it."""
+    yield f"## {context.command_path}\n\n```text\n{context.get_help()}\n```\n"
+    for name, command in sorted(getattr(context.command, "commands", {}).items()):
+        yield from _helps(click.Context(command, info_name=name, parent=context, **command.context_settings))
 
 
 def _tools() -> dict[str, str]:
