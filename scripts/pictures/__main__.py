@@ -1,0 +1,41 @@
+"""Makes the pictures of README and docs, as docs/pictures/NAME-light.svg and NAME-dark.svg.
+
+    python scripts/pictures               make all of them
+    python scripts/pictures signal bits   make these
+    python scripts/pictures tables        write the tables of docs/benchmarks.md from docs/benchmarks.json
+
+Numbers come from fanin itself, or from docs/benchmarks.json (`fanin bench --json docs/benchmarks.json`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pictures import tables
+from pictures.catalogue import FOLDER, PICTURES, files_of
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"tables, or some of {', '.join(PICTURES)}")
+    given = parser.parse_args()
+    if given.names == ["tables"]:
+        tables.write()
+        return
+    if unknown := [name for name in given.names if name not in PICTURES]:
+        parser.error(f"there is no picture {', '.join(unknown)}")
+    for name in given.names or PICTURES:
+        for file, text in files_of(name).items():
+            path = FOLDER / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(f"{path.relative_to(FOLDER.parents[1])}: {len(text.encode()) / 1000:.1f} kB")
+
+
+if __name__ == "__main__":
+    main()
