@@ -18,6 +18,7 @@ from fanin.report import number
 
 MOST_TENSORS = 64  # whose singular values an audit computes
 _SHORT, _LONG = 256, 512  # the longest sides of a block
+_MOST = 1e100  # elements, of which squares and densities are numbers, too
 _FEWEST = 8  # rows or columns whose singular values say something
 
 
@@ -73,13 +74,15 @@ def marchenko_pastur(values: Array, rows: int, columns: int, rms: float) -> tupl
     ([0.06], (8.0, 24.0))
     """
     short, long = sorted((rows, columns))
-    low, high = rms * (math.sqrt(long) - math.sqrt(short)), rms * (math.sqrt(long) + math.sqrt(short))
-    inside = np.maximum((high**2 - values**2) * (values**2 - low**2), 0.0)
+    low, high = math.sqrt(long) - math.sqrt(short), math.sqrt(long) + math.sqrt(short)
+    scaled = np.asarray(values, np.float64) / rms  # so that no square overflows
     with np.errstate(all="ignore"):
-        density = np.sqrt(inside) / (math.pi * rms**2 * short * values)
+        inside = np.maximum((high**2 - scaled**2) * (scaled**2 - low**2), 0.0)
+        density = np.sqrt(inside) / (math.pi * short * scaled)
     if not low:  # of a square matrix: a quarter of a circle
-        density = np.sqrt(np.maximum(high**2 - values**2, 0.0)) / (math.pi * rms**2 * short)
-    return np.where((values >= low) & (values <= high), density, 0.0), (low, high)
+        density = np.sqrt(np.maximum(high**2 - scaled**2, 0.0)) / (math.pi * short)
+    inner = (scaled >= low) & (scaled <= high)
+    return np.where(inner, density, 0.0) / rms, (low * rms, high * rms)
 
 
 def measured_spectrum(stored: Stored, axes: Shape | None = None, *, is_orthogonal: bool = False) -> Spectrum | str:
@@ -117,6 +120,8 @@ def _of_matrix(matrix: Array, whole: tuple[int, int]) -> Spectrum | str:
     largest = float(np.abs(matrix).max())
     if not largest:
         return "Every element of the block is 0."
+    if not 1 / _MOST < largest < _MOST:
+        return f"Its elements reach {number(largest, 3)}: no axis shows such numbers well."
     scaled = matrix / largest  # so that nothing overflows
     values = np.linalg.svd(scaled, compute_uv=False) * largest
     rms = float(np.sqrt(np.mean(np.abs(scaled) ** 2))) * largest
@@ -157,10 +162,3 @@ def _read(stored: Stored, box: Box) -> Array:
         values = numbers[..., 0] if subject.elements.numbers == 1 else numbers[..., 0] + 1j * numbers[..., 1]
         out[tuple(slice(start, start + length) for start, length in zip(starts, part.shape, strict=True))] = values
     return out
-
-
-def spectrum_words(spectrum: Spectrum) -> str:
-    """What the singular values are, in a sentence."""
-    ends = number(spectrum.values[-1], 3), number(spectrum.values[0], 3)
-    block = "the whole matrix" if spectrum.is_whole else f"a block of {spectrum.rows}×{spectrum.columns}"
-    return f"The {len(spectrum.values)} singular values of {block} are from {ends[0]} to {ends[1]}"

@@ -88,7 +88,9 @@ def rounding(subject: Subject) -> Chart | str:
     if not values.any():
         return "Every element of the sample is 0."
     found = [Rounded.of(values, each) for each in narrower]
-    marks = [_line(each, color) for color, each in enumerate(found)]
+    marks = [_line(each, color) for color, each in enumerate(found) if each.errors.any()]
+    if not marks:
+        return f"Every value of the sample is the same in {', '.join(narrower)}."
     return Chart(
         "rounding",
         "Rounding to narrower dtypes",

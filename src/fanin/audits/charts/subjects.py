@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from fanin._core import dtypes
 from fanin._core.types import DType
 from fanin.audits.audited import AuditedTensor
@@ -15,6 +13,8 @@ from fanin.audits.judging.laws import Law, normal, part_of
 from fanin.audits.measuring.ordered import Ordered
 from fanin.audits.statistics import Statistics
 from fanin.report import number
+
+_LEAST, _MOST = 1e-100, 1e100  # standard deviations, of which squares and densities are numbers, too
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,6 @@ def _without_charts(found: Statistics, ordered: Ordered) -> str:
         return f"Every element is {number(found.low)}."
     if ordered.distinct < 2:
         return f"Every element of the sample is {number(float(ordered.values[0]))}."
-    if not np.isfinite(found.stddev) or not found.stddev:
-        return "Its elements are too large or too close to one another for a standard deviation."
+    if not _LEAST < found.stddev < _MOST:
+        return f"Its standard deviation is {number(found.stddev, 3)}: no axis shows such numbers well."
     return ""
