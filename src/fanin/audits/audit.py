@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -195,9 +194,10 @@ class Audit:
             KeyError: there is no tensor of this name.
 
         >>> import fanin
-        >>> found = fanin.audit({"dense.kernel": fanin.HeNormal(seed=1)((256, 128)), "dense.bias": fanin.Zeros()((128,))})
+        >>> kernel, bias = fanin.HeNormal(seed=1)((256, 128)), fanin.Zeros()((128,))
+        >>> found = fanin.audit({"dense.kernel": kernel, "dense.bias": bias})
         >>> found.charts("dense.kernel")["quantiles"].description
-        "Every quantile lies where chance may take it."
+        'Every quantile lies where chance may take it.'
         >>> found.charts("dense.bias").missing["density"]
         'Every element is 0.'
         """

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural
 from fanin.report import number, plain, plots, terminal_width
-from fanin.report.charts import Chart, Charts
-from fanin.report.depth import Series, by_depth
+from fanin.report.charts import Charts
 from fanin.report.tables import Table, Toned
+from fanin.theory.charts import HARMLESS, probe_charts
 from fanin.theory.signals import Signal
 from fanin.theory.trends import jumps, trend
 
@@ -203,7 +203,6 @@ def _no_gradient(layer: ProbedLayer) -> Finding | None:
 
 _Judge = Callable[[ProbedLayer], Finding | None]
 _JUDGES: tuple[_Judge, ...] = (_not_finite, _zero, _dead, _saturated, _no_gradient, _collapsed, _off_theory)
-_HARMLESS = {"off theory", "collapsed", "no gradient", "constant"}  # which well-made models have here and there
 
 
 # ---------------------------------------------------------------- the whole
@@ -345,7 +344,7 @@ class Probe:
         return words
 
     def _is_harmless(self, word: str) -> bool:
-        return word in _HARMLESS and len(self._words[word]) * 2 <= len(self.layers)
+        return word in HARMLESS and len(self._words[word]) * 2 <= len(self.layers)
 
     def _of_layers(self, word: str) -> Finding:
         """One verdict for all layers with a word, with their number and the first of them."""
@@ -392,45 +391,8 @@ class Probe:
         return self.table().html()
 
     def charts(self) -> Charts:
-        """Charts by depth: "signal", of what theory expects beside it, and "gradient". Findings are emphasized."""
-        if not self.layers:
-            return Charts.of(dict.fromkeys(("signal", "gradient"), "No layer ran."))
-        if not self.has_gradients:
-            return Charts.of({"signal": self._signal(), "gradient": "No gradients were computed."})
-        return Charts((self._signal(), self._gradient()))
-
-    def _signal(self) -> Chart:
-        outputs = [each.output.std for each in self.layers]
-        expected = [math.nan if each.expected is None else each.expected for each in self.layers]
-        series = [Series("outputs", outputs, labels=self._names, emphasized=self._noticed)]
-        series += [Series("expected", expected, kind="dots", color=2)] if self.weighted else []
-        words = self._words_of(self._flows[0])
-        return by_depth("signal", "Signal by depth", words, series, y="standard deviation of outputs")
-
-    def _gradient(self) -> Chart:
-        gradients = [math.nan if each.gradient is None else each.gradient.std for each in self.layers]
-        series = [Series("gradients", gradients, color=1, labels=self._names)]
-        words = self._words_of(self._flows[1])
-        return by_depth("gradient", "Gradient by depth", words, series, y="standard deviation of gradients")
-
-    @property
-    def _names(self) -> list[str]:
-        return [each.name for each in self.layers]
-
-    @property
-    def _noticed(self) -> list[int]:
-        """The places of the layers with a verdict that is not harmless."""
-        return [
-            place
-            for place, each in enumerate(self.layers)
-            if not (each.verdict.is_ok or each.verdict.word in _HARMLESS)
-        ]
-
-    def _words_of(self, flow: _Flow) -> str:
-        """What passes through the layers, in a sentence."""
-        found = "; ".join(map(str, flow.findings()))
-        kept = f"It changes by × {number(flow.trend, 3)} a layer" if flow.trend is not None else "It is as it should be"
-        return f"The {flow.name} through {len(flow.sizes)} {plural(len(flow.sizes), 'layer')}. {found or kept}."
+        """Charts by depth: "signal", with what theory expects, and "gradient". Layers with findings are emphasized."""
+        return probe_charts(self.as_dict())
 
     def plot(self, theme: Theme = "any") -> Figure:
         """The charts as a figure of matplotlib.
@@ -465,7 +427,7 @@ class _Column:
         if self.name != "verdict":
             return text
         verdict = layer.verdict
-        return Toned(text, "good" if verdict.is_ok else "warn" if verdict.word in _HARMLESS else "bad")
+        return Toned(text, "good" if verdict.is_ok else "warn" if verdict.word in HARMLESS else "bad")
 
 
 def _kernel(layer: ProbedLayer) -> ProbedParameter | None:

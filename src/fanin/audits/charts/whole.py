@@ -45,7 +45,7 @@ def in_order(tensors: Sequence[AuditedTensor]) -> list[AuditedTensor]:
     keys = {}
     for place, each in enumerate(tensors):
         parts = _STEPS.split(each.name)
-        # What is before the first number keeps its place: the order of a model's parts is that in which they are listed.
+        # What is before the first number keeps its place, since a model's parts are listed in order.
         keys[each.name] = firsts.setdefault(parts[0], place), tuple(int(part) for part in parts[1::2]), place
     return sorted(tensors, key=lambda each: keys[each.name])
 
