@@ -35,7 +35,16 @@ SHELL = [block for block in BLOCKS if block.language in ("sh", "bash")]
 EXTRAS = tomllib.loads((doc_pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "optional-dependencies"
 ]
-# Packages that the pages' factories make models with.
+# Of a small model of language, in the place of the pages' large ones.
+SIZES = {
+    "vocab_size": 100,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+# What the pages call package.module.
 FACTORY = """
 import torch
 from torch import nn
@@ -91,10 +100,9 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     distributed = torch.distributed
     store = tmp_path_factory.mktemp("store") / "store"
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     yield {
         "AutoModelForCausalLM": transformers.AutoModelForCausalLM,
-        "config": transformers.LlamaConfig(vocab_size=100, num_key_value_heads=2, **sizes),
+        "config": transformers.LlamaConfig(**SIZES),
         "conv": torch.nn.Conv2d(3, 8, 3),
         "fanin": fanin,
         "fully_shard": distributed.fsdp.fully_shard,
@@ -120,13 +128,9 @@ def test_scripts(block: Block, names: dict[str, Any], monkeypatch: pytest.Monkey
     """A script without prompts ends well, after those above it on its page, with a small model in a large one's place."""
     import transformers
 
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     whole = transformers.AutoConfig.for_model
-
-    def small(name: str) -> Any:
-        return whole(name, vocab_size=100, num_key_value_heads=2, **sizes)
-
-    monkeypatch.setattr(transformers.AutoConfig, "for_model", small)
+    monkeypatch.setattr(transformers.AutoConfig, "for_model", lambda name: whole(name, **SIZES))
+    monkeypatch.setattr(transformers, "LlamaConfig", lambda: names["config"])
     above = [each for each in SCRIPTS if each.page == block.page and each.line < block.line and "config =" in each.source]
     scope = dict(names)
     for each in [*above, block]:
