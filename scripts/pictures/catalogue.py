@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pictures import bits, initializers, logo, signals, speed, terminal
+from pictures import bits, initializers, layouts, logo, signals, speed, terminal
 from pictures.canvas import SCHEMES
 
 FOLDER = Path(__file__).parents[2] / "docs/pictures"
@@ -16,6 +16,7 @@ PICTURES: dict[str, Callable[[str], str]] = {
     **bits.PICTURES,
     **terminal.PICTURES,
     **initializers.PICTURES,
+    **layouts.PICTURES,
 }
 # Functions that return an SVG which is the same in both schemes.
 SINGLE: dict[str, Callable[[], str]] = {"logo": logo.logo}
