@@ -13,7 +13,7 @@ import numpy as np
 
 from fanin._core.messages import class_name, plural, shown, suggestion
 from fanin._core.types import Array
-from fanin.audits.audit import Audit, AuditedTensor
+from fanin.audits.audit import Audit
 from fanin.audits.beginnings import Beginning, of_one_seed
 from fanin.audits.damage import damage, unrelated
 from fanin.audits.expectations import Expectation, Expectations, is_exact
@@ -30,6 +30,7 @@ from fanin.audits.judging.siblings import among_siblings
 from fanin.audits.relations import Sketch, correlated, duplicates
 from fanin.audits.sources import is_model, tensors_of
 from fanin.audits.statistics import Statistics, measure, measured
+from fanin.audits.tensors import AuditedTensor
 from fanin.audits.verdicts import Problem, Verdict
 from fanin.checkpoints import CheckpointError, has_manifest, read_manifest
 from fanin.checkpoints.contained import described_contents
