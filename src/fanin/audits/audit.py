@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural, readable, visible
-from fanin.audits.findings import lines_of
+from fanin.audits.findings import Finding, findings_of
 from fanin.audits.judging.judgement import is_of_unknown_spread
 from fanin.audits.tensors import HEADS, AuditedTensor, alike, row_of
 from fanin.audits.verdicts import KINDS, Kind
@@ -118,7 +118,12 @@ class Audit:
 
     def lines(self) -> list[str]:
         """The findings in words, the worst first, those of repeated blocks together."""
-        return lines_of((each.name, problem) for each in self.findings for problem in each.verdict.problems)
+        return [each.line for each in self.folded_findings]
+
+    @property
+    def folded_findings(self) -> list[Finding]:
+        """Each problem of the findings, the worst first, those of repeated blocks together."""
+        return findings_of((each.name, problem) for each in self.findings for problem in each.verdict.problems)
 
     @property
     def conclusion(self) -> str:
