@@ -4,7 +4,7 @@ from fanin.audits.audit import Audit
 from fanin.audits.auditing import audit
 from fanin.audits.comparing.comparison import compare_checkpoints
 from fanin.audits.comparing.differences import Differences, TensorDifference
-from fanin.audits.tensors import AuditedTensor
+from fanin.audits.audited import AuditedTensor
 from fanin.audits.verdicts import Kind, Problem, Verdict
 
 __all__ = [

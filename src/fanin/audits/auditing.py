@@ -30,7 +30,7 @@ from fanin.audits.judging.siblings import among_siblings
 from fanin.audits.relations import Sketch, correlated, duplicates
 from fanin.audits.sources import is_model, tensors_of
 from fanin.audits.statistics import Statistics, measure, measured
-from fanin.audits.tensors import AuditedTensor
+from fanin.audits.audited import AuditedTensor
 from fanin.audits.verdicts import Problem, Verdict
 from fanin.checkpoints import CheckpointError, has_manifest, read_manifest
 from fanin.checkpoints.contained import described_contents
