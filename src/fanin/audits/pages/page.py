@@ -9,11 +9,13 @@ from typing import Any
 from fanin._core.messages import plural, readable
 from fanin.audits.findings import Finding
 from fanin.audits.pages.appendix import appendix_of
+from fanin.audits.pages.probes import probe_charts, probe_data
 from fanin.audits.pages.sparklines import Sparklines
-from fanin.audits.audited import AuditedTensor, alike
+from fanin.audits.audited import AuditedTensor
+from fanin.audits.charts import alike, featured
 from fanin.audits.verdicts import KINDS, MEANINGS, Kind
 from fanin.recipes.tables import folded_paths
-from fanin.report.charts import Chart, Charts
+from fanin.report.charts import Charts
 from fanin.report.pages import Count, Sheet, Tone
 
 TONES: dict[Kind, Tone] = {
@@ -25,8 +27,8 @@ TONES: dict[Kind, Tone] = {
     "broken": "bad",
 }
 _LEFT_OUT = (
-    "The charts of this tensor are left out, to keep the page small: the page has those of all findings, as far as "
-    "{most} tensors go, and of one tensor of each row. In Python, audit.charts({name}) has them."
+    "The charts of this tensor are left out, to keep the page small: it has those of tensors with findings first, then "
+    "of one tensor of each row. In Python, audit.charts({name}) has them."
 )
 _MISSING = "The model has this parameter, and the checkpoint lacks it."
 _UNREADABLE = "Files that cannot be read: fetch or write them again."
@@ -38,9 +40,7 @@ def audit_page(
     tensors: Sequence[AuditedTensor],
     findings: Sequence[Finding],
     charts: Callable[[str | None], Charts],
-    featured: Sequence[AuditedTensor],
-    probe: Mapping[str, Any] | None = None,
-    of_probe: Sequence[Chart] = (),
+    probe: Any = None,
 ) -> str:
     """The page of an audit.
 
@@ -49,10 +49,12 @@ def audit_page(
         tensors: its tensors, in the same order.
         findings: what is wrong with them, folded.
         charts: the charts of the tensor of a name, and of the whole for None.
-        featured: the tensors whose charts the page has.
-        probe: `Probe.as_dict()` of the same model.
-        of_probe: its charts.
+        probe: a `Probe` of the same model, or its `as_dict()`; None for none.
+
+    Raises:
+        TypeError, ValueError: the probe is none.
     """
+    probed = None if probe is None else probe_data(probe)
     lead, tone = _lead(data)
     return Sheet(
         kind="audit",
@@ -61,10 +63,10 @@ def audit_page(
         tone=tone,
         facts=_facts(data),
         counts=[Count(kind, data["counts"][kind], TONES[kind], MEANINGS[kind]) for kind in KINDS],
-        notes=[*data["notes"], *_of_probe(probe)],
+        notes=[*data["notes"], *_of_probe(probed)],
         appendix=appendix_of(tensors),
-        data={"kind": "audit", "audit": data, "probe": probe},
-        view=_view(data, tensors, findings, charts, featured, of_probe),
+        data={"kind": "audit", "audit": data, "probe": probed},
+        view=_view(data, tensors, findings, charts, probed),
     ).html()
 
 
@@ -112,21 +114,19 @@ def _view(
     tensors: Sequence[AuditedTensor],
     findings: Sequence[Finding],
     charts: Callable[[str | None], Charts],
-    featured: Sequence[AuditedTensor],
-    of_probe: Sequence[Chart],
+    probe: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """What the scripts show besides the data: rows, findings, sparklines and charts, with tensors by their numbers."""
     numbers = {each.name: place for place, each in enumerate(tensors)}
     rows = folded_paths({each.name: alike(each) for each in tensors})
-    overview = charts(None)
+    overview = [*charts(None), *(() if probe is None else probe_charts(probe))]
     return {
         "rows": [[path, [numbers[name] for name in names]] for path, names in rows],
         "findings": [*_lost(data), *(_finding(each, numbers) for each in findings)],
         "sparklines": asdict(Sparklines.of(tensors)),
-        "overview": [each.as_dict() for each in (*overview, *of_probe)],
-        "charts": {str(numbers[each.name]): charts(each.name).as_dict() for each in featured},
+        "overview": [each.as_dict() for each in overview],
+        "charts": {str(numbers[each.name]): charts(each.name).as_dict() for each in featured(tensors)},
         "left_out": _LEFT_OUT,
-        "most": len(featured),
         "tones": TONES,
     }
 
