@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural, readable, visible
+from fanin.audits import charts
+from fanin.audits.audited import AuditedTensor
 from fanin.audits.findings import Finding, findings_of
 from fanin.audits.judging.judgement import is_of_unknown_spread
-from fanin.audits.audited import HEADS, AuditedTensor, alike, row_of
 from fanin.audits.verdicts import KINDS, Kind
 from fanin.recipes.tables import folded_paths
-from fanin.report import terminal_width
-from fanin.report.tables import Table
+from fanin.report import number, terminal_width
+from fanin.report.charts import Chart, Charts
+from fanin.report.markup import Tone
+from fanin.report.tables import Cell, Table, Toned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fanin.report.figures import Theme
+
+_TONES: dict[Kind, Tone] = {
+    "exact": "good",
+    "consistent": "good",
+    "unjudged": "dim",
+    "trained": "dim",
+    "suspicious": "warn",
+    "broken": "bad",
+}
 _MOST_FINDINGS = 40  # lines
+_LONGEST = 100  # characters of a row's names
 
 
 @dataclass(frozen=True)
@@ -113,9 +126,9 @@ class Audit:
             fold: whether they do.
         """
         by_name = {each.name: each for each in self.tensors}
-        keys = {each.name: alike(each) if fold else each.name for each in self.tensors}
-        rows = [row_of(path, [by_name[name] for name in names]) for path, names in folded_paths(keys)]
-        return Table.of(HEADS, rows, right=("std",), spared=("dtype", "role", "shape"))
+        keys = {each.name: charts.alike(each) if fold else each.name for each in self.tensors}
+        rows = [_row(path, [by_name[name] for name in names]) for path, names in folded_paths(keys)]
+        return Table.of(_HEADS, rows, right=("std",), spared=("dtype", "role", "shape"))
 
     def lines(self) -> list[str]:
         """The findings in words, the worst first, those of repeated blocks together."""
@@ -172,29 +185,65 @@ class Audit:
     def __str__(self) -> str:
         return self.text(terminal_width())
 
-    def plot(self) -> Figure:
-        """The standard deviation of each tensor divided by the expected one, as a matplotlib figure.
+    def charts(self, name: str | None = None) -> Charts:
+        """Charts as plain data, of which pages and matplotlib make pictures.
 
-        If nothing says what is expected, it shows the standard deviations themselves. Findings are marked.
+        Args:
+            name: the name of a tensor, for its "density", "quantiles", "rounding" and "singular-values". None for
+                those of all tensors: "std", which shows each one's standard deviation divided by the expected one, or
+                the standard deviations themselves, if nothing says what is expected; findings are emphasized.
+
+        Returns:
+            The charts; `missing` says why others cannot be drawn.
+
+        Raises:
+            KeyError: there is no tensor of this name.
+
+        >>> import fanin
+        >>> found = fanin.audit({"dense.kernel": fanin.HeNormal(seed=1)((256, 128)), "dense.bias": fanin.Zeros()((128,))})
+        >>> found.charts("dense.kernel")["quantiles"].description
+        "Every quantile lies where chance may take it."
+        >>> found.charts("dense.bias").missing["density"]
+        'Every element is 0.'
+        """
+        return charts.charts_of_all(self.tensors, self.source) if name is None else charts.charts_of(self[name])
+
+    def pictures(self, more: Charts | None = None) -> dict[str, Chart]:
+        """The charts of a report, by names for files: those of the whole, and those of the tensors worth a look.
+
+        Args:
+            more: further charts of the whole, such as those of a probe.
+        """
+        return charts.pictures_of(self.tensors, self.source, more)
+
+    def figures(self, theme: Theme = "any") -> dict[str, Figure]:
+        """The same charts as figures of matplotlib, by name.
+
+        Args:
+            theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
 
         Raises:
             ImportError: matplotlib is not installed.
         """
         from fanin.report import plots
 
-        known = [each for each in self.tensors if each.ratio is not None]
-        drawn = known or [each for each in self.tensors if each.statistics is not None and each.statistics.stddev > 0]
-        with plots.figure() as (figure, axes):
-            plots.ratio_strip(
-                axes[0],
-                [each.name for each in drawn],
-                [each.ratio or (each.statistics.stddev if each.statistics else math.nan) for each in drawn],
-                marked=[bool(each.verdict.problems) for each in drawn],
-                title=f"{self.name}, expected by {self.source}",
-                y="std ÷ expected" if known else "std",
-                is_relative=bool(known),
-            )
-        return figure
+        return {name: plots.drawn(Charts((each,)), theme) for name, each in self.pictures().items()}
+
+    def plot(self, name: str | None = None, theme: Theme = "any") -> Figure:
+        """The charts of a tensor, or that of all of them, as a figure of matplotlib.
+
+        Args:
+            name: the name of a tensor; None for the standard deviations of all of them.
+            theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            KeyError: there is no tensor of this name.
+            ValueError: there is nothing that could be drawn; the message says why.
+        """
+        from fanin.report import plots
+
+        return plots.drawn(self.charts(name), theme)
 
     def to_html(self, path: str | os.PathLike[str] | None = None, *, probe: Any = None) -> str:
         """The audit as a page that stands alone: the verdict, the findings, charts, and a table to search and sort.
@@ -225,3 +274,28 @@ class Audit:
 
     def _repr_html_(self) -> str:
         return replace(self.table(), caption=self.summary(), footnotes=tuple(self.lines())).html()
+
+
+_HEADS = ("tensor", "shape", "dtype", "role", "std", "verdict", "what it is")
+
+
+def _row(path: str, tensors: Sequence[AuditedTensor]) -> list[Cell]:
+    """The row of tensors that are alike."""
+    first = tensors[0]
+    verdict = first.verdict
+    shape = "×".join(map(str, first.shape)) or "()"
+    if verdict.problems:
+        text = ", ".join(dict.fromkeys(each.code for each in verdict.problems))
+    else:
+        common = [fit for fit in verdict.fits if all(fit in each.verdict.fits for each in tensors)]
+        text = " or ".join(common) or verdict.reason
+    if len(path) > _LONGEST:
+        path = f"{path[: _LONGEST // 2]}…{path[-_LONGEST // 2 + 1 :]}"
+    return [path, shape, first.dtype, first.role, _spread(tensors), Toned(verdict.kind, _TONES[verdict.kind]), text]
+
+
+def _spread(tensors: Sequence[AuditedTensor]) -> str:
+    """The standard deviations of tensors, from the smallest to the largest."""
+    found = sorted({each.statistics.stddev for each in tensors if each.statistics is not None and each.statistics.size})
+    ends = [number(each, 3) for each in (*found[:1], *found[-1:])]
+    return "–".join(dict.fromkeys(ends))

@@ -1,28 +1,17 @@
-"""What an audit says of one tensor, and how tensors are shown that are alike."""
+"""What an audit found of one tensor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fanin._core.types import Shape
+from fanin.audits.judging.laws import Law
+from fanin.audits.measuring.ordered import Ordered
+from fanin.audits.spectra import Spectrum
 from fanin.audits.statistics import Statistics
-from fanin.audits.verdicts import Kind, Verdict
-from fanin.report import number, plain
-from fanin.report.markup import Tone
-from fanin.report.tables import Cell, Toned
-
-HEADS = ("tensor", "shape", "dtype", "role", "std", "verdict", "what it is")  # of a table of tensors
-TONES: dict[Kind, Tone] = {
-    "exact": "good",
-    "consistent": "good",
-    "unjudged": "dim",
-    "trained": "dim",
-    "suspicious": "warn",
-    "broken": "bad",
-}
-_LONGEST = 100  # characters of a row's names
+from fanin.audits.verdicts import Verdict
+from fanin.report import plain
 
 
 @dataclass(frozen=True)
@@ -40,6 +29,10 @@ class AuditedTensor:
         statistics: what it has; the sample is cut to a thousand elements. None if it cannot be read.
         verdict: what it is.
         tied: further names of the same tensor, which share its memory.
+        law: the law of its elements, for charts: the expected one, or else the first that it is consistent with; None
+            if none is known.
+        ordered: numbers of its sample in order, for charts; None if it cannot be read.
+        spectrum: the singular values of a block, or why there are none; None if they were not asked for.
     """
 
     name: str
@@ -52,6 +45,9 @@ class AuditedTensor:
     statistics: Statistics | None
     verdict: Verdict
     tied: tuple[str, ...] = ()
+    law: Law | None = field(default=None, compare=False, repr=False)
+    ordered: Ordered | None = field(default=None, compare=False, repr=False)
+    spectrum: Spectrum | str | None = field(default=None, compare=False, repr=False)
 
     @property
     def ratio(self) -> float | None:
@@ -89,31 +85,3 @@ class AuditedTensor:
                 },
             }
         )
-
-
-def alike(each: AuditedTensor) -> tuple[Any, ...]:
-    """What tensors have in common that share a row."""
-    codes = tuple(problem.code for problem in each.verdict.problems)
-    return each.shape, each.dtype, each.role, each.verdict.kind, codes or each.verdict.fits[:1] or each.verdict.reason
-
-
-def row_of(path: str, tensors: Sequence[AuditedTensor]) -> list[Cell]:
-    """The row of tensors that are alike."""
-    first = tensors[0]
-    verdict = first.verdict
-    shape = "×".join(map(str, first.shape)) or "()"
-    if verdict.problems:
-        text = ", ".join(dict.fromkeys(each.code for each in verdict.problems))
-    else:
-        common = [fit for fit in verdict.fits if all(fit in each.verdict.fits for each in tensors)]
-        text = " or ".join(common) or verdict.reason
-    if len(path) > _LONGEST:
-        path = f"{path[: _LONGEST // 2]}…{path[-_LONGEST // 2 + 1 :]}"
-    return [path, shape, first.dtype, first.role, _spread(tensors), Toned(verdict.kind, TONES[verdict.kind]), text]
-
-
-def _spread(tensors: Sequence[AuditedTensor]) -> str:
-    """The standard deviations of tensors, from the smallest to the largest."""
-    found = sorted({each.statistics.stddev for each in tensors if each.statistics is not None and each.statistics.size})
-    ends = [number(each, 3) for each in (*found[:1], *found[-1:])]
-    return "–".join(dict.fromkeys(ends))

@@ -7,12 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural, readable, shown, suggestion, visible
 from fanin._core.types import Unmatched
 from fanin.models.parameters import Model, Parameter
 from fanin.recipes.advice import advice_on
+from fanin.recipes.charts import charts_of
 from fanin.recipes.entry import Entry
 from fanin.recipes.tables import (
     COLUMNS,
@@ -26,7 +27,13 @@ from fanin.recipes.tables import (
     unnumbered,
 )
 from fanin.report import markup
+from fanin.report.charts import Charts
 from fanin.report.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fanin.report.figures import Theme
 
 _SAME = "The plans are the same."
 
@@ -269,6 +276,24 @@ class Plan:
         remarks += [f"advice: {each}" for each in advice_on(entry.parameter for entry in self.unmatched)]
         remarks += [f"problem: {problem}" for problem in self._folded_problems()]
         return [visible(remark) for remark in remarks]
+
+    def charts(self) -> Charts:
+        """Charts: "std", the standard deviation that each parameter should have, and "rules", the elements of each."""
+        return charts_of(self.entries, self.model.name)
+
+    def plot(self, theme: Theme = "any") -> Figure:
+        """The charts as a figure of matplotlib.
+
+        Args:
+            theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            ValueError: there is nothing to draw; the message says why.
+        """
+        from fanin.report import plots
+
+        return plots.drawn(self.charts(), theme, self.model.name)
 
     def __str__(self) -> str:
         return self.table()

@@ -39,7 +39,9 @@ def element(tag: str, content: str, **attributes: str) -> str:
     >>> element("td", text("<script>"), class_="right")
     '<td class="right">&lt;script&gt;</td>'
     """
-    given = "".join(f' {name.rstrip("_").replace("_", "-")}="{escape(value)}"' for name, value in attributes.items() if value)
+    given = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{escape(value)}"' for name, value in attributes.items() if value
+    )
     return f"<{tag}{given}>{content}</{tag}>"
 
 

@@ -13,22 +13,37 @@ from fanin.report.markup import element
 from fanin.report.pages import Part, definitions, prose
 
 _COLUMNS = (
-    ("std", "the standard deviation of the tensor's elements; of a row of several tensors, the smallest and the largest"),
-    ("std ÷ expected", "the same, divided by the standard deviation that is expected: `× 1` is right. The bar reaches "
-     "from 1 to the ratio, on a logarithmic scale from 1/4 to 4"),
-    ("values", "how the values are spread. The bars are the tensor's, from a sample of at most 2,047 elements; the line is "
-     "what is expected. Both reach four expected standard deviations to each side, or 8, 16, … where values are spread "
-     "wider"),
+    (
+        "std",
+        "the standard deviation of the tensor's elements; of a row of several tensors, the smallest and the largest",
+    ),
+    (
+        "std ÷ expected",
+        "the same, divided by the standard deviation that is expected: `× 1` is right. The bar reaches "
+        "from 1 to the ratio, on a logarithmic scale from 1/4 to 4",
+    ),
+    (
+        "values",
+        "how the values are spread. The bars are the tensor's, from a sample of at most 2,047 elements; the line is "
+        "what is expected. Both reach three expected standard deviations to each side, or 6, 12, … where values are spread "
+        "wider",
+    ),
     ("verdict", "what the tensor is; see below"),
     ("what it is", "the initializer that it is consistent with, or the codes of what is wrong"),
 )
 _CHARTS = (
     ("Density", "bars are the density of the values, the line that of the law, `f(x)`; guides mark the law's bounds"),
-    ("Quantiles", "each dot is a quantile of the sample over the same quantile of the law, `F⁻¹((i − ½) / n)`. Equal "
-     "distributions lie on the line `y = x`"),
-    ("Singular values", "of the tensor as an m×n matrix, against the law of Marchenko and Pastur (1967) for independent "
-     "elements of standard deviation σ: with `s` a singular value and `s± = σ (√m ± √n)`, the density is "
-     "`√((s₊² − s²)(s² − s₋²)) / (π σ² min(m, n) s)`"),
+    (
+        "Quantiles",
+        "each dot is a quantile of the sample over the same quantile of the law, `F⁻¹((i − ½) / n)`. Equal "
+        "distributions lie on the line `y = x`",
+    ),
+    (
+        "Singular values",
+        "of the tensor as an m×n matrix, against the law of Marchenko and Pastur (1967) for independent "
+        "elements of standard deviation σ: with `s` a singular value and `s± = σ (√m ± √n)`, the density is "
+        "`√((s₊² − s²)(s² − s₋²)) / (π σ² min(m, n) s)`",
+    ),
     ("Rounding", "the share of values that the dtype's steps let fall together, against what rounding the law gives"),
     ("std ÷ expected by depth", "a dot for each tensor, in the order of the model; what is marked has a finding"),
     ("Signal and gradient by depth", "standard deviations that a probe has measured in each layer, beside theory"),

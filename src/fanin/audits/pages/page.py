@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from fanin._core.messages import plural, readable
+from fanin.audits.audited import AuditedTensor
+from fanin.audits.charts import alike, featured
 from fanin.audits.findings import Finding
 from fanin.audits.pages.appendix import appendix_of
 from fanin.audits.pages.probes import probe_charts, probe_data
 from fanin.audits.pages.sparklines import Sparklines
-from fanin.audits.audited import AuditedTensor
-from fanin.audits.charts import alike, featured
 from fanin.audits.verdicts import KINDS, MEANINGS, Kind
 from fanin.recipes.tables import folded_paths
 from fanin.report.charts import Charts
@@ -73,7 +73,11 @@ def audit_page(
 def _lead(data: Mapping[str, Any]) -> tuple[str, Tone]:
     """The verdict on the whole, in a sentence, and its tone."""
     counts, total = data["counts"], len(data["tensors"])
-    wrong = [f"{counts[kind]:,} {'is' if counts[kind] == 1 else 'are'} {kind}" for kind in ("broken", "suspicious") if counts[kind]]
+    wrong = [
+        f"{counts[kind]:,} {'is' if counts[kind] == 1 else 'are'} {kind}"
+        for kind in ("broken", "suspicious")
+        if counts[kind]
+    ]
     lost = [
         f"{len(data[key]):,} {plural(len(data[key]), noun)} {words}"
         for key, noun, words in (("missing", "parameter", "missing"), ("broken_files", "file", "cannot be read"))

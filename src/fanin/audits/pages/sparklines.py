@@ -1,7 +1,7 @@
 """Sparklines: how the values of a tensor are spread, beside how they should be, in a few characters each.
 
 A sparkline has 24 bars, whose heights are digits of base 36. The bars stand around the mean that is expected, and
-reach four standard deviations to each side, or 8, 16, … where the values are spread wider; so most tensors share the
+reach three standard deviations to each side, or 6, 12, … where the values are spread wider; so most tensors share the
 few shapes that laws have.
 """
 
@@ -15,13 +15,13 @@ from functools import lru_cache
 import numpy as np
 
 from fanin._core.types import Array
+from fanin.audits.audited import AuditedTensor
 from fanin.audits.judging.laws import Law
 from fanin.audits.statistics import Statistics
-from fanin.audits.audited import AuditedTensor
 
 BARS = 24
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_REACH = 4.0  # standard deviations to each side
+_REACH = 3.0  # standard deviations to each side
 _WIDEST = 6  # doublings of it
 _EDGES = np.linspace(-_REACH, _REACH, BARS + 1)  # in standard deviations
 

@@ -16,7 +16,9 @@ Tone: TypeAlias = Literal["exact", "good", "trained", "dim", "warn", "bad"]
 
 _STYLES = ("report.css",)
 _SCRIPTS = ("tree.js", "treegrid.js", "kinds.js", "report.js")
-_NEEDS_SCRIPTS = "The table, the findings and the charts of this page are shown by its own script, which is switched off."
+_NEEDS_SCRIPTS = (
+    "The table, the findings and the charts of this page are shown by its own script, which is switched off."
+)
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,19 @@ class Sheet:
         """The verdict on the whole: a sentence, a bar, counts and facts."""
         shown = [each for each in self.counts if each.number]
         facts = "".join(
-            element("div", element("dt", text(name)) + element("dd", text(value))) for name, value in self.facts if value
+            element("div", element("dt", text(name)) + element("dd", text(value)))
+            for name, value in self.facts
+            if value
         )
         return element(
             "header",
             element("p", f"fanin {self.kind}", class_="kicker")
             + element("h1", element("bdi", text(self.title)))
-            + element("p", element("span", "", class_="mark", aria_hidden="true") + text(self.lead), class_=f"lead {self.tone}")
+            + element(
+                "p",
+                element("span", "", class_="mark", aria_hidden="true") + text(self.lead),
+                class_=f"lead {self.tone}",
+            )
             + _bar(shown)
             + element("ul", "".join(map(_counted, shown)), class_="counts")
             + element("dl", facts, class_="facts")
@@ -105,7 +113,8 @@ class Sheet:
     def _appendix(self) -> str:
         """What explains the rest, folded on screens and open on paper."""
         parts = "".join(
-            element("details", element("summary", element("h3", text(each.title))) + each.body) for each in self.appendix
+            element("details", element("summary", element("h3", text(each.title))) + each.body)
+            for each in self.appendix
         )
         return element("section", element("h2", "How to read this page") + parts, id="appendix")
 
@@ -153,7 +162,9 @@ def definitions(entries: Sequence[tuple[str, str]]) -> str:
     """Words and what they mean, as a list of HTML; what stands between backticks is code."""
     return element(
         "dl",
-        "".join(element("dt", element("code", text(word))) + element("dd", prose(meaning)) for word, meaning in entries),
+        "".join(
+            element("dt", element("code", text(word))) + element("dd", prose(meaning)) for word, meaning in entries
+        ),
         class_="glossary",
     )
 

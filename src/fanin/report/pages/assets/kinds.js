@@ -24,11 +24,14 @@ const kinds = (() => {
   const distinct = (values) => [...new Set(values)];
   const known = (values) => values.filter((value) => value !== null && value !== undefined);
 
-  /** What several items have in common, or how many different ones there are. */
-  function common(values, most = 1) {
+  /** What several items have in common; "" for nothing. */
+  function common(values) {
     const found = distinct(values);
-    return found.length <= most ? found.join(", ") : `${found.length} kinds`;
+    return found.length === 1 ? found[0] : "";
   }
+
+  /** The cell of a column of texts, which branches leave empty. */
+  const textOf = (key) => (some, row) => (row.node.isBranch ? "" : common(some.map((item) => item[key])));
 
   /** Numbers, from the smallest to the largest. */
   function range(values, digits = 3) {
@@ -121,10 +124,10 @@ const kinds = (() => {
     const worst = (some) => some.reduce((a, b) => (b.rank > a.rank ? b : a));
     const tone = (some) => view.tones[worst(some).verdict];
     const columns = [
-      column("shape", "shape", "text shape", (some) => common(some.map((item) => item.shape)), { sort: first("size"), sortedBy: "size" }),
-      column("dtype", "dtype", "text dtype", (some) => common(some.map((item) => item.dtype)), { sort: first("dtype") }),
-      column("role", "role", "text role", (some) => common(some.map((item) => item.role)), { sort: first("role") }),
-      column("std", "std", "right std", (some) => range(some.map((item) => item.std)), { sort: (some) => most(some.map((item) => item.std)) }),
+      column("shape", "shape", "text shape", textOf("shape"), { sort: first("size"), sortedBy: "size" }),
+      column("dtype", "dtype", "text dtype", textOf("dtype"), { sort: first("dtype") }),
+      column("role", "role", "text role", textOf("role"), { sort: first("role") }),
+      column("std", "std", "right std", (some, row) => (row.node.isBranch ? "" : range(some.map((item) => item.std))), { sort: (some) => most(some.map((item) => item.std)) }),
       column("ratio", "std ÷ expected", "ratio", (some) => ratioCell(farthest(some.map((item) => item.ratio)), tone(some)), { sort: (some) => farthest(some.map((item) => item.ratio)) }),
       column("values", "values", "values", (some, row) => (row.node.isBranch ? null : sparkline(view.sparklines.lines[worst(some).number], view.sparklines.laws))),
       column("verdict", "verdict", "verdict", (some) => badge(worst(some).verdict, tone(some)), { sort: (some) => worst(some).rank }),
@@ -199,15 +202,14 @@ const kinds = (() => {
     }));
     const worst = (some) => some.reduce((a, b) => (b.rank > a.rank ? b : a));
     const tone = (some) => view.tones[worst(some).verdict];
-    const ofRow = (key) => (some, row) => (row.node.isBranch ? "" : common(some.map((item) => item[key])));
     const columns = [
-      column("shape", "shape", "text shape", (some) => common(some.map((item) => item.shape)), { sort: first("size"), sortedBy: "size" }),
-      column("dtype", "dtype", "text dtype", (some) => common(some.map((item) => item.dtype)), { sort: first("dtype") }),
-      column("role", "role", "text role", (some) => common(some.map((item) => item.role)), { sort: first("role") }),
-      column("fans", "fans", "text fans", ofRow("fans")),
-      column("std", "std", "right std", (some) => range(some.map((item) => item.std)), { sort: (some) => most(some.map((item) => item.std)) }),
-      column("what", "initializer", "text what", ofRow("what"), { sort: first("what") }),
-      column("rule", "rule", "text rule", ofRow("rule"), { sort: first("rule") }),
+      column("shape", "shape", "text shape", textOf("shape"), { sort: first("size"), sortedBy: "size" }),
+      column("dtype", "dtype", "text dtype", textOf("dtype"), { sort: first("dtype") }),
+      column("role", "role", "text role", textOf("role"), { sort: first("role") }),
+      column("fans", "fans", "text fans", textOf("fans")),
+      column("std", "std", "right std", (some, row) => (row.node.isBranch ? "" : range(some.map((item) => item.std))), { sort: (some) => most(some.map((item) => item.std)) }),
+      column("what", "initializer", "text what", textOf("what"), { sort: first("what") }),
+      column("rule", "rule", "text rule", textOf("rule"), { sort: first("rule") }),
       column("verdict", "state", "verdict", (some) => badge(worst(some).verdict, tone(some)), { sort: (some) => worst(some).rank }),
     ];
     return {

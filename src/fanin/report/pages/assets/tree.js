@@ -46,16 +46,15 @@ const tree = (() => {
     return made;
   }
 
-  /** A branch, together with the only one in it, if there is no more in it, as one. */
+  /** A branch, together with what is in it as one, if that is only one thing. */
   function joined(node) {
-    if (!node.isBranch) return node;
-    while (node.children.length === 1 && node.children[0].isBranch) {
+    while (node.isBranch && node.children.length === 1) {
       const [only] = node.children;
       only.label = `${node.label}${node.path.at(-1)}${only.label}`;
       only.parent = node.parent;
       node = only;
     }
-    node.children = node.children.map(joined);
+    if (node.isBranch) node.children = node.children.map(joined);
     return node;
   }
 
