@@ -13,48 +13,48 @@ from fanin.report.markup import element
 from fanin.report.pages import Part, definitions, prose
 
 _COLUMNS = (
-    (
-        "std",
-        "the standard deviation of the tensor's elements; of a row of several tensors, the smallest and the largest",
-    ),
+    ("std", "the standard deviation of the elements; of a row of several tensors, the smallest and the largest"),
     (
         "std ÷ expected",
-        "the same, divided by the standard deviation that is expected: `× 1` is right. The bar reaches "
-        "from 1 to the ratio, on a logarithmic scale from 1/4 to 4",
+        "the same, divided by the standard deviation that is expected: `× 1` is right. The bar reaches from 1 to the "
+        "ratio, on a logarithmic scale from 1/4 to 4",
     ),
     (
         "values",
-        "how the values are spread. The bars are the tensor's, from a sample of at most 2,047 elements; the line is "
-        "what is expected. Both reach three expected standard deviations to each side, or 6, 12, … where values are spread "
-        "wider",
+        "how the values are spread. The bars are the tensor's, from a sample of about a thousand elements; the line is "
+        "what is expected. Both reach three expected standard deviations to each side, or 6, 12, … where values are "
+        "spread wider",
     ),
     ("verdict", "what the tensor is; see below"),
     ("what it is", "the initializer that it is consistent with, or the codes of what is wrong"),
 )
 _CHARTS = (
-    ("Density", "bars are the density of the values, the line that of the law, `f(x)`; guides mark the law's bounds"),
+    (
+        "Density",
+        "bars are the density of the values, the line that of the law; guides mark the law's bounds",
+    ),
     (
         "Quantiles",
-        "each dot is a quantile of the sample over the same quantile of the law, `F⁻¹((i − ½) / n)`. Equal "
-        "distributions lie on the line `y = x`",
+        "each dot is a quantile of the values over the same quantile of the law. Equal distributions lie on the line "
+        "`y = x`; the band is where chance may take them",
     ),
     (
         "Singular values",
-        "of the tensor as an m×n matrix, against the law of Marchenko and Pastur (1967) for independent "
-        "elements of standard deviation σ: with `s` a singular value and `s± = σ (√m ± √n)`, the density is "
+        "of a block of the tensor as an m×n matrix, beside the law of Marchenko and Pastur (1967) for independent "
+        "elements of standard deviation σ. With `s` a singular value and `s± = σ (√m ± √n)`, its density is "
         "`√((s₊² − s²)(s² − s₋²)) / (π σ² min(m, n) s)`",
     ),
-    ("Rounding", "the share of values that the dtype's steps let fall together, against what rounding the law gives"),
-    ("std ÷ expected by depth", "a dot for each tensor, in the order of the model; what is marked has a finding"),
+    ("Rounding", "how far the dtype's steps take values, beside narrower dtypes"),
+    ("std ÷ expected", "a dot for each tensor, in the order of the model; diamonds have findings"),
     ("Signal and gradient by depth", "standard deviations that a probe has measured in each layer, beside theory"),
 )
 _THRESHOLDS = (
-    f"A moment is wrong from {number(STANDARD_ERRORS)} standard errors on, and any other statistic if chance would give it "
-    f"less than once in {1 / SIGNIFICANCE:,.0f} times (p < {SIGNIFICANCE:g}).",
+    f"A moment is wrong from {number(STANDARD_ERRORS)} standard errors on, and any other statistic if chance would "
+    f"give it less than once in {1 / SIGNIFICANCE:,.0f} times (p < {SIGNIFICANCE:g}).",
     "With `n` elements of standard deviation `σ` and kurtosis `κ`, the standard error of the mean is `σ / √n`, that of "
     "the standard deviation `σ √((κ − 1) / 4n)`. Rounding to narrow dtypes is allowed for.",
-    "Two distribution functions are too far apart by the test of Kolmogorov and Smirnov: the largest distance `D` between "
-    "them is compared with what `√n D` exceeds by chance.",
+    "Two distribution functions are too far apart by the test of Kolmogorov and Smirnov: the largest distance `D` "
+    "between them is compared with what `√n D` exceeds by chance.",
 )
 
 

@@ -151,8 +151,9 @@ _SECTIONS = """
 <section id="charts" hidden><h2>Charts</h2><div class="charts"></div></section>
 <section id="parameters"><h2>Parameters</h2>
 <form class="tools" role="search" aria-label="Parameters"></form>
-<p class="status" role="status"></p>
-<div class="split"><div class="grid"></div><aside class="detail" aria-label="The selected parameter" hidden></aside></div>
+<div class="bar"><p class="status" role="status"></p></div>
+<div class="split"><div class="grid"></div>
+<aside class="detail" aria-label="The selected parameter" hidden></aside></div>
 <div class="paper"></div>
 </section>
 """

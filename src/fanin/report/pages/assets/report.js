@@ -58,7 +58,10 @@
   function drawAll(place, list, height) {
     const figures = list.map(() => html("figure"));
     place.replaceChildren(...figures);
-    list.forEach((chart, number) => charts.draw(figures[number], chart, height));
+    list.forEach((chart, number) => {
+      charts.draw(figures[number], chart, height);
+      figures[number].append(html("p", { class: "note" }, chart.description));
+    });
   }
 
   // ---------------------------------------------------------------- the table
@@ -194,9 +197,11 @@
       ...selects,
       html("fieldset", {}, html("legend", { class: "unseen" }, "Form"), way("tree", "Tree", true), way("list", "List", false)),
       html("label", { class: "way" }, fold, "fold repeated blocks"),
+    );
+    at(".bar").append(
+      html("button", { type: "button", name: "clear", click: clear }, "Clear filters"),
       html("button", { type: "button", name: "expand", click: () => spread(true) }, "Expand all"),
       html("button", { type: "button", name: "collapse", click: () => spread(false) }, "Collapse all"),
-      html("button", { type: "button", name: "clear", click: clear }, "Clear"),
     );
     at(".tools").addEventListener("submit", (event) => event.preventDefault());
     for (const button of document.querySelectorAll("[data-verdict]"))
