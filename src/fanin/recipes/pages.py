@@ -94,12 +94,11 @@ def _facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _notes(data: Mapping[str, Any]) -> list[str]:
     """What a reader should know of rules and of what is left alone."""
     notes = [f"No parameter uses the rule {each}." for each in data["unused_rules"]]
-    left = len(data["left"])
-    return (
-        [*notes, f"{left} {plural(left, 'tensor')} of the model, such as {next(iter(data['left']))}, are left alone."]
-        if left
-        else notes
-    )
+    if data["left"]:
+        count, first = len(data["left"]), next(iter(data["left"]))
+        verb = "is" if count == 1 else "are"
+        notes.append(f"{count} {plural(count, 'tensor')} of the model, such as {first}, {verb} left alone.")
+    return notes
 
 
 def _findings(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
@@ -117,9 +116,8 @@ def _equals(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for paths in data["equal_seeds"]:
         listed = ", ".join(path for path, _ in folded_paths(dict.fromkeys(paths)))
         known = [path for path in paths if any(path == each["path"] for each in data["entries"])]
-        yield _finding(
-            listed, "problem", "They would have the same values.", "Names must differ.", known, "equal-seeds"
-        )
+        message = "They would have the same values."
+        yield _finding(listed, "problem", message, "Names must differ.", known, "equal-seeds")
 
 
 def _finding(path: str, kind: str, message: str, advice: str, paths: Sequence[str], code: str = "") -> dict[str, Any]:

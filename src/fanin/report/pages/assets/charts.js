@@ -5,6 +5,7 @@ const charts = (() => {
   const { html, svg } = dom;
   const MARGIN = { top: 10, right: 14, bottom: 40, left: 58 };
   const LETTER = 6.6; // about the width of a letter in pixels
+  const MANY = 30; // dots that would hide one another
   const REACH = 24; // pixels from a dot at which it is pointed at
   const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
@@ -94,8 +95,11 @@ const charts = (() => {
   /** Dots as one path, however many there are: lines without length, whose ends are round. */
   const dots = (xs, ys, places) => outlined(xs, ys, places, "h0");
 
-  /** What is to be noticed, as one path: diamonds. */
-  const diamonds = (xs, ys, places) => outlined(xs, ys, places, "m0,-5.5l5.5,5.5l-5.5,5.5l-5.5,-5.5Z");
+  /** What is to be noticed, as one path: diamonds, smaller ones if they are many. */
+  function diamonds(xs, ys, places) {
+    const half = places.length > MANY ? 2.5 : 5.5;
+    return outlined(xs, ys, places, `m0,${-half}l${half},${half}l${-half},${half}l${-half},${-half}Z`);
+  }
 
   /** A path that draws the same at each point that can be shown. */
   function outlined(xs, ys, places, shape) {
@@ -113,7 +117,7 @@ const charts = (() => {
     if (marks.kind === "line") return [svg("path", { class: `line stroke-${color}`, d: path(xs, ys) })];
     if (marks.kind === "dots") {
       const shown = [svg("path", { class: `dots stroke-${color}`, d: dots(xs, ys, ys.keys()) })];
-      if (marks.emphasized.length) shown.push(svg("path", { class: "emphasized", d: diamonds(xs, ys, marks.emphasized) }));
+      if (marks.emphasized.length) shown.push(svg("path", { class: `emphasized${marks.emphasized.length > MANY ? " many" : ""}`, d: diamonds(xs, ys, marks.emphasized) }));
       return shown;
     }
     const outline = { bars: () => bars(xs, ys, y.place(y.low)), rows: () => lying(xs, ys, x, y), band: () => band(xs, ys, marks.upper.map(y.place)) };

@@ -139,6 +139,7 @@ const kinds = (() => {
       noun: "tensor",
       filters: { verdict: "verdict", role: "role", dtype: "dtype" },
       tone: (item) => view.tones[item.verdict],
+      codes: (item) => distinct(tensors[item.number].problems.map((problem) => problem.code)),
       about: (item) => aboutTensor(tensors[item.number], item),
     };
   }
@@ -149,9 +150,10 @@ const kinds = (() => {
     const count = (value) => (value ? value.toLocaleString("en-US") : null);
     return [
       html("p", { class: "reason" }, visible(each.reason)),
-      ...each.problems.map((problem, place) =>
-        html("div", { class: "problem" }, html("p", {}, html("code", {}, problem.code), ` ${place ? visible(problem.message) : ""}`), problem.advice ? html("p", { class: "advice" }, html("b", {}, "What to do: "), visible(problem.advice)) : null),
-      ),
+      ...each.problems.flatMap((problem, place) => [
+        place ? html("p", {}, html("code", {}, problem.code), ` ${visible(problem.message)}`) : null,
+        problem.advice ? html("p", { class: "advice" }, html("b", {}, "What to do: "), visible(problem.advice)) : null,
+      ]),
       facts([
         ["Shape", item.shape],
         ["Elements", found ? found.size.toLocaleString("en-US") : item.size.toLocaleString("en-US")],
@@ -198,7 +200,7 @@ const kinds = (() => {
       verdict: view.states[number],
       rank: order.indexOf(view.states[number]),
       what: visible(each.problem || each.initializer),
-      fans: each.fans ? each.fans.map((fan) => text(fan, 6)).join("→") : "",
+      fans: each.fans ? each.fans.join("→") : "",
     }));
     const worst = (some) => some.reduce((a, b) => (b.rank > a.rank ? b : a));
     const tone = (some) => view.tones[worst(some).verdict];
@@ -218,6 +220,7 @@ const kinds = (() => {
       noun: "parameter",
       filters: { verdict: "state", role: "role", dtype: "dtype" },
       tone: (item) => view.tones[item.verdict],
+      codes: () => [],
       about: (item) => aboutEntry(entries[item.number], item),
     };
   }

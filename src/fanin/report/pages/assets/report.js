@@ -60,7 +60,7 @@
     place.replaceChildren(...figures);
     list.forEach((chart, number) => {
       charts.draw(figures[number], chart, height);
-      figures[number].append(html("p", { class: "note" }, chart.description));
+      figures[number].firstChild.after(html("p", { class: "note" }, chart.description));
     });
   }
 
@@ -262,11 +262,15 @@
     detail.replaceChildren(
       html("button", { type: "button", class: "close", "aria-label": "Close", click: closeDetail }, "✕"),
       heading,
-      html("p", {}, kinds.badge(item.verdict, kind.tone(item))),
+      html("p", { class: "verdict" }, kinds.badge(item.verdict, kind.tone(item)), ...kind.codes(item).map((code) => html("code", { class: "code" }, code))),
       ...[several, ...kind.about(item), place].filter((each) => each !== null),
     );
-    detail.hidden = false;
-    at(".split").classList.add("open");
+    if (detail.hidden) {
+      detail.hidden = false;
+      at(".split").classList.add("open");
+      table.keep();
+      if (getComputedStyle(detail).position === "fixed") at(".bar").scrollIntoView();
+    }
     showCharts(place, number);
     detail.scrollTop = 0;
     if (takesFocus) heading.focus();
@@ -309,8 +313,8 @@
     }
     update();
     ids.some((id) => table.find(id));
-    showDetail(table.row());
     at("#parameters").scrollIntoView();
+    showDetail(table.row());
     table.element.focus({ preventScroll: true });
   }
 

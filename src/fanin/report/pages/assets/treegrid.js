@@ -113,16 +113,21 @@ const treegrid = (() => {
       else grid.removeAttribute("aria-activedescendant");
     }
 
-    /** Makes a row the active one, and brings it into sight. */
-    function activate(place, isQuiet = false) {
-      if (!rows.length) return;
-      active = Math.min(Math.max(place, 0), rows.length - 1);
+    /** Brings the active row into sight. */
+    function keep() {
       const [row, head] = [height(), top.offsetHeight];
       const at = active * row;
       const room = grid.clientHeight - head - row;
       if (grid.scrollTop > at) grid.scrollTop = at;
       else if (grid.scrollTop < at - room) grid.scrollTop = at - room;
       draw();
+    }
+
+    /** Makes a row the active one, and brings it into sight. */
+    function activate(place, isQuiet = false) {
+      if (!rows.length) return;
+      active = Math.min(Math.max(place, 0), rows.length - 1);
+      keep();
       for (const [each, element] of shown) {
         element.classList.toggle("active", each === active);
         element.setAttribute("aria-selected", String(each === active));
@@ -187,7 +192,7 @@ const treegrid = (() => {
       for (const [place, element] of shown) element.style.transform = `translateY(${place * height()}px)`;
       soon();
     }).observe(grid);
-    return { element: grid, show, find, mark, activate, row: () => rows[active] ?? null };
+    return { element: grid, show, find, mark, keep, row: () => rows[active] ?? null };
   }
 
   /** The head of a column, which sorts by it if it can. */
