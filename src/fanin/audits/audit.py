@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fanin._core.messages import plural, readable, visible
 from fanin.audits import charts
 from fanin.audits.audited import AuditedTensor
-from fanin.audits.findings import lines_of
+from fanin.audits.findings import Finding, findings_of
 from fanin.audits.judging.judgement import is_of_unknown_spread
 from fanin.audits.verdicts import KINDS, Kind
 from fanin.recipes.tables import folded_paths
@@ -131,7 +132,12 @@ class Audit:
 
     def lines(self) -> list[str]:
         """The findings in words, the worst first, those of repeated blocks together."""
-        return lines_of((each.name, problem) for each in self.findings for problem in each.verdict.problems)
+        return [each.line for each in self.folded_findings]
+
+    @property
+    def folded_findings(self) -> list[Finding]:
+        """Each problem of the findings, the worst first, those of repeated blocks together."""
+        return findings_of((each.name, problem) for each in self.findings for problem in each.verdict.problems)
 
     @property
     def conclusion(self) -> str:
@@ -239,6 +245,33 @@ class Audit:
         from fanin.report import plots
 
         return plots.drawn(self.charts(name), theme)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, probe: Any = None) -> str:
+        """The audit as a page that stands alone: the verdict, the findings, charts, and a table to search and sort.
+
+        The page loads nothing and needs no network; its element `data` has `as_dict()` as JSON.
+
+        Args:
+            path: a file to write it to as well; a file that is there is replaced when the new one is whole.
+            probe: what a batch does in the same model, for charts of the signal by depth: a `fanin.theory.Probe`, or
+                its `as_dict()`.
+
+        Returns:
+            The page, as text.
+
+        Raises:
+            TypeError, ValueError: the probe is none.
+            OSError: the file cannot be written.
+
+        >>> import fanin
+        >>> audit = fanin.audit({"dense.kernel": fanin.HeNormal(seed=1)((256, 128))})
+        >>> audit.to_html().startswith("<!doctype html>")
+        True
+        """
+        from fanin.audits.pages import audit_page
+        from fanin.report.pages import write_page
+
+        return write_page(audit_page(self.as_dict(), self.tensors, self.folded_findings, self.charts, probe), path)
 
     def _repr_html_(self) -> str:
         return replace(self.table(), caption=self.summary(), footnotes=tuple(self.lines())).html()

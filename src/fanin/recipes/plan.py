@@ -199,6 +199,31 @@ class Plan:
             Path(path).write_text(text, encoding="utf-8")
         return text
 
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The plan as a page that stands alone: a table to search and sort, charts, and what is wrong with it.
+
+        The page loads nothing and needs no network; its element `data` has `as_dict()` as JSON.
+
+        Args:
+            path: a file to write it to as well; a file that is there is replaced when the new one is whole.
+
+        Returns:
+            The page, as text.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        >>> import fanin
+        >>> recipe = fanin.Recipe([{"path": "*", "initializer": "he_normal"}], seed=1)
+        >>> plan = recipe.plan([{"path": "dense.kernel", "shape": [784, 256], "layout": "keras"}])
+        >>> plan.to_html().startswith("<!doctype html>")
+        True
+        """
+        from fanin.recipes.pages import plan_page
+        from fanin.report.pages import write_page
+
+        return write_page(plan_page(self.as_dict(), self.entries, self.charts()), path)
+
     def compare(self, other: Plan | Mapping[str, Any]) -> Comparison:
         """How another plan differs from this one.
 
