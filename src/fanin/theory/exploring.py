@@ -31,7 +31,7 @@ _INITIALIZERS = (
     "random_uniform",
 )
 # Names of functions that have another one, under which they are listed.
-_ALIASES = {"identity": "linear", "swish": "silu", "hardsilu": "hard_swish", "conv": "linear"}
+_ALIASES = {"identity": "linear", "swish": "silu", "hardsilu": "hard_swish"}
 # The least parameter of activations that are not defined for every one.
 _LEAST = {"celu": 0.01, "softplus": 0.01, "squareplus": 0.0, "hardshrink": 0.0, "softshrink": 0.0}
 _DTYPES = ("float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
@@ -136,7 +136,7 @@ def _controls() -> dict[str, tuple[Choice | Number | Seed, ...]]:
             Seed(),
         ),
         "Network": (
-            Choice("act", "activation", tuple(_activations()), "relu"),
+            Choice("act", "activation", tuple(activations()), "relu"),
             Number("param", "its parameter", 0, -10, 10, "hundredths", (0, 4)),
             Choice("block", "block", tuple(BLOCKS), "plain"),
             Number("depth", "depth", 50, 1, 1000, "whole", (1, 200)),
@@ -164,15 +164,23 @@ def explorer() -> str:
     True
     """
     data = {
-        "activations": _activations(),
+        "activations": activations(),
         "aliases": _ALIASES,
         "blocks": {name: _as_data(block) for name, block in BLOCKS.items()},
     }
     return page("Initialization explorer", _body(), styles=("explorer.css",), scripts=_SCRIPTS, data=data)
 
 
-def _activations() -> dict[str, dict[str, float] | None]:
-    """The activations, each by one of its names, with the default and the least value of its parameter, if it has one."""
+def activations() -> dict[str, dict[str, float] | None]:
+    """The activations of the page, each by one of its names.
+
+    Returns:
+        For each, the default and the least value of its parameter; None if it has none.
+
+    >>> from fanin.theory.exploring import activations
+    >>> activations()["leaky_relu"]
+    {'default': 0.01, 'least': -10.0}
+    """
     found: dict[str, dict[str, float] | None] = {}
     known: set[str] = set()
     for name in NAMES:  # spelled ones first
