@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural
 from fanin.report import number, plain, plots, terminal_width
+from fanin.report.charts import Chart, Charts
+from fanin.report.depth import Series, by_depth
 from fanin.report.tables import Table, Toned
 from fanin.theory.signals import Signal
 from fanin.theory.trends import jumps, trend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from fanin.report.figures import Theme
 
 _GROWTH = 10.0  # what a signal may grow or shrink by through the whole model
 _JUMP = 1e3  # what a signal may change by in one layer: in healthy models, attention's means change it by 60
@@ -387,22 +391,58 @@ class Probe:
     def _repr_html_(self) -> str:
         return self.table().html()
 
-    def plot(self) -> Figure:
-        """A figure of the standard deviations of signals and gradients by depth, of what theory expects beside them.
+    def charts(self) -> Charts:
+        """Charts by depth: "signal", of what theory expects beside it, and "gradient". Findings are emphasized."""
+        if not self.layers:
+            return Charts.of(dict.fromkeys(("signal", "gradient"), "No layer ran."))
+        if not self.has_gradients:
+            return Charts.of({"signal": self._signal(), "gradient": "No gradients were computed."})
+        return Charts((self._signal(), self._gradient()))
+
+    def _signal(self) -> Chart:
+        outputs = [each.output.std for each in self.layers]
+        expected = [math.nan if each.expected is None else each.expected for each in self.layers]
+        series = [Series("outputs", outputs, labels=self._names, emphasized=self._noticed)]
+        series += [Series("expected", expected, kind="dots", color=2)] if self.weighted else []
+        words = self._words_of(self._flows[0])
+        return by_depth("signal", "Signal by depth", words, series, y="standard deviation of outputs")
+
+    def _gradient(self) -> Chart:
+        gradients = [math.nan if each.gradient is None else each.gradient.std for each in self.layers]
+        series = [Series("gradients", gradients, color=1, labels=self._names)]
+        words = self._words_of(self._flows[1])
+        return by_depth("gradient", "Gradient by depth", words, series, y="standard deviation of gradients")
+
+    @property
+    def _names(self) -> list[str]:
+        return [each.name for each in self.layers]
+
+    @property
+    def _noticed(self) -> list[int]:
+        """The places of the layers with a verdict that is not harmless."""
+        return [
+            place
+            for place, each in enumerate(self.layers)
+            if not (each.verdict.is_ok or each.verdict.word in _HARMLESS)
+        ]
+
+    def _words_of(self, flow: _Flow) -> str:
+        """What passes through the layers, in a sentence."""
+        found = "; ".join(map(str, flow.findings()))
+        kept = f"It changes by × {number(flow.trend, 3)} a layer" if flow.trend is not None else "It is as it should be"
+        return f"The {flow.name} through {len(flow.sizes)} {plural(len(flow.sizes), 'layer')}. {found or kept}."
+
+    def plot(self, theme: Theme = "any") -> Figure:
+        """The charts as a figure of matplotlib.
+
+        Args:
+            theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
 
         Raises:
             ImportError: matplotlib is not installed (`pip install 'fanin[plot]'`).
+            ValueError: no layer ran.
         """
-        series = [plots.Series("activations", [each.output.std for each in self.layers])]
-        if self.weighted:
-            expected = [math.nan if each.expected is None else each.expected for each in self.layers]
-            series.append(plots.Series("expected", expected, kind="marks", color=2))
-        if self.has_gradients:
-            gradients = [math.nan if each.gradient is None else each.gradient.std for each in self.layers]
-            series.append(plots.Series("gradients", gradients, color=1))
-        with plots.figure() as (figure, axes):
-            plots.lines_by_depth(axes[0], series, title=self.model, y="standard deviation")
-        return figure
+        return plots.drawn(self.charts(), theme, self.model)
 
 
 # ---------------------------------------------------------------- the table

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from fanin.report import markup, plain
@@ -15,6 +17,7 @@ from fanin.report import markup, plain
 # What every page needs; a page's own assets come after.
 _STYLES = ("page.css",)
 _SCRIPTS = ("dom.js", "charts.js")
+_TEMPORARY = ".fanin-tmp"  # the end of the name of a file that is not complete
 # What would end a script element, or begin a comment in it, stays text. JSON has none of these outside its strings.
 _UNSAFE = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
 
@@ -68,6 +71,30 @@ def island(data: Any, name: str = "data") -> str:
     # A lone half of a surrogate pair cannot be written in UTF-8, but escaped in JSON.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return f'<script type="application/json" id="{name}">{text}</script>'
+
+
+def write_page(content: str, path: str | os.PathLike[str] | None) -> str:
+    """Writes a page beside its place and renames it, so that a page that was there stays until the new one is whole.
+
+    Args:
+        content: the page.
+        path: the file; None to write nothing.
+
+    Returns:
+        The same page.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if path is not None:
+        file = Path(path)
+        beside = file.with_name(f".{file.name}{_TEMPORARY}")
+        try:
+            beside.write_text(content, encoding="utf-8")
+            beside.replace(file)
+        finally:
+            beside.unlink(missing_ok=True)
+    return content
 
 
 @lru_cache
