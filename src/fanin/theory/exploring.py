@@ -1,7 +1,7 @@
 """A page in which people see what an initializer does to a deep network, and why: sliders, pictures, a verdict.
 
 Its scripts draw fanin's own values and compute the numbers of `fanin.theory`, without a server: `pages/assets/` has
-`philox.js`, `rounding.js`, `meanfield.js`, `simulation.js` and `explorer.js`.
+`philox.js`, `rounding.js`, `meanfield.js`, `simulation.js`, `initializers.js` and `explorer.js`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fanin.report.pages import page
 from fanin.theory.activations import NAMES, default_param
 from fanin.theory.blocks import BLOCKS, Activate, Block, Dense, Step
 
-_SCRIPTS = ("philox.js", "rounding.js", "meanfield.js", "simulation.js", "explorer.js")
+_SCRIPTS = ("philox.js", "rounding.js", "meanfield.js", "simulation.js", "initializers.js", "explorer.js")
 _INITIALIZERS = (
     "he_normal",
     "he_uniform",
@@ -231,13 +231,14 @@ too large, and it explodes. Move something and see.</p>
 <p id="setting"></p>
 <h2 id="sentence"></h2>
 <p id="advice"></p>
+<div id="mend"></div>
 <ul id="notes"></ul>
 </section>
 <form autocomplete="off">{fields}
 <button type="button" id="reset">Start over</button>
 </form>
 <section id="results" aria-label="Results">
-<section id="layer" aria-labelledby="layer-title"><h2 id="layer-title">One layer, in numbers</h2><div id="sums"></div></section>
+<section id="layer" aria-labelledby="layer-title"><h2 id="layer-title">The first layer, in numbers</h2><div id="sums"></div></section>
 <div class="figures">{figures}</div>
 <section aria-labelledby="numbers-title"><h2 id="numbers-title">In numbers</h2><dl id="numbers"></dl></section>
 <section id="code" aria-labelledby="code-title"><h2 id="code-title">Take it with you</h2>
