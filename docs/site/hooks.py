@@ -29,6 +29,9 @@ PAGES = {
 NAMED = re.compile(r"\[`?([\w./]+\.md)`?\](?=\(([^)\s#:]+\.md))")
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
 FENCE = re.compile(r"^```python\n(?=>>> )(.*?)\n+^```$", re.MULTILINE | re.DOTALL)
+PICTURE = re.compile(
+    r'<picture>\s*<source [^>]*srcset="(?P<dark>[^"]+)">\s*<img alt="(?P<text>[^"]*)" src="(?P<light>[^"]+)">\s*</picture>'
+)
 TABS = re.compile(r"^<!-- tabs -->\n(.*?)^<!-- /tabs -->$", re.MULTILINE | re.DOTALL)
 
 
@@ -47,10 +50,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, files: Files, **kwargs: Any) -> str:
-    """Makes links to files links to pages, with their titles, sessions of Python sessions, and headings tabs."""
+    """Makes what GitHub reads what the theme reads: links to pages, with their titles, pictures, sessions and tabs."""
     folder = posixpath.dirname(page.file.src_uri)
     markdown = LINK.sub(lambda link: _inside(link, folder), markdown)
     markdown = NAMED.sub(lambda link: f"[{_title(files, posixpath.join(folder, link[2])) or link[1]}]", markdown)
+    markdown = PICTURE.sub(_both, markdown)
     markdown = FENCE.sub(r"```pycon\n\1\n```", markdown)
     return TABS.sub(lambda block: _tabs(block[1]), markdown)
 
@@ -73,6 +77,11 @@ def _title(files: Files, path: str) -> str | None:
 def _at_home(markdown: str) -> str:
     """A page of the repository's root, with its links as they are from docs/."""
     return LINK.sub(lambda link: posixpath.relpath(link[1], "docs") + (link[2] or ""), markdown)
+
+
+def _both(picture: re.Match[str]) -> str:
+    """A picture of both schemes, as two of which the theme shows one: a reader may choose another than the system's."""
+    return "\n".join(f"![{picture['text']}]({picture[scheme]}#only-{scheme})" for scheme in ("light", "dark"))
 
 
 def _tabs(markdown: str) -> str:
@@ -110,5 +119,8 @@ def _helps(context: click.Context) -> Iterator[str]:
 
 
 def _tools() -> dict[str, str]:
-    """The pages that fanin itself makes, as files of the site."""
-    return {}
+    """The pages that fanin itself makes, as files of the site: each stands alone."""
+    import fanin
+
+    explorer = getattr(fanin.theory, "explorer", None)
+    return {"explore.html": explorer()} if callable(explorer) else {}

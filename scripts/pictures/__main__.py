@@ -16,20 +16,20 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pictures import tables
-from pictures.catalogue import FOLDER, PICTURES, files_of
+from pictures.catalogue import FOLDER, NAMES, files_of
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"tables, or some of {', '.join(PICTURES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"tables, or some of {', '.join(NAMES)}")
     given = parser.parse_args()
     if given.names == ["tables"]:
         tables.write()
         return
-    if unknown := [name for name in given.names if name not in PICTURES]:
+    if unknown := [name for name in given.names if name not in NAMES]:
         parser.error(f"there is no picture {', '.join(unknown)}")
-    for name in given.names or PICTURES:
+    for name in given.names or NAMES:
         for file, text in files_of(name).items():
             path = FOLDER / file
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -139,7 +139,9 @@ class Group:
         threads = 1 if self.is_one else bench.most_threads
         found = list(bench.of(*self.groups, threads=threads, containing=self.containing))
         if self.is_split:
-            return [replace(case, name=name, seconds={name: time}) for case in found for name, time in case.seconds.items()]
+            return [
+                replace(case, name=name, seconds={name: time}) for case in found for name, time in case.seconds.items()
+            ]
         return found
 
 

@@ -35,14 +35,27 @@ SHELL = [block for block in BLOCKS if block.language in ("sh", "bash")]
 EXTRAS = tomllib.loads((doc_pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "optional-dependencies"
 ]
-# Packages that the pages' factories make models with.
+# Of a small model of language, in the place of the pages' large ones.
+SIZES = {
+    "vocab_size": 100,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+# What the pages call package.module.
 FACTORY = """
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.fc, self.c_proj = nn.LayerNorm(8), nn.Linear(8, 32), nn.Linear(32, 8)
 
 def factory(layers=2):
-    sizes = {"n_embd": 32, "n_head": 2, "vocab_size": 100, "n_positions": 16}
-    return GPT2LMHeadModel(GPT2Config(n_layer=layers, bos_token_id=0, eos_token_id=0, **sizes))
+    return nn.ModuleDict({"wte": nn.Embedding(100, 8), "h": nn.ModuleList(Block() for _ in range(layers))})
 
 def small():
     return factory()
@@ -50,10 +63,11 @@ def small():
 def large():
     return factory(3)
 
-def save(path):
-    from safetensors.torch import save_model
+def save():
+    from safetensors.torch import save_file
     torch.manual_seed(1)
-    save_model(factory(), path)
+    for name in ("model", "before", "after"):
+        save_file(factory().state_dict(), f"{name}.safetensors")
 """
 
 
@@ -86,10 +100,9 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     distributed = torch.distributed
     store = tmp_path_factory.mktemp("store") / "store"
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     yield {
         "AutoModelForCausalLM": transformers.AutoModelForCausalLM,
-        "config": transformers.LlamaConfig(vocab_size=100, num_key_value_heads=2, **sizes),
+        "config": transformers.LlamaConfig(**SIZES),
         "conv": torch.nn.Conv2d(3, 8, 3),
         "fanin": fanin,
         "fully_shard": distributed.fsdp.fully_shard,
@@ -102,11 +115,11 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
 def small_model(name: str) -> Any:
     """A model of timm's, in the place of a larger one that timm has as well."""
-    sys.path.append(os.environ.get("FANIN_TIMM", ""))  # timm is apart from the other packages
-    with without_operators():
+    with pytest.MonkeyPatch.context() as patch, without_operators():
+        patch.syspath_prepend(os.environ.get("FANIN_TIMM", "."))  # timm is apart from the other packages
         timm = pytest.importorskip("timm")
-    assert name in timm.list_models()
-    return timm.create_model("vit_tiny_patch16_224")
+        assert name in timm.list_models()
+        return timm.create_model("vit_tiny_patch16_224")
 
 
 @pytest.mark.filterwarnings("ignore")  # of libraries
@@ -115,13 +128,9 @@ def test_scripts(block: Block, names: dict[str, Any], monkeypatch: pytest.Monkey
     """A script without prompts ends well, after those above it on its page, with a small model in a large one's place."""
     import transformers
 
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     whole = transformers.AutoConfig.for_model
-
-    def small(name: str) -> Any:
-        return whole(name, vocab_size=100, num_key_value_heads=2, **sizes)
-
-    monkeypatch.setattr(transformers.AutoConfig, "for_model", small)
+    monkeypatch.setattr(transformers.AutoConfig, "for_model", lambda name: whole(name, **SIZES))
+    monkeypatch.setattr(transformers, "LlamaConfig", lambda: names["config"])
     above = [each for each in SCRIPTS if each.page == block.page and each.line < block.line and "config =" in each.source]
     scope = dict(names)
     for each in [*above, block]:
@@ -150,7 +159,7 @@ def test_shapes(block: Block) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the commands name: factories of models, files of weights, a recipe, a checkpoint."""
-    for package in ("click", "rich", "torch", "transformers", "safetensors"):
+    for package in ("click", "rich", "torch", "safetensors"):
         pytest.importorskip(package)
     found = tmp_path_factory.mktemp("commands")
     for path in (found / "package/module.py", found / "mypackage/models.py"):
@@ -163,8 +172,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (found / "model.json").write_text(json.dumps(shapes))
     (bin_folder / "make-recipe").write_text("#!/bin/sh\nfanin recipe new --preset keras\n")
     (bin_folder / "make-recipe").chmod(0o755)
-    run(found, "python -c \"from package.module import save; save('model.safetensors')\"")
-    run(found, "cp model.safetensors before.safetensors && cp model.safetensors after.safetensors")
+    run(found, "python -c 'from package.module import save; save()'")
     run(found, "fanin recipe from package.module:factory > own.toml")
     run(found, "fanin write own.toml --model package.module:factory -o out")
     return found
