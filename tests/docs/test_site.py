@@ -20,8 +20,8 @@ import doc_pages
 from browsers import chromium, opened
 
 LLMS = doc_pages.DOCS / "llms.txt"
-# Pages of every kind: prose, pictures, tabs, wide tables, long code, the API.
-MAIN = ["index.html", "guide.html", "initializers.html", "peers.html", "api/initializers.html", "commands.html"]
+# Pages of every kind: tabs, tables, prose, the API, long code.
+MAIN = ["index.html", "coming_from.html", "seeds.html", "api/settings.html", "commands.html"]
 # Public modules, and what must be installed to import them.
 MODULES = {
     "fanin": (),

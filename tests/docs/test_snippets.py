@@ -125,13 +125,15 @@ def small_model(name: str) -> Any:
 @pytest.mark.filterwarnings("ignore")  # of libraries
 @named(SCRIPTS)
 def test_scripts(block: Block, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A script without prompts ends well, after those above it on its page, with a small model in a large one's place."""
+    """A script without prompts ends well, with a small model in the place of a large one."""
     import transformers
 
     whole = transformers.AutoConfig.for_model
     monkeypatch.setattr(transformers.AutoConfig, "for_model", lambda name: whole(name, **SIZES))
     monkeypatch.setattr(transformers, "LlamaConfig", lambda: names["config"])
-    above = [each for each in SCRIPTS if each.page == block.page and each.line < block.line and "config =" in each.source]
+    above = [
+        each for each in SCRIPTS if each.page == block.page and each.line < block.line and "config =" in each.source
+    ]
     scope = dict(names)
     for each in [*above, block]:
         exec(compile("\n" * (each.line - 1) + each.source, each.page, "exec"), scope)
