@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural, readable, visible
-from fanin._core.types import Shape
-from fanin.audits.findings import lines_of
+from fanin.audits import charts
+from fanin.audits.audited import AuditedTensor
+from fanin.audits.findings import Finding, findings_of
 from fanin.audits.judging.judgement import is_of_unknown_spread
-from fanin.audits.statistics import Statistics
-from fanin.audits.verdicts import KINDS, Kind, Verdict
+from fanin.audits.verdicts import KINDS, Kind
 from fanin.recipes.tables import folded_paths
-from fanin.report import number, plain, terminal_width
+from fanin.report import number, terminal_width
+from fanin.report.charts import Chart, Charts
 from fanin.report.markup import Tone
 from fanin.report.tables import Cell, Table, Toned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from fanin.report.figures import Theme
 
 _TONES: dict[Kind, Tone] = {
     "exact": "good",
@@ -32,72 +35,6 @@ _TONES: dict[Kind, Tone] = {
 }
 _MOST_FINDINGS = 40  # lines
 _LONGEST = 100  # characters of a row's names
-
-
-@dataclass(frozen=True)
-class AuditedTensor:
-    """What one tensor is.
-
-    Attributes:
-        name: its name.
-        shape: its shape.
-        dtype: the name of its dtype.
-        role: what it is in its layer, such as "kernel"; "" if that is not known.
-        layer: the type of its layer; "" if that is not known.
-        expected: what it should be, in words; "" if nothing says so.
-        expected_stddev: the standard deviation that it should have; None if nothing says so.
-        statistics: what it has; the sample is cut to a thousand elements. None if it cannot be read.
-        verdict: what it is.
-        tied: further names of the same tensor, which share its memory.
-    """
-
-    name: str
-    shape: Shape
-    dtype: str
-    role: str
-    layer: str
-    expected: str
-    expected_stddev: float | None
-    statistics: Statistics | None
-    verdict: Verdict
-    tied: tuple[str, ...] = ()
-
-    @property
-    def ratio(self) -> float | None:
-        """The standard deviation that it has, divided by the one that it should have; None if either is unknown."""
-        if self.statistics is None or not self.expected_stddev:
-            return None
-        return self.statistics.stddev / self.expected_stddev
-
-    def as_dict(self) -> dict[str, Any]:
-        """The tensor as plain data, for JSON."""
-        found = self.statistics
-        return plain(
-            {
-                "name": self.name,
-                "shape": list(self.shape),
-                "dtype": self.dtype,
-                "role": self.role,
-                "layer": self.layer,
-                "expected": self.expected,
-                "expected_stddev": self.expected_stddev,
-                "tied": list(self.tied),
-                **self.verdict.as_dict(),
-                "statistics": None
-                if found is None
-                else {
-                    "size": found.size,
-                    "mean": found.mean,
-                    "stddev": found.stddev,
-                    "kurtosis": found.kurtosis,
-                    "min": found.low,
-                    "max": found.high,
-                    "zeros": found.zeros,
-                    "nans": found.nans,
-                    "infinities": found.infinities,
-                },
-            }
-        )
 
 
 @dataclass(frozen=True)
@@ -189,13 +126,18 @@ class Audit:
             fold: whether they do.
         """
         by_name = {each.name: each for each in self.tensors}
-        keys = {each.name: _alike(each) if fold else each.name for each in self.tensors}
+        keys = {each.name: charts.alike(each) if fold else each.name for each in self.tensors}
         rows = [_row(path, [by_name[name] for name in names]) for path, names in folded_paths(keys)]
         return Table.of(_HEADS, rows, right=("std",), spared=("dtype", "role", "shape"))
 
     def lines(self) -> list[str]:
         """The findings in words, the worst first, those of repeated blocks together."""
-        return lines_of((each.name, problem) for each in self.findings for problem in each.verdict.problems)
+        return [each.line for each in self.folded_findings]
+
+    @property
+    def folded_findings(self) -> list[Finding]:
+        """Each problem of the findings, the worst first, those of repeated blocks together."""
+        return findings_of((each.name, problem) for each in self.findings for problem in each.verdict.problems)
 
     @property
     def conclusion(self) -> str:
@@ -243,41 +185,99 @@ class Audit:
     def __str__(self) -> str:
         return self.text(terminal_width())
 
-    def plot(self) -> Figure:
-        """The standard deviation of each tensor divided by the expected one, as a matplotlib figure.
+    def charts(self, name: str | None = None) -> Charts:
+        """Charts as plain data, of which pages and matplotlib make pictures.
 
-        If nothing says what is expected, it shows the standard deviations themselves. Findings are marked.
+        Args:
+            name: the name of a tensor, for its "density", "quantiles", "rounding" and "singular-values". None for
+                those of all tensors: "std", which shows each one's standard deviation divided by the expected one, or
+                the standard deviations themselves, if nothing says what is expected; findings are emphasized.
+
+        Returns:
+            The charts; `missing` says why others cannot be drawn.
+
+        Raises:
+            KeyError: there is no tensor of this name.
+
+        >>> import fanin
+        >>> kernel, bias = fanin.HeNormal(seed=1)((256, 128)), fanin.Zeros()((128,))
+        >>> found = fanin.audit({"dense.kernel": kernel, "dense.bias": bias})
+        >>> found.charts("dense.kernel")["quantiles"].description
+        'Every quantile lies where chance may take it.'
+        >>> found.charts("dense.bias").missing["density"]
+        'Every element is 0.'
+        """
+        return charts.charts_of_all(self.tensors, self.source) if name is None else charts.charts_of(self[name])
+
+    def pictures(self, more: Charts | None = None) -> dict[str, Chart]:
+        """The charts of a report, by names for files: those of the whole, and those of the tensors worth a look.
+
+        Args:
+            more: further charts of the whole, such as those of a probe.
+        """
+        return charts.pictures_of(self.tensors, self.source, more)
+
+    def figures(self, theme: Theme = "any") -> dict[str, Figure]:
+        """The same charts as figures of matplotlib, by name.
+
+        Args:
+            theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
 
         Raises:
             ImportError: matplotlib is not installed.
         """
         from fanin.report import plots
 
-        known = [each for each in self.tensors if each.ratio is not None]
-        drawn = known or [each for each in self.tensors if each.statistics is not None and each.statistics.stddev > 0]
-        with plots.figure() as (figure, axes):
-            plots.ratio_strip(
-                axes[0],
-                [each.name for each in drawn],
-                [each.ratio or (each.statistics.stddev if each.statistics else math.nan) for each in drawn],
-                marked=[bool(each.verdict.problems) for each in drawn],
-                title=f"{self.name}, expected by {self.source}",
-                y="std ÷ expected" if known else "std",
-                is_relative=bool(known),
-            )
-        return figure
+        return {name: plots.drawn(Charts((each,)), theme) for name, each in self.pictures().items()}
+
+    def plot(self, name: str | None = None, theme: Theme = "any") -> Figure:
+        """The charts of a tensor, or that of all of them, as a figure of matplotlib.
+
+        Args:
+            name: the name of a tensor; None for the standard deviations of all of them.
+            theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            KeyError: there is no tensor of this name.
+            ValueError: there is nothing that could be drawn; the message says why.
+        """
+        from fanin.report import plots
+
+        return plots.drawn(self.charts(name), theme)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, probe: Any = None) -> str:
+        """The audit as a page that stands alone: the verdict, the findings, charts, and a table to search and sort.
+
+        The page loads nothing and needs no network; its element `data` has `as_dict()` as JSON.
+
+        Args:
+            path: a file to write it to as well; a file that is there is replaced when the new one is whole.
+            probe: what a batch does in the same model, for charts of the signal by depth: a `fanin.theory.Probe`, or
+                its `as_dict()`.
+
+        Returns:
+            The page, as text.
+
+        Raises:
+            TypeError, ValueError: the probe is none.
+            OSError: the file cannot be written.
+
+        >>> import fanin
+        >>> audit = fanin.audit({"dense.kernel": fanin.HeNormal(seed=1)((256, 128))})
+        >>> audit.to_html().startswith("<!doctype html>")
+        True
+        """
+        from fanin.audits.pages import audit_page
+        from fanin.report.pages import write_page
+
+        return write_page(audit_page(self.as_dict(), self.tensors, self.folded_findings, self.charts, probe), path)
 
     def _repr_html_(self) -> str:
         return replace(self.table(), caption=self.summary(), footnotes=tuple(self.lines())).html()
 
 
 _HEADS = ("tensor", "shape", "dtype", "role", "std", "verdict", "what it is")
-
-
-def _alike(each: AuditedTensor) -> tuple[Any, ...]:
-    """What tensors have in common that share a row."""
-    codes = tuple(problem.code for problem in each.verdict.problems)
-    return each.shape, each.dtype, each.role, each.verdict.kind, codes or each.verdict.fits[:1] or each.verdict.reason
 
 
 def _row(path: str, tensors: Sequence[AuditedTensor]) -> list[Cell]:

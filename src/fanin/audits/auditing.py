@@ -13,7 +13,9 @@ import numpy as np
 
 from fanin._core.messages import class_name, plural, shown, suggestion
 from fanin._core.types import Array
-from fanin.audits.audit import Audit, AuditedTensor
+from fanin.audits import charts
+from fanin.audits.audit import Audit
+from fanin.audits.audited import AuditedTensor
 from fanin.audits.beginnings import Beginning, of_one_seed
 from fanin.audits.damage import damage, unrelated
 from fanin.audits.expectations import Expectation, Expectations, is_exact
@@ -22,13 +24,16 @@ from fanin.audits.judging.judgement import (
     is_of_unknown_spread,
     is_trained,
     judge,
+    law_of,
     reconciled,
 )
 from fanin.audits.judging.laws import Law
 from fanin.audits.judging.roles import Role, roles_of
 from fanin.audits.judging.siblings import among_siblings
+from fanin.audits.measuring.ordered import Ordered
 from fanin.audits.relations import Sketch, correlated, duplicates
 from fanin.audits.sources import is_model, tensors_of
+from fanin.audits.spectra import MOST_TENSORS, measured_spectrum
 from fanin.audits.statistics import Statistics, measure, measured
 from fanin.audits.verdicts import Problem, Verdict
 from fanin.checkpoints import CheckpointError, has_manifest, read_manifest
@@ -54,6 +59,7 @@ def audit(
     seed: int | None = None,
     under: str = "",
     only: Collection[str] | None = None,
+    spectra: bool = False,
     progress: Progress = None,
 ) -> Audit:
     """Whether a model or checkpoint was initialized as intended: a verdict on each tensor, with its reason.
@@ -82,6 +88,8 @@ def audit(
         seed: a seed that replaces the recipe's.
         under: what the names of the tensors to judge begin with before a dot, such as "model"; others are left alone.
         only: the names of the tensors to judge; None for all of them.
+        spectra: whether to compute the singular values of a block of each matrix, for its chart: of 64 tensors at most,
+            of which the findings come first, then one of each group of alike tensors.
         progress: whether to show a bar, or a function of events, as for `fanin.checkpoints.write`.
 
     Returns:
@@ -109,6 +117,8 @@ def audit(
     expected = _expectations(target, contents, recipe, model, seed, under)
     with watched(sum(each.nbytes for each in chosen), progress, "audit") as advance:
         judged = _Auditor(contents, expected).audited(chosen, advance)
+        if spectra:
+            judged = _with_spectra(judged, contents, expected)
     return Audit(
         name=_name(target, expected),
         format=contents.format,
@@ -289,7 +299,14 @@ class _Auditor:
         if law is None:
             self._lawless[name] = role, kept
         verdict = self._verdict(stored, statistics, role, expectation, law)
-        return made(expected_stddev=None if law is None else law.stddev, statistics=kept, verdict=verdict)
+        shown = law_of(statistics, role, verdict) if law is None else law
+        return made(
+            expected_stddev=None if law is None else law.stddev,
+            statistics=kept,
+            verdict=verdict,
+            law=None if shown is None else shown.without_values,
+            ordered=Ordered.of(statistics.ordered[np.isfinite(statistics.ordered)]),
+        )
 
     def _verdict(
         self, stored: Stored, statistics: Statistics, role: Role, expectation: Expectation, law: Law | None
@@ -349,6 +366,25 @@ class _Auditor:
                 message = f"It should have the values of {copy_of}, and has others."
                 advice = "Tie them again, as the model's code does (tie_weights in transformers)."
                 yield name, Problem("untied", "suspicious", message, advice)
+
+
+def _with_spectra(
+    judged: Sequence[AuditedTensor], contents: Contents, expected: Expectations
+) -> tuple[AuditedTensor, ...]:
+    """The tensors with the singular values of those that are worth a look, and why the others have none."""
+    matrices = [each for each in judged if len(each.shape) > 1]
+    wanted = {each.name for each in charts.featured(matrices, MOST_TENSORS)}
+    left = f"Singular values are computed of {MOST_TENSORS} tensors: findings, and one of each group of alike ones."
+    found = []
+    for each in judged:
+        spectrum: Any = left if len(each.shape) > 1 else "It is no matrix."
+        if each.name in wanted:
+            axes = expected.of(each.name).kernel_axes
+            spectrum = measured_spectrum(
+                contents.tensors[each.name], axes, is_orthogonal=charts.is_orthogonal(each.law)
+            )
+        found.append(replace(each, spectrum=spectrum))
+    return tuple(found)
 
 
 def _roles(contents: Contents, expected: Expectations) -> dict[str, Role]:

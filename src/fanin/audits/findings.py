@@ -35,16 +35,39 @@ class _Relation:
         return cls(".".join(one[: ends[0]]), ".".join(two[: ends[1]]), ".".join(one[ends[0] :]))
 
 
-def lines_of(found: Iterable[tuple[str, Problem]]) -> list[str]:
-    """Problems in words, in their order, those of repeated blocks together.
+@dataclass(frozen=True)
+class Finding:
+    """A problem that tensors of repeated blocks share.
+
+    Attributes:
+        path: their names, in which ranges replace the numbers of the blocks.
+        names: their names.
+        problem: the problem of the first of them.
+        message: what is wrong, in a sentence.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    problem: Problem
+    message: str
+
+    @property
+    def line(self) -> str:
+        """The finding in words, with what to do."""
+        advice = f" {visible(self.problem.advice)}" if self.problem.advice else ""
+        return f"{self.path}: {self.problem.kind}: {self.message}{advice}"
+
+
+def findings_of(found: Iterable[tuple[str, Problem]]) -> list[Finding]:
+    """Problems in their order, those of repeated blocks together.
 
     Args:
         found: the name of each tensor and one of its problems.
 
-    >>> from fanin.audits.findings import lines_of
+    >>> from fanin.audits.findings import findings_of
     >>> from fanin.audits.verdicts import Problem
     >>> nan = Problem("nan", "broken", "All elements are NaN.")
-    >>> lines_of([("h.0.kernel", nan), ("h.1.kernel", nan)])
+    >>> [each.line for each in findings_of([("h.0.kernel", nan), ("h.1.kernel", nan)])]
     ['h.[0-1].kernel: broken: All elements are NaN.']
     """
     groups: dict[Hashable, list[tuple[str, Problem]]] = {}
@@ -54,26 +77,26 @@ def lines_of(found: Iterable[tuple[str, Problem]]) -> list[str]:
             relation = _Relation.of(name, problem.other)
             key = problem.code, relation.first, relation.second
         groups.setdefault(key, []).append((name, problem))
-    return [line for group in groups.values() for line in _lines(group)]
+    return [each for group in groups.values() for each in _folded(group)]
 
 
-def _lines(group: list[tuple[str, Problem]]) -> Iterator[str]:
-    """The lines of problems that go together."""
+def _folded(group: list[tuple[str, Problem]]) -> Iterator[Finding]:
+    """The findings of problems that go together."""
     names, problem = [name for name, _ in group], group[0][1]
-    advice = f" {visible(problem.advice)}" if problem.advice else ""
     if problem.other:
         relations = list(dict.fromkeys(_Relation.of(name, each.other) for name, each in group))
         if len(relations) > 1:
-            yield f"{_of_blocks(relations, problem)}{advice}"
+            yield _of_blocks(names, relations, problem)
             return
         names = names[:1]  # the other one has the same to say
-    for path, _ in folded_paths(dict.fromkeys(names)):
-        yield f"{path}: {problem.kind}: {visible(problem.message)}{advice}"
+    for path, those in folded_paths(dict.fromkeys(names)):
+        yield Finding(path, tuple(those), problem, visible(problem.message))
 
 
-def _of_blocks(relations: list[_Relation], problem: Problem) -> str:
+def _of_blocks(names: list[str], relations: list[_Relation], problem: Problem) -> Finding:
     """What several tensors of two blocks have in common."""
     rests = [visible(each.rest) for each in relations]
     shown = ", ".join(rests[:_MOST_NAMES]) + (", …" if len(rests) > _MOST_NAMES else "")
-    where = f"{visible(relations[0].first)} and {visible(relations[0].second)}"
-    return f"{where}: {problem.kind}: {len(rests)} tensors ({shown}) {_RELATED[problem.code]} in both."
+    path = f"{visible(relations[0].first)} and {visible(relations[0].second)}"
+    message = f"{len(rests)} tensors ({shown}) {_RELATED[problem.code]} in both."
+    return Finding(path, tuple(names), problem, message)

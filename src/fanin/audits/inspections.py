@@ -24,6 +24,7 @@ from fanin.audits.arrays import InMemory
 from fanin.distributions import Bernoulli, Distribution, Floats, Orthogonal, Quantile, Uniform, UniformInteger
 from fanin.initializers import Initializer, SeededInitializer, VarianceScaling
 from fanin.report import literal, number, plain
+from fanin.report.charts import Axis, Chart, Charts, Guide, Marks
 from fanin.report.tables import Cell, Table, Toned
 
 if TYPE_CHECKING:
@@ -191,24 +192,37 @@ class Inspection:
         """The table for notebooks."""
         return self.table().html()
 
+    def charts(self) -> Charts:
+        """The histogram of the values, beside the density and the bounds in theory, as a chart: "density"."""
+        histogram, drawn = self.histogram, self.distribution
+        edges = np.array(histogram.edges)
+        if len(edges) < 2 or not np.isfinite(edges).all() or not edges[0] < edges[-1] or not sum(histogram.counts):
+            return Charts.of({"density": "There are no different finite values, of which a histogram could be drawn."})
+        widths = np.diff(edges)
+        scale = np.where(widths > 0, widths, 1.0) * sum(histogram.counts)
+        marks = [Marks.of("bars", edges, np.array(histogram.counts) / scale, "measured")]
+        if histogram.expected is not None:
+            outline = np.repeat(edges, 2)[1:-1], np.repeat(np.array(histogram.expected) / scale, 2)
+            marks.append(Marks.of("line", *outline, "theory", color=1))
+        bounds = [float(bound) for bound in (drawn.bounds if drawn.random else ()) if math.isfinite(bound)]
+        guides = [Guide("x", bound, "" if place else "bounds") for place, bound in enumerate(bounds)]
+        words = "; ".join(self.complaints()) or "The values agree with theory"
+        axes = Axis("value"), Axis("density")
+        return Charts((Chart("density", self.title, f"{words}.", *axes, tuple(marks), tuple(guides)),))
+
     def plot(self, theme: Theme = "any") -> Figure:
-        """A figure of matplotlib: the histogram of the values, against the density and the bounds in theory.
+        """The same as a figure of matplotlib.
 
         Args:
             theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
 
         Raises:
             ImportError: matplotlib is not installed.
+            ValueError: there are no different finite values.
         """
         from fanin.report import plots
 
-        drawn, histogram = self.distribution, self.histogram
-        bounds = drawn.bounds if drawn.random else None
-        with plots.figure(theme=theme) as (figure, [axes]):
-            plots.histogram(
-                axes, histogram.edges, histogram.counts, expected=histogram.expected, bounds=bounds, title=self.title
-            )
-        return figure
+        return plots.drawn(self.charts(), theme)
 
 
 def _cell(statistic: Statistic) -> Cell:

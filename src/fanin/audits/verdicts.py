@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -13,6 +13,41 @@ KINDS: tuple[Kind, ...] = get_args(Kind)  # the worst one last
 SIGNIFICANCE = 1e-7
 # The same for normal statistics: how many standard errors they may be from what they should be, on both sides.
 STANDARD_ERRORS = 5.33
+
+MEANINGS: Mapping[Kind, str] = {
+    "exact": "every bit is the one that the recipe and its seed give it",
+    "consistent": "it has the distribution that is expected, or that of one initializer or several; those that cannot "
+    "be told apart are all named",
+    "trained": "it departs from every initializer in the way that training does",
+    "unjudged": "nothing is known that it could be judged by",
+    "suspicious": "its spread, mean, bounds, shape or precision are not those that it should have",
+    "broken": "it cannot be right, whatever it should be",
+}
+CODES: Mapping[str, str] = {
+    "nan": "elements that are no numbers",
+    "infinity": "elements that are infinite",
+    "garbage": "what `torch.empty` and `numpy.empty` leave: text, pointers and old numbers, seen as floats",
+    "zeros": "only zeros where a kernel is expected",
+    "constant": "equal elements where a kernel is expected",
+    "dead-rows": "rows of zeros",
+    "dead-columns": "columns of zeros",
+    "repeated": "rows, columns or shards that repeat others of the same tensor",
+    "duplicate": "the values of another tensor, bit for bit, in another dtype, or transposed",
+    "correlated": "too similar to another tensor: a copy with noise, or scaled",
+    "shape": "another shape than the model's",
+    "unreadable": "a file that is damaged",
+    "stddev": "a standard deviation that is too many standard errors off",
+    "mean": "a mean that is too many standard errors off",
+    "transposed": "the spread that swapped fans give",
+    "residual": "the scaling of residual branches by depth is missing, or applied twice",
+    "truncation": "cut at another bound than expected",
+    "clipped": "elements that pile up at a bound",
+    "coarse": "tails and steps of a draw with few bits",
+    "grid": "all elements on the grid of a narrower dtype",
+    "distribution": "the right moments, and another distribution",
+    "uneven": "blocks or rows of different spreads",
+    "untied": "other values than the tensor that the model's code ties it to",
+}
 
 
 @dataclass(frozen=True)

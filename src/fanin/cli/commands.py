@@ -23,7 +23,9 @@ from fanin.cli.base import (
 from fanin.cli.check import check
 from fanin.cli.compare import compare
 from fanin.cli.diff import diff
+from fanin.cli.explore import explore
 from fanin.cli.recipes import recipe
+from fanin.cli.report import report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +47,7 @@ def main() -> None:
     """Neural-network weight initializers: the values of Keras 2 as functions of seed and index."""
 
 
-for _command in (check, compare, diff, recipe):
+for _command in (check, compare, diff, explore, recipe, report):
     main.add_command(_command)
 
 

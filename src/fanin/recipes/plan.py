@@ -7,12 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural, readable, shown, suggestion, visible
 from fanin._core.types import Unmatched
 from fanin.models.parameters import Model, Parameter
 from fanin.recipes.advice import advice_on
+from fanin.recipes.charts import charts_of
 from fanin.recipes.entry import Entry
 from fanin.recipes.tables import (
     COLUMNS,
@@ -26,7 +27,13 @@ from fanin.recipes.tables import (
     unnumbered,
 )
 from fanin.report import markup
+from fanin.report.charts import Charts
 from fanin.report.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fanin.report.figures import Theme
 
 _SAME = "The plans are the same."
 
@@ -192,6 +199,31 @@ class Plan:
             Path(path).write_text(text, encoding="utf-8")
         return text
 
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The plan as a page that stands alone: a table to search and sort, charts, and what is wrong with it.
+
+        The page loads nothing and needs no network; its element `data` has `as_dict()` as JSON.
+
+        Args:
+            path: a file to write it to as well; a file that is there is replaced when the new one is whole.
+
+        Returns:
+            The page, as text.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        >>> import fanin
+        >>> recipe = fanin.Recipe([{"path": "*", "initializer": "he_normal"}], seed=1)
+        >>> plan = recipe.plan([{"path": "dense.kernel", "shape": [784, 256], "layout": "keras"}])
+        >>> plan.to_html().startswith("<!doctype html>")
+        True
+        """
+        from fanin.recipes.pages import plan_page
+        from fanin.report.pages import write_page
+
+        return write_page(plan_page(self.as_dict(), self.entries, self.charts()), path)
+
     def compare(self, other: Plan | Mapping[str, Any]) -> Comparison:
         """How another plan differs from this one.
 
@@ -244,6 +276,24 @@ class Plan:
         remarks += [f"advice: {each}" for each in advice_on(entry.parameter for entry in self.unmatched)]
         remarks += [f"problem: {problem}" for problem in self._folded_problems()]
         return [visible(remark) for remark in remarks]
+
+    def charts(self) -> Charts:
+        """Charts: "std", the standard deviation that each parameter should have, and "rules", the elements of each."""
+        return charts_of(self.entries, self.model.name)
+
+    def plot(self, theme: Theme = "any") -> Figure:
+        """The charts as a figure of matplotlib.
+
+        Args:
+            theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            ValueError: there is nothing to draw; the message says why.
+        """
+        from fanin.report import plots
+
+        return plots.drawn(self.charts(), theme, self.model.name)
 
     def __str__(self) -> str:
         return self.table()

@@ -22,10 +22,11 @@ _MOST_NUMBERS = 8  # numbers of a path that may become ranges
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: the path, in which ranges may replace numbers, and the cells by column name."""
+    """A row of a table: the path, in which ranges may replace numbers, the cells by column name, and its parameters."""
 
     path: str
     cells: Mapping[str, str]
+    paths: tuple[str, ...] = ()
 
 
 def cells_of(entry: Entry) -> dict[str, str]:
@@ -71,10 +72,10 @@ def folded(entries: Iterable[Entry]) -> list[Row]:
         entry, cells = by_path[paths[0]]
         if len(paths) == 1:
             name = visible(entry.name) if entry.name != entry.path else ""
-            rows.append(Row(text, {**cells, "name": name}))
+            rows.append(Row(text, {**cells, "name": name}, tuple(paths)))
         else:
             seeds = dict.fromkeys(seed for path in paths for seed in by_path[path][0].seeds)
-            rows.append(Row(text, {**cells, "seed": _seeds(tuple(seeds))}))
+            rows.append(Row(text, {**cells, "seed": _seeds(tuple(seeds))}, tuple(paths)))
     return rows
 
 

@@ -6,17 +6,18 @@ A chart says what is seen: axes, marks and guides. How it looks is up to those w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from fanin._core.messages import shown
 from fanin._core.types import Array
 from fanin.report import plain
 
 Numbers: TypeAlias = "Iterable[float] | Array"
-MarkKind: TypeAlias = Literal["line", "dots", "bars", "band"]
+MarkKind: TypeAlias = Literal["line", "dots", "bars", "band", "rows"]
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class Axis:
         label: what it shows.
         is_log: whether it is logarithmic. What is not positive is left out then.
         limits: its smallest and its largest value; None for those of the marks.
+        names: what stands at 0, 1, 2, … in place of numbers. Along y, the first one is at the top.
     """
 
     label: str
     is_log: bool = False
     limits: tuple[float, float] | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class Marks:
     """Numbers that are drawn alike.
 
     Attributes:
-        kind: "line" through the points, "dots", "bars" from the edges `x` (one more than `y`), or a "band" from
-            `y` to `upper`.
+        kind: "line" through the points, "dots", "bars" from the edges `x` (one more than `y`), a "band" from `y` to
+            `upper`, or "rows": bars of the lengths `x`, which lie at the heights `y` of an axis with names.
         x, y: the coordinates. Those that are not finite are left out, and break a line.
         name: what the legend says; "" for nothing.
         color: the number of its colour; -1 for that of the axes, for what only guides the eye.
@@ -134,6 +137,55 @@ class Chart:
     def as_dict(self) -> dict[str, Any]:
         """The chart as plain data, for JSON. Numbers that are not finite are None."""
         return plain(asdict(self))
+
+
+@dataclass(frozen=True)
+class Charts:
+    """The charts of one thing, such as a tensor, and why others of it cannot be drawn.
+
+    Attributes:
+        charts: the charts, in the order in which they are read.
+        missing: why there is no chart, in a sentence, by the chart's name.
+
+    >>> from fanin.report.charts import Charts
+    >>> Charts((), {"density": "Every element is 0."}).as_dict()
+    {'charts': [], 'missing': {'density': 'Every element is 0.'}}
+    """
+
+    charts: tuple[Chart, ...]
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, named: Mapping[str, Chart | str]) -> Charts:
+        """The charts among what is given by name; a text in the place of a chart says why there is none.
+
+        Args:
+            named: the charts and the reasons.
+        """
+        missing = {name: each for name, each in named.items() if isinstance(each, str)}
+        return cls(tuple(each for each in named.values() if isinstance(each, Chart)), missing)
+
+    def __getitem__(self, name: str) -> Chart:
+        """The chart of this name.
+
+        Raises:
+            KeyError: there is none; the message says why.
+        """
+        for each in self.charts:
+            if each.name == name:
+                return each
+        known = ", ".join(each.name for each in self.charts) or "none"
+        raise KeyError(self.missing.get(name) or f"Known charts: {known}. Received: {shown(name)}.")
+
+    def __iter__(self) -> Iterator[Chart]:
+        return iter(self.charts)
+
+    def __len__(self) -> int:
+        return len(self.charts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The charts as plain data, for JSON: `charts` (each as `Chart.as_dict` makes it) and `missing`."""
+        return {"charts": [each.as_dict() for each in self.charts], "missing": dict(self.missing)}
 
 
 def _rounded(numbers: Numbers) -> tuple[float, ...]:

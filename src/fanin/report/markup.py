@@ -33,11 +33,15 @@ STYLE = (
 def element(tag: str, content: str, **attributes: str) -> str:
     """An element of HTML. The content is HTML already; attributes are escaped, and those that are empty left out.
 
+    Underscores within the names of attributes stand for hyphens.
+
     >>> from fanin.report.markup import element, text
     >>> element("td", text("<script>"), class_="right")
     '<td class="right">&lt;script&gt;</td>'
     """
-    given = "".join(f' {name.rstrip("_")}="{escape(value)}"' for name, value in attributes.items() if value)
+    given = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{escape(value)}"' for name, value in attributes.items() if value
+    )
     return f"<{tag}{given}>{content}</{tag}>"
 
 

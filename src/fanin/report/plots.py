@@ -1,14 +1,13 @@
-"""Plots of plain data by matplotlib, which is optional: lines by depth, histograms against densities, ratios.
+"""Charts as matplotlib draws them, which is optional.
 
-Each function draws on the axes that it is given. `figure` makes them, without pyplot's global state.
+`drawn` makes a figure of charts, without pyplot's global state; `draw` draws one on axes that it is given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,17 +18,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fanin.report.charts import Chart, Marks
+    from fanin.report.charts import Axis, Chart, Marks, Numbers
     from fanin.report.figures import Theme
 
 # After Okabe and Ito, "Color Universal Design", 2008, as light or dark as it takes for a contrast of 3 with both white
 # and nearly black backgrounds.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#BE6A99", "#A87400", "#7F7F7F")
 
-Numbers: TypeAlias = "Sequence[float] | Array"
 _RULE = COLORS[-1]  # lines that only guide the eye
-_FIRST, _SECOND = COLORS[:2]
+_NOTICED = COLORS[1]
 _MARKS = "os^Dvp"  # beside the colours, for those who do not tell them apart
+_MANY_DOTS = 60  # which are small
+_THICKNESS = 0.7  # of a row, beside the distance of two
+_FEW_POWERS = 300.0  # of ten, on an axis that has numbers between them
+_WIDTH, _HEIGHT = 6.4, 4.0  # of a figure, in inches
+_BELOW = 34  # points from an axis to its legend, for its numbers and its label
+_SHORT_LINE = 48  # characters of all names, which fit in a line
 _SHORTEST, _LARGEST = 1e-300, 1e300  # what a logarithmic axis shows
 
 
@@ -48,7 +52,13 @@ def check() -> None:
 
 @contextmanager
 def figure(
-    width: float = 6.4, height: float = 3.6, *, rows: int = 1, columns: int = 1, theme: Theme = "any", **options: Any
+    width: float = _WIDTH,
+    height: float = _HEIGHT,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    theme: Theme = "any",
+    **options: Any,
 ) -> Iterator[tuple[Figure, list[Axes]]]:
     """A new figure and its axes, in fanin's style, which holds within the context.
 
@@ -63,7 +73,7 @@ def figure(
 
     >>> from fanin.report import plots
     >>> with plots.figure() as (figure, [axes]):  # doctest: +SKIP
-    ...     plots.lines_by_depth(axes, [plots.Series("he_normal", [1.0, 0.9, 1.1])])
+    ...     plots.draw(axes, chart)
     """
     check()
     from fanin.report.figures import NotebookFigure, style
@@ -80,25 +90,33 @@ def label(name: str) -> str:
     return f" {plain}" if plain.startswith("_") else plain
 
 
-@dataclass(frozen=True)
-class Series:
-    """Numbers by depth, and how to draw them.
+def drawn(charts: Iterable[Chart], theme: Theme = "any", title: str = "") -> Figure:
+    """A figure of charts, side by side.
 
-    Attributes:
-        name: what the legend says; "" for nothing.
-        values: a number for each depth; those that are not finite are left out.
-        errors: their standard errors, drawn as a band of two on each side; None for none.
-        kind: "line" (theory), "marks" (measured numbers), or "both".
-        color: the number of its colour, so that theory and measurement can share one; None for its own place.
-        start: the depth of the first number.
+    Args:
+        charts: the charts, one at least.
+        theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
+        title: what stands above all of them.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: there is no chart; if something says why, so does the message.
     """
-
-    name: str
-    values: Numbers
-    errors: Numbers | None = None
-    kind: Literal["line", "marks", "both"] = "both"
-    color: int | None = None
-    start: float = 0
+    several = list(charts)
+    if not several:
+        reasons = dict.fromkeys(getattr(charts, "missing", {}).values())
+        raise ValueError(" ".join(["There is nothing to draw.", *reasons]))
+    columns = min(len(several), 2)
+    rows = -(-len(several) // columns)
+    width, height = (_WIDTH, _HEIGHT) if columns == 1 else (5.4 * columns, 4.0 * rows)
+    with figure(width, height, rows=rows, columns=columns, theme=theme) as (made, axes):
+        for each, chart in zip(axes, several, strict=False):
+            draw(each, chart)
+        for each in axes[len(several) :]:
+            each.set_axis_off()
+        if title:
+            made.suptitle(label(title), fontsize="medium", x=0.01, ha="left")
+    return made
 
 
 def draw(axes: Axes, chart: Chart) -> None:
@@ -109,173 +127,84 @@ def draw(axes: Axes, chart: Chart) -> None:
         chart: what to draw.
     """
     for marks in chart.marks:
-        _draw_marks(axes, marks, chart.y.is_log)
+        _draw_marks(axes, marks, chart.x.is_log, chart.y.is_log)
     for guide in chart.guides:
         line = axes.axvline if guide.axis == "x" else axes.axhline
         line(guide.at, color=_RULE, linestyle=":", linewidth=1, label=label(guide.label) if guide.label else None)
-    for axis, scale, limits in ((chart.x, axes.set_xscale, axes.set_xlim), (chart.y, axes.set_yscale, axes.set_ylim)):
-        if axis.is_log:
-            scale("log")
-        if axis.limits is not None:
-            limits(*axis.limits)
-    if any(marks.kind == "bars" for marks in chart.marks) and not chart.y.is_log and chart.y.limits is None:
-        axes.set_ylim(bottom=0)
-    _finish(axes, chart.title, chart.x.label, chart.y.label)
+    kinds = {marks.kind for marks in chart.marks}
+    _scale(axes, "x", chart.x, from_zero="rows" in kinds)
+    _scale(axes, "y", chart.y, from_zero="bars" in kinds)
+    axes.set_title(label(chart.title))
     handles, names = axes.get_legend_handles_labels()
     if len(names) > 1:
-        axes.legend(handles, names)
+        _legend(axes, handles, names)
 
 
-def _draw_marks(axes: Axes, marks: Marks, is_log: bool) -> None:
+def _legend(axes: Axes, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """The legend below the axis, where it hides nothing; short names share a line."""
+    from matplotlib.transforms import ScaledTranslation
+
+    parent = axes.figure
+    below = axes.transAxes + ScaledTranslation(0, -_BELOW / 72, parent.dpi_scale_trans)
+    columns = len(names) if sum(map(len, names)) <= _SHORT_LINE else 1
+    axes.legend(
+        handles,
+        names,
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=below,
+        borderaxespad=0,
+        ncols=columns,
+        borderpad=0,
+    )
+
+
+def _scale(axes: Axes, which: Literal["x", "y"], axis: Axis, *, from_zero: bool) -> None:
+    """Makes an axis what the data says; that of bars begins at zero, unless it says otherwise."""
+    set_label, set_scale, set_limits, set_ticks = (
+        getattr(axes, f"set_{which}{part}") for part in ("label", "scale", "lim", "ticks")
+    )
+    set_label(label(axis.label))
+    if axis.is_log:
+        set_scale("log")
+        _write_plainly(axes.xaxis if which == "x" else axes.yaxis)
+    if axis.names:
+        set_ticks(range(len(axis.names)), [label(each) for each in axis.names])
+        axes.grid(visible=False, axis=which)
+    if axis.names and which == "y":
+        axes.set_ylim(len(axis.names) - 0.4, -0.6)
+    if axis.limits is not None:
+        set_limits(*axis.limits)
+    elif from_zero and not axis.is_log:
+        set_limits(0, None)
+
+
+def _write_plainly(axis: Any) -> None:
+    """Writes the numbers of a logarithmic axis that spans little as people do, and some of those between powers."""
+    low, high = axis.get_view_interval()
+    if low >= 1e-3 and high <= 1e5 and high < _FEW_POWERS * low:
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:e}"[0] in "25" else "")
+
+
+def _draw_marks(axes: Axes, marks: Marks, x_is_log: bool, y_is_log: bool) -> None:
     """Draws marks of one kind."""
     color = _RULE if marks.color < 0 else COLORS[marks.color % len(COLORS)]
     name = label(marks.name) if marks.name else None
-    x, y = np.array(marks.x), _drawable(marks.y, is_log)
+    x, y = _drawable(marks.x, x_is_log), _drawable(marks.y, y_is_log)
     if marks.kind == "line":
-        axes.plot(x, y, color=color, linewidth=1 if marks.color < 0 else None, label=name)
+        axes.plot(x, y, color=color, linewidth=1 if marks.color < 0 else 1.6, label=name)
     elif marks.kind == "dots":
-        axes.plot(x, y, color=color, marker="o", linestyle="none", markersize=4, label=name)
+        size, shape = (3, "o") if len(x) > _MANY_DOTS else (4.5, _MARKS[max(marks.color, 0) % len(_MARKS)])
+        axes.plot(x, y, color=color, marker=shape, linestyle="none", markersize=size, label=name)
         noticed = list(marks.emphasized)
-        axes.plot(x[noticed], y[noticed], color=_SECOND, marker="D", linestyle="none", markersize=6)
+        axes.plot(x[noticed], y[noticed], color=_NOTICED, marker="D", linestyle="none", markersize=6)
     elif marks.kind == "bars":
         axes.stairs(y, x, fill=True, color=color, alpha=0.55, label=name)
+    elif marks.kind == "rows":
+        axes.barh(y, x, height=_THICKNESS, color=color, alpha=0.75, label=name)
     else:
-        axes.fill_between(x, y, _drawable(marks.upper, is_log), color=color, alpha=0.2, linewidth=0, label=name)
-
-
-def lines_by_depth(
-    axes: Axes,
-    series: Sequence[Series],
-    *,
-    title: str = "",
-    x: str = "layer",
-    y: str = "",
-    log: bool = True,
-    legend: bool = True,
-) -> None:
-    """Draws numbers by depth, as lines or marks.
-
-    Args:
-        axes: where to draw.
-        series: the numbers.
-        title: what stands above.
-        x, y: the names of the axes.
-        log: whether the vertical axis is logarithmic. Numbers that are not positive, or beyond what it can show, are
-            left out then.
-        legend: whether to show the names.
-    """
-    handles, names = [], []
-    for place, each in enumerate(series):
-        number = place if each.color is None else each.color
-        values = _drawable(each.values, log)
-        depths = each.start + np.arange(len(values))
-        few = max(1, len(values) // 15)
-        [line] = axes.plot(
-            depths,
-            values,
-            color=COLORS[number % len(COLORS)],
-            linestyle="none" if each.kind == "marks" else "-",
-            marker=None if each.kind == "line" else _MARKS[number % len(_MARKS)],
-            markevery=few,
-            markersize=5,
-        )
-        if each.errors is not None:
-            band = 2 * np.asarray(each.errors, float)
-            low, high = (_drawable(values + sign * band, log) for sign in (-1, 1))
-            axes.fill_between(depths, low, high, color=COLORS[number % len(COLORS)], alpha=0.2, linewidth=0)
-        if each.name:
-            handles.append(line)
-            names.append(label(each.name))
-    if log:
-        axes.set_yscale("log")
-    _finish(axes, title, x, y)
-    if handles and legend:
-        axes.legend(handles, names)
-
-
-def histogram(
-    axes: Axes,
-    edges: Numbers,
-    counts: Numbers,
-    *,
-    density: Callable[[Array], Array] | None = None,
-    expected: Numbers | None = None,
-    bounds: tuple[float, float] | None = None,
-    title: str = "",
-    x: str = "value",
-) -> None:
-    """Draws the density of what was counted, against the one in theory.
-
-    Args:
-        axes: where to draw.
-        edges: the edges of the bins.
-        counts: how many values each bin has.
-        density: the density in theory, of an array of values.
-        expected: how many values each bin has in theory, instead.
-        bounds: the smallest and the largest value in theory, marked if they are finite.
-        title: what stands above.
-        x: the name of the horizontal axis.
-    """
-    edges, counts = np.asarray(edges, float), np.asarray(counts, float)
-    widths = np.diff(edges)
-    scale = np.where(widths > 0, widths, 1.0) * max(counts.sum(), 1.0)
-    axes.stairs(counts / scale, edges, fill=True, color=_FIRST, alpha=0.55, label="measured")
-    if density is not None:
-        values = np.linspace(edges[0], edges[-1], 400)
-        axes.plot(values, density(values), color=_SECOND, label="theory")
-    elif expected is not None:
-        axes.stairs(np.asarray(expected, float) / scale, edges, color=_SECOND, linewidth=1.6, label="theory")
-    for number, bound in enumerate(bounds or ()):
-        if np.isfinite(bound):
-            axes.axvline(bound, color=_RULE, linestyle=":", label="" if number else "bounds")
-    axes.set_ylim(bottom=0)
-    _finish(axes, title, x, "density")
-    axes.legend()
-
-
-def ratio_strip(
-    axes: Axes,
-    names: Sequence[str],
-    ratios: Numbers,
-    *,
-    errors: Numbers | None = None,
-    marked: Sequence[bool] = (),
-    title: str = "",
-    y: str = "measured ÷ expected",
-    is_relative: bool = True,
-) -> None:
-    """Draws a ratio for each of many things in order, such as std ÷ expected std by layer, about the line of 1.
-
-    Args:
-        axes: where to draw.
-        names: what they are called; if they are many, only some of the names are shown.
-        ratios: the ratios; those that are not positive and finite are left out.
-        errors: their standard errors, drawn as bars of two on each side.
-        marked: whether each one is to be noticed.
-        title: what stands above.
-        y: the name of the vertical axis.
-        is_relative: whether they are ratios; False for numbers of any size, without that line.
-    """
-    values = _drawable(ratios, True)
-    places = np.arange(len(values))
-    noticed = np.asarray(marked if len(marked) else np.zeros(len(values)), bool)
-    bars = None if errors is None else 2 * np.asarray(errors, float)
-    if is_relative:
-        axes.axhline(1.0, color=_RULE, linewidth=1)
-    for which, color, mark in ((~noticed, _FIRST, "o"), (noticed, _SECOND, "D")):
-        shown = None if bars is None else bars[which]
-        axes.errorbar(places[which], values[which], shown, color=color, marker=mark, linestyle="none", markersize=4)
-    least, most = np.nanmin(values, initial=np.inf), np.nanmax(values, initial=0.0)
-    if is_relative and max(most, 1.0) > 2 * min(least, 1.0):
-        axes.set_yscale("log", base=2)
-        axes.yaxis.set_major_formatter("{x:g}")
-    elif not is_relative and most > 2 * least:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:.1g}" if most < 30 * least else "")
-    every = max(1, -(-len(values) // 25))
-    axes.set_xticks(places[::every], [label(name) for name in names[::every]], rotation=90, fontsize="x-small")
-    _finish(axes, title, "", y)
+        axes.fill_between(x, y, _drawable(marks.upper, y_is_log), color=color, alpha=0.2, linewidth=0, label=name)
 
 
 def _drawable(values: Numbers, log: bool) -> Array:
@@ -284,9 +213,3 @@ def _drawable(values: Numbers, log: bool) -> Array:
     low = _SHORTEST if log else -_LARGEST
     numbers[~((numbers >= low) & (numbers <= _LARGEST))] = np.nan
     return numbers
-
-
-def _finish(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(label(title))
-    axes.set_xlabel(label(x))
-    axes.set_ylabel(label(y))

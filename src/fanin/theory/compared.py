@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fanin.report import number, plain, terminal_width
+from fanin.report.charts import Chart, Charts
+from fanin.report.depth import Series, by_depth
 from fanin.report.markup import TONES, Tone
 from fanin.report.tables import Cell, Table, Toned
 from fanin.theory.blocks import Profile
@@ -288,8 +290,22 @@ class Comparison:
         own = {name: value for name, value in vars(self).items() if name != "rows"}
         return plain({**own, "rows": [row.as_dict() for row in self.rows]})
 
+    def charts(self) -> Charts:
+        """Charts by depth: the sizes of the "signal" and of the "gradient"; theory as lines, networks as dots."""
+        return Charts((self._chart("signal", "output"), self._chart("gradient", "input")))
+
+    def _chart(self, name: str, end: str) -> Chart:
+        """The sizes of what passes through the network, by depth."""
+        series = [each for place, row in enumerate(self.rows) for each in _series(row, name, place)]
+        known = [(row.name, getattr(row, name)) for row in self.rows]
+        words = "; ".join(f"{row}: {change}" for row, change in known if change is not None)
+        description = (
+            f"By the {end} of {self.title}: {words}." if words else f"{self.title}: theory knows nothing of it."
+        )
+        return by_depth(name, f"{name.capitalize()} by depth", description, series, y="root mean square")
+
     def plot(self, theme: Theme = "any") -> Figure:
-        """A figure of matplotlib: the sizes of signals and of gradients by depth; theory as lines, networks as marks.
+        """The charts as a figure of matplotlib.
 
         Args:
             theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
@@ -299,12 +315,7 @@ class Comparison:
         """
         from fanin.report import plots
 
-        with plots.figure(10, 4, columns=2, theme=theme) as (figure, [forward, backward]):
-            for axes, name, title in ((forward, "signal", "Signal"), (backward, "gradient", "Gradient")):
-                series = [each for place, row in enumerate(self.rows) for each in _series(plots, row, name, place)]
-                plots.lines_by_depth(axes, series, title=title, y="root mean square", legend=axes is forward)
-            figure.suptitle(plots.label(self.title), fontsize="medium")
-        return figure
+        return plots.drawn(self.charts(), theme, self.title)
 
     def __str__(self) -> str:
         return self.table().text(terminal_width())
@@ -313,18 +324,17 @@ class Comparison:
         return self.table().html()
 
 
-def _series(plots: Any, row: Compared, name: str, color: int) -> list[Any]:
-    """A row's sizes by depth: theory as a line, networks as marks."""
+def _series(row: Compared, name: str, color: int) -> list[Series]:
+    """A row's sizes by depth: theory as a line, networks as dots."""
     made = []
     if row.theory is not None:
         label = row.name if row.simulation is None else ""
-        sizes = [math.sqrt(each) for each in getattr(row.theory, name)]
-        made.append(plots.Series(label, sizes, kind="line", color=color))
+        made.append(Series(label, [math.sqrt(each) for each in getattr(row.theory, name)], kind="line", color=color))
     if row.simulation is not None:
         mean, error = getattr(row.simulation.mean, name), getattr(row.simulation.error, name)
         sizes = [math.sqrt(each) for each in mean]
         errors = [spread / (2 * size) if size else 0.0 for spread, size in zip(error, sizes, strict=True)]
-        made.append(plots.Series(row.name, sizes, errors, kind="marks", color=color))
+        made.append(Series(row.name, sizes, errors, kind="dots", color=color))
     return made
 
 

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fanin.report import number, plain, plots, terminal_width
+from fanin.report.charts import Charts, Guide
+from fanin.report.depth import Series, by_depth
 from fanin.report.tables import Table, Toned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from fanin.report.figures import Theme
 
 
 @dataclass(frozen=True)
@@ -102,16 +106,26 @@ class Lsuv:
     def _repr_html_(self) -> str:
         return self.table().html()
 
-    def plot(self) -> Figure:
-        """A figure of the standard deviations before and after, by depth.
+    def charts(self) -> Charts:
+        """The standard deviations before and after, by depth, as a chart: "signal"."""
+        missed = [place for place, each in enumerate(self.layers) if not each.reached]
+        names = [each.path for each in self.layers]
+        series = [
+            Series("before", [each.before for each in self.layers], labels=names),
+            Series("after", [each.after for each in self.layers], labels=names, emphasized=missed),
+        ]
+        reached = f"{len(self.layers) - len(missed)} of {len(self.layers)} layers have outputs of standard deviation 1."
+        title = "Layer-sequential unit variance"
+        chart = by_depth("signal", title, reached, series, y="standard deviation", guides=[Guide("y", 1.0)])
+        return Charts((chart,))
+
+    def plot(self, theme: Theme = "any") -> Figure:
+        """The same as a figure of matplotlib.
+
+        Args:
+            theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
 
         Raises:
             ImportError: matplotlib is not installed (`pip install 'fanin[plot]'`).
         """
-        series = [
-            plots.Series("before", [each.before for each in self.layers]),
-            plots.Series("after", [each.after for each in self.layers]),
-        ]
-        with plots.figure() as (figure, axes):
-            plots.lines_by_depth(axes[0], series, title="layer-sequential unit variance", y="standard deviation")
-        return figure
+        return plots.drawn(self.charts(), theme)

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural
 from fanin.report import number, plain, plots, terminal_width
+from fanin.report.charts import Charts
 from fanin.report.tables import Table, Toned
+from fanin.theory.charts import HARMLESS, probe_charts
 from fanin.theory.signals import Signal
 from fanin.theory.trends import jumps, trend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from fanin.report.figures import Theme
 
 _GROWTH = 10.0  # what a signal may grow or shrink by through the whole model
 _JUMP = 1e3  # what a signal may change by in one layer: in healthy models, attention's means change it by 60
@@ -199,7 +203,6 @@ def _no_gradient(layer: ProbedLayer) -> Finding | None:
 
 _Judge = Callable[[ProbedLayer], Finding | None]
 _JUDGES: tuple[_Judge, ...] = (_not_finite, _zero, _dead, _saturated, _no_gradient, _collapsed, _off_theory)
-_HARMLESS = {"off theory", "collapsed", "no gradient", "constant"}  # which well-made models have here and there
 
 
 # ---------------------------------------------------------------- the whole
@@ -341,7 +344,7 @@ class Probe:
         return words
 
     def _is_harmless(self, word: str) -> bool:
-        return word in _HARMLESS and len(self._words[word]) * 2 <= len(self.layers)
+        return word in HARMLESS and len(self._words[word]) * 2 <= len(self.layers)
 
     def _of_layers(self, word: str) -> Finding:
         """One verdict for all layers with a word, with their number and the first of them."""
@@ -387,22 +390,21 @@ class Probe:
     def _repr_html_(self) -> str:
         return self.table().html()
 
-    def plot(self) -> Figure:
-        """A figure of the standard deviations of signals and gradients by depth, of what theory expects beside them.
+    def charts(self) -> Charts:
+        """Charts by depth: "signal", with what theory expects, and "gradient". Layers with findings are emphasized."""
+        return probe_charts(self.as_dict())
+
+    def plot(self, theme: Theme = "any") -> Figure:
+        """The charts as a figure of matplotlib.
+
+        Args:
+            theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
 
         Raises:
             ImportError: matplotlib is not installed (`pip install 'fanin[plot]'`).
+            ValueError: no layer ran.
         """
-        series = [plots.Series("activations", [each.output.std for each in self.layers])]
-        if self.weighted:
-            expected = [math.nan if each.expected is None else each.expected for each in self.layers]
-            series.append(plots.Series("expected", expected, kind="marks", color=2))
-        if self.has_gradients:
-            gradients = [math.nan if each.gradient is None else each.gradient.std for each in self.layers]
-            series.append(plots.Series("gradients", gradients, color=1))
-        with plots.figure() as (figure, axes):
-            plots.lines_by_depth(axes[0], series, title=self.model, y="standard deviation")
-        return figure
+        return plots.drawn(self.charts(), theme, self.model)
 
 
 # ---------------------------------------------------------------- the table
@@ -425,7 +427,7 @@ class _Column:
         if self.name != "verdict":
             return text
         verdict = layer.verdict
-        return Toned(text, "good" if verdict.is_ok else "warn" if verdict.word in _HARMLESS else "bad")
+        return Toned(text, "good" if verdict.is_ok else "warn" if verdict.word in HARMLESS else "bad")
 
 
 def _kernel(layer: ProbedLayer) -> ProbedParameter | None:

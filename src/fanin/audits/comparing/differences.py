@@ -12,11 +12,15 @@ from fanin._core.messages import plural, readable, visible
 from fanin._core.types import Shape
 from fanin.recipes.tables import folded_paths
 from fanin.report import number, plain, terminal_width
+from fanin.report.charts import Charts, Guide
+from fanin.report.depth import Series, by_depth, is_wide
 from fanin.report.markup import Tone
 from fanin.report.tables import Cell, Table, Toned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from fanin.report.figures import Theme
 
 Relation: TypeAlias = Literal[
     "equal", "equal-values", "same-distribution", "only-b", "only-a", "unreadable", "shape", "different"
@@ -243,25 +247,39 @@ class Differences:
     def _repr_html_(self) -> str:
         return replace(self.table(), caption=self.summary(), footnotes=(*self.lines(), *self.notes())).html()
 
-    def plot(self) -> Figure:
-        """The standard deviations in B by those in A, tensor by tensor, as a matplotlib figure.
+    def charts(self) -> Charts:
+        """The standard deviations in B divided by those in A, as a chart: "std". Differences are emphasized."""
+        known = [each for each in self.tensors if each.ratio is not None]
+        if not known:
+            return Charts.of({"std": "No tensor is in both with a standard deviation."})
+        ratios = [each.ratio or math.nan for each in known]
+        changed = [place for place, each in enumerate(known) if not each.is_same]
+        series = Series("", ratios, kind="dots", labels=[each.name for each in known], emphasized=changed)
+        chart = by_depth(
+            "std",
+            f"{self.b} against {self.a}",
+            f"{len(changed):,} of {len(known):,} tensors differ.",
+            [series],
+            x="tensor, in order",
+            y="stddev in B ÷ stddev in A",
+            is_log=is_wide([*ratios, 1.0]),
+            guides=[Guide("y", 1.0)],
+        )
+        return Charts((chart,))
+
+    def plot(self, theme: Theme = "any") -> Figure:
+        """The same as a figure of matplotlib.
+
+        Args:
+            theme: the background: "light", "dark", or "any" for none, with colours that are legible on both.
 
         Raises:
             ImportError: matplotlib is not installed.
+            ValueError: no tensor is in both with a standard deviation.
         """
         from fanin.report import plots
 
-        known = [each for each in self.tensors if each.ratio is not None]
-        with plots.figure() as (figure, axes):
-            plots.ratio_strip(
-                axes[0],
-                [each.name for each in known],
-                [each.ratio or math.nan for each in known],
-                marked=[not each.is_same for each in known],
-                title=f"{self.b} against {self.a}",
-                y="stddev in B ÷ stddev in A",
-            )
-        return figure
+        return plots.drawn(self.charts(), theme)
 
 
 _HEADS = ("tensor", "shape", "dtype", "std A", "std B", "relation")

@@ -13,6 +13,8 @@ import numpy as np
 from fanin._core.types import Array
 
 _ROOT_2 = math.sqrt(2)
+_HALVINGS = 60  # of an interval that a quantile is in
+_DOUBLINGS = 1100  # of an interval, after which it has any float64
 _NODES = 4097  # of tabulated functions, whose error is then below 1e-6
 
 
@@ -45,6 +47,33 @@ class Curve(ABC):
         """
         below, upto = self.at(np.array([np.nextafter(low, -np.inf), high])).tolist()
         return below + 1.0 - upto
+
+    def quantiles(self, probabilities: Array, low: float, high: float) -> Array:
+        """The smallest values at or below which an element lies with these probabilities.
+
+        Args:
+            probabilities: the probabilities.
+            low, high: where to look first; beyond them, farther and farther out.
+
+        >>> NormalCurve(0.0, 1.0).quantiles(np.array([0.5, 0.975]), -1.0, 1.0).round(4).tolist()
+        [-0.0, 1.96]
+        """
+        width = high - low or 1.0
+        for _ in range(_DOUBLINGS):
+            if not (self.at(np.array([low])) > probabilities.min(initial=1.0)).any():
+                break
+            low, width = low - width, 2 * width
+        width = high - low or 1.0
+        for _ in range(_DOUBLINGS):
+            if not (self.at(np.array([high])) < probabilities.max(initial=0.0)).any():
+                break
+            high, width = high + width, 2 * width
+        below, upto = np.full(probabilities.shape, low), np.full(probabilities.shape, high)
+        for _ in range(_HALVINGS):
+            middle = below + (upto - below) / 2
+            is_upto = self.at(middle) >= probabilities
+            below, upto = np.where(is_upto, below, middle), np.where(is_upto, middle, upto)
+        return upto
 
 
 @dataclass(frozen=True)
@@ -127,6 +156,11 @@ class StepCurve(Curve):
 
     def at(self, values: Array) -> Array:
         return np.minimum(self._sums[np.searchsorted(self.values, values, side="right")], 1.0)
+
+    def thinned(self, most: int) -> StepCurve:
+        """A curve of so many of the values, spread evenly, each with the probability of those before it, too."""
+        places = np.linspace(0, len(self.values) - 1, most).astype(np.int64)
+        return StepCurve(self.values[places], np.diff(self._sums[places + 1], prepend=0.0))
 
 
 @dataclass(frozen=True, eq=False)

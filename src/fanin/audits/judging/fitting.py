@@ -185,7 +185,7 @@ def observed(statistics: Statistics, dtype: DType, padded: bool = False) -> Obse
         size, zeros = size - dead, zeros - dead
     skipped = dead > 0 and zeros == 0
     part = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
-    grid = _grid_of(statistics, part) if size >= GRAINED and each.low != each.high else part
+    grid = narrowest(statistics, part) if size >= GRAINED and each.low != each.high else part
     ends = each.low, each.high, each.at_low, each.at_high
     clamped = _clamped(statistics)
     if clamped:
@@ -224,7 +224,7 @@ def _without(values: Mapping[float, int], mean: float, stddev: float, kurtosis: 
     )
 
 
-def _grid_of(statistics: Statistics, stored: DType) -> DType:
+def narrowest(statistics: Statistics, stored: DType) -> DType:
     """The narrowest dtype that holds every element, of those that were noted."""
     narrower = [each for each in map(dtypes.resolve, statistics.grids) if each.itemsize < stored.itemsize]
     return min(narrower, key=lambda each: (each.itemsize, ml_dtypes.finfo(each).nmant), default=stored)
@@ -323,7 +323,7 @@ def _fit(tensor: Observed, law: Law, whole: bool) -> Fit:
     distance = math.nan
     if law.curve is not None:
         distance = _distance(tensor, law)
-        if distance > 0 and 2 * math.exp(-2 * _effective(tensor, law) * distance**2) < SIGNIFICANCE:
+        if distance > 0 and 2 * math.exp(-2 * effective_count(len(tensor.ordered), law) * distance**2) < SIGNIFICANCE:
             failures.append("shape")
     if _has_other_rows(tensor, law):
         failures.append("rows")
@@ -363,6 +363,32 @@ def _errors_of_moments(tensor: Observed, law: Law) -> tuple[float, float]:
     freedom = 2 * (tensor.size - 1) / (law.kurtosis - 1)
     corrected = ratio**2 * tensor.size / (tensor.size - 1)
     return mean_errors, _errors_of_variance(corrected, freedom)
+
+
+def allowed_ratios(law: Law, size: int) -> tuple[float, float]:
+    """Between which multiples of a law's standard deviation chance and rounding leave that of a tensor.
+
+    The same limits as those of `fit`; infinite for laws whose standard deviation varies by more than can be told, and
+    of one element, which has none.
+
+    Args:
+        law: the law.
+        size: the number of elements.
+
+    >>> low, high = allowed_ratios(Law("normal", "normal", 0.0, 1.0, 3.0), 10_000)
+    >>> round(low, 3), round(high, 3)
+    (0.963, 1.039)
+    """
+    if law.kurtosis is None:  # as of an orthogonal matrix, or of constants
+        return 1 - 1e-3 - law.slack, 1 + 1e-3 + law.slack
+    if law.kurtosis > _LIGHT_TAILS or law.draws is not None or size < 2:
+        return 0.0, math.inf
+    if law.kurtosis < 1 + 1e-9:
+        return 1 - law.slack, 1 + law.slack
+    step = 2 / (9 * 2 * (size - 1) / (law.kurtosis - 1))
+    ends = ((1 - step + sign * STANDARD_ERRORS * math.sqrt(step)) ** 3 for sign in (-1, 1))
+    low, high = (math.sqrt(max(each, 0.0) * (size - 1) / size) for each in ends)
+    return low * (1 - law.slack), high * (1 + law.slack)
 
 
 def _beyond(slack: float, ratio: float) -> float:
@@ -411,13 +437,12 @@ def _distance(tensor: Observed, law: Law) -> float:
     return max(float(np.abs(law.curve.at(limits) - shares).max()) - law.slack, 0.0)
 
 
-def _effective(tensor: Observed, law: Law) -> float:
-    """The number of independent draws that a distance is judged by.
+def effective_count(count: int, law: Law) -> float:
+    """The number of independent draws that the distribution of so many elements of a law is judged by.
 
     References: Massart, "The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality", Annals of Probability 18,
     1990: the distance exceeds d by chance at most `2 exp(-2 n d**2)` often, for every n and every distribution.
     """
-    count = len(tensor.ordered)
     if law.draws is not None:
         return count * law.draws / (count + law.draws)
     return count if law.independent or law.kind in ("sparse", "mixture") else count / 2

@@ -111,6 +111,23 @@ def judge(
     return verdict.with_problems((Problem("distribution", "suspicious", _FAR_OFF.format(tensor)),))
 
 
+def law_of(statistics: Statistics, role: Role, verdict: Verdict) -> Law | None:
+    """The law that a verdict names first, of a tensor of which none was expected; None if it names none.
+
+    Args:
+        statistics: what was measured of the tensor.
+        role: its role.
+        verdict: the verdict on it.
+    """
+    if not verdict.fits:
+        return None
+    for each in candidates_of(role):
+        if each.words == verdict.fits[0]:
+            return each.law
+    tensor = None if role.dtype is None else observed(statistics, role.dtype, padded=role.is_padded)
+    return None if tensor is None else free_fit(tensor)
+
+
 def _clamps(tensor: Observed, law: Law | None) -> bool:
     """Whether elements far beyond all others are at the bounds of a law, or at -2 and 2, which are PyTorch's."""
     bounds = {-2.0, 2.0} if law is None or not math.isfinite(law.high) else {law.low, law.high}

@@ -33,6 +33,7 @@ _NARROW = 2  # bytes of the dtypes whose steps are coarse enough to be seen
 _MOST_DRAWN = 2**20  # elements of a tensor that is made to learn its law
 _FEWEST_DRAWN = 8  # elements that say what others of their law would be
 _MOST_CHECKED = 2**24  # elements of a tensor that a check compares or multiplies
+_MOST_KEPT = 2**10  # values of a law that a report keeps
 _UNCUT = 6.0  # standard deviations, where a cut takes nothing away
 _MOST_STEPS = 2**16  # values of a law of integers that are told apart
 _CLOSE = 64.0  # roundings that a check of orthogonality leaves room for, for each root of the length of a row
@@ -121,6 +122,14 @@ class Law:
     def is_smooth(self) -> bool:
         """Whether elements are drawn from a continuous range, so that no value is likely to come twice."""
         return self.curve is not None and not self.zeros and not isinstance(self.curve, StepCurve)
+
+    @property
+    def without_values(self) -> Law:
+        """The law without what needs the tensor, or has as many values: a report keeps it."""
+        curve = self.curve
+        if isinstance(curve, StepCurve) and len(curve.values) > _MOST_KEPT:
+            curve = curve.thinned(_MOST_KEPT)
+        return replace(self, check=None, curve=curve)
 
     def moved(self, ratio: float, distance: float = 0.0) -> Law:
         """The same law with `ratio` times the spread about its mean, and the mean moved by a distance.
@@ -279,14 +288,14 @@ def _with_words(law: Law, name: str) -> Law:
     return replace(law, words=f"{name} ({about}stddev {number(law.stddev, 3)})")
 
 
-def _part(dtype: DType) -> DType:
+def part_of(dtype: DType) -> DType:
     """The dtype itself, or that of the parts of a complex one."""
     return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
 
 
 def in_dtype(law: Law, dtype: DType) -> Law:
     """A law of exact numbers, as a dtype rounds them."""
-    part = _part(dtype)
+    part = part_of(dtype)
     if dtypes.kind(part) != "float":
         return law
     limits: Any = ml_dtypes.finfo(part)
@@ -338,7 +347,7 @@ def grid_of(dtype: DType) -> Array:
 
 def rounding_limits(values: Array, dtype: DType) -> Array:
     """The largest number that a dtype rounds to each of its values, which come in ascending order."""
-    part = _part(dtype)
+    part = part_of(dtype)
     if dtypes.kind(part) != "float" or part.itemsize > _NARROW:
         return values
     grid = grid_of(part)
@@ -519,7 +528,7 @@ def _orthogonality(distribution: distributions.Orthogonal) -> Check | None:
         matrix = matrix.reshape(rows, columns) / distribution.gain
         short = matrix if rows <= columns else matrix.T
         short = short[:256]
-        limits: Any = ml_dtypes.finfo(_part(np.asarray(tensor).dtype))
+        limits: Any = ml_dtypes.finfo(part_of(np.asarray(tensor).dtype))
         off = float(np.abs(short @ short.conj().T - np.eye(len(short))).max())
         if off <= _CLOSE * float(limits.eps) * math.sqrt(max(rows, columns)) ** 0.5:
             return ""
@@ -558,7 +567,7 @@ def _drawn(distribution: Distribution) -> Law:
         return replace(law, stddev=math.nan, kurtosis=None)
     values = np.empty(distribution.shape, distribution.dtype)
     distribution.fill(values, Stream(1))
-    wide = np.sort(values.reshape(-1).view(_part(values.dtype)).astype(np.float64))
+    wide = np.sort(values.reshape(-1).view(part_of(values.dtype)).astype(np.float64))
     if not np.isfinite(wide).all() or wide[0] == wide[-1]:
         return law
     curve = StepCurve(wide, np.full(len(wide), 1 / len(wide)))

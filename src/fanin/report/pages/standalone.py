@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from fanin.report import markup, plain
@@ -15,6 +18,10 @@ from fanin.report import markup, plain
 # What every page needs; a page's own assets come after.
 _STYLES = ("page.css",)
 _SCRIPTS = ("dom.js", "charts.js")
+# What a page has no use for: lines that are comments alone, and indentation. No string of an asset has several lines.
+_COMMENTS = re.compile(r"^[ \t]*(?://.*|/\*(?s:.*?)\*/[ \t]*)\n", re.MULTILINE)
+_INDENTATION = re.compile(r"^[ \t]+|\n(?=\n)", re.MULTILINE)
+_TEMPORARY = ".fanin-tmp"  # the end of the name of a file that is not complete
 # What would end a script element, or begin a comment in it, stays text. JSON has none of these outside its strings.
 _UNSAFE = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
 
@@ -35,8 +42,8 @@ def page(title: str, body: str, *, styles: Sequence[str] = (), scripts: Sequence
     >>> "<title>a &lt; b</title>" in page("a < b", "<main></main>")
     True
     """
-    style = "\n".join(map(asset, (*_STYLES, *styles)))
-    script = "\n".join(map(asset, (*_SCRIPTS, *scripts)))
+    style = "\n".join(map(_shortened, (*_STYLES, *styles)))
+    script = "\n".join(map(_shortened, (*_SCRIPTS, *scripts)))
     policy = (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -70,10 +77,40 @@ def island(data: Any, name: str = "data") -> str:
     return f'<script type="application/json" id="{name}">{text}</script>'
 
 
+def write_page(content: str, path: str | os.PathLike[str] | None) -> str:
+    """Writes a page beside its place and renames it, so that a page that was there stays until the new one is whole.
+
+    Args:
+        content: the page.
+        path: the file; None to write nothing.
+
+    Returns:
+        The same page.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if path is not None:
+        file = Path(path)
+        beside = file.with_name(f".{file.name}{_TEMPORARY}")
+        try:
+            beside.write_text(content, encoding="utf-8")
+            beside.replace(file)
+        finally:
+            beside.unlink(missing_ok=True)
+    return content
+
+
 @lru_cache
 def asset(name: str) -> str:
     """The text of a file in `assets/`."""
     return files("fanin.report.pages").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+@lru_cache
+def _shortened(name: str) -> str:
+    """A style or script without its comments and its indentation, a quarter of its bytes; `asset` has them."""
+    return _INDENTATION.sub("", _COMMENTS.sub("", asset(name)))
 
 
 def _digest(content: str) -> str:

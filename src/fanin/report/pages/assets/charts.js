@@ -4,6 +4,8 @@
 const charts = (() => {
   const { html, svg } = dom;
   const MARGIN = { top: 10, right: 14, bottom: 40, left: 58 };
+  const LETTER = 6.6; // about the width of a letter in pixels
+  const MANY = 30; // dots that would hide one another
   const REACH = 24; // pixels from a dot at which it is pointed at
   const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
@@ -33,29 +35,39 @@ const charts = (() => {
     return ticks;
   }
 
-  /** Powers of ten from `low` to `high`, at most about `count`; with 2 and 5 times them if there are few. */
+  /** Ticks of a logarithmic axis, at most about `count`: powers of ten, with 2 and 5 times them or finer if there are few. */
   function logTicks(low, high, count) {
-    const first = Math.floor(Math.log10(low));
-    const last = Math.ceil(Math.log10(high));
-    const every = Math.max(1, Math.ceil((last - first) / count));
-    const factors = last - first <= 2 ? [1, 2, 5] : [1];
-    const ticks = [];
-    for (let power = first; power <= last; power += every)
-      for (const factor of factors) ticks.push(factor * 10 ** power);
-    const seen = ticks.filter((tick) => tick >= low * (1 - 1e-9) && tick <= high * (1 + 1e-9));
-    return seen.length > 1 ? seen : linearTicks(low, high, 3);
+    const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+    const within = (factors, every) => {
+      const ticks = [];
+      for (let power = first; power <= last; power += every) for (const factor of factors) ticks.push(factor * 10 ** power);
+      return ticks.filter((tick) => tick >= low * (1 - 1e-9) && tick <= high * (1 + 1e-9));
+    };
+    const every = Math.max(1, Math.ceil((last - first) / (count + 1)));
+    const choices = [[1], [1, 3], [1, 2, 5], [1, 2, 3, 4, 5, 7]].map((factors) => within(factors, every));
+    const fitting = choices.filter((ticks) => ticks.length > 1 && ticks.length <= count + 1);
+    return fitting.at(-1) ?? (high / low < 8 ? linearTicks(low, high, Math.max(2, count - 1)) : choices[0]);
   }
 
-  /** A scale from an axis and the numbers along it to pixels; numbers that it cannot show give null. */
-  function scale(axis, numbers, from, to) {
+  /**
+   * A scale from an axis and the numbers along it to pixels; numbers that it cannot show give null. Room is the share of
+   * the axis that stays free below the numbers and above them.
+   */
+  function scale(axis, numbers, from, to, room = [0, 0]) {
     const isShown = (value) => value !== null && Number.isFinite(value) && (!axis.is_log || value > 0);
-    let [low, high] = axis.limits ?? extent(numbers, isShown);
+    const [along, back] = axis.is_log ? [Math.log10, (value) => 10 ** value] : [(value) => value, (value) => value];
+    const names = axis.names ?? [];
+    let [low, high] = names.length ? [names.length - 0.5, -0.5] : (axis.limits ?? extent(numbers, isShown));
     if (low === high) [low, high] = axis.is_log ? [low / 2, high * 2] : [low - (Math.abs(low) || 1) / 2, high + (Math.abs(low) || 1) / 2];
-    const along = axis.is_log ? Math.log10 : (value) => value;
-    const [start, end] = [along(low), along(high)];
+    let [start, end] = [along(low), along(high)];
+    if (!axis.limits && !names.length) {
+      [start, end] = [start - room[0] * (end - start), end + room[1] * (end - start)];
+      [low, high] = [back(start), back(end)];
+    }
     const place = (value) => (isShown(value) ? from + ((along(value) - start) / (end - start)) * (to - from) : null);
-    const count = Math.max(2, Math.round(Math.abs(to - from) / 80));
-    return { place, low, high, ticks: (axis.is_log ? logTicks : linearTicks)(low, high, count) };
+    const count = Math.max(2, Math.round(Math.abs(to - from) / (from > to ? 45 : 80)));
+    const ticks = names.length ? names.map((_, each) => each) : (axis.is_log ? logTicks : linearTicks)(low, high, count);
+    return { place, low, high, ticks, label: (tick) => names[tick] ?? text(tick) };
   }
 
   /** The smallest and the largest number that is shown. */
@@ -80,11 +92,20 @@ const charts = (() => {
     return drawn;
   }
 
-  /** Dots as a path of lines without length, whose ends are round: one element, however many there are. */
-  function dots(xs, ys, places) {
+  /** Dots as one path, however many there are: lines without length, whose ends are round. */
+  const dots = (xs, ys, places) => outlined(xs, ys, places, "h0");
+
+  /** What is to be noticed, as one path: diamonds, smaller ones if they are many. */
+  function diamonds(xs, ys, places) {
+    const half = places.length > MANY ? 2.5 : 5.5;
+    return outlined(xs, ys, places, `m0,${-half}l${half},${half}l${-half},${half}l${-half},${-half}Z`);
+  }
+
+  /** A path that draws the same at each point that can be shown. */
+  function outlined(xs, ys, places, shape) {
     let drawn = "";
     for (const each of places)
-      if (xs[each] !== null && ys[each] !== null) drawn += `M${xs[each].toFixed(1)},${ys[each].toFixed(1)}h0`;
+      if (xs[each] !== null && ys[each] !== null) drawn += `M${xs[each].toFixed(1)},${ys[each].toFixed(1)}${shape}`;
     return drawn;
   }
 
@@ -96,20 +117,32 @@ const charts = (() => {
     if (marks.kind === "line") return [svg("path", { class: `line stroke-${color}`, d: path(xs, ys) })];
     if (marks.kind === "dots") {
       const shown = [svg("path", { class: `dots stroke-${color}`, d: dots(xs, ys, ys.keys()) })];
-      if (marks.emphasized.length)
-        shown.push(svg("path", { class: "dots emphasized", d: dots(xs, ys, marks.emphasized) }));
+      if (marks.emphasized.length) shown.push(svg("path", { class: `emphasized${marks.emphasized.length > MANY ? " many" : ""}`, d: diamonds(xs, ys, marks.emphasized) }));
       return shown;
     }
-    const ground = y.place(y.low);
-    const outline =
-      marks.kind === "bars"
-        ? ys.map((top, each) =>
-            top === null || xs[each] === null || xs[each + 1] === null
-              ? ""
-              : `M${xs[each].toFixed(1)},${ground.toFixed(1)}V${top.toFixed(1)}H${xs[each + 1].toFixed(1)}V${ground.toFixed(1)}Z`,
-          ).join("")
-        : band(xs, ys, marks.upper.map(y.place));
-    return [svg("path", { class: `${marks.kind} fill-${color}`, d: outline })];
+    const outline = { bars: () => bars(xs, ys, y.place(y.low)), rows: () => lying(xs, ys, x, y), band: () => band(xs, ys, marks.upper.map(y.place)) };
+    return [svg("path", { class: `${marks.kind} fill-${color}`, d: outline[marks.kind]() })];
+  }
+
+  /** The outline of bars that stand on the ground. */
+  function bars(xs, ys, ground) {
+    let drawn = "";
+    ys.forEach((top, each) => {
+      if (top === null || xs[each] === null || xs[each + 1] === null) return;
+      drawn += `M${xs[each].toFixed(1)},${ground.toFixed(1)}V${top.toFixed(1)}H${xs[each + 1].toFixed(1)}V${ground.toFixed(1)}Z`;
+    });
+    return drawn;
+  }
+
+  /** The outline of bars that lie, each at its name. */
+  function lying(xs, ys, x, y) {
+    const [left, half] = [x.place(x.low), Math.abs(y.place(1) - y.place(0)) * 0.36];
+    let drawn = "";
+    xs.forEach((end, each) => {
+      if (end === null || ys[each] === null) return;
+      drawn += `M${left.toFixed(1)},${(ys[each] - half).toFixed(1)}H${end.toFixed(1)}v${(2 * half).toFixed(1)}H${left.toFixed(1)}Z`;
+    });
+    return drawn;
   }
 
   /** The outline of a band, of the points at which both ends can be shown. */
@@ -122,37 +155,61 @@ const charts = (() => {
 
   /** The picture of a chart in so many pixels, and where its dots are. */
   function picture(chart, width, height) {
-    const [right, bottom] = [width - MARGIN.right, height - MARGIN.bottom];
+    const has = (kind) => chart.marks.some((marks) => marks.kind === kind);
     const guided = (axis) => chart.guides.filter((guide) => guide.axis === axis).map((guide) => guide.at);
-    const x = scale(chart.x, [...chart.marks.flatMap((marks) => marks.x), ...guided("x")], MARGIN.left, right);
+    const names = chart.y.names ?? [];
+    const left = names.length ? Math.min(width / 2.5, 16 + LETTER * Math.max(...names.map((name) => name.length))) : MARGIN.left;
+    const [right, bottom] = [width - MARGIN.right, height - MARGIN.bottom];
+    const lengths = chart.marks.flatMap((marks) => marks.x);
     const heights = chart.marks.flatMap((marks) => [...marks.y, ...marks.upper]);
-    const ground = chart.marks.some((marks) => marks.kind === "bars") && !chart.y.is_log ? [0] : [];
-    const y = scale(chart.y, [...heights, ...guided("y"), ...ground], bottom, MARGIN.top);
-    const parts = [svg("path", { class: "frame", d: `M${MARGIN.left},${MARGIN.top}V${bottom}H${right}` })];
+    const [standing, reclining] = [has("bars") && !chart.y.is_log, has("rows") && !chart.x.is_log];
+    const x = scale(chart.x, [...lengths, ...guided("x"), ...(reclining ? [0] : [])], left, right, has("bars") || reclining ? [0, 0] : [0.03, 0.03]);
+    const y = scale(chart.y, [...heights, ...guided("y"), ...(standing ? [0] : [])], bottom, MARGIN.top, standing ? [0, 0.04] : [0.05, 0.05]);
+    const parts = [svg("path", { class: "frame", d: `M${left},${MARGIN.top}V${bottom}H${right}` })];
     for (const tick of y.ticks) {
       const at = y.place(tick);
-      parts.push(svg("path", { class: "tick", d: `M${MARGIN.left},${at}H${right}` }));
-      parts.push(svg("text", { x: MARGIN.left - 6, y: at + 4, "text-anchor": "end" }, text(tick)));
+      if (!names.length) parts.push(svg("path", { class: "tick", d: `M${left},${at}H${right}` }));
+      parts.push(svg("text", { x: left - 6, y: at + 4, "text-anchor": "end" }, short(y.label(tick), (left - 8) / LETTER)));
     }
-    for (const tick of x.ticks)
-      parts.push(svg("text", { x: x.place(tick), y: bottom + 16, "text-anchor": "middle" }, text(tick)));
-    parts.push(svg("text", { x: (MARGIN.left + right) / 2, y: height - 6, "text-anchor": "middle" }, chart.x.label));
+    let free = -Infinity; // where the next label may begin
+    for (const tick of x.ticks) {
+      const [at, label] = [x.place(tick), x.label(tick)];
+      const half = (LETTER * label.length) / 2;
+      if (at - half < free || at + half > width) continue;
+      parts.push(svg("text", { x: at, y: bottom + 16, "text-anchor": "middle" }, label));
+      free = at + half + 6;
+    }
+    parts.push(svg("text", { x: (left + right) / 2, y: height - 6, "text-anchor": "middle" }, chart.x.label));
     const turned = `translate(12 ${(MARGIN.top + bottom) / 2}) rotate(-90)`;
-    parts.push(svg("text", { transform: turned, "text-anchor": "middle" }, chart.y.label));
-    for (const guide of chart.guides) {
-      const at = (guide.axis === "x" ? x : y).place(guide.at);
-      if (at === null) continue;
-      const line = guide.axis === "x" ? `M${at},${MARGIN.top}V${bottom}` : `M${MARGIN.left},${at}H${right}`;
-      parts.push(svg("path", { class: "guide", d: line }));
-      const where = guide.axis === "x" ? { x: at + 4, y: MARGIN.top + 10 } : { x: right, y: at - 4, "text-anchor": "end" };
-      if (guide.label) parts.push(svg("text", where, guide.label));
-    }
-    for (const marks of chart.marks) parts.push(...drawn(marks, x, y));
+    if (!names.length) parts.push(svg("text", { transform: turned, "text-anchor": "middle" }, chart.y.label));
+    const labels = [];
+    const lines = chart.guides.flatMap((guide) => guideline(guide, { x, y, left, right, bottom }, labels));
+    parts.push(...lines, ...chart.marks.flatMap((marks) => drawn(marks, x, y)), ...labels.map((each) => each.element));
     const view = { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${chart.title}: ${chart.description}` };
     const labelled = chart.marks.filter((marks) => marks.labels.length).flatMap((marks) =>
       marks.labels.map((label, each) => ({ label, x: x.place(marks.x[each]), y: y.place(marks.y[each]), value: marks.y[each] })),
     );
     return { element: svg("svg", { ...view, height }, ...parts), labelled };
+  }
+
+  /** A text in so many letters. */
+  const short = (label, most) => (label.length > most ? `${label.slice(0, Math.max(1, most - 1))}…` : label);
+
+  /** The line of a guide; its label goes to the others, below those that it would cover. */
+  function guideline(guide, { x, y, left, right, bottom }, labels) {
+    const at = (guide.axis === "x" ? x : y).place(guide.at);
+    if (at === null) return [];
+    const isUpright = guide.axis === "x";
+    if (guide.label) {
+      const length = LETTER * guide.label.length;
+      const isEnd = !isUpright || at + 4 + length > right;
+      const from = isUpright ? (isEnd ? at - 4 - length : at + 4) : right - length;
+      let level = isUpright ? MARGIN.top + 10 : at - 4;
+      while (labels.some((each) => Math.abs(each.level - level) < 13 && from < each.to && each.from < from + length)) level += 13;
+      const place = { class: "said", x: isUpright ? (isEnd ? at - 4 : at + 4) : right, y: level, "text-anchor": isEnd ? "end" : "start" };
+      labels.push({ level, from, to: from + length, element: svg("text", place, guide.label) });
+    }
+    return [svg("path", { class: "guide", d: isUpright ? `M${at},${MARGIN.top}V${bottom}` : `M${left},${at}H${right}` })];
   }
 
   /** What the colours mean. */

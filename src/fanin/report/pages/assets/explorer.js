@@ -4,18 +4,7 @@
 const explorer = (() => {
   const { html } = dom;
   const { activations, aliases, blocks } = dom.data();
-  const { sqrt, exp, min, max, abs, fround } = Math;
-  const DRAWN = 16_384; // elements of the histogram, at most
-  const TRUNCATED_STDDEV = 0.87962566103423978; // of a unit normal truncated at two standard deviations
-  // Rules of the literature: scale, mode and distribution.
-  const RULES = {
-    he_normal: [2, "fan_in", "truncated_normal"],
-    he_uniform: [2, "fan_in", "uniform"],
-    glorot_normal: [1, "fan_avg", "truncated_normal"],
-    glorot_uniform: [1, "fan_avg", "uniform"],
-    lecun_normal: [1, "fan_in", "truncated_normal"],
-    lecun_uniform: [1, "fan_in", "uniform"],
-  };
+  const { sqrt, exp, min, max, abs } = Math;
   const element = (id) => document.getElementById(id);
   const text = charts.text;
 
@@ -72,7 +61,7 @@ const explorer = (() => {
   /** Takes the state from texts by name; what cannot be is replaced by the default, and said. */
   function take(given) {
     const complaints = Object.keys(given)
-      .filter((name) => !(name in defaults))
+      .filter((name) => !Object.hasOwn(defaults, name))
       .map((name) => `${JSON.stringify(name)} is no control of this page: it is left out.`);
     Object.assign(state, defaults);
     for (const field of fields) {
@@ -87,16 +76,19 @@ const explorer = (() => {
       if (field.id === "act") value = named(value);
       const rule = wrong(field, value);
       if (!rule) state[field.id] = field.options ? value : String(field.id === "seed" ? BigInt(value) : Number(value));
-      else complaints.push(`${field.id} must be ${rule}. Received: ${value || "nothing"}. ${state[field.id]} is used.`);
+      else complaints.push(refused(field, rule, value));
     }
     return complaints;
   }
 
+  const refused = (field, rule, value) =>
+    `${field.id} must be ${rule}. Received: ${value || "nothing"}. ${state[field.id]} is used.`;
+
   /** An activation by the name that it is listed under. */
   function named(given) {
     const plain = given.replaceAll("_", "").replace(/^conv(transpose)?[123]d$/, "linear");
-    const known = aliases[plain] ?? plain;
-    return Object.keys(activations).find((each) => each.replaceAll("_", "") === known.replaceAll("_", "")) ?? given;
+    const listed = Object.hasOwn(aliases, plain) ? aliases[plain] : plain;
+    return Object.keys(activations).find((each) => each.replaceAll("_", "") === listed.replaceAll("_", "")) ?? given;
   }
 
   /** Shows the state in the controls. */
@@ -114,99 +106,6 @@ const explorer = (() => {
     }
   }
 
-  // ---------------------------------------------------------------- weights
-
-  /** The initializer of the state: what it draws, as `fanin` says it, and its Python. */
-  function initializer() {
-    const gain = Number(state.gain);
-    const rule = RULES[state.init];
-    const stddev = Number(state.stddev) * gain;
-    if (rule && gain === 1) return { ...scaled(...rule), name: state.init, arguments: {} };
-    if (rule || state.init === "variance_scaling") {
-      const [factor, mode, distribution] = rule ?? [Number(state.scale), state.mode, state.dist];
-      const scale = factor * gain * gain;
-      return { ...scaled(scale, mode, distribution), name: "variance_scaling", arguments: { scale, mode, distribution } };
-    }
-    if (state.init === "random_normal") return { law: "normal", parameter: stddev, name: state.init, arguments: { stddev } };
-    if (state.init === "truncated_normal")
-      return { law: "truncated_normal", parameter: stddev, name: state.init, arguments: { stddev } };
-    if (state.init === "random_uniform") {
-      const limit = Number(state.limit) * gain;
-      return { law: "uniform", parameter: limit, name: state.init, arguments: { minval: -limit, maxval: limit } };
-    }
-    return { law: "orthogonal", parameter: gain, name: state.init, arguments: gain === 1 ? {} : { gain } };
-  }
-
-  /** What is drawn with a variance of `scale / n`. */
-  function scaled(scale, mode, distribution) {
-    const [fanIn, fanOut] = [Number(state.fan_in), Number(state.fan_out)];
-    const units = { fan_in: fanIn, fan_out: fanOut, fan_avg: (fanIn + fanOut) / 2, fan_geo_avg: sqrt(fanIn * fanOut) }[mode];
-    const variance = scale / max(1, units);
-    if (distribution === "uniform") return { law: "uniform", parameter: sqrt(3 * variance) };
-    if (distribution === "truncated_normal") return { law: "truncated_normal", parameter: sqrt(variance) / TRUNCATED_STDDEV };
-    return { law: "normal", parameter: sqrt(variance) };
-  }
-
-  // For each law of a parameter p: its standard deviation, its reach, whether that is a bound, and its density.
-  const LAWS = {
-    uniform: {
-      stddev: (p) => (2 * p) / sqrt(12),
-      reach: (p) => p,
-      isBounded: true,
-      density: (x, p) => (abs(x) <= p ? 1 / (2 * p) : 0),
-    },
-    normal: { stddev: (p) => p, reach: (p) => 4.2 * p, isBounded: false, density: (x, p) => meanfield.density(x / p) / p },
-    truncated_normal: {
-      stddev: (p) => TRUNCATED_STDDEV * p,
-      reach: (p) => 2 * p,
-      isBounded: true,
-      density: (x, p) => (abs(x) <= 2 * p ? meanfield.density(x / p) / p / (1 - 2 * meanfield.share(-2)) : 0),
-    },
-    orthogonal: {
-      stddev: (p) => p / sqrt(longer()),
-      reach: (p) => min(p, (4.2 * p) / sqrt(longer())),
-      isBounded: false,
-      density: (x, p) => haar(x / p, longer()) / p,
-    },
-  };
-  const longer = () => max(Number(state.fan_in), Number(state.fan_out));
-
-  /** The density of an element of a random unit vector of so many numbers. */
-  function haar(x, count) {
-    if (count < 4 || x * x >= 1) return count === 3 && x * x < 1 ? 0.5 : NaN; // two points, or ends without limit
-    let scale = count % 2 ? 0.5 : 2 / Math.PI; // for 3 and 4, and so on by the gamma function's recurrence
-    for (let each = count % 2 ? 3 : 4; each < count; each += 2) scale *= each / (each - 1);
-    return scale * (1 - x * x) ** ((count - 3) / 2);
-  }
-
-  const MADE_OF = { uniform: "uniform", normal: "normal", truncated_normal: "truncated_normal", orthogonal: "normal" };
-  const isDrawn = (dtype) => !dtype.startsWith("float8"); // others are rounded from float32
-  let drawnLast = {};
-
-  /** The first elements of the tensor, as fanin makes them; of an orthogonal matrix, its first columns or rows. */
-  function drawn(made) {
-    const key = JSON.stringify([made.law, made.parameter, state.seed, state.dtype, state.fan_in, state.fan_out]);
-    if (drawnLast.key === key) return drawnLast.values;
-    const stream = philox.Stream.of(BigInt(state.seed));
-    const dtype = isDrawn(state.dtype) ? state.dtype : "float32";
-    const size = Number(state.fan_in) * Number(state.fan_out);
-    let values;
-    if (made.law === "orthogonal") {
-      const shorter = min(Number(state.fan_in), Number(state.fan_out));
-      const count = min(shorter, max(1, Math.floor(DRAWN / 2 / longer())));
-      const gain = fround(made.parameter);
-      values = philox.orthonormal(stream, longer(), shorter, count).flatMap((each) => [...each].map((x) => fround(x * gain)));
-    } else {
-      const high = rounding.parameter(made.parameter, dtype);
-      const isUniform = made.law === "uniform";
-      const scale = isUniform ? rounding.DTYPES[dtype].round(2 * high) : high;
-      values = philox.values(stream, { law: made.law, scale, origin: isUniform ? -high : 0 }, dtype, min(size, DRAWN));
-    }
-    if (!isDrawn(state.dtype) || made.law === "orthogonal") values = values.map(rounding.DTYPES[state.dtype].round);
-    drawnLast = { key, values };
-    return values;
-  }
-
   // ---------------------------------------------------------------- theory
 
   const known = new Map(); // activations, which remember their integrals
@@ -219,49 +118,39 @@ const explorer = (() => {
 
   /** Everything that the page says, from the state alone. */
   function model() {
-    const made = initializer();
     const f = activation();
     const block = blocks[state.block];
-    const [depth, bias, fanIn, fanOut] = ["depth", "bias", "fan_in", "fan_out"].map((name) => Number(state[name]));
-    const stddev = LAWS[made.law].stddev(fround(made.parameter)); // of the parameter as float32 has it
-    const dense = block.steps.filter((step) => step.kind === "dense");
-    const weights = dense.map((step) => weightsOf(made, step.inputs * fanIn, step.outputs * fanOut, stddev));
-    const theory = meanfield.profile(block, f, weights, depth, bias);
-    const width = simulation.widthOf(block, depth, fanIn);
+    const [depth, biasStddev, fanIn, fanOut] = ["depth", "bias", "fan_in", "fan_out"].map((name) => Number(state[name]));
+    const made = initializers.of(state, fanIn, fanOut);
+    const weights = block.steps.filter((step) => step.kind === "dense").map((step) => {
+      const [inputs, outputs] = [step.inputs * fanIn, step.outputs * fanOut];
+      const { stddev } = initializers.of(state, inputs, outputs);
+      return { inputs: inputs * stddev ** 2, outputs: outputs * stddev ** 2 };
+    });
+    const network = { block, activation: f, depth, biasStddev, weights };
+    const theory = meanfield.profile(block, f, weights, depth, biasStddev);
+    const width = simulation.widthOf(block, depth, max(fanIn, fanOut));
     const stream = philox.Stream.of(BigInt(state.seed));
-    const network = { block, activation: f, depth, width, biasStddev: bias, dtype: state.dtype, stream };
-    const law = MADE_OF[made.law];
-    const simulated = simulation.run({ ...network, law, inputs: weights[0].inputs, outputs: weights[0].outputs });
+    const law = made.law === "orthogonal" ? "normal" : made.law;
     const sigma = sqrt(weights[0].inputs);
-    const critical = criticalOf(f, bias);
     return {
-      made, f, block, depth, bias, fanIn, fanOut, stddev, weights, theory, width, simulated, sigma, critical,
+      ...network, made, f, fanIn, fanOut, theory, width, sigma,
+      simulated: simulation.run({ ...network, width, law, dtype: state.dtype, stream }),
+      critical: kept("critical", [f, biasStddev], () => meanfield.criticalStddev(f, biasStddev)),
       unit: meanfield.unitGain(f),
-      chi: meanfield.chi(f, sigma, bias),
+      chi: meanfield.chi(f, sigma, biasStddev),
       verdict: meanfield.verdict(theory),
-      values: drawn(made),
+      values: kept("values", [made.law, made.parameter, state.seed, state.dtype, fanIn, fanOut], () =>
+        initializers.drawn(made, state, fanIn, fanOut)),
     };
   }
 
-  /** What theory knows of a dense layer's weights, of which those of the literature depend on its shape. */
-  function weightsOf(made, inputs, outputs, stddev) {
-    const own = { fan_in: state.fan_in, fan_out: state.fan_out };
-    let spread = stddev;
-    if (inputs !== Number(own.fan_in) || outputs !== Number(own.fan_out)) {
-      Object.assign(state, { fan_in: inputs, fan_out: outputs });
-      const there = initializer();
-      spread = LAWS[there.law].stddev(fround(there.parameter));
-      Object.assign(state, own);
-    }
-    return { inputs: inputs * spread ** 2, outputs: outputs * spread ** 2 };
-  }
+  const memory = {};
 
-  let criticalLast = {};
-
-  function criticalOf(f, bias) {
-    if (criticalLast.f !== f || criticalLast.bias !== bias)
-      criticalLast = { f, bias, value: meanfield.criticalStddev(f, bias) };
-    return criticalLast.value;
+  /** What a function makes, kept while what it depends on stays. */
+  function kept(name, needs, make) {
+    if (!memory[name]?.needs.every((each, place) => each === needs[place])) memory[name] = { needs, made: make() };
+    return memory[name].made;
   }
 
   // ---------------------------------------------------------------- charts
@@ -303,8 +192,7 @@ const explorer = (() => {
   /** The elements that were drawn, against the density that they follow. */
   function weightsChart() {
     const { made, values } = now;
-    const law = LAWS[made.law];
-    const reach = law.reach(made.parameter);
+    const { reach } = made;
     const [low, high] = [-1.15 * reach, 1.15 * reach];
     const count = 46;
     const width = (high - low) / count;
@@ -315,9 +203,9 @@ const explorer = (() => {
     }
     const edges = Array.from({ length: count + 1 }, (_, place) => low + place * width);
     const x = Array.from({ length: 241 }, (_, place) => low + (place * (high - low)) / 240);
-    if (law.isBounded) x.push(-reach, reach, -reach * (1 + 1e-9), reach * (1 + 1e-9));
+    if (made.isBounded) x.push(-reach, reach, -reach * (1 + 1e-9), reach * (1 + 1e-9));
     x.sort((a, b) => a - b);
-    const limits = law.isBounded ? [-reach, reach].map((at) => ({ axis: "x", at, label: text(at) })) : [];
+    const limits = made.isBounded ? [-reach, reach].map((at) => ({ axis: "x", at, label: text(at) })) : [];
     return {
       name: "weights",
       title: "The weights",
@@ -326,7 +214,7 @@ const explorer = (() => {
       y: axis("density"),
       marks: [
         marks("bars", edges, counts.map((each) => each / values.length / width), `${text(values.length, 6)} drawn here`, 1),
-        marks("line", x, x.map((each) => shownNumber(law.density(each, made.parameter))), "theory", 0),
+        marks("line", x, x.map((each) => shownNumber(made.density(each))), "theory", 0),
       ],
       guides: limits,
     };
@@ -362,117 +250,125 @@ const explorer = (() => {
 
   // ---------------------------------------------------------------- words
 
-  /** What one plain layer does to mean squares, as products: of the signal forward, and of the gradient back. */
+  const product = (first, second) => (first === 0 || second === 0 ? 0 : first * second);
+  const { factorText } = meanfield;
+
+  /** What one plain layer does to mean squares, as products: to the signal's forward, to the gradient's back. */
   function sums() {
-    const { weights, theory, f, fanIn, fanOut, bias, block } = now;
-    const isPlain = state.block === "plain";
-    element("layer").hidden = !isPlain;
-    if (!isPlain) return [];
+    const { weights, theory, f, fanIn, fanOut, biasStddev } = now;
     const before = theory.preactivations[0];
     const { square, slope } = f.moments(before);
-    const [first, second] = [theory.signal[1], product(weights[0].outputs, slope)];
-    const biases = bias ? [[`+ ${text(bias ** 2)}`, "", "from the biases"]] : [];
+    const many = (count, name) => `${text(count, 6)} products add up: ${name} × Var(w)`;
+    const biases = biasStddev ? [["+", biasStddev ** 2, "from the biases"]] : [];
     return [
-      sum("signal", [
-        ["", text(weights[0].inputs), `${text(fanIn, 6)} products add up: fan_in × Var(w)`],
+      sum("signal", theory.signal[1], [
+        ["", weights[0].inputs, many(fanIn, "fan_in")],
         ...biases,
-        ["×", text(square / before), `of that mean square passes ${state.act}`],
-      ], first),
-      sum("gradient", [
-        ["", text(weights[0].outputs), `${text(fanOut, 6)} products add up: fan_out × Var(w)`],
-        ["×", text(slope), `mean square of the slope of ${state.act}`],
-      ], second),
+        ["×", square / before, `is what ${state.act} lets pass of a mean square`],
+      ]),
+      sum("gradient", product(weights[0].outputs, slope), [
+        ["", weights[0].outputs, many(fanOut, "fan_out")],
+        ["×", slope, `is the mean square of ${state.act}’s slope`],
+      ]),
     ];
   }
 
-  const product = (first, second) => (first === 0 || second === 0 ? 0 : first * second);
-
-  function sum(name, terms, total) {
-    const size = sqrt(total);
-    const after = size ** now.depth;
-    const tone = after > 100 || !(after >= 0.01) ? "bad" : after > 4 || after < 0.25 ? "warn" : "good";
-    const parts = terms.flatMap(([sign, value, words]) => [
-      sign ? html("i", {}, sign) : null,
-      html("div", { class: "term" }, value ? html("strong", {}, value) : null, words),
-    ]);
-    const result = html("div", { class: "term total" }, html("strong", {}, text(total)), `so its size is multiplied by ${text(size)}`);
+  function sum(name, total, terms) {
+    const size = factorText(sqrt(total));
+    const { tone } = now.verdict[name];
+    const box = (value, words, kind = "") =>
+      html("div", { class: `term ${kind}` }, html("strong", {}, factorText(value)), words);
+    const parts = terms.flatMap(([sign, value, words]) => [sign && html("i", {}, sign), box(value, words)]);
+    const result = box(total, `so a layer multiplies its size by ${size}`, "total");
     return html("div", { class: "sum", "data-tone": tone }, html("b", {}, name), ...parts, html("i", {}, "="), result);
   }
 
-  /** What to do, in words and as buttons; each button is a name and the state that it sets. */
+  /** What to do: a sentence, and for each button its name and what it changes. */
   function advice() {
-    const { verdict, sigma, critical, unit, block } = now;
+    const { verdict, block } = now;
     const isNormed = [...block.steps, ...block.after].some((step) => !["dense", "activate"].includes(step.kind));
-    if (verdict.tone === "good") return [isNormed && !block.is_residual ? "The normalization undoes the scale of the weights." : "Nothing to mend.", []];
-    if (block.is_residual) return ofResiduals(isNormed);
-    if (isNormed) return ["The normalization undoes the scale of the weights, so no gain helps: make the network less deep, or residual.", [["use pre_norm_scaled", { block: "pre_norm_scaled" }]]];
-    const candidates = [critical, unit].filter((each) => each !== null && Number.isFinite(each));
-    const best = candidates.map((each) => ({ each, tried: tried(each / sigma) })).sort((a, b) => a.tried.loss - b.tried.loss)[0];
-    const now_ = tried(1).loss;
-    if (!best || !(best.tried.loss < now_ - 0.01))
-      return [`No scale of weights keeps both signal and gradient through ${now.depth} layers of ${state.act}: normalize, or add residual branches.`, [["use layer_norm", { block: "layer_norm" }], ["use residual_scaled", { block: "residual_scaled" }]]];
-    const ratio = best.each / sigma;
-    const buttons = [[`multiply by ${text(ratio)}`, { gain: String(Number((Number(state.gain) * ratio).toPrecision(6))) }]];
-    const name = ruleOf(best.each ** 2);
-    if (name && name !== state.init) buttons.push([`use ${name}`, { init: name, gain: "1" }]);
-    else if (name && Number(state.gain) !== 1) buttons.splice(0, 1, [`gain 1`, { gain: "1" }]);
-    const rest = best.tried.tone === "good" ? "" : " That helps; it is not enough for this depth: normalize, or add residual branches.";
-    return [`Multiply the weights by ${text(ratio)}: then σ_w is ${text(best.each)}, ${best.each === critical ? "the critical one" : "at which signals of size 1 stay"} for ${state.act}.${rest}`, buttons];
+    if (block.is_residual) return verdict.tone === "good" ? ["Nothing to mend."] : ofResiduals(isNormed);
+    if (!isNormed) return ofPlain();
+    const words = "The normalization undoes the scale of the weights, so no gain changes this";
+    if (verdict.tone === "good") return [`${words}.`];
+    return [`${words}: make it less deep, or residual.`, ["use pre_norm_scaled", { block: "pre_norm_scaled" }]];
   }
 
   function ofResiduals(isNormed) {
+    if (state.block === "post_norm")
+      return ["The norm after each addition shrinks the gradient: put it before.", ["use pre_norm", { block: "pre_norm" }]];
     const to = isNormed ? "pre_norm_scaled" : "residual_scaled";
-    if (state.block === to) return ["The branches are large for residual ones: a smaller gain helps.", [["halve the gain", { gain: String(Number(state.gain) / 2) }]]];
-    if (state.block === "post_norm") return ["A norm after the addition shrinks the gradient in every block: put it before.", [["use pre_norm", { block: "pre_norm" }]]];
-    return ["Each branch adds to the signal. Multiply branches by 1 / √(2 × depth).", [[`use ${to}`, { block: to }]]];
+    if (state.block !== to)
+      return ["Each branch adds to the signal: multiply branches by 1 / √(2 × depth).", [`use ${to}`, { block: to }]];
+    return ["The branches are large for residual ones.", ["halve the gain", { gain: String(Number(state.gain) / 2) }]];
   }
 
-  /** What theory says if weights are multiplied by so much: how far sizes go, and how good that is. */
-  function tried(ratio) {
+  function ofPlain() {
+    const { critical, unit, sigma, depth, verdict } = now;
+    const tried = [critical, unit]
+      .filter((each) => each !== null && Number.isFinite(each))
+      .map((stddev) => ({ stddev, ...scaledBy(stddev / sigma) }));
+    const best = tried.sort((first, second) => first.loss - second.loss)[0];
+    const more = [["use layer_norm", { block: "layer_norm" }], ["use residual_scaled", { block: "residual_scaled" }]];
+    if (!best || best.loss > scaledBy(1).loss - 0.05) {
+      if (verdict.tone === "good") return [`Nothing to mend: σ_w is ${text(sigma)}, which suits ${state.act}.`];
+      return [`No scale keeps signal and gradient through ${depth} layers of ${state.act}: normalize, or add branches.`, ...more];
+    }
+    const ratio = best.stddev / sigma;
+    const named = ruleOf(best.stddev ** 2);
+    const gain = { gain: String(Number((Number(state.gain) * ratio).toPrecision(6))) };
+    const words = `Multiply the weights by ${text(ratio)}: σ_w = ${text(best.stddev)} suits ${state.act}`;
+    const buttons = [[`multiply by ${text(ratio)}`, gain], ...(named ? [[`use ${named}`, { init: named, gain: "1" }]] : [])];
+    if (best.tone === "good") return [`${words}.`, ...buttons];
+    return [`${words} better, though not through ${depth} layers: normalize, or add branches.`, ...buttons, ...more];
+  }
+
+  /** What theory says if weights are multiplied by so much: how far sizes move at most, and how good that is. */
+  function scaledBy(ratio) {
+    const { block, f, depth, biasStddev } = now;
     const weights = now.weights.map(({ inputs, outputs }) => ({ inputs: inputs * ratio ** 2, outputs: outputs * ratio ** 2 }));
-    const { signal, gradient, tone } = meanfield.verdict(meanfield.profile(now.block, now.f, weights, now.depth, now.bias));
-    return { loss: max(abs(Math.log(signal.total)), abs(Math.log(gradient.total))), tone };
+    const { signal, gradient, tone } = meanfield.verdict(meanfield.profile(block, f, weights, depth, biasStddev));
+    return { loss: max(...[signal, gradient].map((each) => abs(Math.log(each.total)))), tone };
   }
 
-  /** The rule of the literature that has this σ_w² with inputs alone; of the family that is chosen. */
+  /** The rule of the literature that has this σ_w². */
   function ruleOf(square) {
-    const kind = LAWS[now.made.law] === LAWS.uniform ? "uniform" : "normal";
-    const family = abs(square - 2) < 0.001 ? "he" : abs(square - 1) < 0.001 ? "lecun" : null;
-    return family && `${family}_${kind}`;
+    const kind = now.made.law === "uniform" ? "uniform" : "normal";
+    return abs(square - 2) < 1e-3 ? `he_${kind}` : abs(square - 1) < 1e-3 ? `lecun_${kind}` : null;
   }
 
-  /** What the dtype does that theory does not know. */
+  /** What the dtype does, of which theory knows nothing. */
   function dtypeNotes() {
     const { largest, smallest } = rounding.DTYPES[state.dtype];
+    const { signal, gradient } = now.theory;
     const notes = [];
-    for (const [name, squares] of [["signal", now.theory.signal], ["gradient", [...now.theory.gradient].reverse()]]) {
-      const sizes = squares.map((each) => sqrt(each));
-      const over = sizes.findIndex((each) => each > largest);
-      const under = sizes.findIndex((each) => each < smallest / 2);
-      const where = (place) => (name === "signal" ? `layer ${place}` : `${place} layers back`);
-      if (over >= 0) notes.push(`The ${name} overflows in ${state.dtype} from ${where(over)} on.`);
-      if (under >= 0) notes.push(`The ${name} is rounded to zero in ${state.dtype} from ${where(under)} on.`);
+    for (const [name, squares, where] of [
+      ["signal", signal, "layer"],
+      ["gradient", [...gradient].reverse(), "layer, counted from the end:"],
+    ]) {
+      const [over, under] = [(each) => sqrt(each) > largest, (each) => sqrt(each) < smallest / 2].map((is) => squares.findIndex(is));
+      if (over >= 0) notes.push(`The ${name} overflows in ${state.dtype} from this ${where} ${over}.`);
+      if (under >= 0) notes.push(`The ${name} is rounded to zero in ${state.dtype} from this ${where} ${under}.`);
     }
-    const zeros = shareOfZeros();
-    if (zeros > 0.001) notes.push(`${percent(zeros)} of the weights are zero in ${state.dtype}.`);
+    if (shareOfZeros() > 1e-3) notes.push(`${percent(shareOfZeros())} of the weights are zero in ${state.dtype}.`);
     return notes;
   }
 
+  const capital = (words) => words[0].toUpperCase() + words.slice(1);
   const shareOfZeros = () => now.values.reduce((sum, each) => sum + (each === 0), 0) / now.values.length;
   const percent = (share) => `${text(100 * share)} %`;
 
   function numbers() {
-    const { made, sigma, critical, unit, stddev, values, chi } = now;
+    const { made, sigma, critical, unit, values, chi } = now;
     const orNone = (value) => (value === null || !Number.isFinite(value) ? "none" : text(value, 4));
     const spread = deviation(values);
-    const law = LAWS[made.law];
-    const bound = law.isBounded ? `± ${text(law.reach(made.parameter), 4)}` : "none";
+    const bound = made.isBounded ? `± ${text(made.reach, 4)}` : "none";
     return {
       "σ_w, of these weights": text(sigma, 4),
       "σ_w, critical (χ = 1)": orNone(critical),
       "σ_w that keeps size 1": orNone(unit),
       "χ at the fixed point": orNone(chi),
-      "standard deviation": text(stddev, 4),
+      "standard deviation": text(made.stddev, 4),
       "of those drawn": text(spread, 4),
       bounds: bound,
       "first elements": [...values.slice(0, 3)].map((each) => text(each, 4)).join(", "),
@@ -483,44 +379,8 @@ const explorer = (() => {
 
   // ---------------------------------------------------------------- code
 
-  const camel = (name) => name.split("_").map((each) => each[0].toUpperCase() + each.slice(1)).join("");
-  const literal = (value) => (typeof value === "string" ? `"${value}"` : String(value));
-
-  function python() {
-    const { made } = now;
-    const given = [...Object.entries(made.arguments).map(([name, value]) => `${name}=${literal(value)}`), `seed=${state.seed}`];
-    const isOwn = isDrawn(state.dtype);
-    const shape = `(${state.fan_in}, ${state.fan_out})`;
-    const options = [
-      `depth=${state.depth}`, `width=${state.fan_in}`,
-      ...(state.block === "plain" ? [] : [`block="${state.block}"`]),
-      ...(Number(state.bias) ? [`bias_stddev=${state.bias}`] : []),
-      "simulate=False",
-    ];
-    const act = activations[state.act] ? `fanin.theory.activation("${state.act}", ${state.param})` : `"${state.act}"`;
-    const compared = state.fan_in === state.fan_out
-      ? [`report = fanin.compare(initializer, ${act}, ${options.join(", ")})`, "print(report.rows[0].verdict)"]
-      : [`# fanin.compare has square layers; here, ${state.fan_in} units feed ${state.fan_out}.`];
-    return [
-      "import fanin",
-      ...(isOwn ? [] : ["import ml_dtypes"]),
-      ...(activations[state.act] && state.fan_in === state.fan_out ? ["import fanin.theory"] : []),
-      "",
-      `initializer = fanin.${camel(made.name)}(${given.join(", ")})`,
-      isOwn
-        ? `weights = initializer(${shape}, dtype="${state.dtype}")`
-        : `weights = initializer(${shape}).astype(ml_dtypes.${state.dtype})`,
-      ...compared,
-      "",
-    ].join("\n");
-  }
-
-  function rule() {
-    const { made } = now;
-    const given = Object.entries(made.arguments).map(([name, value]) => `${name} = ${literal(value)}`);
-    return ["[[rules]]", 'name = "kernels"', 'role = "kernel"', `initializer = "${made.name}"`, ...given, ""].join("\n");
-  }
-
+  const python = () => initializers.python(now.made, state, activations[state.act] !== null);
+  const rule = () => initializers.rule(now.made);
   const link = () => `${location.href.split("#")[0]}${fragment()}`;
   const COPIES = { python, rule, link };
   const CALLED = { python: "Python", rule: "recipe rule", link: "link" };
@@ -572,19 +432,22 @@ const explorer = (() => {
     element("setting").textContent =
       `${state.init}${gain}, ${state.act}${param}, ${state.depth} ${state.block} blocks, ${state.fan_in} → ${state.fan_out}, ${state.dtype}`;
     const mark = { good: "✓", warn: "!", bad: "✗" }[verdict.tone];
-    element("sentence").textContent = `${mark} ${verdict.sentence[0].toUpperCase()}${verdict.sentence.slice(1)}`;
+    element("sentence").textContent = `${mark} ${capital(verdict.sentence)}`;
     element("verdict").dataset.tone = verdict.tone;
-    const [words, buttons] = advice();
-    const made = buttons.map(([name, change]) =>
-      html("button", { type: "button", click: () => change_(change) }, name[0].toUpperCase() + name.slice(1)),
-    );
-    element("advice").replaceChildren(words, ...(made.length ? [html("br"), ...made] : []));
+    const [words, ...buttons] = advice();
+    const mended = buttons.map(([name, to]) => html("button", { type: "button", click: () => change(to) }, capital(name)));
+    element("advice").replaceChildren(words);
+    element("mend").replaceChildren(...mended);
     element("notes").replaceChildren(...[...complaints, ...dtypeNotes()].map((each) => html("li", {}, each)));
-    element("sums").replaceChildren(...sums());
-    charts.draw(element("signal"), byDepth("signal", "The signal, from layer to layer", theory.signal, simulated.signal), 230);
-    charts.draw(element("gradient"), byDepth("gradient", "The gradient, on its way back", theory.gradient, simulated.gradient), 230);
-    charts.draw(element("weights"), weightsChart(), 230);
-    charts.draw(element("activation"), activationChart(), 230);
+    element("layer").hidden = state.block !== "plain";
+    element("sums").replaceChildren(...(state.block === "plain" ? sums() : []));
+    const figures = [
+      byDepth("signal", "The signal, from layer to layer", theory.signal, simulated.signal),
+      byDepth("gradient", "The gradient, on its way back", theory.gradient, simulated.gradient),
+      weightsChart(),
+      activationChart(),
+    ];
+    for (const chart of figures) charts.draw(element(chart.name), chart, 220);
     element("numbers").replaceChildren(
       ...Object.entries(numbers()).map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))),
     );
@@ -601,19 +464,21 @@ const explorer = (() => {
   /** The state in the address: all that is not the default, and always what people read first. */
   function fragment() {
     const initial = { ...defaults, param: String(activations[state.act]?.default ?? 0) };
-    const kept = fields.map((field) => field.id).filter(
-      (name) => ["init", "act"].includes(name) || (isNeeded(name) && state[name] !== initial[name]),
-    );
-    return `#${kept.map((name) => `${name}=${encodeURIComponent(state[name])}`).join("&")}`;
+    const names = fields.map((field) => field.id);
+    const told = names.filter((name) => ["init", "act"].includes(name) || (isNeeded(name) && state[name] !== initial[name]));
+    return `#${told.map((name) => `${name}=${encodeURIComponent(state[name])}`).join("&")}`;
   }
 
-  /** Changes the state: while something is dragged the address is replaced, and then it is a step of the history. */
-  function change_(changed, isStep = true) {
+  let isMoving = false; // whether what is dragged or typed has its entry in the history, which then follows it
+
+  /** Changes the state and the address; `isDone` is false while something is dragged or typed. */
+  function change(changed, isDone = true) {
     const next = { ...state, ...changed };
     if (changed.act !== undefined && changed.act !== state.act && changed.param === undefined) delete next.param;
     complaints = take(next);
     const address = fragment();
-    if (address !== location.hash) history[isStep ? "pushState" : "replaceState"](null, "", address);
+    if (address !== location.hash) history[isMoving ? "replaceState" : "pushState"](null, "", address);
+    isMoving = !isDone;
     render();
   }
 
@@ -624,20 +489,16 @@ const explorer = (() => {
     render();
   }
 
-  let isDragged = false; // whether the address has been replaced since the last step of the history
-
-  function edited(field, value, isStep) {
+  /** Takes what a control says; what cannot be is marked while it is typed, and said when that is done. */
+  function edited(field, value, isDone) {
     const rule = wrong(field, value);
-    field.toggleAttribute("aria-invalid", false);
-    if (rule) {
-      field.setAttribute("aria-invalid", "true");
-      complaints = [`${field.id} must be ${rule}. Received: ${value || "nothing"}. ${state[field.id]} is used.`];
-      if (isStep) field.value = state[field.id];
-      if (isStep) field.removeAttribute("aria-invalid");
-      render();
-      return;
-    }
-    change_({ [field.id]: value }, isStep);
+    if (rule && !isDone) field.setAttribute("aria-invalid", "true");
+    else field.removeAttribute("aria-invalid");
+    if (!rule) return change({ [field.id]: value }, isDone);
+    if (!isDone) return;
+    complaints = [refused(field, rule, value)];
+    field.value = state[field.id];
+    render();
   }
 
   for (const field of fields) {
@@ -651,8 +512,8 @@ const explorer = (() => {
   }
   for (const button of document.querySelectorAll("[data-copies]"))
     button.addEventListener("click", () => copy(button.dataset.copies));
-  element("again").addEventListener("click", () => change_({ seed: String(BigInt.asIntN(64, BigInt(state.seed) + 1n)) }));
-  element("reset").addEventListener("click", () => change_({ ...defaults }));
+  element("again").addEventListener("click", () => change({ seed: String(BigInt.asIntN(64, BigInt(state.seed) + 1n)) }));
+  element("reset").addEventListener("click", () => change({ ...defaults }));
   document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
   addEventListener("popstate", fromAddress);
   fromAddress();

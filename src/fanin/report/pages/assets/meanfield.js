@@ -408,5 +408,5 @@ const meanfield = (() => {
   const factorText = (factor) =>
     factor >= 0.1 && factor < 1000 ? factor.toFixed(2) : String(Number(factor.toPrecision(2)));
 
-  return { Activation, profile, branchScale, gainAtZero, unitGain, criticalStddev, fixedPoint, chi, verdict, share, density };
+  return { Activation, profile, branchScale, gainAtZero, unitGain, criticalStddev, fixedPoint, chi, change, verdict, factorText, share, density };
 })();

@@ -36,14 +36,15 @@ const simulation = (() => {
   /**
    * The mean squares of one network's signals and gradients by depth.
    *
-   * @param {object} network `block`, `activation`, `depth` and `width` (units of a layer); `law`, and `inputs` and
-   *   `outputs`, the variance of its weights times the number of each; `biasStddev`; `dtype`; `stream`.
+   * @param {object} network `block`, `activation`, `depth` and `width` (units of a layer); the `law` of its weights,
+   *   and for each dense layer of a block, in `weights`, their variance times their numbers of `inputs` and `outputs`;
+   *   `biasStddev`; `dtype`; `stream`.
    */
   function run(network) {
     const { block, activation, depth, width, biasStddev, stream } = network;
     const round = rounding.DTYPES[network.dtype].round;
     const scale = meanfield.branchScale(block, depth);
-    let call = 0;
+    let call = 0; // the number of a layer, which is that of its initializer's call
 
     const rounded = (made) => {
       for (let each = 0; each < made.length; each++) made[each] = round(made[each]);
@@ -53,8 +54,9 @@ const simulation = (() => {
     /** A layer's numbers, and the way back through it. */
     function dense(step, x) {
       const [rows, columns] = [step.inputs * width, step.outputs * width];
-      const stddev = sqrt(network.inputs / rows);
-      const weights = unit(stream, call, network.law, rows * columns).map((each) => round(each * (stddev / STDDEVS[network.law])));
+      const { inputs, outputs } = network.weights[call % network.weights.length];
+      const factor = sqrt(inputs / rows) / STDDEVS[network.law];
+      const weights = unit(stream, call, network.law, rows * columns).map((each) => round(each * factor));
       const biases = biasStddev ? unit(stream, BIASES + call, "normal", columns).map((each) => each * biasStddev) : null;
       call++;
       const made = new Float64Array(BATCH * columns);
@@ -67,8 +69,8 @@ const simulation = (() => {
           for (let column = 0, at = row * columns; column < columns; column++) made[to + column] += value * weights[at++];
         }
       }
-      // Where fan_out is not fan_in, the gradient passes as many weights of the same variance as that says.
-      const stretch = sqrt(network.outputs / network.inputs);
+      // The real layer may have more outputs beside its inputs than this one, and as much more gradient comes back.
+      const stretch = sqrt((outputs / columns) * (rows / inputs));
       const back = (gradient) => {
         const passed = new Float64Array(BATCH * rows);
         for (let input = 0; input < BATCH; input++) {

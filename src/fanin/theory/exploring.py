@@ -1,7 +1,7 @@
 """A page in which people see what an initializer does to a deep network, and why: sliders, pictures, a verdict.
 
 Its scripts draw fanin's own values and compute the numbers of `fanin.theory`, without a server: `pages/assets/` has
-`philox.js`, `rounding.js`, `meanfield.js`, `simulation.js` and `explorer.js`.
+`philox.js`, `rounding.js`, `meanfield.js`, `simulation.js`, `initializers.js` and `explorer.js`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fanin.report.pages import page
 from fanin.theory.activations import NAMES, default_param
 from fanin.theory.blocks import BLOCKS, Activate, Block, Dense, Step
 
-_SCRIPTS = ("philox.js", "rounding.js", "meanfield.js", "simulation.js", "explorer.js")
+_SCRIPTS = ("philox.js", "rounding.js", "meanfield.js", "simulation.js", "initializers.js", "explorer.js")
 _INITIALIZERS = (
     "he_normal",
     "he_uniform",
@@ -31,7 +31,7 @@ _INITIALIZERS = (
     "random_uniform",
 )
 # Names of functions that have another one, under which they are listed.
-_ALIASES = {"identity": "linear", "swish": "silu", "hardsilu": "hard_swish", "conv": "linear"}
+_ALIASES = {"identity": "linear", "swish": "silu", "hardsilu": "hard_swish"}
 # The least parameter of activations that are not defined for every one.
 _LEAST = {"celu": 0.01, "softplus": 0.01, "squareplus": 0.0, "hardshrink": 0.0, "softshrink": 0.0}
 _DTYPES = ("float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
@@ -136,7 +136,7 @@ def _controls() -> dict[str, tuple[Choice | Number | Seed, ...]]:
             Seed(),
         ),
         "Network": (
-            Choice("act", "activation", tuple(_activations()), "relu"),
+            Choice("act", "activation", tuple(activations()), "relu"),
             Number("param", "its parameter", 0, -10, 10, "hundredths", (0, 4)),
             Choice("block", "block", tuple(BLOCKS), "plain"),
             Number("depth", "depth", 50, 1, 1000, "whole", (1, 200)),
@@ -164,15 +164,23 @@ def explorer() -> str:
     True
     """
     data = {
-        "activations": _activations(),
+        "activations": activations(),
         "aliases": _ALIASES,
         "blocks": {name: _as_data(block) for name, block in BLOCKS.items()},
     }
     return page("Initialization explorer", _body(), styles=("explorer.css",), scripts=_SCRIPTS, data=data)
 
 
-def _activations() -> dict[str, dict[str, float] | None]:
-    """The activations, each by one of its names, with the default and the least value of its parameter, if it has one."""
+def activations() -> dict[str, dict[str, float] | None]:
+    """The activations of the page, each by one of its names.
+
+    Returns:
+        For each, the default and the least value of its parameter; None if it has none.
+
+    >>> from fanin.theory.exploring import activations
+    >>> activations()["leaky_relu"]
+    {'default': 0.01, 'least': -10.0}
+    """
     found: dict[str, dict[str, float] | None] = {}
     known: set[str] = set()
     for name in NAMES:  # spelled ones first
@@ -223,13 +231,14 @@ too large, and it explodes. Move something and see.</p>
 <p id="setting"></p>
 <h2 id="sentence"></h2>
 <p id="advice"></p>
+<div id="mend"></div>
 <ul id="notes"></ul>
 </section>
 <form autocomplete="off">{fields}
 <button type="button" id="reset">Start over</button>
 </form>
 <section id="results" aria-label="Results">
-<section id="layer" aria-labelledby="layer-title"><h2 id="layer-title">One layer, in numbers</h2><div id="sums"></div></section>
+<section id="layer" aria-labelledby="layer-title"><h2 id="layer-title">The first layer, in numbers</h2><div id="sums"></div></section>
 <div class="figures">{figures}</div>
 <section aria-labelledby="numbers-title"><h2 id="numbers-title">In numbers</h2><dl id="numbers"></dl></section>
 <section id="code" aria-labelledby="code-title"><h2 id="code-title">Take it with you</h2>

@@ -1,0 +1,112 @@
+// The parameters of a report as a tree of their names, and which of its rows are to be seen. Nothing here is drawn.
+"use strict";
+
+const tree = (() => {
+  /**
+   * The tree of rows, of which each stands for one parameter or for those of repeated blocks.
+   *
+   * @param {[string, number[]][]} rows the path of each row, and the numbers of its parameters.
+   * @param {(number) => string} name the name of a parameter.
+   */
+  function build(rows, name) {
+    const root = branch("", "", null);
+    rows.forEach(([path, numbers], place) => {
+      const parts = path.split(/(?<=[./])/);
+      let parent = root;
+      for (const part of parts.slice(0, -1)) {
+        let next = parent.byPart.get(part);
+        if (!next) {
+          next = branch(parent.path + part, label(part), parent);
+          parent.byPart.set(part, next);
+          parent.children.push(next);
+        }
+        parent = next;
+      }
+      parent.children.push(leaf(`r${place}`, path, label(parts.at(-1)), numbers, parent, name));
+    });
+    root.children = root.children.map(joined);
+    gather(root);
+    return root;
+  }
+
+  const label = (part) => (part.length > 1 ? part.replace(/[./]$/, "") : part);
+
+  const branch = (path, shown, parent) => ({
+    id: `b${path}`, path, label: shown, parent, children: [], byPart: new Map(), numbers: [], isBranch: true,
+  });
+
+  /** A row, whose children are its parameters if they are several. */
+  function leaf(id, path, shown, numbers, parent, name) {
+    const made = { id, path, label: shown, parent, children: [], numbers, isBranch: false };
+    if (numbers.length > 1)
+      made.children = numbers.map((number) => ({
+        id: `n${number}`, path: name(number), label: name(number), parent: made, children: [], numbers: [number], isBranch: false,
+      }));
+    else if (numbers.length) made.id = `n${numbers[0]}`;
+    return made;
+  }
+
+  /** A branch, together with what is in it as one, if that is only one thing. */
+  function joined(node) {
+    while (node.isBranch && node.children.length === 1) {
+      const [only] = node.children;
+      only.label = `${node.label}${node.path.at(-1)}${only.label}`;
+      only.parent = node.parent;
+      node = only;
+    }
+    if (node.isBranch) node.children = node.children.map(joined);
+    return node;
+  }
+
+  /** Gives each branch the numbers of all parameters in it, and each node its level. */
+  function gather(node, level = 0) {
+    node.level = level;
+    for (const child of node.children) {
+      gather(child, level + 1);
+      if (node.isBranch) for (const number of child.numbers) node.numbers.push(number);
+    }
+  }
+
+  /**
+   * The rows to be seen, from the top: those of the tree in its order, or of a list in one of its own.
+   *
+   * @param {object[]} nodes the nodes at the top.
+   * @param {(object) => boolean} isOpen whether the children of a node are to be seen.
+   * @param {Set<number>|null} kept the numbers of the parameters to be seen; null for all.
+   * @param {boolean} isList whether the nodes are rows of a list, which are called by their whole path.
+   */
+  function visible(nodes, isOpen, kept, isList = false) {
+    const rows = [];
+    const walk = (siblings, level) => {
+      const seen = kept ? siblings.filter((each) => each.numbers.some((number) => kept.has(number))) : siblings;
+      seen.forEach((node, place) => {
+        const numbers = kept ? node.numbers.filter((number) => kept.has(number)) : node.numbers;
+        const isExpandable = node.children.length > 0;
+        const open = isExpandable && isOpen(node);
+        const shown = isList && level === 1 ? node.path : node.label;
+        rows.push({ node, id: node.id, numbers, level, label: shown, isExpandable, isOpen: open, place: place + 1, of: seen.length });
+        if (open) walk(node.children, level + 1);
+      });
+    };
+    walk(nodes, 1);
+    return rows;
+  }
+
+  /** Every row of a tree, without branches, in its order. */
+  function leaves(node) {
+    return node.isBranch ? node.children.flatMap(leaves) : [node];
+  }
+
+  /** The rows in the order of a key; those without one come last, and equal ones stay in their order. */
+  function sorted(nodes, key, isDescending) {
+    const keyed = nodes.map((node, place) => ({ node, place, key: key(node.numbers) }));
+    const sign = isDescending ? -1 : 1;
+    keyed.sort((a, b) => {
+      if (a.key === null || b.key === null) return (a.key === null) - (b.key === null) || a.place - b.place;
+      return (a.key < b.key ? -sign : a.key > b.key ? sign : 0) || a.place - b.place;
+    });
+    return keyed.map((each) => each.node);
+  }
+
+  return { build, visible, leaves, sorted };
+})();
