@@ -302,7 +302,8 @@ class Comparison:
         description = (
             f"By the {end} of {self.title}: {words}." if words else f"{self.title}: theory knows nothing of it."
         )
-        return by_depth(name, f"{name.capitalize()} by depth", description, series, y="root mean square")
+        kinds = " (lines: theory)" if {each.kind for each in series} == {"line", "dots"} else ""
+        return by_depth(name, f"{name.capitalize()} by depth{kinds}", description, series, y="root mean square")
 
     def plot(self, theme: Theme = "any") -> Figure:
         """The charts as a figure of matplotlib.
