@@ -120,7 +120,7 @@ def dots(
     marks = []
     for is_chosen, called, hue in ((~is_noticed, name, color), (is_noticed, _NOTICED, _NOTICED_COLOR)):
         chosen = np.flatnonzero(is_chosen)
-        told = [labels[place] for place in chosen] if labels else ()
+        told = [labels[place] for place in chosen.tolist()] if labels else ()
         noticed = range(len(chosen)) if is_chosen is is_noticed else ()
         marks.append(Marks.of("dots", across[chosen], up[chosen], called, color=hue, labels=told, emphasized=noticed))
     return [each for each in marks if each.y]

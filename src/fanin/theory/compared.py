@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fanin.report import number, plain, terminal_width
+from fanin.report import inline, number, plain, terminal_width
 from fanin.report.charts import Chart, Charts
 from fanin.report.depth import Series, by_depth
 from fanin.report.markup import TONES, Tone
-from fanin.report.tables import Cell, Table, Toned
+from fanin.report.tables import Cell, Pictured, Table, Toned
 from fanin.theory.blocks import Profile
 
 if TYPE_CHECKING:
@@ -322,7 +322,13 @@ class Comparison:
         return self.table().text(terminal_width())
 
     def _repr_html_(self) -> str:
-        return self.table().html()
+        """The table with signal and gradient as sparklines, for notebooks."""
+        table = self.table()
+        for name in ("gradient", "signal"):
+            sizes = [() if row.profile is None else getattr(row.profile, name) for row in self.rows]
+            pictures = [Pictured("", inline.line(each, f"the {name} by depth")) for each in sizes]
+            table = table.with_column(f"{name} by depth", pictures, before="verdict")
+        return table.html()
 
 
 def _series(row: Compared, name: str, color: int) -> list[Series]:
