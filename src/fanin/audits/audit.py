@@ -254,8 +254,8 @@ class Audit:
         table = self._table(fold=True, sparks=True)
         parts: dict[str, tuple[int, Tone]] = {kind: (count, _TONES[kind]) for kind, count in self.counts.items()}
         below = [*table.notes(_MOST_ROWS), *inline.listed(self.lines(), _MOST_FINDINGS), *map(visible, self.notes)]
-        summary = markup.paragraphs([self.summary()])
-        return markup.fragment(inline.strip(parts), summary, table.element(_MOST_ROWS), markup.paragraphs(below))
+        strip = inline.strip(parts, self.summary()) or markup.paragraphs([self.summary()])
+        return markup.fragment(strip, table.element(_MOST_ROWS), markup.paragraphs(below))
 
 
 _HEADS = ("tensor", "shape", "dtype", "role", "std", "verdict", "what it is")

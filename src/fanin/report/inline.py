@@ -19,11 +19,12 @@ _LINE = 96  # the width of a line's sparkline
 _POINTS = 48  # that such a line has at most
 
 
-def strip(parts: Mapping[str, tuple[int, Tone]]) -> str:
+def strip(parts: Mapping[str, tuple[int, Tone]], words: str = "") -> str:
     """A strip of parts, as wide as they are many, and what they are in words.
 
     Args:
         parts: how many there are of each, and the tone of each, by its name.
+        words: what stands beside it; by default the numbers and the names.
 
     >>> from fanin.report.inline import strip
     >>> "3 right, 1 wrong" in strip({"right": (3, "good"), "wrong": (1, "bad"), "odd": (0, "warn")})
@@ -40,7 +41,7 @@ def strip(parts: Mapping[str, tuple[int, Tone]]) -> str:
         markup.element("rect", "", class_=tone, x=f"{start:g}", width=f"{stop - start:g}", height="10")
         for (_, tone), start, stop in zip(there.values(), np.append(0, ends), ends, strict=False)
     )
-    words = ", ".join(f"{count:,} {name}" for name, (count, _) in there.items())
+    words = words or ", ".join(f"{count:,} {name}" for name, (count, _) in there.items())
     picture = markup.element("svg", rects, class_="strip", viewBox=f"0 0 {_STRIP} 10", preserveAspectRatio="none")
     return markup.element("p", f"{picture} {markup.text(words)}")
 

@@ -324,7 +324,7 @@ class Comparison:
     def _repr_html_(self) -> str:
         """The table with signal and gradient as sparklines, for notebooks."""
         table = self.table()
-        for name in ("gradient", "signal"):
+        for name in ("signal", "gradient"):
             sizes = [() if row.profile is None else getattr(row.profile, name) for row in self.rows]
             pictures = [Pictured("", inline.line(each, f"the {name} by depth")) for each in sizes]
             table = table.with_column(f"{name} by depth", pictures, before="verdict")

@@ -394,7 +394,8 @@ class Probe:
         """The strip of verdicts, signal and gradient as sparklines, and the table, for notebooks."""
         table, lines = self.table(), ""
         for flow in self._flows:
-            picture = inline.line(flow.sizes, f"the {flow.name} by depth")
+            by_depth = flow.sizes if flow.name == "signal" else flow.sizes[::-1]
+            picture = inline.line(by_depth, f"the {flow.name} by depth")
             factor = f" × {number(flow.trend, 3)} a layer" if flow.trend is not None else ""
             lines += markup.element("p", f"{picture} {flow.name}{factor}") if picture else ""
         notes = inline.listed(table.notes(_MOST_ROWS), _MOST_NOTES)
