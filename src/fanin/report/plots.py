@@ -200,7 +200,8 @@ def _draw_marks(axes: Axes, marks: Marks, x_is_log: bool, y_is_log: bool) -> Non
             size, shape = (3, "o") if len(x) > _MANY_DOTS else (4.5, _MARKS[max(marks.color, 0) % len(_MARKS)])
             axes.plot(x, y, color=color, marker=shape, linestyle="none", markersize=size, label=name)
             name = None
-        axes.plot(x[noticed], y[noticed], color=_NOTICED, marker="D", linestyle="none", markersize=6, label=name)
+        if noticed:
+            axes.plot(x[noticed], y[noticed], color=_NOTICED, marker="D", linestyle="none", markersize=6, label=name)
     elif marks.kind == "bars":
         axes.stairs(y, x, fill=True, color=color, alpha=0.65, label=name)
     elif marks.kind == "rows":

@@ -396,7 +396,8 @@ class Probe:
         for flow in self._flows:
             by_depth = flow.sizes if flow.name == "signal" else flow.sizes[::-1]
             picture = inline.line(by_depth, f"the {flow.name} by depth")
-            factor = f" × {number(flow.trend, 3)} a layer" if flow.trend is not None else ""
+            back = " on its way back" if flow.name == "gradient" else ""
+            factor = f" × {number(flow.trend, 3)} a layer{back}" if flow.trend is not None else ""
             lines += markup.element("p", f"{picture} {flow.name}{factor}") if picture else ""
         notes = inline.listed(table.notes(_MOST_ROWS), _MOST_NOTES)
         return markup.fragment(inline.strip(self._parts), lines, table.element(_MOST_ROWS), markup.paragraphs(notes))
