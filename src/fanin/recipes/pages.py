@@ -167,4 +167,12 @@ def _described(cls: type[Initializer]) -> str:
     body = _ALSO.sub("", said[: end.start()] if end else said).strip()
     sources = _REFERENCES.search(said)
     paragraphs = [*re.split(r"\n\n+", body), *([sources[1]] if sources else [])]
-    return "".join(element("pre" if each.startswith("|") else "p", prose(each)) for each in paragraphs if each)
+    return "".join(_block(each) for each in paragraphs if each)
+
+
+def _block(paragraph: str) -> str:
+    """A paragraph, or a table line by line, as HTML."""
+    lines = paragraph.split("\n")
+    if paragraph.startswith("|"):
+        return element("pre", "\n".join(map(text, lines)))
+    return element("p", prose(" ".join(lines)))

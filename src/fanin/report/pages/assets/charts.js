@@ -230,8 +230,9 @@ const charts = (() => {
    * @param {HTMLElement} place the element; its class becomes "chart".
    * @param {object} chart the data of the chart.
    * @param {number} [height] the height of the picture in pixels.
+   * @param {number} [fixed] its width; without it, that of the element.
    */
-  function draw(place, chart, height = 240) {
+  function draw(place, chart, height = 240, fixed = 0) {
     const frame = html("div");
     const hasLabels = chart.marks.some((marks) => marks.labels.length);
     const readout = hasLabels ? html("div", { class: "readout", "aria-live": "polite" }) : null;
@@ -241,7 +242,7 @@ const charts = (() => {
     );
     let shown = null;
     const redraw = () => {
-      const width = Math.max(240, Math.round(frame.clientWidth));
+      const width = fixed || Math.max(240, Math.round(frame.clientWidth));
       if (shown?.width === width) return;
       shown = { width, ...picture(chart, width, height) };
       frame.replaceChildren(shown.element);
