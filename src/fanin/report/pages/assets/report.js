@@ -341,6 +341,7 @@
     showOverview();
   }
 
+  at(".scriptless").remove();
   showFindings();
   showOverview();
   showControls();
