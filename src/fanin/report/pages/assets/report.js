@@ -269,7 +269,7 @@
       detail.hidden = false;
       at(".split").classList.add("open");
       table.keep();
-      if (getComputedStyle(detail).position === "fixed") at(".bar").scrollIntoView();
+      if (getComputedStyle(detail).position === "fixed") at(".grid").scrollIntoView();
     }
     showCharts(place, number);
     detail.scrollTop = 0;
