@@ -91,7 +91,8 @@ def test_pictures(work: Path, arguments: tuple[str, ...]) -> None:
 
 def test_a_probe(work: Path) -> None:
     """The JSON of a probe is in the page."""
-    layer = {"path": "fc", "std": 1.0, "expected_std": None, "gradient_std": None, "verdict": {"word": "ok"}}
+    numbers = {"std": 1.0, "expected_std": None, "gradient_std": None}
+    layer = {"path": "fc", "call": 1, **numbers, "verdict": {"word": "ok"}}
     probe = {"layers": [layer], "verdicts": [{"word": "ok", "sentence": "fine"}], "gradients": False}
     Path("probe.json").write_text(json.dumps(probe))
     result = run("good.npz", "--probe", "probe.json", "-o", "report.html")

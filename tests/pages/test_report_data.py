@@ -22,6 +22,7 @@ SOURCES = Path(fanin.__file__).parent / "audits"
 PAGES = Path(__file__).parents[2] / "docs"
 LAYER = {
     "path": "fc",
+    "call": 1,
     "std": 1.0,
     "expected_std": 2.0,
     "gradient_std": 0.5,
@@ -164,7 +165,7 @@ def test_probe_of_a_model() -> None:
     [
         (3, TypeError, "`probe` must be what `fanin.torch.probe` .* Received: 3 "),
         ({"a": 1}, ValueError, "Received: data with the keys 'a'"),
-        ({**PROBE, "layers": [{"path": "x"}]}, ValueError, "whose layers have path, std"),
+        ({**PROBE, "layers": [{"path": "x"}]}, ValueError, "whose layers have path, call, std"),
     ],
 )
 def test_no_probe(probe: Any, error: type[Exception], message: str) -> None:
