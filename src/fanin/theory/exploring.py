@@ -210,7 +210,7 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def _control(name: str, label: str, inputs: str) -> str:
-    return f'<div class="control" data-of="{name}"><label for="{name}">{markup.text(label)}</label>{inputs}</div>'
+    return f'<div class="control"><label for="{name}">{markup.text(label)}</label>{inputs}</div>'
 
 
 def _body() -> str:
