@@ -293,3 +293,14 @@ def test_a_flipped_bit_at_the_end() -> None:
     assert fanin.audit({"large.kernel": values}, plan).counts["exact"] == 1
     values.view("u4")[-1, -1] ^= 1
     assert fanin.audit({"large.kernel": values}, plan).counts["exact"] == 0
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_constant_biases_where_random_ones_are_expected(value: float) -> None:
+    """Biases of one value are suspicious where the model's code draws them, and say so; no kernel is spoken of."""
+    recipe = fanin.Recipe([{"path": "*", "initializer": "random_uniform"}], seed=1)
+    plan = recipe.plan([{"path": "fc.bias", "shape": [128], "role": "bias"}])
+    verdict = fanin.audit({"fc.bias": np.full(128, value, "float32")}, plan)["fc.bias"].verdict
+    assert verdict.kind == "suspicious"
+    assert [each.code for each in verdict.problems] == ["stddev"]
+    assert f"Every element is {value:g}, where" in verdict.reason

@@ -59,7 +59,9 @@ def allowed_of(role: Role, expected: Law | None = None) -> Allowed:
         given = not expected.is_random
         dead = given or expected.allows_zeros
         far = not LEAST_SPREAD <= expected.stddev <= MOST_SPREAD
-        return Allowed(expected.is_constant or given, dead, padding, given, any_size=given, any_spread=given or far)
+        # A bias that is zero where its law is random is not what was meant, but no units stay equal by it.
+        constant = expected.is_constant or given or role.role in _BIASES
+        return Allowed(constant, dead, padding, given, any_size=given, any_spread=given or far)
     if not is_float(role.dtype):
         return Allowed(True, True, padding, True, True, True, True)
     drawn = role.role == "embedding" or (role.is_table and role.hint not in ("position", "token"))
@@ -151,7 +153,8 @@ def _against(tensor: Observed, role: Role, law: Law, candidates: Sequence[Candid
     problem = diagnosed(tensor, role, result, candidates)
     if problem is None:
         return Verdict("trained", f"{_departure(tensor)} {_NOT_WHAT} {law.words} gives.")
-    others = [each for each in grain(tensor, law) if each.code != problem.code]
+    grains = () if tensor.is_constant else grain(tensor, law)
+    others = [each for each in grains if each.code != problem.code]
     if "stddev" not in result.failures and any(each.code == "coarse" for each in others):
         return Verdict("unjudged", "").with_problems((*others, problem))  # few random bits explain the rest
     return Verdict("unjudged", "").with_problems((problem, *others))
