@@ -133,7 +133,7 @@ def _rounds(canvas: Canvas, of: Steps, top: float) -> None:
         top,
         177,
         "Ten rounds of Philox mix the bits",
-        "four words; each round multiplies, exchanges, adds the key",
+        "four words, multiplied, swapped and keyed each time",
     )
     left, side, first = 14.0, 2.75, top + 56
     gap = 5.0

@@ -190,7 +190,7 @@ def _run(canvas: Canvas, run: Run, row: int) -> None:
     if set(run.text) == {"█"}:  # so that nothing shows between the blocks
         background = color
     if background:
-        canvas.shape("rect", x=x, y=y - 15, width=wide, height=_LINE, fill=background)
+        canvas.shape("rect", x=x, y=y - 15, width=wide, height=_LINE + 0.5, fill=background)
     canvas.text(
         x,
         y,

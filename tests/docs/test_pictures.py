@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -109,6 +111,58 @@ def test_every_picture_is_made() -> None:
     assert {named(path) for path in FILES} == made
 
 
+# ---------------------------------------------------------------- in a browser
+
+# What texts, by their places, leave the picture or lie over one another.
+CLASHES = """() => {
+    const picture = document.querySelector("svg").getBoundingClientRect();
+    const texts = [...document.querySelectorAll("text")].filter((text) => text.textContent.trim());
+    const boxes = texts.map((text) => [text.textContent, text.getBoundingClientRect()]);
+    const outside = ([, box]) => box.left < -1 || box.right > picture.right + 1 || box.bottom > picture.bottom + 2;
+    const covers = (one, other) =>
+        Math.min(one.right, other.right) - Math.max(one.left, other.left) > 1 &&
+        Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > 5;
+    const over = boxes.flatMap(([words, box], place) =>
+        boxes.slice(place + 1).filter(([, other]) => covers(box, other)).map(([others]) => `${words} | ${others}`));
+    return [...boxes.filter(outside).map(([words]) => words), ...over];
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    from browsers import chromium
+
+    with chromium() as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.stem.endswith("-light") and path.stem != "terminal-light"], ids=named
+)
+def test_texts_have_room(browser: Any, path: Path) -> None:
+    """No text leaves the picture or lies over another, in the widest of the fonts that may be there."""
+    page = browser.new_page()
+    page.set_content(f"<body style='margin:0'>{path.read_text(encoding='utf-8')}")
+    clashes = page.evaluate(CLASHES)
+    page.close()
+    assert clashes == []
+
+
+@pytest.mark.parametrize(("motion", "count"), [("reduce", 0), ("no-preference", 7)])
+def test_the_terminal_moves_for_those_who_want_it(browser: Any, motion: str, count: int) -> None:
+    """Who does not want motion has none, and sees the end: the last line is there, and nothing covers it."""
+    page = browser.new_page(reduced_motion=motion)
+    page.set_content((FOLDER / "terminal-light.svg").read_text(encoding="utf-8"))
+    assert page.evaluate("document.getAnimations().length") == count
+    if motion == "reduce":
+        last = page.get_by_text("18 tensors").last
+        box = page.evaluate("document.querySelector('svg').getBoundingClientRect().bottom")
+        assert last.is_visible()
+        assert last.bounding_box()["y"] < box
+    page.close()
+
+
 # ---------------------------------------------------------------- their numbers
 
 
@@ -185,14 +239,6 @@ def test_the_terminal_prints_what_the_commands_print(tmp_path: Path) -> None:
         lines.setdefault(float(each.attrib["y"]), []).append((float(each.attrib["x"]), each.text or ""))
     shown = [" ".join(text for _, text in sorted(line)) for _, line in sorted(lines.items())]
     assert " ".join(shown).split() == " ".join(expected).replace("█│", "█ │").replace("│█", "│ █").split()
-
-
-def test_the_terminal_rests_at_its_end() -> None:
-    """Who does not want motion sees the end: all animations are for the others."""
-    text = (FOLDER / "terminal-light.svg").read_text(encoding="utf-8")
-    before, _, moving = text.partition("@media (prefers-reduced-motion:no-preference)")
-    assert "animation" not in before
-    assert moving.count("animation:") == 7
 
 
 # ---------------------------------------------------------------- benchmarks
