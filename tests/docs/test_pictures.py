@@ -47,6 +47,11 @@ def named(path: Path) -> str:
     return str(path.relative_to(FOLDER))
 
 
+def words(text: str) -> list[str]:
+    """Everything that a picture says."""
+    return [each.text or "" for each in ElementTree.fromstring(text).iter() if each.tag != f"{SVG}style"]
+
+
 @cache
 def committed() -> set[str]:
     """The pictures that are there."""
@@ -174,6 +179,7 @@ def test_up_to_date(name: str) -> None:
     """
     for file, text in module("catalogue").files_of(name).items():
         stored = (FOLDER / file).read_text(encoding="utf-8")
+        assert words(text) == words(stored)
         assert NUMBER.sub("#", text) == NUMBER.sub("#", stored)
         now, then = (list(map(float, NUMBER.findall(each))) for each in (text, stored))
         assert now == pytest.approx(then, rel=1e-6, abs=0.25)
