@@ -1,7 +1,8 @@
 """How docstrings become pages: a griffe extension, which reads them without importing anything.
 
 Examples in fanin's docstrings stand where they belong in the text, as doctest finds them, and a source of a formula
-follows "References:" on one line. Markdown would take the first for quotations, and the second for a sentence.
+follows "References:" on one line. Markdown would take the first for quotations, and the second for a sentence. It would
+also take the powers of `2**63` for bold type.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 import griffe
 
 PROMPT = re.compile(r"^( *)>>> ")
+# Code, names of arguments and marks of lists, which keep their asterisks, or an asterisk.
+ASTERISK = re.compile(r"(`[^`]*`|^ *\*+(?=\w+[^:\n]*:| ))|\*", re.MULTILINE)
 REFERENCES = re.compile(r"^References: (?=\S)", re.MULTILINE)
 
 
@@ -26,7 +29,9 @@ class Docstrings(griffe.Extension):
 
 def as_markdown(text: str) -> str:
     """A docstring in which Markdown sees what a reader sees."""
-    return REFERENCES.sub("**References:** ", "\n".join(fenced(text.splitlines())))
+    parts = "\n".join(fenced(text.splitlines())).split("```")
+    parts[::2] = [ASTERISK.sub(lambda found: found[1] or r"\*", part) for part in parts[::2]]
+    return REFERENCES.sub("**References:** ", "```".join(parts))
 
 
 def fenced(lines: list[str]) -> list[str]:

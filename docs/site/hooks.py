@@ -30,7 +30,8 @@ NAMED = re.compile(r"\[`?([\w./]+\.md)`?\](?=\(([^)\s#:]+\.md))")
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
 FENCE = re.compile(r"^```python\n(?=>>> )(.*?)\n+^```$", re.MULTILINE | re.DOTALL)
 PICTURE = re.compile(
-    r'<picture>\s*<source [^>]*srcset="(?P<dark>[^"]+)">\s*<img alt="(?P<text>[^"]*)" src="(?P<light>[^"]+)">\s*</picture>'
+    r'<picture>\s*<source [^>]*srcset="(?P<dark>[^"]+)">\s*'
+    r'<img alt="(?P<text>[^"]*)" src="(?P<light>[^"]+)">\s*</picture>'
 )
 TABS = re.compile(r"^<!-- tabs -->\n(.*?)^<!-- /tabs -->$", re.MULTILINE | re.DOTALL)
 

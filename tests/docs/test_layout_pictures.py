@@ -1,5 +1,6 @@
 """The pictures of docs/layouts.md: their numbers are those of fanin's layer tables and of its values today."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -37,10 +38,9 @@ def test_fans(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("torch", "keras", "flax", "jax"):
         pytest.importorskip(package)
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    from pictures.layouts import PICTURES
-
+    pictures = importlib.import_module("pictures.layouts").PICTURES
     path = ROOT / f"docs/pictures/layouts/{name}-dark.svg"
-    assert PICTURES[f"layouts/{name}"]("dark") == path.read_text(encoding="utf-8")
+    assert pictures[f"layouts/{name}"]("dark") == path.read_text(encoding="utf-8")
 
 
 def test_the_page_shows_every_picture() -> None:

@@ -1,4 +1,7 @@
-"""Links of README, CONTRIBUTING, CHANGELOG and docs, as GitHub follows them; `scripts/site` follows those of the site."""
+"""Links of README, CONTRIBUTING, CHANGELOG and docs, as GitHub follows them.
+
+`scripts/site` follows those of the site.
+"""
 
 from __future__ import annotations
 

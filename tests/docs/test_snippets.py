@@ -125,7 +125,7 @@ def small_model(name: str) -> Any:
 @pytest.mark.filterwarnings("ignore")  # of libraries
 @named(SCRIPTS)
 def test_scripts(block: Block, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A script without prompts ends well, after those above it on its page, with a small model in a large one's place."""
+    """A script without prompts ends well, with a small model in the place of a large one."""
     import transformers
 
     whole = transformers.AutoConfig.for_model

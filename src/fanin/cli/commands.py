@@ -14,6 +14,7 @@ from fanin import __version__
 from fanin._core.messages import shown, suggestion
 from fanin.cli.base import (
     STANDARD_INPUT,
+    Commands,
     Refusal,
     planned_argument,
     refusing,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:

@@ -142,13 +142,13 @@ def _of_plan(target: str, output: str, folder: str | None, *, model: str, seed: 
 
 def _of_checkpoint(target: str, output: str, folder: str | None, *, probe: str | None, **options: Any) -> bool:
     """Writes the page of a checkpoint, and says whether nothing is wrong."""
-    from fanin.audits.pages import probe_charts, probe_data
-    from fanin.report.charts import Charts
+    from fanin.audits.pages import probe_data
+    from fanin.theory.charts import probe_charts
 
     probed = None if probe is None else probe_data(_read(probe))
     audit = _audited(target, **options)
     audit.to_html(output, probe=probed)
-    _write_pictures(audit.pictures(None if probed is None else Charts(tuple(probe_charts(probed)))), folder)
+    _write_pictures(audit.pictures(None if probed is None else probe_charts(probed)), folder)
     click.echo(f"{output}: {audit.summary()}")
     return bool(audit)
 

@@ -29,6 +29,7 @@ _COLUMNS = (
     ("initializer", "what draws the values, with its arguments"),
     ("rule", "the rule of the recipe that matches the parameter, with its line"),
 )
+_MOST_SEEDS = 3  # of a parameter, whose blocks may have seeds of their own
 _NO_RULE = 'Add a rule for it (the last one may be path = "*"), or leave it as it is with unmatched="keep".'
 _DESCRIBED_UNTIL = re.compile(r"^(>>> |Args:|Returns:|Raises:|Attributes:|References:)", re.MULTILINE)
 _ALSO = re.compile(r"Also available as [^.]*\.\s*")
@@ -62,6 +63,7 @@ def plan_page(data: Mapping[str, Any], entries: Sequence[Entry], charts: Iterabl
             "rows": [[row.path, [numbers[path] for path in row.paths]] for row in folded(entries)],
             "findings": [{**each, "tensors": [numbers[path] for path in each["tensors"]]} for each in findings],
             "states": states,
+            "seeds": [", ".join(map(str, each.seeds[:_MOST_SEEDS])) for each in entries],  # too long for JavaScript
             "overview": [each.as_dict() for each in charts],
             "charts": {},
             "left_out": "",
@@ -167,4 +169,12 @@ def _described(cls: type[Initializer]) -> str:
     body = _ALSO.sub("", said[: end.start()] if end else said).strip()
     sources = _REFERENCES.search(said)
     paragraphs = [*re.split(r"\n\n+", body), *([sources[1]] if sources else [])]
-    return "".join(element("pre" if each.startswith("|") else "p", prose(each)) for each in paragraphs if each)
+    return "".join(_block(each) for each in paragraphs if each)
+
+
+def _block(paragraph: str) -> str:
+    """A paragraph, or a table line by line, as HTML."""
+    lines = paragraph.split("\n")
+    if paragraph.startswith("|"):
+        return element("pre", "\n".join(map(text, lines)))
+    return element("p", prose(" ".join(lines)))

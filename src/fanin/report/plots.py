@@ -195,12 +195,15 @@ def _draw_marks(axes: Axes, marks: Marks, x_is_log: bool, y_is_log: bool) -> Non
     if marks.kind == "line":
         axes.plot(x, y, color=color, linewidth=1 if marks.color < 0 else 1.6, label=name)
     elif marks.kind == "dots":
-        size, shape = (3, "o") if len(x) > _MANY_DOTS else (4.5, _MARKS[max(marks.color, 0) % len(_MARKS)])
-        axes.plot(x, y, color=color, marker=shape, linestyle="none", markersize=size, label=name)
         noticed = list(marks.emphasized)
-        axes.plot(x[noticed], y[noticed], color=_NOTICED, marker="D", linestyle="none", markersize=6)
+        if len(noticed) < len(x):
+            size, shape = (3, "o") if len(x) > _MANY_DOTS else (4.5, _MARKS[max(marks.color, 0) % len(_MARKS)])
+            axes.plot(x, y, color=color, marker=shape, linestyle="none", markersize=size, label=name)
+            name = None
+        if noticed:
+            axes.plot(x[noticed], y[noticed], color=_NOTICED, marker="D", linestyle="none", markersize=6, label=name)
     elif marks.kind == "bars":
-        axes.stairs(y, x, fill=True, color=color, alpha=0.55, label=name)
+        axes.stairs(y, x, fill=True, color=color, alpha=0.65, label=name)
     elif marks.kind == "rows":
         axes.barh(y, x, height=_THICKNESS, color=color, alpha=0.75, label=name)
     else:

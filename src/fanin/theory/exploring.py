@@ -210,7 +210,7 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def _control(name: str, label: str, inputs: str) -> str:
-    return f'<div class="control" data-of="{name}"><label for="{name}">{markup.text(label)}</label>{inputs}</div>'
+    return f'<div class="control"><label for="{name}">{markup.text(label)}</label>{inputs}</div>'
 
 
 def _body() -> str:
@@ -219,12 +219,11 @@ def _body() -> str:
         f"<fieldset><legend>{heading}</legend>{''.join(each.html() for each in controls)}</fieldset>"
         for heading, controls in _controls().items()
     )
-    figures = "".join(f'<figure id="{name}"></figure>' for name in ("signal", "gradient", "weights", "activation"))
     return f"""<main>
 <header>
 <h1>What do these weights do to a deep network?</h1>
-<p>Each layer multiplies its signal by weights. If they are a little too small, the signal fades on its way; a little
-too large, and it explodes. Move something and see.</p>
+<p>Each layer multiplies its signal by weights. If they are a little too small, the signal fades on its way; if they are
+a little too large, it explodes. Move something and see.</p>
 <nav aria-label="Examples">{stories}</nav>
 </header>
 <section id="verdict" aria-labelledby="sentence">
@@ -238,8 +237,10 @@ too large, and it explodes. Move something and see.</p>
 <button type="button" id="reset">Start over</button>
 </form>
 <section id="results" aria-label="Results">
-<section id="layer" aria-labelledby="layer-title"><h2 id="layer-title">The first layer, in numbers</h2><div id="sums"></div></section>
-<div class="figures">{figures}</div>
+<div class="figures"><figure id="signal"></figure><figure id="gradient"></figure></div>
+<section id="layer" aria-labelledby="layer-title"><h2 id="layer-title">Why: the first layer, in numbers</h2>
+<div id="sums"></div></section>
+<div class="figures"><figure id="weights"></figure><figure id="activation"></figure></div>
 <section aria-labelledby="numbers-title"><h2 id="numbers-title">In numbers</h2><dl id="numbers"></dl></section>
 <section id="code" aria-labelledby="code-title"><h2 id="code-title">Take it with you</h2>
 {_copies((("python", "Copy as Python"), ("rule", "Copy as recipe rule"), ("link", "Copy link")))}

@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fanin._core.types import Array
+from fanin.audits.audited import AuditedTensor
 from fanin.audits.charts.bins import edges_of
 from fanin.audits.charts.subjects import Subject
 from fanin.audits.judging.curves import StepCurve
 from fanin.audits.judging.laws import Law
-from fanin.report import number
+from fanin.report import inline, number
 from fanin.report.charts import Axis, Chart, Guide, Marks
 
 _NODES = 161  # at which densities are drawn
 _HEAVY, _HEAVIER = 0.02, 20.0  # the share of a value that is called single, and how many times that of most others
 _MOST_TOLD = 3  # of them
+_SPARK_BINS, _SPARK_OUTER = 24, 0.002  # bins of a sparkline, and the share of values beyond either of its ends
 _BAR = 0.8  # of the least distance of two values: the width of their bars
 
 
@@ -169,3 +171,31 @@ def _shares(subject: Subject) -> Chart:
         Axis("share of elements"),
         tuple(marks),
     )
+
+
+# ---------------------------------------------------------------- in a line
+
+
+def spark(tensor: AuditedTensor) -> str:
+    """The histogram of a tensor's values as a sparkline in HTML, with the outline of its law; "" if they are equal.
+
+    Args:
+        tensor: the tensor.
+
+    >>> import fanin
+    >>> found = fanin.audit({"kernel": fanin.HeNormal(seed=1)((64, 64)), "bias": fanin.Zeros()((64,))})
+    >>> spark(found["kernel"])[:31], spark(found["bias"])
+    ('<svg class="spark" width="72" h', '')
+    """
+    ordered, law = tensor.ordered, tensor.law
+    if ordered is None or ordered.distinct < 2:
+        return ""
+    low, high = ordered.quantile(_SPARK_OUTER), ordered.quantile(1 - _SPARK_OUTER)
+    if not low < high or not np.isfinite(high - low):
+        return ""
+    edges = np.linspace(low, high, _SPARK_BINS + 1)
+    edges[-1] = np.nextafter(high, np.inf)  # of a few values, the largest counts, too
+    curve = None if law is None else law.curve
+    expected = None if curve is None else np.diff(curve.at(edges))
+    label = f"values from {number(low, 3)} to {number(high, 3)}"
+    return inline.bars(np.diff(ordered.below(edges)), expected, label)

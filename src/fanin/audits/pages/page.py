@@ -11,12 +11,13 @@ from fanin.audits.audited import AuditedTensor
 from fanin.audits.charts import alike, featured
 from fanin.audits.findings import Finding
 from fanin.audits.pages.appendix import appendix_of
-from fanin.audits.pages.probes import probe_charts, probe_data
+from fanin.audits.pages.probes import probe_data
 from fanin.audits.pages.sparklines import Sparklines
 from fanin.audits.verdicts import KINDS, MEANINGS, Kind
 from fanin.recipes.tables import folded_paths
 from fanin.report.charts import Charts
 from fanin.report.pages import Count, Sheet, Tone
+from fanin.theory.charts import probe_charts
 
 TONES: dict[Kind, Tone] = {
     "exact": "exact",

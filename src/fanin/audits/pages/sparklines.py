@@ -70,7 +70,7 @@ def sparkline(tensor: AuditedTensor) -> tuple[str, str] | None:
     mean, stddev, doublings, shape = found.mean, found.stddev, 0, ""
     if law is not None and law.curve is not None and 0 < law.stddev < math.inf:
         mean, stddev = law.mean, law.stddev
-        doublings = min(_WIDEST, max(0, math.ceil(math.log2(_ROOM * found.stddev / stddev))))
+        doublings = min(_WIDEST, max(0, math.ceil(math.log2(found.stddev / stddev / _ROOM))))
         shape = _law_bars(law, doublings)
     below = ordered.below(mean + _EDGES[1:-1] * stddev * 2.0**doublings)
     return _heights(np.diff(below, prepend=0.0, append=1.0)), shape

@@ -342,13 +342,15 @@ const explorer = (() => {
     const { largest, smallest } = rounding.DTYPES[state.dtype];
     const { signal, gradient } = now.theory;
     const notes = [];
-    for (const [name, squares, where] of [
-      ["signal", signal, "layer"],
-      ["gradient", [...gradient].reverse(), "layer, counted from the end:"],
-    ]) {
-      const [over, under] = [(each) => sqrt(each) > largest, (each) => sqrt(each) < smallest / 2].map((is) => squares.findIndex(is));
-      if (over >= 0) notes.push(`The ${name} overflows in ${state.dtype} from this ${where} ${over}.`);
-      if (under >= 0) notes.push(`The ${name} is rounded to zero in ${state.dtype} from this ${where} ${under}.`);
+    const found = [
+      ["signal", signal, (place) => `from layer ${place} on`],
+      ["gradient", [...gradient].reverse(), (place) => `${place} layers before the output`],
+    ];
+    for (const [name, squares, where] of found) {
+      const over = squares.findIndex((each) => sqrt(each) > largest);
+      const under = squares.findIndex((each) => sqrt(each) < smallest / 2);
+      if (over >= 0) notes.push(`The ${name} overflows in ${state.dtype} ${where(over)}.`);
+      if (under >= 0) notes.push(`The ${name} is rounded to zero in ${state.dtype} ${where(under)}.`);
     }
     if (shareOfZeros() > 1e-3) notes.push(`${percent(shareOfZeros())} of the weights are zero in ${state.dtype}.`);
     return notes;
@@ -365,9 +367,11 @@ const explorer = (() => {
     const bound = made.isBounded ? `± ${text(made.reach, 4)}` : "none";
     return {
       "σ_w, of these weights": text(sigma, 4),
-      "σ_w, critical (χ = 1)": orNone(critical),
-      "σ_w that keeps size 1": orNone(unit),
-      "χ at the fixed point": orNone(chi),
+      ...(state.block === "plain" && {
+        "σ_w, critical (χ = 1)": orNone(critical),
+        "σ_w that keeps size 1": orNone(unit),
+        "χ at the fixed point": orNone(chi),
+      }),
       "standard deviation": text(made.stddev, 4),
       "of those drawn": text(spread, 4),
       bounds: bound,
@@ -518,5 +522,5 @@ const explorer = (() => {
   addEventListener("popstate", fromAddress);
   fromAddress();
 
-  return { state, model, fragment, blocks };
+  return { state, model, change, fragment, blocks };
 })();
