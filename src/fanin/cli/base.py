@@ -118,6 +118,26 @@ def planned_argument(recipe: str, model: str, seed: int | None) -> Plan:
     return found.plan(model_argument(model, found))
 
 
+def check_page(file: str) -> None:
+    """Raises an error if no page can be written there, before anything is computed.
+
+    Args:
+        file: what -o says.
+    """
+    import os
+    from pathlib import Path
+
+    path = Path(file)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise Refusal(f"-o must be a file that ends in .html. Received: {shown(file)}.")
+    if not path.parent.is_dir():
+        raise Refusal(f"-o must be a file in a folder that exists. Received: {shown(file)}.")
+    if path.is_dir():
+        raise Refusal(f"-o must be a file. Received: {shown(file)}, a folder.")
+    if not os.access(path.parent, os.W_OK):
+        raise Refusal(f"-o must be a file in a folder that can be written to. Received: {shown(file)}.")
+
+
 def recorded_by_torch() -> AbstractContextManager[Any]:
     """The context in which PyTorch's models are recorded; only for a factory that has loaded PyTorch."""
     from fanin.torch import recording

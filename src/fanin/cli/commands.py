@@ -24,6 +24,7 @@ from fanin.cli.base import (
 from fanin.cli.check import check
 from fanin.cli.compare import compare
 from fanin.cli.diff import diff
+from fanin.cli.explore import explore
 from fanin.cli.recipes import recipe
 from fanin.cli.report import report
 
@@ -48,7 +49,7 @@ def main() -> None:
     """Neural-network weight initializers: the values of Keras 2 as functions of seed and index."""
 
 
-for _command in (check, compare, diff, recipe, report):
+for _command in (check, compare, diff, explore, recipe, report):
     main.add_command(_command)
 
 

@@ -4,6 +4,7 @@ from fanin.theory.activations import Activation, activation
 from fanin.theory.blocks import Block
 from fanin.theory.compared import Compared, Comparison
 from fanin.theory.comparison import compare
+from fanin.theory.exploring import explorer
 from fanin.theory.fields import MeanField, critical_stddev, gain_at_zero, mean_field, mean_of, slope_of, square_of
 from fanin.theory.gains import gain, published
 
@@ -16,6 +17,7 @@ __all__ = [
     "activation",
     "compare",
     "critical_stddev",
+    "explorer",
     "gain",
     "gain_at_zero",
     "mean_field",

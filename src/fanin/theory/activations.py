@@ -17,6 +17,7 @@ from fanin.theory.functions import Elementwise
 
 _Function = Callable[..., Array]
 _erfc: Any = np.frompyfunc(math.erfc, 1, 1)
+_TANH = (1 / 3, -2 / 15, 17 / 315, -62 / 2835, 1382 / 155925, -21844 / 6081075)  # of x - tanh(x), from x**3 on
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
 
@@ -115,6 +116,14 @@ def _mish_slope(x: Array) -> Array:
     return tanh + x * (1 - tanh * tanh) * _sigmoid(x)
 
 
+def _tanh_shrink(x: Array) -> Array:
+    """x - tanh(x), by its series near 0, where the difference would lose its digits."""
+    series = np.zeros_like(x)
+    for coefficient in reversed(_TANH):
+        series = series * x * x + coefficient
+    return np.where(np.abs(x) > 0.1, x - np.tanh(x), x**3 * series)
+
+
 def _silu_slope(x: Array) -> Array:
     return _sigmoid(x) + x * _sigmoid_slope(x)
 
@@ -157,7 +166,7 @@ _NAMED = {
     "softsign": _Named(lambda x: x / (1 + np.abs(x)), lambda x: 1 / (1 + np.abs(x)) ** 2),
     "squareplus": _Named(lambda x, b: (x + np.sqrt(x * x + b)) / 2, lambda x, b: (1 + x / np.sqrt(x * x + b)) / 2, 4.0),
     "tanh": _Named(np.tanh, lambda x: 1 - np.tanh(x) ** 2),
-    "tanhshrink": _Named(lambda x: x - np.tanh(x), lambda x: np.tanh(x) ** 2),
+    "tanhshrink": _Named(_tanh_shrink, lambda x: np.tanh(x) ** 2),
 }
 _NAMED |= {"identity": _NAMED["linear"], "swish": _NAMED["silu"], "hardsilu": _NAMED["hardswish"]}
 _NAMED |= {f"conv{kind}{axes}d": _NAMED["linear"] for kind in ("", "transpose") for axes in (1, 2, 3)}
@@ -213,9 +222,7 @@ def _of_function(function: Callable[[Any], Any]) -> Activation:
 
 
 def _of_name(name: str, param: float | None) -> Activation:
-    named = _NAMED.get(name.replace("_", ""))
-    if named is None:
-        raise ValueError(f"Unknown activation: {shown(name)}. Pass a function of your own.{suggestion(name, NAMES)}")
+    named = _named(name)
     if param is not None:
         _check_param(name, param, named)
     if named.default is None:
@@ -223,6 +230,26 @@ def _of_name(name: str, param: float | None) -> Activation:
     value = named.default if param is None else float(param)
     text = name if param is None else f"{name}({value:g})"
     return Activation(text, lambda x: named.function(x, value), lambda x: named.derivative(x, value))
+
+
+def _named(name: str) -> _Named:
+    named = _NAMED.get(name.replace("_", ""))
+    if named is None:
+        raise ValueError(f"Unknown activation: {shown(name)}. Pass a function of your own.{suggestion(name, NAMES)}")
+    return named
+
+
+def default_param(name: str) -> float | None:
+    """The parameter that an activation has by default; None if it has none.
+
+    Raises:
+        ValueError: the name is unknown.
+
+    >>> from fanin.theory.activations import default_param
+    >>> default_param("leaky_relu"), default_param("relu")
+    (0.01, None)
+    """
+    return _named(name).default
 
 
 def _check_param(name: str, param: float, named: _Named) -> None:

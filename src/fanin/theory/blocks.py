@@ -254,7 +254,7 @@ class _Theory:
             return Signal(square, 0.0, shared), weights.outputs
         if isinstance(step, Activate):
             return self._activated(signal), slope_of(self.activation, signal.square)
-        less = {"layer": signal.mean**2, "rms": 0.0, "batch": signal.shared}[step.kind]
+        less = {"layer": signal.mean * signal.mean, "rms": 0.0, "batch": signal.shared}[step.kind]
         variance = signal.square - less + EPSILON
         if not variance < math.inf:
             return Signal(1.0), 0.0
@@ -265,7 +265,7 @@ class _Theory:
     def _activated(self, signal: Signal) -> Signal:
         square, mean = square_of(self.activation, signal.square), mean_of(self.activation, signal.square)
         if not self.block.has_batch or not signal.shared:
-            return Signal(square, mean, mean**2)
+            return Signal(square, mean, mean * mean)  # infinite, where a power would be an error
         correlation = max(-1.0, min(1.0, signal.shared / signal.square))
         shared = quadrature.mean_product(self.activation.function, signal.square, signal.square, correlation)
         return Signal(square, mean, shared)
