@@ -1,4 +1,4 @@
-"""`fanin report`: pages and pictures of checkpoints and plans, exit codes, and what is refused before anything is done."""
+"""`fanin report`: pages and pictures of checkpoints and plans, exit codes, and what is refused at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a healthy and a faulty checkpoint, a recipe, and a model; the working directory."""
     monkeypatch.chdir(tmp_path)
     made = {each.path: each.make() for each in reports.plan().entries}
-    np.savez("good.npz", **made)
+    np.savez("good.npz", **made)  # pyright: ignore[reportArgumentType]
     np.savez("small.npz", **{"head.weight": made["head.weight"]})
     np.savez("bad.npz", **{**made, "head.weight": np.full((64, 10), np.nan, np.float32)})
     Path("model.json").write_text(json.dumps(reports.shapes()))
