@@ -98,6 +98,16 @@ def test_both_schemes(path: Path) -> None:
     assert path.read_text(encoding="utf-8") != other.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", ["report", "explorer"])
+def test_screenshots(name: str) -> None:
+    """A screenshot is there in both schemes, as wide as it says, and small."""
+    for scheme in ("light", "dark"):
+        data = (FOLDER / f"{name}-{scheme}.png").read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert int.from_bytes(data[16:20], "big") == module("screenshots").WIDTH
+        assert len(data) < 150_000
+
+
 def test_every_picture_that_a_page_names_is_there() -> None:
     """No page names a picture that is not there."""
     assert mentioned() - committed() == set()
