@@ -296,7 +296,7 @@ const explorer = (() => {
 
   function ofResiduals(isNormed) {
     if (state.block === "post_norm")
-      return ["The norm after each addition shrinks the gradient: put it before.", ["use pre_norm", { block: "pre_norm" }]];
+      return ["The norm after each addition changes the gradient, too: put it before.", ["use pre_norm", { block: "pre_norm" }]];
     const to = isNormed ? "pre_norm_scaled" : "residual_scaled";
     if (state.block !== to)
       return ["Each branch adds to the signal: multiply branches by 1 / √(2 × depth).", [`use ${to}`, { block: to }]];
@@ -344,7 +344,7 @@ const explorer = (() => {
     const notes = [];
     const found = [
       ["signal", signal, (place) => `from layer ${place} on`],
-      ["gradient", [...gradient].reverse(), (place) => `${place} layers before the output`],
+      ["gradient", [...gradient].reverse(), (place) => `${place} layer${place > 1 ? "s" : ""} before the output`],
     ];
     for (const [name, squares, where] of found) {
       const over = squares.findIndex((each) => sqrt(each) > largest);
