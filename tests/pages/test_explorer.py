@@ -16,12 +16,21 @@ import fanin
 from browsers import Opened, opened
 from fanin import theory
 from fanin.models.lists import described_list
-from fanin.theory.blocks import BLOCKS
 from fanin.report.pages import asset
+from fanin.theory.blocks import BLOCKS
 
 MOST_BYTES = 80_000
 DEFAULT = "#init=he_normal&act=relu"
-SCRIPTS = ("dom.js", "charts.js", "philox.js", "rounding.js", "meanfield.js", "simulation.js", "initializers.js", "explorer.js")
+SCRIPTS = (
+    "dom.js",
+    "charts.js",
+    "philox.js",
+    "rounding.js",
+    "meanfield.js",
+    "simulation.js",
+    "initializers.js",
+    "explorer.js",
+)
 # For each control: the state that it is seen in, another value, and what shows it.
 CONTROLS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "init": ("", "glorot_uniform", ("sentence", "signal", "gradient", "weights", "python", "rule")),
@@ -197,7 +206,10 @@ def test_verdict(site: Site, fragment: str, arguments: tuple[Any, Any, dict[str,
 def test_advice(site: Site, fragment: str, button: str, expected: str) -> None:
     """A button does what is advised, and things are no worse then."""
     with site.at(fragment) as found:
-        loss = "Math.max(...['signal', 'gradient'].map((each) => Math.abs(Math.log(explorer.model().verdict[each].total))))"
+        loss = """() => {
+            const { signal, gradient } = explorer.model().verdict;
+            return Math.max(...[signal, gradient].map((each) => Math.abs(Math.log(each.total))));
+        }"""
         before = found.page.evaluate(loss)
         found.page.get_by_role("button", name=button, exact=True).click()
         assert expected in found.page.url or expected == "gain=1"
@@ -504,7 +516,7 @@ def test_scripts_may_be_shortened(name: str) -> None:
     """No text of a script has several lines or begins a comment, so that a page may leave out space and comments."""
     for line in asset(name).splitlines():
         code = line.partition(" // ")[0]
-        assert all(code.count(quote) % 2 == 0 for quote in "`\"") or line.lstrip().startswith(("*", "/*", "//")), line
+        assert all(code.count(quote) % 2 == 0 for quote in '`"') or line.lstrip().startswith(("*", "/*", "//")), line
 
 
 def test_data_is_json(file: Path) -> None:

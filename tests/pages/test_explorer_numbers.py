@@ -86,7 +86,8 @@ def test_bits_of_a_region(page: Any, first: int) -> None:
     """Elements far into a large tensor are those of its region."""
     made = bits(
         page,
-        "philox.values(philox.Stream.of(9n), {law: 'truncated_normal', scale: 1, origin: 0}, 'float32', 50, given.first)",
+        "philox.values(philox.Stream.of(9n), given.drawn, 'float32', 50, given.first)",
+        drawn={"law": "truncated_normal", "scale": 1, "origin": 0},
         first=first,
     )
     assert (made == as_bits(fanin.TruncatedNormal(stddev=1.0, seed=9)((2**33,), region=slice(first, first + 50)))).all()
@@ -97,7 +98,8 @@ def test_bits_of_later_calls(page: Any, number: int) -> None:
     """A folded stream is that of an initializer's later call."""
     made = bits(
         page,
-        "philox.values(philox.Stream.of(5n).foldIn(given.number), {law: 'uniform', scale: 1, origin: 0}, 'float32', 64)",
+        "philox.values(philox.Stream.of(5n).foldIn(given.number), given.drawn, 'float32', 64)",
+        drawn={"law": "uniform", "scale": 1, "origin": 0},
         number=number,
     )
     weight = fanin.RandomUniform(0.0, 1.0, seed=5).weight((64,), stream=_folded(5, number))
@@ -209,7 +211,7 @@ def record() -> dict[str, Any]:
 
 @pytest.mark.parametrize("activation", exploring.activations())
 def test_profiles(page: Any, record: dict[str, Any], activation: str) -> None:
-    """Signals, pre-activations and gradients by depth in every block, for weights of several sizes, also with biases."""
+    """Signals, pre-activations and gradients by depth in every block, for weights of several sizes, and biases."""
     _, given = found(activation, None)
     made = page.evaluate(
         """([name, param, cases, places]) => Object.fromEntries(Object.entries(explorer.blocks).map(([label, block]) =>
@@ -218,7 +220,8 @@ def test_profiles(page: Any, record: dict[str, Any], activation: str) -> None:
                 const weights = block.steps.filter((each) => each.kind === "dense").map(() => ({ inputs, outputs }));
                 const made = meanfield.profile(block, f, weights, depth, bias);
                 const plain = (x) => Number.isFinite(x) ? x : null;
-                return [made.signal, made.preactivations, made.gradient].map((each) => places.map((at) => plain(each.at(at))));
+                const some = (numbers) => places.map((place) => plain(numbers.at(place)));
+                return [made.signal, made.preactivations, made.gradient].map(some);
             })]))""",
         [activation, given, grid.networks(activation), grid.PLACES],
     )

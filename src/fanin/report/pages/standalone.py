@@ -18,7 +18,7 @@ from fanin.report import markup, plain
 # What every page needs; a page's own assets come after.
 _STYLES = ("page.css",)
 _SCRIPTS = ("dom.js", "charts.js")
-# What a page has no use for: comments, indentation, and ends of lines beside brackets and commas, which end no statement.
+# What a page has no use for: comments, indentation, and ends of lines beside brackets and commas, which end nothing.
 # No text of an asset has several lines or the beginning of a comment; a test looks.
 _COMMENTS = re.compile(r"^[ \t]*(?://.*|/\*(?s:.*?)\*/[ \t]*)\n|(?<=\S) // .*$", re.MULTILINE)
 _SPACE = re.compile(r"^[ \t]+|\n(?=\n)|(?<=[;,{(\[])\n[ \t]*|\n[ \t]*(?=[}\])])", re.MULTILINE)
