@@ -1,7 +1,8 @@
 """What mkdocs does beside rendering docs/: pages that are made from other files, and links that leave docs/.
 
 The pages read well on GitHub, too, so they link to files of the repository. On the site these files are pages:
-`CONTRIBUTING.md`, `CHANGELOG.md`, and the scripts in `examples/`, which are shown on one page.
+`CONTRIBUTING.md`, `CHANGELOG.md`, and the scripts in `examples/`, which are shown on one page. What only the site has is
+in a comment, `<!-- site: … -->`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ PICTURE = re.compile(
     r'<picture>\s*<source [^>]*srcset="(?P<dark>[^"]+)">\s*'
     r'<img alt="(?P<text>[^"]*)" src="(?P<light>[^"]+)">\s*</picture>'
 )
+ON_SITE = re.compile(r"<!-- site: (.*?) -->", re.DOTALL)
 TABS = re.compile(r"^<!-- tabs -->\n(.*?)^<!-- /tabs -->$", re.MULTILINE | re.DOTALL)
 
 
@@ -53,6 +55,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, files: Files, **kwargs: Any) -> str:
     """Makes what GitHub reads what the theme reads: links to pages, with their titles, pictures, sessions and tabs."""
     folder = posixpath.dirname(page.file.src_uri)
+    markdown = ON_SITE.sub(r"\1", markdown)
     markdown = LINK.sub(lambda link: _inside(link, folder), markdown)
     markdown = NAMED.sub(lambda link: f"[{_title(files, posixpath.join(folder, link[2])) or link[1]}]", markdown)
     markdown = PICTURE.sub(_both, markdown)
@@ -123,5 +126,32 @@ def _tools() -> dict[str, str]:
     """The pages that fanin itself makes, as files of the site: each stands alone."""
     import fanin
 
-    explorer = getattr(fanin.theory, "explorer", None)
-    return {"explore.html": explorer()} if callable(explorer) else {}
+    return {"explore.html": fanin.theory.explorer(), "sample-report.html": _report()}
+
+
+def _report() -> str:
+    """The report of a small transformer in which three things have gone wrong."""
+    import fanin
+
+    recipe = fanin.Recipe.preset("gpt2", seed=42)
+    plan = recipe.plan(list(_shapes(blocks=6, width=128)))
+    arrays = {entry.path: entry.make() for entry in plan.entries}
+    arrays["h.2.mlp.c_fc.weight"] *= 2
+    arrays["h.4.mlp.c_fc.weight"][:, 256:] = arrays["h.4.mlp.c_fc.weight"][:, :256]
+    arrays["h.5.attn.c_proj.weight"][7, 11] = float("nan")
+    return fanin.audit(arrays, plan, spectra=True).to_html()
+
+
+def _shapes(blocks: int, width: int) -> Iterator[dict[str, Any]]:
+    """The parameters of a transformer, by GPT-2's names."""
+    kernels = {"attn.c_attn": 3 * width, "attn.c_proj": width, "mlp.c_fc": 4 * width, "mlp.c_proj": width}
+    yield {"path": "wte.weight", "shape": [1000, width], "role": "embedding", "layout": "keras"}
+    for block in range(blocks):
+        for name, outputs in kernels.items():
+            inputs = 4 * width if name == "mlp.c_proj" else width
+            path = f"h.{block}.{name}"
+            yield {"path": f"{path}.weight", "shape": [inputs, outputs], "role": "kernel", "layout": "keras"}
+            yield {"path": f"{path}.bias", "shape": [outputs], "role": "bias"}
+        for name in ("ln_1", "ln_2"):
+            yield {"path": f"h.{block}.{name}.weight", "shape": [width], "role": "scale"}
+            yield {"path": f"h.{block}.{name}.bias", "shape": [width], "role": "offset"}
