@@ -4,6 +4,7 @@
     python scripts/pictures signal bits   make these
     python scripts/pictures tables        write the tables of docs/benchmarks.md from docs/benchmarks.json
     python scripts/pictures report        take the screenshots of a report (Playwright, Chromium)
+    python scripts/pictures explorer      take those of the explorer
 
 Numbers come from fanin itself, or from docs/benchmarks.json (`fanin bench --json docs/benchmarks.json`).
 """
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -43,9 +46,9 @@ def _draw(name: str) -> None:
         _tell(path)
 
 
-def _report() -> None:
-    """Takes the screenshots."""
-    for path in screenshots.take("report", FOLDER):
+def _take(name: str) -> None:
+    """Takes the screenshots of a page."""
+    for path in screenshots.take(name, FOLDER):
         _tell(path)
 
 
@@ -53,7 +56,10 @@ def _tell(path: Path) -> None:
     print(f"{path.relative_to(FOLDER.parents[1])}: {path.stat().st_size / 1000:.1f} kB")
 
 
-OTHERS = {"tables": tables.write, "report": _report}
+OTHERS: dict[str, Callable[[], None]] = {
+    "tables": tables.write,
+    **{name: partial(_take, name) for name in screenshots.PAGES},
+}
 
 if __name__ == "__main__":
     main()

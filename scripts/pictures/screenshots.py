@@ -13,7 +13,8 @@ import fanin
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/support"))
 
-WIDTH, HEIGHT = 1120, 960
+WIDTH = 1120
+_HEIGHTS = {"report": 960, "explorer": 848}
 _BLOCKS, _SIZE, _TOKENS = 6, 192, 2048
 
 
@@ -81,7 +82,7 @@ def take(name: str, folder: Path) -> list[Path]:
         page = Path(temporary) / f"{name}.html"
         page.write_text(PAGES[name](), encoding="utf-8")
         for scheme in ("light", "dark"):
-            with opened(browser, page, width=WIDTH, height=HEIGHT, scheme=scheme) as shown:
+            with opened(browser, page, width=WIDTH, height=_HEIGHTS[name], scheme=scheme) as shown:
                 shown.page.wait_for_timeout(500)
                 made.append(folder / f"{name}-{scheme}.png")
                 shown.page.screenshot(path=str(made[-1]))

@@ -1,4 +1,4 @@
-"""`fanin report`: pages and pictures of checkpoints and plans, exit codes, and what is refused before anything is done."""
+"""`fanin report`: pages and pictures of checkpoints and plans, exit codes, and what is refused at once."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a healthy and a faulty checkpoint, a recipe, and a model; the working directory."""
     monkeypatch.chdir(tmp_path)
     made = {each.path: each.make() for each in reports.plan().entries}
-    np.savez("good.npz", **made)
-    np.savez("small.npz", **{"head.weight": made["head.weight"]})
-    np.savez("bad.npz", **{**made, "head.weight": np.full((64, 10), np.nan, np.float32)})
+    np.savez("good.npz", **made)  # pyright: ignore[reportArgumentType]
+    np.savez("small.npz", head=made["head.weight"])
+    made["head.weight"] = np.full((64, 10), np.nan, np.float32)
+    np.savez("bad.npz", **made)  # pyright: ignore[reportArgumentType]
     Path("model.json").write_text(json.dumps(reports.shapes()))
     Path("recipe.toml").write_text(RECIPE)
     return tmp_path
@@ -119,8 +120,8 @@ def test_a_path_of_a_presets_name(work: Path) -> None:
     ("arguments", "message"),
     [
         (("none.npz", "-o", "a.html"), "PATH|RECIPE must be a checkpoint that is there, a preset, or a recipe"),
-        (("good.npz", "-o", "a.txt"), "--output must be a file that ends in .html. Received: 'a.txt'."),
-        (("good.npz", "-o", "no/a.html"), "--output must be a file in a folder that exists. Received: 'no/a.html'."),
+        (("good.npz", "-o", "a.txt"), "-o must be a file that ends in .html. Received: 'a.txt'."),
+        (("good.npz", "-o", "no/a.html"), "-o must be a file in a folder that exists. Received: 'no/a.html'."),
         (("good.npz",), "Missing option '-o'"),
         (("good.npz", "--seed", "1", "-o", "a.html"), "--seed needs a --recipe."),
         (("good.npz", "--probe", "model.json", "-o", "a.html"), "`probe` must be what `fanin.torch.probe`"),

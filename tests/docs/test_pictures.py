@@ -47,6 +47,11 @@ def named(path: Path) -> str:
     return str(path.relative_to(FOLDER))
 
 
+def words(text: str) -> list[str]:
+    """Everything that a picture says."""
+    return [each.text or "" for each in ElementTree.fromstring(text).iter() if each.tag != f"{SVG}style"]
+
+
 @cache
 def committed() -> set[str]:
     """The pictures that are there."""
@@ -91,6 +96,16 @@ def test_both_schemes(path: Path) -> None:
     assert light.get("viewBox") == dark.get("viewBox")
     assert [each.text for each in light.iter(f"{SVG}text")] == [each.text for each in dark.iter(f"{SVG}text")]
     assert path.read_text(encoding="utf-8") != other.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["report", "explorer"])
+def test_screenshots(name: str) -> None:
+    """A screenshot is there in both schemes, as wide as it says, and small."""
+    for scheme in ("light", "dark"):
+        data = (FOLDER / f"{name}-{scheme}.png").read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert int.from_bytes(data[16:20], "big") == module("screenshots").WIDTH
+        assert len(data) < 150_000
 
 
 def test_every_picture_that_a_page_names_is_there() -> None:
@@ -174,6 +189,7 @@ def test_up_to_date(name: str) -> None:
     """
     for file, text in module("catalogue").files_of(name).items():
         stored = (FOLDER / file).read_text(encoding="utf-8")
+        assert words(text) == words(stored)
         assert NUMBER.sub("#", text) == NUMBER.sub("#", stored)
         now, then = (list(map(float, NUMBER.findall(each))) for each in (text, stored))
         assert now == pytest.approx(then, rel=1e-6, abs=0.25)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fanin.report.charts import Axis, Chart, Guide, Marks
+from fanin.report.charts import Axis, Chart, Charts, Guide, Marks
 
 CHART = Chart(
     "sizes",
@@ -28,7 +28,7 @@ def test_as_dict() -> None:
     data = CHART.as_dict()
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert data["marks"][1]["y"] == [1.0, 0.1, None]
-    assert data["y"] == {"label": "size", "is_log": True, "limits": None}
+    assert data["y"] == {"label": "size", "is_log": True, "limits": None, "names": []}
 
 
 def test_six_digits() -> None:
@@ -75,3 +75,31 @@ def test_bars_by_matplotlib() -> None:
     assert stairs.get_data().edges.tolist() == [0, 1, 3]
     assert axes.get_ylim()[0] == 0
     assert axes.get_xlim() == (-1, 4)
+
+
+def test_rows_by_matplotlib() -> None:
+    """Rows are horizontal bars from zero, the first one at the top, with names in place of numbers."""
+    rows = Marks.of("rows", [3, 1], [0, 1])
+    axes = drawn(Chart("rules", "", "", Axis("elements"), Axis("", names=("_a$", "b")), (rows,)))
+    assert [(each.get_width(), each.get_y() + each.get_height() / 2) for each in axes.patches] == [(3, 0), (1, 1)]
+    assert [each.get_text() for each in axes.get_yticklabels()] == [r" _a\$", "b"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]
+    assert axes.get_xlim()[0] == 0
+
+
+def test_emphasized_alone_by_matplotlib() -> None:
+    """Dots that are all to be noticed have the legend's mark, and no others beside them."""
+    axes = drawn(Chart("a", "", "", Axis(""), Axis(""), (Marks.of("dots", [1], [2], "findings", emphasized=[0]),)))
+    [line] = axes.lines
+    assert (line.get_marker(), line.get_label()) == ("D", "findings")
+
+
+def test_charts() -> None:
+    """Charts are found by name; the reason for one that is missing is what the error says."""
+    charts = Charts.of({"sizes": CHART, "density": "Every element is 0."})
+    assert (len(charts), [*charts], charts["sizes"]) == (1, [CHART], CHART)
+    with pytest.raises(KeyError, match=r"Every element is 0\."):
+        charts["density"]
+    with pytest.raises(KeyError, match=r"Known charts: sizes\. Received: 'size'"):
+        charts["size"]
+    assert charts.as_dict() == {"charts": [CHART.as_dict()], "missing": {"density": "Every element is 0."}}

@@ -9,6 +9,16 @@ import numpy as np
 import pytest
 
 from fanin.report import plots
+from fanin.report.charts import Axis, Chart, Charts, Marks
+
+CHART = Chart(
+    "sizes",
+    "Sizes",
+    "They fall.",
+    Axis("layer"),
+    Axis("size", is_log=True),
+    (Marks.of("line", [0, 1], [1, 0.1], "theory"), Marks.of("dots", [0, 1], [1, 0.2], "measured", color=1)),
+)
 
 
 @pytest.fixture
@@ -31,49 +41,36 @@ def test_contrast(color: str) -> None:
     assert (luminance(color) + 0.05) / (luminance("#111111") + 0.05) >= 3
 
 
-def test_lines_by_depth(matplotlib: Any) -> None:
-    """Lines have the numbers; what a logarithmic axis cannot show is left out."""
-    with plots.figure() as (figure, [axes]):
-        series = [plots.Series("theory", [1, 0, np.inf, 8], kind="line"), plots.Series("", [2.0], [0.1], color=0)]
-        plots.lines_by_depth(axes, series, title="Signal")
-    theory, measured = axes.lines
+def test_drawn(matplotlib: Any) -> None:
+    """A figure has the charts side by side, each with its title; an odd place stays empty."""
+    figure = plots.drawn([CHART] * 3, title="All of $them$")
+    assert [each.get_title(loc="left") for each in figure.axes] == ["Sizes", "Sizes", "Sizes", ""]
+    assert [each.axison for each in figure.axes] == [True, True, True, False]
+    figure.draw_without_rendering()
+
+
+def test_nothing_to_draw(matplotlib: Any) -> None:
+    """The error says why there is no chart."""
+    with pytest.raises(ValueError, match=r"There is nothing to draw\. Every element is 0\.$"):
+        plots.drawn(Charts.of({"density": "Every element is 0.", "quantiles": "Every element is 0."}))
+
+
+def test_the_legend_is_below(matplotlib: Any) -> None:
+    """The legend hides nothing: it lies below the label of the axis."""
+    figure = plots.drawn([CHART])
+    figure.draw_without_rendering()
+    [axes] = figure.axes
     legend: Any = axes.get_legend()
-    np.testing.assert_array_equal(theory.get_ydata(), [1, np.nan, np.nan, 8])
-    assert theory.get_color() == measured.get_color() == plots.COLORS[0]
-    assert axes.get_yscale() == "log"
-    assert [text.get_text() for text in legend.get_texts()] == ["theory"]
-    figure.draw_without_rendering()
-
-
-def test_histogram(matplotlib: Any) -> None:
-    """The densities of counts, the expected ones, and bounds."""
-    with plots.figure() as (figure, [axes]):
-        plots.histogram(axes, [0, 1, 3], [10, 30], expected=[20, 20], bounds=(0.0, np.inf))
-    patches: list[Any] = list(axes.patches)
-    measured, expected = (patch.get_data().values for patch in patches)
-    np.testing.assert_allclose(measured, [0.25, 0.375])
-    np.testing.assert_allclose(expected, [0.5, 0.25])
-    assert len(axes.lines) == 1
-    figure.draw_without_rendering()
-
-
-def test_ratio_strip(matplotlib: Any) -> None:
-    """Ratios about 1; those to be noticed apart; names to the letter."""
-    with plots.figure() as (figure, [axes]):
-        plots.ratio_strip(axes, ["_a$x$", "b"], [1.0, 4.0], errors=[0.1, 0.1], marked=[False, True])
-    assert axes.get_yscale() == "log"
-    assert [text.get_text() for text in axes.get_xticklabels()] == [r" _a\$x\$", "b"]
-    figure.draw_without_rendering()
+    assert legend.get_window_extent().y1 <= axes.xaxis.label.get_window_extent().y0
 
 
 @pytest.mark.parametrize("theme", ["any", "light", "dark"])
 def test_themes(matplotlib: Any, theme: Any, tmp_path: Path) -> None:
     """Every theme can be drawn and written, and shows itself in notebooks."""
-    with plots.figure(theme=theme) as (figure, [axes]):
-        plots.lines_by_depth(axes, [plots.Series("a", [1, 2])])
+    figure: Any = plots.drawn([CHART], theme)
     figure.savefig(tmp_path / "a.svg")
     assert (tmp_path / "a.svg").stat().st_size > 1000
-    assert figure._repr_png_().startswith(b"\x89PNG")  # pyright: ignore
+    assert figure._repr_png_().startswith(b"\x89PNG")
 
 
 def test_nothing_global_changes(matplotlib: Any) -> None:

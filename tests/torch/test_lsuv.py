@@ -267,4 +267,9 @@ def test_report() -> None:
     assert "<table" in report._repr_html_()
     assert json.loads(json.dumps(report.as_dict()))["layers"][0]["path"] == "first"
     pytest.importorskip("matplotlib")
-    assert len(report.plot().axes[0].lines) == 2
+    [axes] = report.plot().axes
+    lines = [
+        np.asarray(each.get_ydata(), float).tolist() for each in axes.lines if each.get_label() in ("before", "after")
+    ]
+    sizes = [[each.before for each in report.layers], [each.after for each in report.layers]]
+    np.testing.assert_allclose(lines, sizes, rtol=1e-5)

@@ -438,9 +438,13 @@ def test_table_html_and_plot() -> None:
     assert "<table" in probe._repr_html_()
     assert "5.1" in probe._repr_html_()
     pytest.importorskip("matplotlib")
-    [axes] = probe.plot().axes
-    plotted = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
-    assert [each.output.std for each in probe.layers] in plotted
+    signal, gradient = probe.plot().axes
+    for axes, sizes in (
+        (signal, [each.output.std for each in probe.layers]),
+        (gradient, [each.gradient.std for each in probe.layers if each.gradient is not None]),
+    ):
+        line, *_ = axes.lines
+        np.testing.assert_allclose(np.asarray(line.get_ydata(), float), sizes, rtol=1e-5)
 
 
 def test_hugging_face_models() -> None:

@@ -290,7 +290,7 @@ class _Auditor:
             unreadable = Problem("unreadable", "broken", f"It cannot be read: {statistics}")
             return made(expected_stddev=None, statistics=None, verdict=Verdict.of((unreadable,)))
         law = None if stored.dtype is None else expectation.law(stored.dtype)
-        kept = replace(statistics, sample=statistics.sample[:: max(1, len(statistics.sample) // _KEPT)])
+        kept = replace(statistics, sample=statistics.sample[:: max(1, len(statistics.sample) // _KEPT)].copy())
         self._fingerprints[name] = statistics.fingerprint
         sketch = None if allowed_of(role, law).repeated else Sketch.of(stored, statistics)
         if sketch is not None:

@@ -49,7 +49,8 @@ class Beginning:
             return None
         parts = [part for _, part in stored.parts([_first(stored.shape)])]
         numbers = np.concatenate([part.reshape(-1) for part in parts])[:_LENGTH].astype(np.float64)
-        size = float(np.linalg.norm(numbers))
+        with np.errstate(over="ignore"):
+            size = float(np.linalg.norm(numbers))
         if len(np.unique(numbers)) < _DISTINCT or not 0 < size < math.inf:
             return None
         return cls(stored.name, (numbers / size).astype(np.float32), size)

@@ -28,8 +28,7 @@ Examples:
     help="The page, which ends in .html.",
 )
 def explore(file: str) -> None:
-    """Write a page with sliders: initializer, activation, fans, depth, gain and dtype on one side, and what they do on the
-    other.
+    """Write a page with sliders for initializer, activation, fans, depth, gain and dtype, which shows what they do.
 
     It is one file, which needs no network. Open it in a browser. Its address keeps what is chosen, so that it can be
     shared.

@@ -13,6 +13,7 @@ from fanin._core.messages import shown
 from fanin.cli.base import (
     STANDARD_INPUT,
     Refusal,
+    check_page,
     planned_argument,
     recipe_argument,
     recorded_by_torch,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _RECIPES = (".toml", ".yaml", ".yml")  # the ends of the names of recipe files
 _OF_CHECKPOINTS = ("--recipe", "--under", "--probe")
-_PAGES = (".html", ".htm")
 
 
 @click.command(
@@ -69,7 +69,7 @@ def report(target: str, output: str, folder: str | None, **options: Any) -> None
 
         is_recipe = _is_recipe(target)
         _check_options(is_recipe, target, **options)
-        _check_output(output)
+        check_page(output)
         if folder is not None:
             check_folder(folder)
         try:
@@ -118,15 +118,6 @@ def _check_options(
             raise click.UsageError(f"{name} goes with a checkpoint. Received: the recipe {shown(target)}.")
     if target == model == STANDARD_INPUT:
         raise Refusal("Only one of RECIPE and --model can be -, the standard input.")
-
-
-def _check_output(output: str) -> None:
-    """Raises an error if no page can be written there, before anything is computed."""
-    path = Path(output)
-    if not output.lower().endswith(_PAGES):
-        raise Refusal(f"--output must be a file that ends in .html. Received: {shown(output)}.")
-    if path.is_dir() or not path.parent.is_dir():
-        raise Refusal(f"--output must be a file in a folder that exists. Received: {shown(output)}.")
 
 
 def _of_plan(target: str, output: str, folder: str | None, *, model: str, seed: int | None, **_: Any) -> bool:

@@ -6,6 +6,7 @@ A chart says what is seen: axes, marks and guides. How it looks is up to those w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -189,6 +190,10 @@ class Charts:
 
 
 def _rounded(numbers: Numbers) -> tuple[float, ...]:
-    """The numbers with six digits, which is finer than any screen, and short in JSON."""
-    given = numbers if isinstance(numbers, np.ndarray) else list(numbers)
-    return tuple(float(f"{each:.6g}") for each in np.asarray(given, float).tolist())
+    """The numbers with six digits, which is finer than any screen and short; with more if they are all near."""
+    values = np.asarray(numbers if isinstance(numbers, np.ndarray) else list(numbers), float)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    largest, span = max(abs(low), abs(high)), high / 2 - low / 2
+    same = math.floor(math.log10(largest / span)) if 0 < span < largest / 10 else 0  # digits that all of them share
+    return tuple(float(f"{each:.{min(6 + same, 17)}g}") for each in values.tolist())

@@ -99,7 +99,8 @@ class Number:
         return _control(
             self.name,
             self.label,
-            f'<input type="range" aria-label="{label}, slider" data-scale="{self.scale}" data-ends="{first:g},{last:g}">'
+            f'<input type="range" aria-label="{label}, slider" data-scale="{self.scale}" '
+            f'data-ends="{first:g},{last:g}">'
             f'<input type="number" id="{self.name}" min="{self.low:g}" max="{self.high:g}" step="{step}" '
             f'value="{self.default:g}">',
         )
@@ -164,7 +165,7 @@ def explorer() -> str:
     True
     """
     data = {
-        "activations": activations(),
+        "params": {name: param for name, param in activations().items() if param is not None},
         "aliases": _ALIASES,
         "blocks": {name: _as_data(block) for name, block in BLOCKS.items()},
     }
@@ -195,12 +196,7 @@ def activations() -> dict[str, dict[str, float] | None]:
 
 def _as_data(block: Block) -> dict[str, Any]:
     """A block for JavaScript, with the kind of each step."""
-    return {
-        "steps": list(map(_step, block.steps)),
-        "is_residual": block.is_residual,
-        "scale": block.scale,
-        "after": list(map(_step, block.after)),
-    }
+    return {**asdict(block), "steps": list(map(_step, block.steps)), "after": list(map(_step, block.after))}
 
 
 def _step(step: Step) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def quantiles(subject: Subject, significance: float = SIGNIFICANCE) -> Chart | s
     probabilities = np.concatenate(((less + upto) / 2, low - slack, high + slack)).clip(1e-300, 1 - 2.0**-53)
     ends = (law.mean - law.stddev, law.mean + law.stddev) if math.isfinite(law.mean) else (-1.0, 1.0)
     expected, lower, upper = law.curve.quantiles(probabilities, *ends).reshape(3, -1)
-    lower, upper = _rounded(lower, subject.dtype), _rounded(upper, subject.dtype)
+    lower = np.where(low <= slack, law.low, _rounded(lower, subject.dtype))
+    upper = np.where(high >= 1 - slack, law.high, _rounded(upper, subject.dtype))
     is_outside = (measured < lower) | (measured > upper)
     both = float(expected[0]), float(expected[-1])
     marks = [

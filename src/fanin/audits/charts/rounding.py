@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -91,9 +92,9 @@ def rounding(subject: Subject) -> Chart | str:
     if not values.any():
         return "Every element of the sample is 0."
     found = [Rounded.of(values, each) for each in narrower]
-    marks = [_line(each, color) for color, each in enumerate(found) if each.errors.any()]
-    if not marks:
-        return f"Every value of the sample is the same in {', '.join(narrower)}."
+    marks = [_line(each, color) for color, each in enumerate(found)]
+    if not any(0 < error < math.inf for mark in marks for error in mark.y):
+        return f"No dtype rounds its values: {'; '.join(each.words for each in found)}."
     return Chart(
         "rounding",
         "Rounding to narrower dtypes",

@@ -67,7 +67,7 @@ def candidates_of(role: Role) -> tuple[Candidate, ...]:
     ('kaiming_uniform(a=sqrt(5)) (stddev 0.0361)', "PyTorch's Linear and Conv")
     """
     dtype = role.dtype
-    if dtype is None or role.hint == "optimizer":
+    if dtype is None or role.hint == "optimizer" or 0 in role.shape:
         return ()
     if dtypes.kind(dtype) not in ("float", "complex"):
         return _of_integers(role)

@@ -77,7 +77,9 @@ class Ordered:
 
 
 def _spread(less: Array, distinct: int) -> Array:
-    """The places of the values that are kept: those at even ranks, and all of the outermost ones."""
-    ranks = np.linspace(0, less[-1], _KEPT - 2 * _ENDS)
+    """The places of the values that are kept: those at even ranks, and more of them the farther out they are."""
+    count = int(less[-1])
+    tail = np.geomspace(_ENDS, count / 2, (_KEPT - 2 * _ENDS) // 4)
+    ranks = np.concatenate((np.linspace(0, count, (_KEPT - 2 * _ENDS) // 2), tail, count - tail))
     ends = np.arange(_ENDS)
     return np.unique(np.concatenate((ends, np.searchsorted(less, ranks, side="right") - 1, distinct - 1 - ends)))

@@ -18,10 +18,10 @@ from fanin.report import markup, plain
 # What every page needs; a page's own assets come after.
 _STYLES = ("page.css",)
 _SCRIPTS = ("dom.js", "charts.js")
-# What a page has no use for: comments on lines of their own or after the punctuation that ends a line, indentation, and
-# ends of lines that cannot end a statement. No string of an asset has several lines, or any such comment.
-_COMMENTS = re.compile(r"^[ \t]*(?://.*|/\*(?s:.*?)\*/[ \t]*)\n|(?<=[;,{}()\[\]]) // .*$", re.MULTILINE)
-_SPACE = re.compile(r"^[ \t]+|\n(?=\n)|(?<=[;,{(\[])\n[ \t]*", re.MULTILINE)
+# What a page has no use for: comments, indentation, and ends of lines beside brackets and commas, which end nothing.
+# No text of an asset has several lines or the beginning of a comment; a test looks.
+_COMMENTS = re.compile(r"^[ \t]*(?://.*|/\*(?s:.*?)\*/[ \t]*)\n|(?<=\S) // .*$", re.MULTILINE)
+_SPACE = re.compile(r"^[ \t]+|\n(?=\n)|(?<=[;,{(\[])\n[ \t]*|\n[ \t]*(?=[}\])])", re.MULTILINE)
 _TEMPORARY = ".fanin-tmp"  # the end of the name of a file that is not complete
 # What would end a script element, or begin a comment in it, stays text. JSON has none of these outside its strings.
 _UNSAFE = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}

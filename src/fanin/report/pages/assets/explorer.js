@@ -3,7 +3,7 @@
 
 const explorer = (() => {
   const { html } = dom;
-  const { activations, aliases, blocks } = dom.data();
+  const { params, aliases, blocks } = dom.data();
   const { sqrt, exp, min, max, abs } = Math;
   const element = (id) => document.getElementById(id);
   const text = charts.text;
@@ -20,7 +20,7 @@ const explorer = (() => {
     dist: () => state.init === "variance_scaling",
     stddev: () => state.init === "random_normal" || state.init === "truncated_normal",
     limit: () => state.init === "random_uniform",
-    param: () => activations[state.act] !== null,
+    param: () => state.act in params,
   };
   const isNeeded = (name) => NEEDED[name]?.() ?? true;
 
@@ -68,7 +68,7 @@ const explorer = (() => {
       let value = given[field.id];
       if (field.id === "param") {
         // Its default depends on the activation, which comes before it.
-        const known = activations[state.act];
+        const known = params[state.act];
         state.param = known ? String(known.default) : "0";
         field.min = known?.least ?? -10;
       }
@@ -88,7 +88,7 @@ const explorer = (() => {
   function named(given) {
     const plain = given.replaceAll("_", "").replace(/^conv(transpose)?[123]d$/, "linear");
     const listed = Object.hasOwn(aliases, plain) ? aliases[plain] : plain;
-    return Object.keys(activations).find((each) => each.replaceAll("_", "") === listed.replaceAll("_", "")) ?? given;
+    return [...element("act").options].map((each) => each.value).find((each) => each.replaceAll("_", "") === listed.replaceAll("_", "")) ?? given;
   }
 
   /** Shows the state in the controls. */
@@ -296,7 +296,7 @@ const explorer = (() => {
 
   function ofResiduals(isNormed) {
     if (state.block === "post_norm")
-      return ["The norm after each addition shrinks the gradient: put it before.", ["use pre_norm", { block: "pre_norm" }]];
+      return ["The norm after each addition changes the gradient, too: put it before.", ["use pre_norm", { block: "pre_norm" }]];
     const to = isNormed ? "pre_norm_scaled" : "residual_scaled";
     if (state.block !== to)
       return ["Each branch adds to the signal: multiply branches by 1 / √(2 × depth).", [`use ${to}`, { block: to }]];
@@ -344,7 +344,7 @@ const explorer = (() => {
     const notes = [];
     const found = [
       ["signal", signal, (place) => `from layer ${place} on`],
-      ["gradient", [...gradient].reverse(), (place) => `${place} layers before the output`],
+      ["gradient", [...gradient].reverse(), (place) => `${place} layer${place > 1 ? "s" : ""} before the output`],
     ];
     for (const [name, squares, where] of found) {
       const over = squares.findIndex((each) => sqrt(each) > largest);
@@ -383,7 +383,7 @@ const explorer = (() => {
 
   // ---------------------------------------------------------------- code
 
-  const python = () => initializers.python(now.made, state, activations[state.act] !== null);
+  const python = () => initializers.python(now.made, state, state.act in params);
   const rule = () => initializers.rule(now.made);
   const link = () => `${location.href.split("#")[0]}${fragment()}`;
   const COPIES = { python, rule, link };
@@ -431,7 +431,7 @@ const explorer = (() => {
     show();
     now = model();
     const { verdict, theory, simulated } = now;
-    const param = activations[state.act] ? ` (${state.param})` : "";
+    const param = params[state.act] ? ` (${state.param})` : "";
     const gain = Number(state.gain) === 1 ? "" : ` × ${state.gain}`;
     element("setting").textContent =
       `${state.init}${gain}, ${state.act}${param}, ${state.depth} ${state.block} blocks, ${state.fan_in} → ${state.fan_out}, ${state.dtype}`;
@@ -467,7 +467,7 @@ const explorer = (() => {
 
   /** The state in the address: all that is not the default, and always what people read first. */
   function fragment() {
-    const initial = { ...defaults, param: String(activations[state.act]?.default ?? 0) };
+    const initial = { ...defaults, param: String(params[state.act]?.default ?? 0) };
     const names = fields.map((field) => field.id);
     const told = names.filter((name) => ["init", "act"].includes(name) || (isNeeded(name) && state[name] !== initial[name]));
     return `#${told.map((name) => `${name}=${encodeURIComponent(state[name])}`).join("&")}`;

@@ -405,8 +405,11 @@ const meanfield = (() => {
     return { sentence, tone, signal: forward, gradient: back };
   }
 
-  const factorText = (factor) =>
-    factor >= 0.1 && factor < 1000 ? factor.toFixed(2) : String(Number(factor.toPrecision(2)));
+  /** A factor as Python's sentence has it. */
+  function factorText(factor) {
+    if (factor >= 0.1 && factor < 1000) return factor.toFixed(2);
+    return Number.isFinite(factor) ? String(Number(factor.toPrecision(2))) : "inf";
+  }
 
   return { Activation, profile, branchScale, gainAtZero, unitGain, criticalStddev, fixedPoint, chi, change, verdict, factorText, share, density };
 })();

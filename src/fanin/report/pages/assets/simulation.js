@@ -6,13 +6,15 @@ const simulation = (() => {
   const { sqrt } = Math;
   const EPSILON = 1e-30;
   const MOST_WEIGHTS = 160_000; // of all layers together, so that a network takes a few milliseconds
-  const BATCH = 8;
+  const [FEW, MANY] = [8, 64]; // inputs of a network; many where their own mean and spread matter
   const [INPUTS, COTANGENTS, BIASES] = [2 ** 24, 2 ** 24 + 1, 2 ** 25]; // numbers of streams, beyond those of layers
   const kept = new Map(); // unit tensors of the last network, which most changes leave as they are
 
+  const hasBatch = (block) => block.steps.some((step) => step.kind === "batch");
+
   /** How many units a layer has: those of the real network, or as many as can be simulated at once. */
   function widthOf(block, depth, width) {
-    const each = block.steps.reduce((sum, step) => sum + (step.inputs ?? 0) * (step.outputs ?? 0), 0);
+    const each = block.steps.reduce((sum, step) => sum + (step.inputs ?? 0) * (step.outputs ?? 0), hasBatch(block) ? 7 : 0);
     const most = sqrt(MOST_WEIGHTS / (depth * each));
     return Math.max(1, Math.min(width, 64, Math.max(8, 8 * Math.floor(most / 8))));
   }
@@ -42,6 +44,7 @@ const simulation = (() => {
    */
   function run(network) {
     const { block, activation, depth, width, biasStddev, stream } = network;
+    const batch = hasBatch(block) ? MANY : FEW;
     const round = rounding.DTYPES[network.dtype].round;
     const scale = meanfield.branchScale(block, depth);
     let call = 0; // the number of a layer, which is that of its initializer's call
@@ -59,8 +62,8 @@ const simulation = (() => {
       const weights = unit(stream, call, network.law, rows * columns).map((each) => round(each * factor));
       const biases = biasStddev ? unit(stream, BIASES + call, "normal", columns).map((each) => each * biasStddev) : null;
       call++;
-      const made = new Float64Array(BATCH * columns);
-      for (let input = 0; input < BATCH; input++) {
+      const made = new Float64Array(batch * columns);
+      for (let input = 0; input < batch; input++) {
         const from = input * rows;
         const to = input * columns;
         if (biases) made.set(biases, to);
@@ -72,8 +75,8 @@ const simulation = (() => {
       // The real layer may have more outputs beside its inputs than this one, and as much more gradient comes back.
       const stretch = sqrt((outputs / columns) * (rows / inputs));
       const back = (gradient) => {
-        const passed = new Float64Array(BATCH * rows);
-        for (let input = 0; input < BATCH; input++) {
+        const passed = new Float64Array(batch * rows);
+        for (let input = 0; input < batch; input++) {
           const from = input * columns;
           for (let row = 0, at = 0; row < rows; row++) {
             let sum = 0;
@@ -93,10 +96,10 @@ const simulation = (() => {
 
     /** Normalized numbers, and the way back through their mean and spread. */
     function normalize(kind, x) {
-      const columns = x.length / BATCH;
+      const columns = x.length / batch;
       const made = new Float64Array(x.length);
       // What is normalized together: the units of an input, or a unit of all inputs.
-      const groups = kind === "batch" ? [columns, BATCH, 1, columns] : [BATCH, columns, columns, 1];
+      const groups = kind === "batch" ? [columns, batch, 1, columns] : [batch, columns, columns, 1];
       const spreads = [];
       each(groups, (places, group) => {
         const mean = kind === "rms" ? 0 : average(places, (at) => x[at]);
@@ -127,7 +130,7 @@ const simulation = (() => {
       return [x, (gradient) => ways.reduceRight((each, back) => back(each), gradient)];
     }
 
-    const normal = (number) => Float64Array.from(unit(stream, number, "normal", BATCH * width));
+    const normal = (number) => Float64Array.from(unit(stream, number, "normal", batch * width));
     let signal = normal(INPUTS);
     const [signals, ways] = [[meanSquare(signal)], []];
     for (let level = 0; level < depth; level++) {
@@ -168,5 +171,5 @@ const simulation = (() => {
     return Number.isNaN(sum) ? Infinity : sum / x.length;
   }
 
-  return { run, widthOf, BATCH };
+  return { run, widthOf };
 })();
