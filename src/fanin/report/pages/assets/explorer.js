@@ -307,10 +307,10 @@ const explorer = (() => {
     const { critical, unit, sigma, depth, verdict } = now;
     const tried = [critical, unit]
       .filter((each) => each !== null && Number.isFinite(each))
-      .map((stddev) => ({ stddev, ...scaledBy(stddev / sigma) }));
+      .map((stddev) => ({ stddev, ...withStddev(stddev) }));
     const best = tried.sort((first, second) => first.loss - second.loss)[0];
     const more = [["use layer_norm", { block: "layer_norm" }], ["use residual_scaled", { block: "residual_scaled" }]];
-    if (!best || best.loss > scaledBy(1).loss - 0.05) {
+    if (!best || best.loss > lossOf(verdict) - 0.05) {
       if (verdict.tone === "good") return [`Nothing to mend: σ_w is ${text(sigma)}, which suits ${state.act}.`];
       return [`No scale keeps signal and gradient through ${depth} layers of ${state.act}: normalize, or add branches.`, ...more];
     }
@@ -323,13 +323,16 @@ const explorer = (() => {
     return [`${words} better, though not through ${depth} layers: normalize, or add branches.`, ...buttons, ...more];
   }
 
-  /** What theory says if weights are multiplied by so much: how far sizes move at most, and how good that is. */
-  function scaledBy(ratio) {
+  /** What theory says if σ_w is this one: how far sizes move at most, and how good that is. */
+  function withStddev(stddev) {
     const { block, f, depth, biasStddev } = now;
-    const weights = now.weights.map(({ inputs, outputs }) => ({ inputs: inputs * ratio ** 2, outputs: outputs * ratio ** 2 }));
-    const { signal, gradient, tone } = meanfield.verdict(meanfield.profile(block, f, weights, depth, biasStddev));
-    return { loss: max(...[signal, gradient].map((each) => abs(Math.log(each.total)))), tone };
+    const square = stddev ** 2;
+    const weights = now.weights.map(({ inputs, outputs }) => ({ inputs: square, outputs: square * (outputs / inputs) }));
+    const verdict = meanfield.verdict(meanfield.profile(block, f, weights, depth, biasStddev));
+    return { loss: lossOf(verdict), tone: verdict.tone };
   }
+
+  const lossOf = ({ signal, gradient }) => max(...[signal, gradient].map((each) => abs(Math.log(each.total))));
 
   /** The rule of the literature that has this σ_w². */
   function ruleOf(square) {

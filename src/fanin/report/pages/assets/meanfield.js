@@ -18,15 +18,23 @@ const meanfield = (() => {
   const clip = (x, low, high) => min(max(x, low), high);
   const density = (x) => exp((-x * x) / 2) / sqrt(2 * PI);
 
+  let shareLast = { x: 0, made: 0.5 }; // since values and slopes ask for the same one
+
   /** The standard normal distribution function: a series near 0, a continued fraction further out. */
   function share(x) {
+    if (x !== shareLast.x) shareLast = { x, made: abs(x) > 3 ? tailShare(x) : middleShare(x) };
+    return shareLast.made;
+  }
+
+  function tailShare(x) {
     const far = abs(x);
-    if (far > 3) {
-      let fraction = far;
-      for (let term = 60; term > 0; term--) fraction = far + term / fraction;
-      const tail = density(far) / fraction;
-      return x < 0 ? tail : 1 - tail;
-    }
+    let fraction = far;
+    for (let term = Math.ceil(10 + 500 / (far * far)); term > 0; term--) fraction = far + term / fraction;
+    const tail = density(far) / fraction;
+    return x < 0 ? tail : 1 - tail;
+  }
+
+  function middleShare(x) {
     let [sum, term] = [x, x];
     for (let odd = 3; abs(term) > 1e-17 * abs(sum); odd += 2) sum += term *= (x * x) / odd;
     return 0.5 + density(x) * sum;
@@ -115,7 +123,8 @@ const meanfield = (() => {
       const found = FUNCTIONS[name.replaceAll("_", "")];
       this.value = (x) => found.value(x, param);
       this.slope = (x) => found.slope(x, param);
-      this.edges = edges(found.kinks(param), found.length(param));
+      this.kinks = [0, ...found.kinks(param)];
+      this.length = found.length(param);
       this.seen = new Map(); // moments by variance
     }
 
@@ -166,16 +175,6 @@ const meanfield = (() => {
     });
   }
 
-  /** Where panels end on a function's own scale: at its kinks, and further and further apart beyond them. */
-  function edges(kinks, length) {
-    const found = [0, ...kinks];
-    for (let [reach, step] = [length / 4, 2]; reach < HUGE; reach *= step) {
-      found.push(-reach, reach);
-      if (reach > 8 * length) step = 4;
-    }
-    return found.sort((a, b) => a - b);
-  }
-
   /** All three integrals at once, at pre-activations of this standard deviation. */
   function integrals(activation, scale) {
     const inner = panels(activation, scale, -NEAR, NEAR, 1);
@@ -193,10 +192,9 @@ const meanfield = (() => {
   function panels(activation, scale, low, high, width) {
     const ends = [];
     for (let at = low; at <= high; at += width) ends.push(at);
-    for (const edge of activation.edges) {
-      const at = edge / scale;
-      if (at > low && at < high) ends.push(at);
-    }
+    for (const kink of activation.kinks) if (abs(kink / scale) < high) ends.push(kink / scale);
+    const length = activation.length / scale; // that the function bends on; further out it bends less
+    for (let reach = length / 4; reach < high; reach *= reach > 8 * length ? 4 : 2) ends.push(-reach, reach);
     // The outermost panels show whether what lies beyond counts.
     ends.push(low + 1 / 16, high - 1 / 16);
     ends.sort((a, b) => a - b);
