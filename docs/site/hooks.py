@@ -75,7 +75,8 @@ def _inside(link: re.Match[str], folder: str) -> str:
 def _title(files: Files, path: str) -> str | None:
     """What the navigation calls a page."""
     file = files.get_file_from_path(posixpath.normpath(path))
-    return None if file is None or file.page is None else file.page.title
+    title = None if file is None or file.page is None else file.page.title
+    return None if title is None else str(title)
 
 
 def _at_home(markdown: str) -> str:

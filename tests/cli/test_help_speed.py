@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-click = pytest.importorskip("click")
+pytest.importorskip("click")
 pytest.importorskip("rich")
 
 from fanin.cli import main  # noqa: E402  (fanin.cli ends the process where click is missing)
@@ -19,7 +20,7 @@ LIMIT = 0.25  # seconds
 RUNS = 12  # at most; the shortest counts, since other processes take turns with this one
 
 
-def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The words of a command and of those below it."""
     yield path
     for name, below in getattr(command, "commands", {}).items():

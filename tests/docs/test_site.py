@@ -45,7 +45,7 @@ Scheme = Literal["light", "dark"]
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """A server of files that says nothing."""
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         """Does nothing."""
 
 
