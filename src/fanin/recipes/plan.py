@@ -28,7 +28,7 @@ from fanin.recipes.tables import (
 )
 from fanin.report import inline, markup
 from fanin.report.charts import Charts
-from fanin.report.markup import Tone
+from fanin.report.markup import Printed, Tone
 from fanin.report.tables import Table
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class PlanError(ValueError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Printed):
     """What every parameter of a model gets.
 
     Attributes:

@@ -9,7 +9,7 @@ from unicodedata import combining, east_asian_width
 
 from fanin._core.messages import plural, visible
 from fanin.report import markup
-from fanin.report.markup import TONES, Tone
+from fanin.report.markup import TONES, Printed, Tone
 
 _LEAST = 8  # characters that a text is shortened to
 _MOST_ROWS = 1000  # of a table in a notebook, which slows down if it has more
@@ -68,7 +68,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Printed):
     """Rows of cells under columns, shown as text or as HTML.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fanin.report import inline, number, plain, terminal_width
 from fanin.report.charts import Chart, Charts
 from fanin.report.depth import Series, by_depth
-from fanin.report.markup import TONES, Tone
+from fanin.report.markup import TONES, Printed, Tone
 from fanin.report.tables import Cell, Pictured, Table, Toned
 from fanin.theory.blocks import Profile
 
@@ -181,7 +181,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Printed):
     """What initializers do to signals and gradients through depth.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fanin.report import number, plain, plots, terminal_width
 from fanin.report.charts import Charts, Guide
 from fanin.report.depth import Series, by_depth
+from fanin.report.markup import Printed
 from fanin.report.tables import Table, Toned
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class ScaledLayer:
 
 
 @dataclass(frozen=True)
-class Lsuv:
+class Lsuv(Printed):
     """What `lsuv_` did, layer by layer in the order in which they run.
 
     Attributes:

@@ -14,7 +14,7 @@ from fanin.recipes.tables import folded_paths
 from fanin.report import number, plain, terminal_width
 from fanin.report.charts import Charts, Guide
 from fanin.report.depth import Series, by_depth, is_wide
-from fanin.report.markup import Tone
+from fanin.report.markup import Printed, Tone
 from fanin.report.tables import Cell, Table, Toned
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class TensorDifference:
 
 
 @dataclass(frozen=True)
-class Differences:
+class Differences(Printed):
     """How two checkpoints relate; true if every tensor has the same bytes, values or distribution in both.
 
     Attributes:
