@@ -16,7 +16,7 @@ from fanin.audits.verdicts import KINDS, Kind
 from fanin.recipes.tables import folded_paths
 from fanin.report import inline, markup, number, terminal_width
 from fanin.report.charts import Chart, Charts
-from fanin.report.markup import Printed, Tone
+from fanin.report.markup import Tone, printed
 from fanin.report.tables import Cell, Pictured, Table, Toned
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _LONGEST = 100  # characters of a row's names
 
 
 @dataclass(frozen=True)
-class Audit(Printed):
+class Audit:
     """What the tensors of a model or checkpoint are; true if there are some, and nothing is wrong.
 
     Attributes:
@@ -248,6 +248,8 @@ class Audit(Printed):
         from fanin.report import plots
 
         return plots.drawn(self.charts(name), theme)
+
+    _repr_pretty_ = printed
 
     def _repr_html_(self) -> str:
         """The strip of verdicts, the table with sparklines, the findings and the summary, for notebooks."""

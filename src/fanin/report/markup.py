@@ -36,12 +36,12 @@ STYLE = (
 )
 
 
-class Printed:
-    """What notebooks store as text beside HTML: the text that a terminal shows, and not all of its data."""
+def printed(report: object, printer: Any, cycle: bool) -> None:
+    """What notebooks store as text beside HTML: the text that a terminal shows, and not all of a report's data.
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """Writes the text by IPython's printer."""
-        printer.text("…" if cycle else str(self))
+    IPython looks for it in a class's own `_repr_pretty_`.
+    """
+    printer.text("…" if cycle else str(report))
 
 
 def element(tag: str, content: str, **attributes: str) -> str:

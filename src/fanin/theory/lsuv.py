@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fanin.report import number, plain, plots, terminal_width
 from fanin.report.charts import Charts, Guide
 from fanin.report.depth import Series, by_depth
-from fanin.report.markup import Printed
+from fanin.report.markup import printed
 from fanin.report.tables import Table, Toned
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ScaledLayer:
 
 
 @dataclass(frozen=True)
-class Lsuv(Printed):
+class Lsuv:
     """What `lsuv_` did, layer by layer in the order in which they run.
 
     Attributes:
@@ -103,6 +103,8 @@ class Lsuv(Printed):
 
     def __str__(self) -> str:
         return self.table().text(terminal_width())
+
+    _repr_pretty_ = printed
 
     def _repr_html_(self) -> str:
         return self.table().html()
