@@ -196,6 +196,8 @@ _HOMES = {
     "config": "fanin._core.settings",
     "gain": "fanin.theory",
 }
+# The names of commands, whose functions have others.
+_OF_COMMANDS = {"check": "audit", "diff": "compare_checkpoints"}
 _MODULES = ("audits", "checkpoints", "distributions", "initializers", "recipes", "theory", "utils")
 _FRAMEWORKS = ("jax", "keras", "tf_keras", "torch")
 
@@ -211,6 +213,8 @@ def __getattr__(name: str) -> Any:
 
 def _hint(name: str) -> str:
     """What follows in the message for a name that is missing."""
+    if name in _OF_COMMANDS:
+        return f". Did you mean {_OF_COMMANDS[name]!r}?"
     if name in _FRAMEWORKS:
         return f". Import it by name: import fanin.{name}"
     if name.startswith("_") or find_spec(f"fanin.{name}"):  # Python asks for such names before it imports a module

@@ -4,11 +4,11 @@ import doctest
 import importlib
 import importlib.util
 import os
-import re
 from pathlib import Path
 
 import pytest
 
+import doc_pages
 import fanin
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,7 +29,7 @@ NEEDS = {
     "fanin.tf_keras": ("tensorflow", "tf_keras"),
     "fanin.torch": ("torch",),
 }
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = doc_pages.PAGES
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -49,40 +49,50 @@ def test_docstrings_are_found() -> None:
     assert {each.name.rpartition(".")[2] for each in examples} >= {cls.__name__ for cls in fanin.initializers.CLASSES}
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=doc_pages.name_of)
 @pytest.mark.filterwarnings("ignore")  # those of tf_keras's import
 def test_pages(path: Path) -> None:
     """Every `>>>` example of a page gives what it says, tf_keras's own where tf_keras is installed."""
+    name = doc_pages.name_of(path).removeprefix("docs/")
     needed = {
+        "api/jax.md": ("jax",),
+        "api/keras.md": ("tensorflow", "keras"),
+        "api/tf_keras.md": ("tf_keras",),
+        "api/torch.md": ("torch",),
         "as_written.md": ("torch",),
+        "coming_from.md": ("torch", "jax"),
         "dcp.md": ("torch",),
         "frameworks.md": ("tf_keras", "keras", "torch", "jax", "flax"),
+        "layouts.md": ("torch",),
+        "index.md": ("torch", "jax", "tensorflow", "keras", "tf_keras"),
         "models.md": ("torch", "tensorflow", "keras"),
         "probe.md": ("torch",),
+        "recordings.md": ("torch",),
         "sharding.md": ("torch", "jax", "flax", "optax", "orbax.checkpoint"),
     }
-    for framework in needed.get(path.name, ()):
+    for framework in needed.get(name, ()):
         pytest.importorskip(framework)
-    page = doctest.DocTestParser().get_doctest(path.read_text(encoding="utf-8"), {}, path.name, str(path), 0)
+    page = doctest.DocTestParser().get_doctest(path.read_text(encoding="utf-8"), {}, name, str(path), 0)
     if importlib.util.find_spec("tf_keras") is None:
         page.examples = [each for each in page.examples if "tf_keras" not in each.source]
     assert len(page.examples) >= {
-        "README.md": 7,
+        "README.md": 2,
         "audit.md": 20,
         "as_written.md": 14,
+        "bits.md": 35,
         "checkpoints.md": 14,
+        "choosing.md": 47,
+        "coming_from.md": 8,
         "dcp.md": 15,
+        "guide.md": 18,
+        "index.md": 14,
         "promise.md": 5,
         "frameworks.md": 37,
+        "initializers.md": 57,
+        "layouts.md": 24,
         "models.md": 18,
         "probe.md": 14,
+        "seeds.md": 29,
         "sharding.md": 19,
-    }.get(path.name, 0)
+    }.get(name, 0)
     assert doctest.DocTestRunner(optionflags=OPTIONS).run(page).failed == 0
-
-
-def test_the_picture_of_layouts() -> None:
-    """The picture's numbers are what fanin makes, in Keras's order and then in PyTorch's."""
-    kernel = fanin.GlorotUniform(seed=1)((2, 3))
-    shown = re.findall(r">(−?\d\.\d{4})<", (ROOT / "docs/layouts.svg").read_text(encoding="utf-8"))
-    assert shown == [f"{value:.4f}".replace("-", "−") for value in [*kernel.flat, *kernel.T.flat]]

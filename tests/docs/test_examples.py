@@ -25,6 +25,12 @@ EXAMPLES = [
     ("with_torch.py", ("torch",), "", "Conv2d weight (16, 1, 3, 3) is the Keras kernel (3, 3, 1, 16)"),
     ("with_jax.py", ("jax", "flax"), "", "8 shards of (256, 256), each as in the whole"),
     ("as_written_torch.py", ("torch",), "", "the same values alone: True"),
+    (
+        "sharded_llama.py",
+        ("torch", "transformers"),
+        "",
+        "process 0 holds (688, 256) of (688, 256); the sum is -3.801974499",
+    ),
     ("sharded_torch.py", ("torch",), "", "process 1 holds (150, 784) of 0.weight: True"),
     ("whole_model_torch.py", ("torch",), "", "the same values alone: True"),
     ("whole_model_keras.py", ("tensorflow", "keras", "torch"), "tensorflow", "outputs differ by less than 1e-6: True"),

@@ -1,4 +1,7 @@
-"""The tables of docs/peers.md: every name that the installed libraries have, and the law that each row claims."""
+"""The tables of docs/peers.md: every name that the installed libraries have, and the law that each row claims.
+
+The tables of docs/coming_from.md are shorter; their rows claim laws, and of tf_keras values, too.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +26,7 @@ from scipy import stats
 import fanin
 
 PAGE = Path(__file__).parents[2] / "docs/peers.md"
+SHORT = PAGE.with_name("coming_from.md")
 CODE = re.compile(r"`([^`]+)`")
 NOTHING = "–"
 SEED = 20
@@ -52,20 +56,26 @@ class Row:
         return self.names[0]
 
 
-def rows() -> list[Row]:
-    """Every row of the page."""
-    found, section = [], ""
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
+def cells_of(page: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """The section, the code of the first cell and that of the second cell, for every row of a page's tables."""
+    section = ""
+    for line in page.read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             section = line[3:]
         cells = [cell.strip() for cell in line.strip("|").split(" | ")] if line.startswith("| ") else []
         spans = CODE.findall(cells[0]) if cells else []
         if spans:
-            names = tuple(span.partition("(")[0] for span in spans)
             ours = CODE.findall(cells[1])
             assert (not ours) == (cells[1] == NOTHING), line
-            found.append(Row(section, spans[0], names, ours[0] if ours else ""))
-    return found
+            yield section, spans, ours
+
+
+def rows() -> list[Row]:
+    """Every row of the page."""
+    return [
+        Row(section, spans[0], tuple(span.partition("(")[0] for span in spans), ours[0] if ours else "")
+        for section, spans, ours in cells_of(PAGE)
+    ]
 
 
 ROWS = rows()
@@ -216,7 +226,16 @@ LAWS = [
     and not row.ours.startswith("gain")
     and (row.name, library) != ("STFT", "tf_keras")
 ]
-NUMBERS = [row for row in ROWS if row.ours.startswith("gain")]
+# The short tables, which have a call of fanin's for each of the library's.
+SHORT_SECTIONS = {"From torch.nn.init": "torch", "From jax.nn.initializers": "jax"}
+SHORT_ROWS = [
+    (Row(section, call, (call.partition("(")[0],), ours), SHORT_SECTIONS[section])
+    for section, calls, all_ours in cells_of(SHORT)
+    if section in SHORT_SECTIONS
+    for call, ours in zip(calls, all_ours, strict=True)
+]
+LAWS += [(row, library) for row, library in SHORT_ROWS if not row.ours.startswith("gain")]
+NUMBERS = [row for row in [*ROWS, *(row for row, _ in SHORT_ROWS)] if row.ours.startswith("gain")]
 
 
 def of_fanin(cell: str) -> Any:
@@ -275,6 +294,41 @@ def test_laws_can_differ() -> None:
     for other in (fanin.HeNormal(seed=1), fanin.VarianceScaling(2.2, "fan_in", "untruncated_normal", seed=1)):
         with pytest.raises(AssertionError):
             assert_same_law(normal, other(shape))
+
+
+# Values: what tf_keras makes is what fanin makes
+
+VALUES = [
+    (calls[0], ours[0])
+    for section, calls, ours in cells_of(SHORT)
+    if section == "From tf_keras" and ours[0].startswith("fanin.")
+]
+
+
+@pytest.mark.filterwarnings("ignore")  # of libraries that warn of themselves as they are imported
+@pytest.mark.parametrize(("theirs", "ours"), VALUES, ids=[theirs for theirs, _ in VALUES])
+def test_values(theirs: str, ours: str) -> None:
+    """Both sides of a row make the same values; a function that seeds makes the next draws the same."""
+    pytest.importorskip("tf_keras")
+    import tf_keras
+
+    one, other = eval(theirs, {"tf_keras": tf_keras}), eval(ours, {"fanin": fanin})
+    if other is None:
+        one, other = tf_keras.initializers.HeNormal()((3, 2)), fanin.HeNormal()((3, 2))
+    if isinstance(other, fanin.Initializer):
+        assert type(one).__name__ == type(other).__name__
+        assert one.get_config() == other.get_config()
+    elif "Orthogonal" in ours:
+        assert np.abs(np.asarray(one) - other).max() < 1e-5
+    else:
+        assert np.asarray(one).tobytes() == other.tobytes()
+
+
+def test_short_tables_are_tested() -> None:
+    """Every row but that of a context is: a law, a number or values."""
+    assert len(VALUES) == 5
+    assert {row.section for row, _ in SHORT_ROWS} == set(SHORT_SECTIONS)
+    assert len(SHORT_ROWS) + len(VALUES) + 1 == sum(len(calls) for _, calls, _ in cells_of(SHORT))
 
 
 # Names that fanin does not have lead to what it has

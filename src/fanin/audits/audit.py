@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural, readable, visible
@@ -15,10 +15,10 @@ from fanin.audits.findings import Finding, findings_of
 from fanin.audits.judging.judgement import is_of_unknown_spread
 from fanin.audits.verdicts import KINDS, Kind
 from fanin.recipes.tables import folded_paths
-from fanin.report import number, terminal_width
+from fanin.report import inline, markup, number, terminal_width
 from fanin.report.charts import Chart, Charts
 from fanin.report.markup import Tone
-from fanin.report.tables import Cell, Table, Toned
+from fanin.report.tables import Cell, Pictured, Table, Toned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +34,7 @@ _TONES: dict[Kind, Tone] = {
     "broken": "bad",
 }
 _MOST_FINDINGS = 40  # lines
+_MOST_ROWS = 200  # of a table in a notebook
 _LONGEST = 100  # characters of a row's names
 
 
@@ -125,10 +126,18 @@ class Audit:
         Args:
             fold: whether they do.
         """
+        return self._table(fold)
+
+    def _table(self, fold: bool, sparks: bool = False) -> Table:
         by_name = {each.name: each for each in self.tensors}
         keys = {each.name: charts.alike(each) if fold else each.name for each in self.tensors}
-        rows = [_row(path, [by_name[name] for name in names]) for path, names in folded_paths(keys)]
-        return Table.of(_HEADS, rows, right=("std",), spared=("dtype", "role", "shape"))
+        folded = [(path, [by_name[name] for name in names]) for path, names in folded_paths(keys)]
+        rows = [_row(path, tensors) for path, tensors in folded]
+        table = Table.of(_HEADS, rows, right=("std",), spared=("dtype", "role", "shape"))
+        if not sparks:
+            return table
+        shown = [charts.spark(tensors[0]) if place < _MOST_ROWS else "" for place, (_, tensors) in enumerate(folded)]
+        return table.with_column("values", [Pictured("", picture) for picture in shown], before="verdict")
 
     def lines(self) -> list[str]:
         """The findings in words, the worst first, those of repeated blocks together."""
@@ -200,9 +209,10 @@ class Audit:
             KeyError: there is no tensor of this name.
 
         >>> import fanin
-        >>> found = fanin.audit({"dense.kernel": fanin.HeNormal(seed=1)((256, 128)), "dense.bias": fanin.Zeros()((128,))})
+        >>> kernel, bias = fanin.HeNormal(seed=1)((256, 128)), fanin.Zeros()((128,))
+        >>> found = fanin.audit({"dense.kernel": kernel, "dense.bias": bias})
         >>> found.charts("dense.kernel")["quantiles"].description
-        "Every quantile lies where chance may take it."
+        'Every quantile lies where chance may take it.'
         >>> found.charts("dense.bias").missing["density"]
         'Every element is 0.'
         """
@@ -273,7 +283,12 @@ class Audit:
         return write_page(audit_page(self.as_dict(), self.tensors, self.folded_findings, self.charts, probe), path)
 
     def _repr_html_(self) -> str:
-        return replace(self.table(), caption=self.summary(), footnotes=tuple(self.lines())).html()
+        """The strip of verdicts, the table with sparklines, the findings and the summary, for notebooks."""
+        table = self._table(fold=True, sparks=True)
+        parts: dict[str, tuple[int, Tone]] = {kind: (count, _TONES[kind]) for kind, count in self.counts.items()}
+        below = [*table.notes(_MOST_ROWS), *inline.listed(self.lines(), _MOST_FINDINGS), *map(visible, self.notes)]
+        strip = inline.strip(parts, self.summary()) or markup.paragraphs([self.summary()])
+        return markup.fragment(strip, table.element(_MOST_ROWS), markup.paragraphs(below))
 
 
 _HEADS = ("tensor", "shape", "dtype", "role", "std", "verdict", "what it is")

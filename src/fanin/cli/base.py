@@ -36,6 +36,29 @@ class Refusal(click.ClickException):
         return visible_lines(self.message)
 
 
+# What people call commands, from the names of functions and of other tools' commands.
+_OTHER_NAMES = {
+    "audit": "check",
+    "compare-checkpoints": "diff",
+    "compare_checkpoints": "diff",
+    "verify": "check",
+    "inspect": "show",
+    "init": "write",
+    "initialize": "write",
+}
+
+
+class Commands(click.Group):
+    """The commands, with a hint for those that have another name."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """The command that the arguments begin with."""
+        name = args[0] if args else ""
+        if name in _OTHER_NAMES and self.get_command(ctx, name) is None:
+            ctx.fail(f"No such command {name!r}. Did you mean {_OTHER_NAMES[name]!r}?")
+        return super().resolve_command(ctx, args)
+
+
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
     """Turns the library's errors into a message and exit code 2, and its warnings into lines on stderr."""

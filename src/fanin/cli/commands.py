@@ -14,6 +14,7 @@ from fanin import __version__
 from fanin._core.messages import shown, suggestion
 from fanin.cli.base import (
     STANDARD_INPUT,
+    Commands,
     Refusal,
     planned_argument,
     refusing,
@@ -25,6 +26,7 @@ from fanin.cli.compare import compare
 from fanin.cli.diff import diff
 from fanin.cli.explore import explore
 from fanin.cli.recipes import recipe
+from fanin.cli.report import report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:
@@ -46,7 +49,7 @@ def main() -> None:
     """Neural-network weight initializers: the values of Keras 2 as functions of seed and index."""
 
 
-for _command in (check, compare, diff, explore, recipe):
+for _command in (check, compare, diff, explore, recipe, report):
     main.add_command(_command)
 
 

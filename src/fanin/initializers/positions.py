@@ -116,8 +116,7 @@ class Rotary(Initializer):
         base: what the wavelengths grow by from the first frequency to what would be number n, at least 1.
         start: the position of the first row, in [-2**31, 2**31]. Frequencies have none.
         repeated: "no"; "halves", for all frequencies and again, as Llama and GPT-NeoX rotate; "pairs", for each
-        frequency
-            twice, as GPT-J and the paper do.
+            frequency twice, as GPT-J and the paper do.
 
     Raises:
         TypeError, ValueError: an argument is none of these; at the call, the rank is too low, the features of a table

@@ -36,7 +36,7 @@ def _spreads(entries: Sequence[Entry]) -> Chart | str:
     series = Series("", values, kind="dots", labels=paths)
     description = (
         f"The standard deviations of {len(drawn):,} parameters are from {number(min(values), 3)} to "
-        f"{number(max(values), 3)}. {len(entries) - len(drawn):,} others are constants, or not known."
+        f"{number(max(values), 3)}. Others are constants, or not known: {len(entries) - len(drawn):,}."
     )
     return by_depth(
         "std",

@@ -26,8 +26,9 @@ from fanin.recipes.tables import (
     short_lines,
     unnumbered,
 )
-from fanin.report import markup
+from fanin.report import inline, markup
 from fanin.report.charts import Charts
+from fanin.report.markup import Tone
 from fanin.report.tables import Table
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from fanin.report.figures import Theme
 
+_MOST_ROWS, _MOST_REMARKS = 200, 40  # of a plan in a notebook
 _SAME = "The plans are the same."
 
 
@@ -304,8 +306,15 @@ class Plan:
 
     def _repr_html_(self) -> str:
         """The table for notebooks."""
-        table = self._table(fold=True)
-        return markup.fragment(table.element(), markup.paragraphs([*table.notes(), *self._remarks()]))
+        table, below = self._table(fold=True), inline.listed(self._remarks(), _MOST_REMARKS)
+        wrong, unmatched = len(self.problems), len(self.unmatched)
+        parts: dict[str, tuple[int, Tone]] = {
+            "with a rule": (len(self.entries) - wrong - unmatched, "good"),
+            "unmatched": (unmatched, "warn"),
+            "with a problem": (wrong, "bad"),
+        }
+        notes = markup.paragraphs([*table.notes(_MOST_ROWS), *below])
+        return markup.fragment(inline.strip(parts), table.element(_MOST_ROWS), notes)
 
 
 @dataclass(frozen=True)

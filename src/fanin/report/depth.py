@@ -11,6 +11,7 @@ import numpy as np
 from fanin._core.types import Array
 from fanin.report.charts import Axis, Chart, Guide, Marks, Numbers
 
+_NOTICED, _NOTICED_COLOR = "findings", 1  # what is to be noticed
 _MOST_DOTS = 60  # on a line, beyond which they hide it
 _WIDE = 2.0  # the quotient of the largest and the smallest number from which an axis is logarithmic
 
@@ -93,10 +94,33 @@ def _band(series: Series, place: int) -> Marks:
 def _marks(series: Series, place: int) -> list[Marks]:
     """The line, the dots, or both; dots that would hide their line only if they have something to say."""
     color, x, y = _color(series, place), _places(series), np.asarray(series.values, float)
-    line = series.kind != "dots"
-    marks = [Marks.of("line", x, y, series.name, color=color)] if line else []
-    told = list(series.emphasized)
+    line = [Marks.of("line", x, y, series.name, color=color)] if series.kind != "dots" else []
     if series.kind == "line" or (line and len(x) > _MOST_DOTS and not series.labels):
-        return marks
-    name = "" if line else series.name
-    return [*marks, Marks.of("dots", x, y, name, color=color, labels=series.labels, emphasized=told)]
+        return line
+    return [*line, *dots(x, y, "" if line else series.name, color, series.labels, series.emphasized)]
+
+
+def dots(
+    x: Numbers, y: Numbers, name: str, color: int = 0, labels: Sequence[str] = (), emphasized: Iterable[int] = ()
+) -> list[Marks]:
+    """Dots, and apart from them those that are to be noticed, which the legend calls findings.
+
+    Args:
+        x, y: the coordinates.
+        name, color, labels: as of `Marks`.
+        emphasized: the places of the dots that are to be noticed.
+
+    >>> from fanin.report.depth import dots
+    >>> [(each.name, each.y) for each in dots([0, 1, 2], [1, 9, 1], "std", emphasized=[1])]
+    [('std', (1.0, 1.0)), ('findings', (9.0,))]
+    """
+    across, up = np.asarray(x, float), np.asarray(y, float)
+    is_noticed = np.zeros(len(up), bool)
+    is_noticed[list(emphasized)] = True
+    marks = []
+    for is_chosen, called, hue in ((~is_noticed, name, color), (is_noticed, _NOTICED, _NOTICED_COLOR)):
+        chosen = np.flatnonzero(is_chosen)
+        told = [labels[place] for place in chosen.tolist()] if labels else ()
+        noticed = range(len(chosen)) if is_chosen is is_noticed else ()
+        marks.append(Marks.of("dots", across[chosen], up[chosen], called, color=hue, labels=told, emphasized=noticed))
+    return [each for each in marks if each.y]

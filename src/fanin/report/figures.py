@@ -44,6 +44,7 @@ def style(theme: Theme = "any") -> Iterator[None]:
     settings: dict[Any, Any] = {
         **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), ink),
         **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), background),
+        "axes.axisbelow": True,
         "axes.grid": True,
         "axes.grid.which": "major",
         "axes.spines.right": False,

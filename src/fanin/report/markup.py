@@ -27,6 +27,12 @@ STYLE = (
     ".fanin .bad{background:rgba(213,94,0,.42);font-weight:600}"
     ".fanin .dim{opacity:.7}"
     ".fanin p{margin:.15em .6em}"
+    ".fanin svg{vertical-align:middle}"
+    ".fanin .strip{width:16em;max-width:100%;height:.7em;margin-right:.4em;border-radius:2px}"
+    ".fanin .strip .good{fill:#009e73}.fanin .strip .warn{fill:#e69f00}"
+    ".fanin .strip .bad{fill:#d55e00}.fanin .strip .dim{fill:#888}"
+    ".fanin .spark .of{fill:currentColor;opacity:.35}"
+    ".fanin .spark .by{fill:none;stroke:#d55e00;stroke-width:1.2}"
 )
 
 

@@ -6,10 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fanin._core.messages import shown
 from fanin.report import plots
 from fanin.report.charts import Chart
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _FORMATS = ("png", "svg")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
@@ -96,7 +100,7 @@ def file_names(names: Mapping[str, object]) -> list[str]:
     return found
 
 
-def _save(figure: plots.Figure, path: Path, extension: str) -> None:
+def _save(figure: Figure, path: Path, extension: str) -> None:
     """Writes a figure without the time of day, so that equal charts give equal files."""
     import matplotlib
 

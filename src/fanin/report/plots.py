@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,7 +31,9 @@ _MARKS = "os^Dvp"  # beside the colours, for those who do not tell them apart
 _MANY_DOTS = 60  # which are small
 _THICKNESS = 0.7  # of a row, beside the distance of two
 _FEW_POWERS = 300.0  # of ten, on an axis that has numbers between them
-_WIDTH, _HEIGHT = 6.4, 3.6  # of a figure, in inches
+_WIDTH, _HEIGHT = 6.4, 4.0  # of a figure, in inches
+_BELOW = 34  # points from an axis to its legend, for its numbers and its label
+_SHORT_LINE = 48  # characters of all names, which fit in a line
 _SHORTEST, _LARGEST = 1e-300, 1e300  # what a logarithmic axis shows
 
 
@@ -104,9 +106,9 @@ def drawn(charts: Iterable[Chart], theme: Theme = "any", title: str = "") -> Fig
     if not several:
         reasons = dict.fromkeys(getattr(charts, "missing", {}).values())
         raise ValueError(" ".join(["There is nothing to draw.", *reasons]))
-    columns = 1 if len(several) == 1 else 2
+    columns = min(len(several), 2)
     rows = -(-len(several) // columns)
-    width, height = (_WIDTH, _HEIGHT) if columns == 1 else (5.2 * columns, 3.9 * rows)
+    width, height = (_WIDTH, _HEIGHT) if columns == 1 else (5.4 * columns, 4.0 * rows)
     with figure(width, height, rows=rows, columns=columns, theme=theme) as (made, axes):
         for each, chart in zip(axes, several, strict=False):
             draw(each, chart)
@@ -135,7 +137,26 @@ def draw(axes: Axes, chart: Chart) -> None:
     axes.set_title(label(chart.title))
     handles, names = axes.get_legend_handles_labels()
     if len(names) > 1:
-        axes.legend(handles, names)
+        _legend(axes, handles, names)
+
+
+def _legend(axes: Axes, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """The legend below the axis, where it hides nothing; short names share a line."""
+    from matplotlib.transforms import ScaledTranslation
+
+    parent = axes.figure
+    below = axes.transAxes + ScaledTranslation(0, -_BELOW / 72, parent.dpi_scale_trans)
+    columns = len(names) if sum(map(len, names)) <= _SHORT_LINE else 1
+    axes.legend(
+        handles,
+        names,
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=below,
+        borderaxespad=0,
+        ncols=columns,
+        borderpad=0,
+    )
 
 
 def _scale(axes: Axes, which: Literal["x", "y"], axis: Axis, *, from_zero: bool) -> None:
@@ -161,7 +182,7 @@ def _scale(axes: Axes, which: Literal["x", "y"], axis: Axis, *, from_zero: bool)
 def _write_plainly(axis: Any) -> None:
     """Writes the numbers of a logarithmic axis that spans little as people do, and some of those between powers."""
     low, high = axis.get_view_interval()
-    if 1e-3 <= low and high <= 1e5 and high < _FEW_POWERS * low:
+    if low >= 1e-3 and high <= 1e5 and high < _FEW_POWERS * low:
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:e}"[0] in "25" else "")
 
@@ -174,12 +195,15 @@ def _draw_marks(axes: Axes, marks: Marks, x_is_log: bool, y_is_log: bool) -> Non
     if marks.kind == "line":
         axes.plot(x, y, color=color, linewidth=1 if marks.color < 0 else 1.6, label=name)
     elif marks.kind == "dots":
-        size, shape = (3, "o") if len(x) > _MANY_DOTS else (4.5, _MARKS[max(marks.color, 0) % len(_MARKS)])
-        axes.plot(x, y, color=color, marker=shape, linestyle="none", markersize=size, label=name)
         noticed = list(marks.emphasized)
-        axes.plot(x[noticed], y[noticed], color=_NOTICED, marker="D", linestyle="none", markersize=6)
+        if len(noticed) < len(x):
+            size, shape = (3, "o") if len(x) > _MANY_DOTS else (4.5, _MARKS[max(marks.color, 0) % len(_MARKS)])
+            axes.plot(x, y, color=color, marker=shape, linestyle="none", markersize=size, label=name)
+            name = None
+        if noticed:
+            axes.plot(x[noticed], y[noticed], color=_NOTICED, marker="D", linestyle="none", markersize=6, label=name)
     elif marks.kind == "bars":
-        axes.stairs(y, x, fill=True, color=color, alpha=0.55, label=name)
+        axes.stairs(y, x, fill=True, color=color, alpha=0.65, label=name)
     elif marks.kind == "rows":
         axes.barh(y, x, height=_THICKNESS, color=color, alpha=0.75, label=name)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 from unicodedata import combining, east_asian_width
 
@@ -35,7 +35,23 @@ class Toned:
         return self.text
 
 
-Cell: TypeAlias = str | Toned
+@dataclass(frozen=True)
+class Pictured:
+    """A cell with a small picture in HTML, and a text in its place in a terminal.
+
+    Attributes:
+        text: the text.
+        picture: the picture as HTML, whose texts are escaped already.
+    """
+
+    text: str
+    picture: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Cell: TypeAlias = str | Toned | Pictured
 
 
 @dataclass(frozen=True)
@@ -111,6 +127,23 @@ class Table:
         """The names of the columns."""
         return tuple(column.name for column in self.columns)
 
+    def with_column(self, name: str, cells: Iterable[Cell], before: str) -> Table:
+        """The table with one more column.
+
+        Args:
+            name: its name.
+            cells: its cells.
+            before: the name of the column that it comes before.
+
+        >>> from fanin.report.tables import Table
+        >>> Table.of(("name", "std"), [("kernel", "0.05")]).with_column("size", ["8"], before="std").heads
+        ('name', 'size', 'std')
+        """
+        place = self.heads.index(before)
+        columns = (*self.columns[:place], Column(name), *self.columns[place:])
+        rows = ((*row[:place], cell, *row[place:]) for row, cell in zip(self.rows, cells, strict=True))
+        return replace(self, columns=columns, rows=tuple(rows))
+
     def text(self, width: int | None = None) -> str:
         """The table as text, a line for each row.
 
@@ -158,10 +191,11 @@ class Table:
 
     @staticmethod
     def _cell(column: Column, cell: Cell) -> str:
+        content = cell.picture if isinstance(cell, Pictured) else markup.text(str(cell))
         classes = ["right"] if column.is_right else []
         if isinstance(cell, Toned):
             classes.append(cell.tone)
-        return markup.element("td", markup.text(str(cell)), class_=" ".join(classes))
+        return markup.element("td", content, class_=" ".join(classes))
 
     def __str__(self) -> str:
         return self.text()

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fanin.report import number, plain, terminal_width
+from fanin.report import inline, number, plain, terminal_width
 from fanin.report.charts import Chart, Charts
 from fanin.report.depth import Series, by_depth
 from fanin.report.markup import TONES, Tone
-from fanin.report.tables import Cell, Table, Toned
+from fanin.report.tables import Cell, Pictured, Table, Toned
 from fanin.theory.blocks import Profile
 
 if TYPE_CHECKING:
@@ -302,7 +302,8 @@ class Comparison:
         description = (
             f"By the {end} of {self.title}: {words}." if words else f"{self.title}: theory knows nothing of it."
         )
-        return by_depth(name, f"{name.capitalize()} by depth", description, series, y="root mean square")
+        kinds = " (lines: theory)" if {each.kind for each in series} == {"line", "dots"} else ""
+        return by_depth(name, f"{name.capitalize()} by depth{kinds}", description, series, y="root mean square")
 
     def plot(self, theme: Theme = "any") -> Figure:
         """The charts as a figure of matplotlib.
@@ -321,7 +322,13 @@ class Comparison:
         return self.table().text(terminal_width())
 
     def _repr_html_(self) -> str:
-        return self.table().html()
+        """The table with signal and gradient as sparklines, for notebooks."""
+        table = self.table()
+        for name in ("signal", "gradient"):
+            sizes = [() if row.profile is None else getattr(row.profile, name) for row in self.rows]
+            pictures = [Pictured("", inline.line(each, f"the {name} by depth")) for each in sizes]
+            table = table.with_column(f"{name} by depth", pictures, before="verdict")
+        return table.html()
 
 
 def _series(row: Compared, name: str, color: int) -> list[Series]:

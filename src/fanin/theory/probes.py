@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural
-from fanin.report import number, plain, plots, terminal_width
-from fanin.report.charts import Chart, Charts
-from fanin.report.depth import Series, by_depth
+from fanin.report import inline, markup, number, plain, plots, terminal_width
+from fanin.report.charts import Charts
+from fanin.report.markup import Tone
 from fanin.report.tables import Table, Toned
+from fanin.theory.charts import HARMLESS, probe_charts
 from fanin.theory.signals import Signal
 from fanin.theory.trends import jumps, trend
 
@@ -24,6 +26,7 @@ _GROWTH = 10.0  # what a signal may grow or shrink by through the whole model
 _JUMP = 1e3  # what a signal may change by in one layer: in healthy models, attention's means change it by 60
 _GRADIENT_JUMP = 1e10  # what a gradient may: it is spread by pooling, and scaled by 1e-6 in the layers of ConvNeXt
 _DEAD, _SATURATED = 0.25, 0.5  # the shares of a layer from which it is called so
+_MOST_ROWS, _MOST_NOTES = 200, 40  # of a report in a notebook
 _FEWEST_ROWS = 16  # fewer samples than this leave healthy units of a ReLU at zero
 _COLLAPSED, _LEAST_LIMIT = 1.5, 8  # the effective rank of a collapsed layer, where it could be this much
 _OFF = 2.0  # measured ÷ expected, or its inverse, from which weights and inputs are not independent
@@ -203,7 +206,6 @@ def _no_gradient(layer: ProbedLayer) -> Finding | None:
 
 _Judge = Callable[[ProbedLayer], Finding | None]
 _JUDGES: tuple[_Judge, ...] = (_not_finite, _zero, _dead, _saturated, _no_gradient, _collapsed, _off_theory)
-_HARMLESS = {"off theory", "collapsed", "no gradient", "constant"}  # which well-made models have here and there
 
 
 # ---------------------------------------------------------------- the whole
@@ -345,7 +347,7 @@ class Probe:
         return words
 
     def _is_harmless(self, word: str) -> bool:
-        return word in _HARMLESS and len(self._words[word]) * 2 <= len(self.layers)
+        return word in HARMLESS and len(self._words[word]) * 2 <= len(self.layers)
 
     def _of_layers(self, word: str) -> Finding:
         """One verdict for all layers with a word, with their number and the first of them."""
@@ -389,48 +391,27 @@ class Probe:
         return self.table().text(terminal_width())
 
     def _repr_html_(self) -> str:
-        return self.table().html()
+        """The strip of verdicts, signal and gradient as sparklines, and the table, for notebooks."""
+        table, lines = self.table(), ""
+        for flow in self._flows:
+            by_depth = flow.sizes if flow.name == "signal" else flow.sizes[::-1]
+            picture = inline.line(by_depth, f"the {flow.name} by depth")
+            back = " on its way back" if flow.name == "gradient" else ""
+            factor = f" × {number(flow.trend, 3)} a layer{back}" if flow.trend is not None else ""
+            lines += markup.element("p", f"{picture} {flow.name}{factor}") if picture else ""
+        notes = inline.listed(table.notes(_MOST_ROWS), _MOST_NOTES)
+        return markup.fragment(inline.strip(self._parts), lines, table.element(_MOST_ROWS), markup.paragraphs(notes))
+
+    @property
+    def _parts(self) -> dict[str, tuple[int, Tone]]:
+        """How many layers have which verdict, the good ones first."""
+        counts = Counter(each.verdict.word for each in self.layers)
+        ranked = sorted(counts, key=lambda word: (word != "ok", word not in HARMLESS, -counts[word]))
+        return {word: (counts[word], _tone(word)) for word in ranked}
 
     def charts(self) -> Charts:
-        """Charts by depth: "signal", of what theory expects beside it, and "gradient". Findings are emphasized."""
-        if not self.layers:
-            return Charts.of(dict.fromkeys(("signal", "gradient"), "No layer ran."))
-        if not self.has_gradients:
-            return Charts.of({"signal": self._signal(), "gradient": "No gradients were computed."})
-        return Charts((self._signal(), self._gradient()))
-
-    def _signal(self) -> Chart:
-        outputs = [each.output.std for each in self.layers]
-        expected = [math.nan if each.expected is None else each.expected for each in self.layers]
-        series = [Series("outputs", outputs, labels=self._names, emphasized=self._noticed)]
-        series += [Series("expected", expected, kind="dots", color=2)] if self.weighted else []
-        words = self._words_of(self._flows[0])
-        return by_depth("signal", "Signal by depth", words, series, y="standard deviation of outputs")
-
-    def _gradient(self) -> Chart:
-        gradients = [math.nan if each.gradient is None else each.gradient.std for each in self.layers]
-        series = [Series("gradients", gradients, color=1, labels=self._names)]
-        words = self._words_of(self._flows[1])
-        return by_depth("gradient", "Gradient by depth", words, series, y="standard deviation of gradients")
-
-    @property
-    def _names(self) -> list[str]:
-        return [each.name for each in self.layers]
-
-    @property
-    def _noticed(self) -> list[int]:
-        """The places of the layers with a verdict that is not harmless."""
-        return [
-            place
-            for place, each in enumerate(self.layers)
-            if not (each.verdict.is_ok or each.verdict.word in _HARMLESS)
-        ]
-
-    def _words_of(self, flow: _Flow) -> str:
-        """What passes through the layers, in a sentence."""
-        found = "; ".join(map(str, flow.findings()))
-        kept = f"It changes by × {number(flow.trend, 3)} a layer" if flow.trend is not None else "It is as it should be"
-        return f"The {flow.name} through {len(flow.sizes)} {plural(len(flow.sizes), 'layer')}. {found or kept}."
+        """Charts by depth: "signal", with what theory expects, and "gradient". Layers with findings are emphasized."""
+        return probe_charts(self.as_dict())
 
     def plot(self, theme: Theme = "any") -> Figure:
         """The charts as a figure of matplotlib.
@@ -465,7 +446,11 @@ class _Column:
         if self.name != "verdict":
             return text
         verdict = layer.verdict
-        return Toned(text, "good" if verdict.is_ok else "warn" if verdict.word in _HARMLESS else "bad")
+        return Toned(text, _tone(verdict.word))
+
+
+def _tone(word: str) -> Tone:
+    return "good" if word == "ok" else "warn" if word in HARMLESS else "bad"
 
 
 def _kernel(layer: ProbedLayer) -> ProbedParameter | None:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fanin._core import dtypes
-from fanin._core.types import Array, DType
+from fanin._core.types import Array
+from fanin.audits.audited import AuditedTensor
+from fanin.audits.charts.bins import edges_of
 from fanin.audits.charts.subjects import Subject
 from fanin.audits.judging.curves import StepCurve
-from fanin.audits.judging.laws import Law, grid_of
-from fanin.report import number
+from fanin.audits.judging.laws import Law
+from fanin.report import inline, number
 from fanin.report.charts import Axis, Chart, Guide, Marks
 
-_FEWEST_BINS, _MOST_BINS = 8, 60
-_FEW_VALUES = 48  # different values that have a bar each
-_REPEATED = 4  # elements of each of them, on average
-_NODES = 241  # at which densities are drawn
-_FAR = 1.0  # times the distance of the outer quantiles, that values may be beyond them and be seen
-_OUTER = 0.005  # the share of values beyond each of the outer quantiles
+_NODES = 161  # at which densities are drawn
+_HEAVY, _HEAVIER = 0.02, 20.0  # the share of a value that is called single, and how many times that of most others
+_MOST_TOLD = 3  # of them
+_SPARK_BINS, _SPARK_OUTER = 24, 0.002  # bins of a sparkline, and the share of values beyond either of its ends
 _BAR = 0.8  # of the least distance of two values: the width of their bars
 
 
@@ -30,30 +29,25 @@ def density(subject: Subject) -> Chart:
 
     Args:
         subject: the tensor.
-
-    References: D. Freedman and P. Diaconis, "On the histogram as a density estimator: L2 theory", Zeitschrift für
-    Wahrscheinlichkeitstheorie 57, 1981: bins of the width `2 IQR / n ** (1/3)`.
     """
-    ordered = subject.ordered
-    is_few = ordered.is_complete and ordered.distinct <= _FEW_VALUES
-    if is_few and (isinstance(subject.law.curve, StepCurve) or ordered.count >= _REPEATED * ordered.distinct):
+    if subject.is_of_few_values:
         return _shares(subject)
-    low, high = _seen(subject)
-    edges = _edges(subject, low, high)
-    below = ordered.below(edges)
-    if edges[-1] >= ordered.values[-1]:
+    edges, atoms = edges_of(subject), _atoms(subject)
+    below = subject.ordered.below(edges)
+    if edges[-1] >= subject.ordered.values[-1]:
         below[-1] = 1.0  # the last bin has both ends
-    heights = np.diff(below) / np.diff(edges)
-    x, y = _line(subject, edges)
-    measured = f"measured ({subject.sampled})"
+    heights = (np.diff(below) - _shares_of(atoms, edges)) / np.diff(edges)
     bounds = [bound for bound in (subject.law.low, subject.law.high) if edges[0] <= bound <= edges[-1]]
     return Chart(
         "density",
         "Density",
-        f"{_summary(subject)}{_beyond(subject, below)}{subject.remark}",
+        f"{_summary(subject)}{_beyond(subject, below)}{_of_atoms(atoms)}{subject.remark}",
         Axis("value", limits=(float(edges[0]), float(edges[-1]))),
         Axis("density"),
-        (Marks.of("bars", edges, heights, measured), Marks.of("line", x, y, subject.words, color=1)),
+        (
+            Marks.of("bars", edges, heights.clip(0.0), _measured(subject, atoms)),
+            Marks.of("line", *_line(subject, edges, list(atoms)), subject.words, color=1),
+        ),
         tuple(Guide("x", bound, "" if place else "bounds") for place, bound in enumerate(bounds)),
     )
 
@@ -61,7 +55,8 @@ def density(subject: Subject) -> Chart:
 def _summary(subject: Subject) -> str:
     """What was measured, beside the law's moments."""
     found, law = subject.statistics, subject.law
-    measured = f"The values have mean {number(found.mean, 3)} and standard deviation {number(found.stddev, 3)}"
+    moments = f"mean {number(found.mean, 3)} and standard deviation {number(found.stddev, 3)}"
+    measured = f"The values ({subject.sampled}) have {moments}"
     if not subject.is_expected:
         return f"{measured}."
     return f"{measured}; expected are {number(law.mean, 3)} and {number(law.stddev, 3)}."
@@ -78,66 +73,52 @@ def _beyond(subject: Subject, below: Array) -> str:
     )
 
 
-# ---------------------------------------------------------------- bins
+def _measured(subject: Subject, atoms: Mapping[float, float]) -> str:
+    """What the bars are of."""
+    listed = " and ".join(number(value, 3) for value in list(atoms)[:_MOST_TOLD])
+    return f"measured, but for {100 * sum(atoms.values()):.3g} % at {listed}" if atoms else "measured"
 
 
-def _seen(subject: Subject) -> tuple[float, float]:
-    """The range that is shown: that of all values, but for the far ones; with the law's bounds, if they are near."""
-    ordered, law = subject.ordered, subject.law
-    first, last = ordered.quantile(_OUTER), ordered.quantile(1 - _OUTER)
-    reach = _FAR * (last - first) or math.inf
-    low, high = max(float(ordered.values[0]), first - reach), min(float(ordered.values[-1]), last + reach)
-    near_low, near_high = low - reach <= law.low <= high, low <= law.high <= high + reach
-    return min(low, law.low) if near_low else low, max(high, law.high) if near_high else high
+# ---------------------------------------------------------------- single values
 
 
-def _edges(subject: Subject, low: float, high: float) -> Array:
-    """The edges of the bins, with the law's bounds among them, and none within what a dtype rounds to one value."""
-    width = _width(subject, low, high)
-    inner_low, inner_high = max(low, subject.law.low), min(high, subject.law.high)
-    if not inner_low < inner_high:
-        inner_low, inner_high = low, high
-    count = max(1, round((inner_high - inner_low) / width))
-    step = (inner_high - inner_low) / count
-    before = inner_low - step * np.arange(math.ceil((inner_low - low) / step - 1e-9), 0, -1)
-    after = inner_high + step * np.arange(1, math.ceil((high - inner_high) / step - 1e-9) + 1)
-    edges = np.concatenate((before, np.linspace(inner_low, inner_high, count + 1), after))
-    return _between_values(edges, subject.dtype)
+def _atoms(subject: Subject) -> dict[float, float]:
+    """The values that come far more often than others, as zeros or ends of a clipped tensor, with their shares.
 
-
-def _width(subject: Subject, low: float, high: float) -> float:
-    """The width of a bin, by the rule of Freedman and Diaconis, within limits."""
+    Their bars would dwarf all others.
+    """
     ordered = subject.ordered
-    quartiles = ordered.quantile(0.75) - ordered.quantile(0.25)
-    width = 2 * quartiles / ordered.count ** (1 / 3)
-    fewest = min(_FEWEST_BINS, max(1, math.ceil(math.sqrt(ordered.count))))
-    return min(max(width, (high - low) / _MOST_BINS), (high - low) / fewest)
+    shares = (ordered.upto - ordered.less) / ordered.count
+    is_atom = (shares >= _HEAVY) & (shares > _HEAVIER * np.median(shares))
+    return dict(zip(ordered.values[is_atom].tolist(), shares[is_atom].tolist(), strict=True))
 
 
-def _between_values(edges: Array, dtype: DType) -> Array:
-    """The edges, each moved halfway between two values of a narrow dtype, so that bins have what was rounded to them."""
-    if dtypes.kind(dtype) != "float" or dtype.itemsize > 2:
-        return edges
-    values = grid_of(dtype)
-    middles = (values[1:] + values[:-1]) / 2
-    after = np.clip(np.searchsorted(middles, edges), 1, len(middles) - 1)
-    is_before = edges - middles[after - 1] < middles[after] - edges
-    moved = np.unique(np.where(is_before, middles[after - 1], middles[after]))
-    return moved if len(moved) > 2 else edges
+def _shares_of(atoms: Mapping[float, float], edges: Array) -> Array:
+    """The shares of single values in each bin."""
+    places, shares = np.array(list(atoms), float), np.array(list(atoms.values()), float)
+    bins = np.clip(np.searchsorted(edges, places, side="right") - 1, 0, len(edges) - 2)
+    return np.bincount(bins, shares, minlength=len(edges) - 1)
+
+
+def _of_atoms(atoms: Mapping[float, float]) -> str:
+    """The single values, as a sentence that follows others."""
+    listed = [
+        f"{100 * share:.3g} % are exactly {number(value, 3)}" for value, share in list(atoms.items())[:_MOST_TOLD]
+    ]
+    return f" {', '.join(listed)}, and not shown." if atoms else ""
 
 
 # ---------------------------------------------------------------- the law
 
 
-def _line(subject: Subject, edges: Array) -> tuple[Array, Array]:
-    """The points of the line of the law's density: a smooth one, or that of each bin if single values have a share."""
+def _line(subject: Subject, edges: Array, atoms: Sequence[float]) -> tuple[Array, Array]:
+    """The line of the law's density: a smooth one, or that of each bin, if single values have a share."""
     law = subject.law
     assert law.curve is not None
-    is_smooth = law.is_smooth and (law.draws is None)
     low, high = float(edges[0]), float(edges[-1])
-    if not is_smooth:
-        heights = np.diff(_below(law, edges)) / np.diff(edges)
-        return np.repeat(edges, 2)[1:-1], np.repeat(heights, 2)
+    if not law.is_smooth or law.draws is not None:
+        shares = np.diff(_below(law, edges)) - _shares_of(_law_shares(law, atoms), edges)
+        return np.repeat(edges, 2)[1:-1], np.repeat(shares.clip(0.0) / np.diff(edges), 2)
     first, last = max(low, law.low), min(high, law.high)
     if not first < last:
         return np.array([low, high]), np.zeros(2)
@@ -148,6 +129,14 @@ def _line(subject: Subject, edges: Array) -> tuple[Array, Array]:
     before = [low, first] if low < first else []  # where the law has a bound, it drops to zero
     after = [last, high] if last < high else []
     return np.concatenate((before, x, after)), np.concatenate((np.zeros(len(before)), y, np.zeros(len(after))))
+
+
+def _law_shares(law: Law, values: Sequence[float]) -> dict[float, float]:
+    """The shares that single values have in a law."""
+    assert law.curve is not None
+    at = np.array(values, float)
+    shares = law.curve.at(at) - law.curve.at(np.nextafter(at, -np.inf))
+    return dict(zip(values, shares.tolist(), strict=True))
 
 
 def _below(law: Law, edges: Array) -> Array:
@@ -170,7 +159,7 @@ def _shares(subject: Subject) -> Chart:
     edges = np.stack((values - half, values + half), axis=-1).reshape(-1)
     heights = np.zeros(2 * len(values) - 1)
     heights[::2] = shares
-    marks = [Marks.of("bars", edges, heights, f"measured ({subject.sampled})")]
+    marks = [Marks.of("bars", edges, heights, "measured")]
     if isinstance(law.curve, StepCurve):
         known = law.curve.at(values) - law.curve.at(np.nextafter(values, -np.inf))
         marks.append(Marks.of("dots", values, known, subject.words, color=1))
@@ -182,3 +171,31 @@ def _shares(subject: Subject) -> Chart:
         Axis("share of elements"),
         tuple(marks),
     )
+
+
+# ---------------------------------------------------------------- in a line
+
+
+def spark(tensor: AuditedTensor) -> str:
+    """The histogram of a tensor's values as a sparkline in HTML, with the outline of its law; "" if they are equal.
+
+    Args:
+        tensor: the tensor.
+
+    >>> import fanin
+    >>> found = fanin.audit({"kernel": fanin.HeNormal(seed=1)((64, 64)), "bias": fanin.Zeros()((64,))})
+    >>> spark(found["kernel"])[:31], spark(found["bias"])
+    ('<svg class="spark" width="72" h', '')
+    """
+    ordered, law = tensor.ordered, tensor.law
+    if ordered is None or ordered.distinct < 2:
+        return ""
+    low, high = ordered.quantile(_SPARK_OUTER), ordered.quantile(1 - _SPARK_OUTER)
+    if not low < high or not np.isfinite(high - low):
+        return ""
+    edges = np.linspace(low, high, _SPARK_BINS + 1)
+    edges[-1] = np.nextafter(high, np.inf)  # of a few values, the largest counts, too
+    curve = None if law is None else law.curve
+    expected = None if curve is None else np.diff(curve.at(edges))
+    label = f"values from {number(low, 3)} to {number(high, 3)}"
+    return inline.bars(np.diff(ordered.below(edges)), expected, label)

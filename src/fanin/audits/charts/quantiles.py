@@ -19,7 +19,7 @@ _POINTS = 200  # that are shown
 _HALVINGS = 60
 
 
-def quantiles(subject: Subject, significance: float = SIGNIFICANCE) -> Chart:
+def quantiles(subject: Subject, significance: float = SIGNIFICANCE) -> Chart | str:
     """Quantiles of a tensor's values against those of its law: a QQ plot.
 
     Right values lie about the diagonal, and within the band but for one point in `1 / significance`.
@@ -32,6 +32,8 @@ def quantiles(subject: Subject, significance: float = SIGNIFICANCE) -> Chart:
     1968, for the plot; `chances` for the band.
     """
     law, ordered = subject.law, subject.ordered
+    if subject.is_of_few_values:
+        return f"It has {ordered.distinct} different values only, whose shares say more."
     assert law.curve is not None
     places = _places(len(ordered.values))
     measured, count = ordered.values[places], ordered.count
@@ -42,19 +44,22 @@ def quantiles(subject: Subject, significance: float = SIGNIFICANCE) -> Chart:
     ends = (law.mean - law.stddev, law.mean + law.stddev) if math.isfinite(law.mean) else (-1.0, 1.0)
     expected, lower, upper = law.curve.quantiles(probabilities, *ends).reshape(3, -1)
     lower, upper = _rounded(lower, subject.dtype), _rounded(upper, subject.dtype)
-    outside = np.flatnonzero((measured < lower) | (measured > upper))
-    both = float(min(expected[0], measured[0])), float(max(expected[-1], measured[-1]))
+    is_outside = (measured < lower) | (measured > upper)
+    both = float(expected[0]), float(expected[-1])
+    marks = [
+        Marks.of("band", expected, lower, "what chance allows", color=-1, upper=upper),
+        Marks.of("line", both, both, color=-1),
+        Marks.of("dots", expected[~is_outside], measured[~is_outside], "measured"),
+    ]
+    if is_outside.any():
+        marks.append(Marks.of("dots", expected[is_outside], measured[is_outside], "beyond chance", color=1))
     return Chart(
         "quantiles",
         "Quantiles",
-        f"{_summary(outside, expected, measured, law.stddev)}{subject.remark}",
-        Axis(f"of {subject.words.removeprefix('expected: ')}"),
-        Axis("measured"),
-        (
-            Marks.of("band", expected, lower, "what chance allows", color=-1, upper=upper),
-            Marks.of("line", both, both, color=-1),
-            Marks.of("dots", expected, measured, subject.sampled, emphasized=outside.tolist()),
-        ),
+        f"{_summary(is_outside, np.abs(measured - expected) / law.stddev)}{subject.remark}",
+        Axis(f"quantiles of {subject.words.removeprefix('expected: ')}"),
+        Axis("quantiles measured"),
+        tuple(marks),
     )
 
 
@@ -122,12 +127,11 @@ def _rounded(values: Array, dtype: DType) -> Array:
         return dtypes.rounded_values(values, dtype).astype(np.float64)
 
 
-def _summary(outside: Array, expected: Array, measured: Array, stddev: float) -> str:
-    """Whether chance explains the differences."""
-    if not len(outside):
+def _summary(is_outside: Array, distances: Array) -> str:
+    """Whether chance explains the differences, which are in standard deviations."""
+    if not is_outside.any():
         return "Every quantile lies where chance may take it."
-    farthest = float(np.abs(measured - expected)[outside].max()) / stddev
     return (
-        f"{len(outside)} of {len(measured)} quantiles are farther from the law's than chance takes them, by up to "
-        f"{number(farthest, 2)} standard deviations."
+        f"{np.count_nonzero(is_outside)} of {len(distances)} quantiles are farther from the law's than chance takes "
+        f"them, by up to {number(float(distances[is_outside].max()), 2)} standard deviations."
     )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import ml_dtypes
 import numpy as np
 
 from fanin._core import dtypes
+from fanin._core.messages import plural
 from fanin._core.types import Array, DType
 from fanin.audits.charts.subjects import Subject
 from fanin.report import number
 from fanin.report.charts import Axis, Chart, Marks
 
 DTYPES = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
-_BINS = 40  # of equally many elements
+_BINS = 20  # of equally many elements
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,11 @@ class Rounded:
     @property
     def words(self) -> str:
         """The dtype and what it does, in a few words."""
-        parts = [f"error {_percent(self.error)}"]
+        parts = [f"error {_percent(self.error)}"] if self.error or not self.zeroed + self.overflowed else []
         parts += [f"{_percent(self.zeroed)} become 0"] if self.zeroed else []
         parts += [f"{_percent(self.overflowed)} overflow"] if self.overflowed else []
-        return f"{self.dtype}: {', '.join([*parts, f'{self.distinct:,} values'])}"
+        parts.append(f"{self.distinct:,} {plural(self.distinct, 'value')}")
+        return f"{self.dtype}: {', '.join(parts)}"
 
 
 def rounding(subject: Subject) -> Chart | str:
@@ -80,9 +83,9 @@ def rounding(subject: Subject) -> Chart | str:
     Args:
         subject: the tensor.
     """
-    narrower = [each for each in DTYPES if _is_narrower(each, subject.dtype)]
+    narrower = [each for each in DTYPES if _is_narrower(each, subject.stored)]
     if not narrower:
-        return f"Its values are those of {subject.dtype.name} already: no dtype here is narrower."
+        return f"Its values are those of {subject.stored.name}: no dtype here is narrower."
     values = np.asarray(subject.statistics.sample, np.float64)
     values = values[np.isfinite(values)]
     if not values.any():
@@ -116,11 +119,12 @@ def _is_narrower(name: str, dtype: DType) -> bool:
 def _line(rounded: Rounded, color: int) -> Marks:
     """The errors of equally many elements each, as their root mean square."""
     edges = np.linspace(0, len(rounded.errors), min(_BINS, len(rounded.errors)) + 1).astype(np.int64)
-    parts = (rounded.errors[start:stop] for start, stop in zip(edges[:-1], edges[1:], strict=True))
+    parts = (rounded.errors[start:stop] for start, stop in pairwise(edges))
     errors = [float(np.sqrt(np.mean(part**2))) for part in parts]
     x = 100 * (edges[1:] + edges[:-1]) / (2 * edges[-1])
     return Marks.of("line", x, errors, rounded.words, color=color)
 
 
 def _percent(share: float) -> str:
-    return f"{number(100 * share, 2)} %"
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 10 else f"{number(percent, 2)} %"

@@ -86,8 +86,8 @@ def _orthogonal(spectrum: Spectrum, law: Law | None) -> Chart:
     return Chart(
         "singular-values",
         "Singular values",
-        f"{_summary(spectrum)} Those of an orthogonal matrix are all {_three(gain)}; the farthest is {_three(farthest)} "
-        "from it.",
+        f"{_summary(spectrum)} Those of an orthogonal matrix are all {_three(gain)}; the farthest is "
+        f"{_three(farthest)} from it.",
         Axis("number, from the largest"),
         Axis("singular value", limits=(0.0, 1.15 * max(gain, float(values.max())))),
         (Marks.of("dots", np.arange(1, len(values) + 1), values, _block(spectrum)),),
@@ -96,7 +96,8 @@ def _orthogonal(spectrum: Spectrum, law: Law | None) -> Chart:
 
 
 def _summary(spectrum: Spectrum) -> str:
-    return f"The {len(spectrum.values)} singular values are from {_three(spectrum.values[-1])} to {_three(spectrum.values[0])}."
+    first, *_, last = spectrum.values
+    return f"The {len(spectrum.values)} singular values are from {_three(last)} to {_three(first)}."
 
 
 def _block(spectrum: Spectrum) -> str:

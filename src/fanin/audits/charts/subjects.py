@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from fanin._core import dtypes
 from fanin._core.types import DType
 from fanin.audits.audited import AuditedTensor
+from fanin.audits.judging.curves import StepCurve
 from fanin.audits.judging.fitting import narrowest
 from fanin.audits.judging.laws import Law, normal, part_of
 from fanin.audits.measuring.ordered import Ordered
 from fanin.audits.statistics import Statistics
 from fanin.report import number
 
+_FEW_VALUES = 48  # different values, at most
+_REPEATED = 4  # elements of each of them, on average
 _LEAST, _MOST = 1e-100, 1e100  # standard deviations, of which squares and densities are numbers, too
 
 
@@ -25,7 +28,8 @@ class Subject:
         name: its name.
         statistics: what was measured.
         ordered: its sample in order.
-        dtype: the narrowest dtype that holds its elements; of complex ones, that of their parts.
+        stored: its dtype; of a complex one, that of its parts.
+        dtype: the narrowest dtype that holds its elements.
         law: the law that they are compared with.
         words: that law in words, with what it has to do with the tensor.
         is_expected: whether it is what the tensor should have.
@@ -34,6 +38,7 @@ class Subject:
     name: str
     statistics: Statistics
     ordered: Ordered
+    stored: DType
     dtype: DType
     law: Law
     words: str
@@ -48,13 +53,21 @@ class Subject:
         reason = _without_charts(found, ordered)
         if reason:
             return reason
-        dtype = narrowest(found, part_of(dtypes.resolve(tensor.dtype)))
+        stored = part_of(dtypes.resolve(tensor.dtype))
+        dtype = narrowest(found, stored)
         law, is_expected = tensor.law, tensor.expected_stddev is not None
         if law is None or law.curve is None or not 0 < law.stddev < math.inf:
             law, words, is_expected = normal(found.stddev, dtype, mean=found.mean), "a normal of this spread", False
         else:
             words = f"expected: {law.words}" if is_expected else law.words
-        return cls(tensor.name, found, ordered, dtype, law, words, is_expected)
+        return cls(tensor.name, found, ordered, stored, dtype, law, words, is_expected)
+
+    @property
+    def is_of_few_values(self) -> bool:
+        """Whether a few values come again and again, so that each has a share, and no density."""
+        ordered = self.ordered
+        is_few = ordered.is_complete and ordered.distinct <= _FEW_VALUES
+        return is_few and (isinstance(self.law.curve, StepCurve) or ordered.count >= _REPEATED * ordered.distinct)
 
     @property
     def sampled(self) -> str:

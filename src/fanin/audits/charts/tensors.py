@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from fanin.audits.audited import AuditedTensor
@@ -16,6 +17,7 @@ from fanin.audits.verdicts import KINDS
 from fanin.report.charts import Chart, Charts
 
 _MOST_FEATURED = 24
+_LONGEST_NAME = 50  # characters in a title
 
 
 def charts_of(tensor: AuditedTensor) -> Charts:
@@ -100,5 +102,12 @@ def pictures_of(tensors: Sequence[AuditedTensor], source: str, more: Charts | No
     """
     named = {each.name: each for each in (*charts_of_all(tensors, source), *(more or ()))}
     for tensor in featured(tensors):
-        named |= {f"{tensor.name} {each.name}": each for each in charts_of(tensor)}
+        named |= {f"{tensor.name} {each.name}": _titled(each, tensor.name) for each in charts_of(tensor)}
     return named
+
+
+def _titled(chart: Chart, name: str) -> Chart:
+    """The chart with the name of its tensor in its title, shortened in the middle."""
+    half = _LONGEST_NAME // 2
+    shown = name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
+    return replace(chart, title=f"{shown}: {chart.title[0].lower()}{chart.title[1:]}")

@@ -10,7 +10,7 @@ import numpy as np
 from fanin.audits.audited import AuditedTensor
 from fanin.audits.judging.fitting import allowed_ratios
 from fanin.report.charts import Axis, Chart, Guide, Marks
-from fanin.report.depth import is_wide
+from fanin.report.depth import dots, is_wide
 
 _LEAST, _MOST = 1e-3, 1e3  # ratios; those beyond are drawn there
 _STEPS = re.compile(r"(\d+)")
@@ -45,7 +45,7 @@ def in_order(tensors: Sequence[AuditedTensor]) -> list[AuditedTensor]:
     keys = {}
     for place, each in enumerate(tensors):
         parts = _STEPS.split(each.name)
-        # What is before the first number keeps its place: the order of a model's parts is that in which they are listed.
+        # What is before the first number keeps its place, since a model's parts are listed in order.
         keys[each.name] = firsts.setdefault(parts[0], place), tuple(int(part) for part in parts[1::2]), place
     return sorted(tensors, key=lambda each: keys[each.name])
 
@@ -60,14 +60,18 @@ def _ratios(tensors: Sequence[AuditedTensor], source: str) -> Chart:
     beyond = int(np.count_nonzero(shown != ratios))
     marks = (
         Marks.of("band", np.arange(len(tensors)), limits[:, 0], "what chance allows", color=-1, upper=limits[:, 1]),
-        Marks.of("dots", np.arange(len(tensors)), shown, "tensors", labels=map(_label, tensors), emphasized=emphasized),
+        *dots(np.arange(len(tensors)), shown, "tensors", labels=_names(tensors), emphasized=emphasized),
     )
     return Chart(
         "std",
         f"Standard deviation ÷ expected, by {source}",
         f"{len(tensors) - off:,} of {len(tensors):,} standard deviations are what they should be, as far as chance "
         f"allows; {len(emphasized):,} tensors have findings."
-        + (f" {beyond:,} are drawn at the edge, since they are beyond {_LEAST:g} and {_MOST:g}." if beyond else ""),
+        + (
+            f" {beyond:,} beyond {_LEAST:g} and {_MOST:g} {'is' if beyond == 1 else 'are'} drawn there."
+            if beyond
+            else ""
+        ),
         Axis("tensor, in order"),
         Axis("std ÷ expected", is_log),
         marks,
@@ -82,8 +86,8 @@ def _allowed(tensor: AuditedTensor) -> tuple[float, float]:
     return allowed_ratios(tensor.law, tensor.statistics.size)
 
 
-def _label(tensor: AuditedTensor) -> str:
-    return tensor.name
+def _names(tensors: Sequence[AuditedTensor]) -> list[str]:
+    return [each.name for each in tensors]
 
 
 def _spreads(tensors: Sequence[AuditedTensor]) -> Chart:
@@ -96,5 +100,5 @@ def _spreads(tensors: Sequence[AuditedTensor]) -> Chart:
         "tensors have findings.",
         Axis("tensor, in order"),
         Axis("std", is_wide(values)),
-        (Marks.of("dots", np.arange(len(tensors)), values, labels=map(_label, tensors), emphasized=emphasized),),
+        tuple(dots(np.arange(len(tensors)), values, "tensors", labels=_names(tensors), emphasized=emphasized)),
     )

@@ -261,7 +261,7 @@ class Differences:
             f"{len(changed):,} of {len(known):,} tensors differ.",
             [series],
             x="tensor, in order",
-            y="std in B ÷ std in A",
+            y="stddev in B ÷ stddev in A",
             is_log=is_wide([*ratios, 1.0]),
             guides=[Guide("y", 1.0)],
         )

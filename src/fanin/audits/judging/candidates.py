@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -368,15 +368,16 @@ def _time_steps(dtype: DType) -> Law:
     """The inverse softplus of log-uniform time steps."""
     first, last = _STEPS
     span = math.log(last / first)
-
-    def below(value: float) -> float:
-        step = math.log1p(math.exp(value)) if value < 30 else value
-        return min(max(math.log(step / first) / span, 0.0), 1.0) if step > 0 else 0.0
-
     shares = (np.arange(2**12) + 0.5) / 2**12
     steps = first * np.exp(shares * span)
     values = steps + np.log(-np.expm1(-steps))
-    return _of_shares(values, below, "inverse softplus of log-uniform steps", dtype)
+    return _of_shares(values, partial(_steps_below, first, span), "inverse softplus of log-uniform steps", dtype)
+
+
+def _steps_below(first: float, span: float, value: float) -> float:
+    """The share of time steps of which the inverse softplus is at most a value."""
+    step = math.log1p(math.exp(value)) if value < 30 else value
+    return min(max(math.log(step / first) / span, 0.0), 1.0) if step > 0 else 0.0
 
 
 def unit_uniform(dtype: DType) -> Law:
@@ -387,11 +388,12 @@ def unit_uniform(dtype: DType) -> Law:
 def _between_logs(most: float, dtype: DType) -> Law:
     """The logarithms of uniforms in [1, most]."""
     values = np.log(1 + (most - 1) * (np.arange(2**12) + 0.5) / 2**12)
+    return _of_shares(values, partial(_logs_below, most), f"log(uniform(1, {number(most)}))", dtype)
 
-    def below(value: float) -> float:
-        return min(max((math.exp(min(value, 50.0)) - 1) / (most - 1), 0.0), 1.0)
 
-    return _of_shares(values, below, f"log(uniform(1, {number(most)}))", dtype)
+def _logs_below(most: float, value: float) -> float:
+    """The share of uniforms in [1, most] of which the logarithm is at most a value."""
+    return min(max((math.exp(min(value, 50.0)) - 1) / (most - 1), 0.0), 1.0)
 
 
 def _of_shares(values: Array, below: Callable[[float], float], words: str, dtype: DType) -> Law:

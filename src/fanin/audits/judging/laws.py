@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, singledispatch
+from functools import lru_cache, partial, singledispatch
 from typing import Any
 
 import ml_dtypes
@@ -443,12 +443,14 @@ def _(distribution: distributions.ComplexTruncatedNormal) -> Law:
     if not unit:
         return _elementwise(distribution, None)
 
-    def density(values: Array) -> Array:
-        chords = np.sqrt(np.maximum(radius**2 - values**2, 0.0)) / unit
-        contents = np.array([2 * normal_below(chord) - 1 for chord in chords.tolist()])
-        return np.exp(-((values / unit) ** 2) / 2) * contents
+    return _elementwise(distribution, DensityCurve(partial(_within_disk, unit, radius), -radius, radius))
 
-    return _elementwise(distribution, DensityCurve(density, -radius, radius))
+
+def _within_disk(unit: float, radius: float, values: Array) -> Array:
+    """The density of the real part of a plane's normal within a radius, up to a factor."""
+    chords = np.sqrt(np.maximum(radius**2 - values**2, 0.0)) / unit
+    contents = np.array([2 * normal_below(chord) - 1 for chord in chords.tolist()])
+    return np.exp(-((values / unit) ** 2) / 2) * contents
 
 
 @_law_of.register
@@ -457,10 +459,12 @@ def _(distribution: distributions.ComplexUniform) -> Law:
     if not radius:
         return _elementwise(distribution, None)
 
-    def density(values: Array) -> Array:
-        return np.sqrt(np.maximum(radius**2 - values**2, 0.0))
+    return _elementwise(distribution, DensityCurve(partial(_chord, radius), -radius, radius))
 
-    return _elementwise(distribution, DensityCurve(density, -radius, radius))
+
+def _chord(radius: float, values: Array) -> Array:
+    """Half the chord of a circle at each distance from its centre."""
+    return np.sqrt(np.maximum(radius**2 - values**2, 0.0))
 
 
 @_law_of.register
@@ -511,10 +515,12 @@ def _of_unit_rows(distribution: Distribution, gain: float, rows: int, columns: i
         return law
     edge = min(reach, 12 * spread)
 
-    def density(values: Array) -> Array:
-        return np.maximum(1 - (values / reach) ** 2, 0.0) ** ((numbers - 3) / 2)
+    return replace(law, curve=DensityCurve(partial(_on_sphere, numbers, reach), -edge, edge), one_norm=True)
 
-    return replace(law, curve=DensityCurve(density, -edge, edge), one_norm=True)
+
+def _on_sphere(numbers: int, reach: float, values: Array) -> Array:
+    """The density of one of so many coordinates of a random vector of a length, up to a constant factor."""
+    return np.maximum(1 - (values / reach) ** 2, 0.0) ** ((numbers - 3) / 2)
 
 
 def _orthogonality(distribution: distributions.Orthogonal) -> Check | None:

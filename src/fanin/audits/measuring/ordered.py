@@ -80,4 +80,4 @@ def _spread(less: Array, distinct: int) -> Array:
     """The places of the values that are kept: those at even ranks, and all of the outermost ones."""
     ranks = np.linspace(0, less[-1], _KEPT - 2 * _ENDS)
     ends = np.arange(_ENDS)
-    return np.unique(np.concatenate((ends, np.searchsorted(less, ranks), distinct - 1 - ends)))
+    return np.unique(np.concatenate((ends, np.searchsorted(less, ranks, side="right") - 1, distinct - 1 - ends)))

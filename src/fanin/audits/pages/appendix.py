@@ -21,7 +21,7 @@ _COLUMNS = (
     ),
     (
         "values",
-        "how the values are spread. The bars are the tensor's, from a sample of about a thousand elements; the line is "
+        "how the values are spread. The bars are the tensor's, from a sample of at most 65,536 elements; the line is "
         "what is expected. Both reach three expected standard deviations to each side, or 6, 12, … where values are "
         "spread wider",
     ),

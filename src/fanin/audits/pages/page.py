@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fanin._core.messages import plural, readable
+from fanin._core.messages import class_name, plural, readable, shown
 from fanin.audits.audited import AuditedTensor
 from fanin.audits.charts import alike, featured
 from fanin.audits.findings import Finding
 from fanin.audits.pages.appendix import appendix_of
-from fanin.audits.pages.probes import probe_charts, probe_data
 from fanin.audits.pages.sparklines import Sparklines
 from fanin.audits.verdicts import KINDS, MEANINGS, Kind
 from fanin.recipes.tables import folded_paths
 from fanin.report.charts import Charts
 from fanin.report.pages import Count, Sheet, Tone
+from fanin.theory.charts import probe_charts
+from fanin.theory.probes import Probe
 
 TONES: dict[Kind, Tone] = {
     "exact": "exact",
@@ -33,6 +34,10 @@ _LEFT_OUT = (
 _MISSING = "The model has this parameter, and the checkpoint lacks it."
 _UNREADABLE = "Files that cannot be read: fetch or write them again."
 _NOT_MISSING = "Is the checkpoint whole, and of this model? A tied parameter may be stored under its other name."
+_PROBE = "`probe` must be what `fanin.torch.probe` and its like return, or its `as_dict()`"
+# What the charts and the sentences of a page are made of.
+_OF_PROBES = ("layers", "verdicts", "gradients")
+_OF_LAYERS = ("path", "call", "std", "expected_std", "gradient_std", "verdict")
 
 
 def audit_page(
@@ -104,6 +109,29 @@ def _facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Seed", "" if data["seed"] is None else str(data["seed"])),
         ("Time", f"{data['seconds']:.3g} s"),
     ]
+
+
+def probe_data(given: Any) -> Mapping[str, Any]:
+    """The data of a probe.
+
+    Args:
+        given: a `Probe`, or its `as_dict()`, such as a file of JSON holds.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: it is the data of something else.
+    """
+    if isinstance(given, Probe):
+        return given.as_dict()
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{_PROBE}. Received: {shown(given)} (of type {class_name(type(given))}).")
+    layers = given.get("layers")
+    if not all(key in given for key in _OF_PROBES) or not isinstance(layers, list):
+        raise ValueError(f"{_PROBE}. Received: data with the keys {', '.join(map(shown, given)) or 'none'}.")
+    for each in layers:
+        if not isinstance(each, Mapping) or not all(key in each for key in _OF_LAYERS):
+            raise ValueError(f"{_PROBE}, whose layers have {', '.join(_OF_LAYERS)}. Received: {shown(each)}.")
+    return given
 
 
 def _of_probe(probe: Mapping[str, Any] | None) -> list[str]:

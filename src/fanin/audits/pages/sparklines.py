@@ -17,12 +17,12 @@ import numpy as np
 from fanin._core.types import Array
 from fanin.audits.audited import AuditedTensor
 from fanin.audits.judging.laws import Law
-from fanin.audits.statistics import Statistics
 
 BARS = 24
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _REACH = 3.0  # standard deviations to each side
 _WIDEST = 6  # doublings of it
+_ROOM = 1.2  # for spreads that are only a little larger than expected
 _EDGES = np.linspace(-_REACH, _REACH, BARS + 1)  # in standard deviations
 
 
@@ -45,7 +45,7 @@ class Sparklines:
         made = cls()
         numbers: dict[str, int] = {}
         for each in tensors:
-            found = None if each.statistics is None else sparkline(each.statistics, each.law)
+            found = sparkline(each)
             if found is None:
                 made.lines.append(None)
                 continue
@@ -55,30 +55,25 @@ class Sparklines:
         return made
 
 
-def sparkline(found: Statistics, law: Law | None) -> tuple[str, str] | None:
+def sparkline(tensor: AuditedTensor) -> tuple[str, str] | None:
     """The bars of a tensor and those of its law, "" if it has none; None if there is no spread to show.
 
-    >>> import fanin, numpy as np
-    >>> from fanin.audits.arrays import InMemory
-    >>> from fanin.audits.statistics import measure
-    >>> uniform = fanin.RandomUniform(-1, 1, seed=1)((100, 100))
-    >>> values, law = sparkline(measure(InMemory("w", uniform)), None)
-    >>> len(values), values[:6], law
-    (24, '000000', '')
+    >>> import fanin
+    >>> audit = fanin.audit({"w": fanin.RandomUniform(-1, 1, seed=1)((100, 100))})
+    >>> values, law = sparkline(audit["w"])
+    >>> len(values), values[:7]
+    (24, '0000000')
     """
-    if not (math.isfinite(found.stddev) and found.stddev > 0):
+    found, ordered, law = tensor.statistics, tensor.ordered, tensor.law
+    if found is None or ordered is None or not (math.isfinite(found.stddev) and found.stddev > 0):
         return None
-    mean, stddev = found.mean, found.stddev
-    has_law = law is not None and law.curve is not None and 0 < law.stddev < math.inf
-    if has_law:
-        assert law is not None
+    mean, stddev, doublings, shape = found.mean, found.stddev, 0, ""
+    if law is not None and law.curve is not None and 0 < law.stddev < math.inf:
         mean, stddev = law.mean, law.stddev
-    doublings = min(_WIDEST, max(0, math.ceil(math.log2(found.stddev / stddev * 1.2)))) if has_law else 0
-    width = stddev * 2.0**doublings
-    sample = found.sample[np.isfinite(found.sample)]
-    places = np.clip((sample - mean) / width * (BARS / 2 / _REACH) + BARS / 2, 0, BARS - 1).astype(np.int64)
-    bars = np.bincount(places, minlength=BARS)
-    return _heights(bars), _law_bars(law, doublings) if has_law and law is not None else ""
+        doublings = min(_WIDEST, max(0, math.ceil(math.log2(found.stddev / stddev / _ROOM))))
+        shape = _law_bars(law, doublings)
+    below = ordered.below(mean + _EDGES[1:-1] * stddev * 2.0**doublings)
+    return _heights(np.diff(below, prepend=0.0, append=1.0)), shape
 
 
 @lru_cache(maxsize=4096)  # most tensors share the laws of a few

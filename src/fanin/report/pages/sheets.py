@@ -17,7 +17,7 @@ Tone: TypeAlias = Literal["exact", "good", "trained", "dim", "warn", "bad"]
 _STYLES = ("report.css",)
 _SCRIPTS = ("tree.js", "treegrid.js", "kinds.js", "report.js")
 _NEEDS_SCRIPTS = (
-    "The table, the findings and the charts of this page are shown by its own script, which is switched off."
+    "The table, the findings and the charts of this page are shown by its own script, which does not run here."
 )
 
 
@@ -106,7 +106,7 @@ class Sheet:
             + element("ul", "".join(map(_counted, shown)), class_="counts")
             + element("dl", facts, class_="facts")
             + "".join(element("p", text(each), class_="note") for each in self.notes)
-            + element("noscript", element("p", _NEEDS_SCRIPTS, class_="note")),
+            + element("p", _NEEDS_SCRIPTS, class_="note scriptless"),
             class_="masthead",
         )
 

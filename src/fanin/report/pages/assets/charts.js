@@ -25,14 +25,18 @@ const charts = (() => {
 
   const minus = (shown) => shown.replaceAll("-", "−");
 
-  /** About `count` round numbers from `low` to `high`. */
+  /** About `count` round numbers from `low` to `high`, and three at least. */
   function linearTicks(low, high, count) {
     const rough = (high - low) / count;
     const power = 10 ** Math.floor(Math.log10(rough));
-    const step = power * [1, 2, 5, 10].find((each) => each * power >= rough);
-    const ticks = [];
-    for (let place = Math.ceil(low / step); place * step <= high * (1 + 1e-12); place++) ticks.push(place * step);
-    return ticks;
+    const steps = [10, 5, 2, 1, 0.5, 0.2].map((each) => each * power);
+    const fine = steps.filter((step, place) => (steps[place + 1] ?? 0) < rough); // the first one is the smallest above it
+    for (const step of fine) {
+      const ticks = [];
+      for (let place = Math.ceil(low / step - 1e-9); place * step <= high + step * 1e-9; place++) ticks.push(place * step + 0); // no −0
+      if (ticks.length >= 3 || step === fine.at(-1)) return ticks;
+    }
+    return [];
   }
 
   /** Ticks of a logarithmic axis, at most about `count`: powers of ten, with 2 and 5 times them or finer if there are few. */
@@ -230,8 +234,9 @@ const charts = (() => {
    * @param {HTMLElement} place the element; its class becomes "chart".
    * @param {object} chart the data of the chart.
    * @param {number} [height] the height of the picture in pixels.
+   * @param {number} [fixed] its width; without it, that of the element.
    */
-  function draw(place, chart, height = 240) {
+  function draw(place, chart, height = 240, fixed = 0) {
     const frame = html("div");
     const hasLabels = chart.marks.some((marks) => marks.labels.length);
     const readout = hasLabels ? html("div", { class: "readout", "aria-live": "polite" }) : null;
@@ -241,7 +246,7 @@ const charts = (() => {
     );
     let shown = null;
     const redraw = () => {
-      const width = Math.max(240, Math.round(frame.clientWidth));
+      const width = fixed || Math.max(240, Math.round(frame.clientWidth));
       if (shown?.width === width) return;
       shown = { width, ...picture(chart, width, height) };
       frame.replaceChildren(shown.element);

@@ -197,6 +197,7 @@ const kinds = (() => {
       layer: visible(each.layer),
       std: each.stddev,
       rule: visible(each.rule),
+      seeds: view.seeds[number],
       verdict: view.states[number],
       rank: order.indexOf(view.states[number]),
       what: visible(each.problem || each.initializer),
@@ -244,7 +245,7 @@ const kinds = (() => {
       facts([
         ["Expected std", each.stddev === null ? null : text(each.stddev, 4)],
         ["Expected mean", each.mean === null ? null : text(each.mean, 3)],
-        ["Seeds", each.seeds.length > 3 ? `${each.seeds.length} seeds` : each.seeds.join(", ")],
+        ["Seed", item.seeds + (each.seeds.length > 3 ? ` and ${each.seeds.length - 3} more` : "")],
       ]),
     ];
   }

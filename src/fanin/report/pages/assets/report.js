@@ -54,12 +54,12 @@
     drawAll(at("#charts .charts"), view.overview, 260);
   }
 
-  /** Draws charts into an element, each in a figure. */
-  function drawAll(place, list, height) {
+  /** Draws charts into an element, each in a figure; on paper, whose width no script knows, in a given width. */
+  function drawAll(place, list, height, width = 0) {
     const figures = list.map(() => html("figure"));
     place.replaceChildren(...figures);
     list.forEach((chart, number) => {
-      charts.draw(figures[number], chart, height);
+      charts.draw(figures[number], chart, height, width);
       figures[number].firstChild.after(html("p", { class: "note" }, chart.description));
     });
   }
@@ -269,7 +269,7 @@
       detail.hidden = false;
       at(".split").classList.add("open");
       table.keep();
-      if (getComputedStyle(detail).position === "fixed") at(".bar").scrollIntoView();
+      if (getComputedStyle(detail).position === "fixed") at(".grid").scrollIntoView();
     }
     showCharts(place, number);
     detail.scrollTop = 0;
@@ -322,23 +322,26 @@
 
   /** On paper: every row of the table, the charts of findings, and the appendix open. */
   function toPaper() {
-    const heads = ["parameter", ...kind.columns.map((column) => column.label)];
+    const heads = [{ kind: "name", label: kind.noun }, ...kind.columns].map((column) => html("th", { scope: "col", class: column.kind }, column.label));
     const body = rows.map((node) => {
       const row = { node, numbers: node.numbers };
       const some = node.numbers.map((number) => items[number]);
       const count = some.length > 1 ? ` (${some.length})` : "";
       return html("tr", {}, html("th", { scope: "row" }, `${node.path}${count}`), ...kind.columns.map((column) => html("td", { class: column.kind }, column.cell(some, row))));
     });
-    at(".paper").replaceChildren(html("table", {}, html("thead", {}, html("tr", {}, ...heads.map((head) => html("th", { scope: "col" }, head)))), html("tbody", {}, ...body)));
-    for (const place of document.querySelectorAll("[data-charts]")) drawAll(place, view.charts[place.dataset.charts].charts, 200);
+    at(".paper").replaceChildren(html("table", {}, html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...body)));
+    for (const place of document.querySelectorAll("[data-charts]")) drawAll(place, view.charts[place.dataset.charts].charts, 200, 340);
+    drawAll(at("#charts .charts"), view.overview, 230, 700);
     for (const each of document.querySelectorAll("details")) each.open = true;
   }
 
   function fromPaper() {
     at(".paper").replaceChildren();
     for (const place of document.querySelectorAll("[data-charts]")) place.replaceChildren();
+    showOverview();
   }
 
+  at(".scriptless").remove();
   showFindings();
   showOverview();
   showControls();

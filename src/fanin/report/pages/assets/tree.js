@@ -22,7 +22,7 @@ const tree = (() => {
         }
         parent = next;
       }
-      parent.children.push(leaf(`r${place}`, path, label(parts.at(-1)), numbers, parent, name));
+      parent.children.push(leaf(place, path, label(parts.at(-1)), numbers, parent, name));
     });
     root.children = root.children.map(joined);
     gather(root);
@@ -36,8 +36,8 @@ const tree = (() => {
   });
 
   /** A row, whose children are its parameters if they are several. */
-  function leaf(id, path, shown, numbers, parent, name) {
-    const made = { id, path, label: shown, parent, children: [], numbers, isBranch: false };
+  function leaf(place, path, shown, numbers, parent, name) {
+    const made = { id: `r${place}`, place, path, label: shown, parent, children: [], numbers, isBranch: false };
     if (numbers.length > 1)
       made.children = numbers.map((number) => ({
         id: `n${number}`, path: name(number), label: name(number), parent: made, children: [], numbers: [number], isBranch: false,
@@ -92,9 +92,10 @@ const tree = (() => {
     return rows;
   }
 
-  /** Every row of a tree, without branches, in its order. */
-  function leaves(node) {
-    return node.isBranch ? node.children.flatMap(leaves) : [node];
+  /** Every row of a tree, without branches, in the order in which they were given. */
+  function leaves(root) {
+    const under = (node) => (node.isBranch ? node.children.flatMap(under) : [node]);
+    return under(root).sort((a, b) => a.place - b.place);
   }
 
   /** The rows in the order of a key; those without one come last, and equal ones stay in their order. */

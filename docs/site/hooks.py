@@ -1,0 +1,127 @@
+"""What mkdocs does beside rendering docs/: pages that are made from other files, and links that leave docs/.
+
+The pages read well on GitHub, too, so they link to files of the repository. On the site these files are pages:
+`CONTRIBUTING.md`, `CHANGELOG.md`, and the scripts in `examples/`, which are shown on one page.
+"""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[2]
+# A file of the repository, from its root → the page that it is on the site.
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "examples": "examples.md",
+}
+NAMED = re.compile(r"\[`?([\w./]+\.md)`?\](?=\(([^)\s#:]+\.md))")
+LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
+FENCE = re.compile(r"^```python\n(?=>>> )(.*?)\n+^```$", re.MULTILINE | re.DOTALL)
+PICTURE = re.compile(
+    r'<picture>\s*<source [^>]*srcset="(?P<dark>[^"]+)">\s*'
+    r'<img alt="(?P<text>[^"]*)" src="(?P<light>[^"]+)">\s*</picture>'
+)
+TABS = re.compile(r"^<!-- tabs -->\n(.*?)^<!-- /tabs -->$", re.MULTILINE | re.DOTALL)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the pages that are made from other files."""
+    made = {
+        "contributing.md": _at_home((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")),
+        "changelog.md": _at_home((ROOT / "CHANGELOG.md").read_text(encoding="utf-8")),
+        "examples.md": "\n".join(_examples()),
+        "commands.md": "\n".join(_commands()),
+        **_tools(),
+    }
+    for name, content in made.items():
+        files.append(File.generated(config, name, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, files: Files, **kwargs: Any) -> str:
+    """Makes what GitHub reads what the theme reads: links to pages, with their titles, pictures, sessions and tabs."""
+    folder = posixpath.dirname(page.file.src_uri)
+    markdown = LINK.sub(lambda link: _inside(link, folder), markdown)
+    markdown = NAMED.sub(lambda link: f"[{_title(files, posixpath.join(folder, link[2])) or link[1]}]", markdown)
+    markdown = PICTURE.sub(_both, markdown)
+    markdown = FENCE.sub(r"```pycon\n\1\n```", markdown)
+    return TABS.sub(lambda block: _tabs(block[1]), markdown)
+
+
+def _inside(link: re.Match[str], folder: str) -> str:
+    """A link to a file outside of docs/, as a link to the page that it is on the site."""
+    path = posixpath.normpath(posixpath.join("docs", folder, link[1]))
+    page, anchor = PAGES.get(path), link[2] or ""
+    if posixpath.dirname(path) == "examples":
+        page, anchor = PAGES["examples"], f"#{posixpath.basename(path).replace('.', '')}"
+    return link[0] if page is None else posixpath.relpath(page, folder or ".") + anchor
+
+
+def _title(files: Files, path: str) -> str | None:
+    """What the navigation calls a page."""
+    file = files.get_file_from_path(posixpath.normpath(path))
+    return None if file is None or file.page is None else file.page.title
+
+
+def _at_home(markdown: str) -> str:
+    """A page of the repository's root, with its links as they are from docs/."""
+    return LINK.sub(lambda link: posixpath.relpath(link[1], "docs") + (link[2] or ""), markdown)
+
+
+def _both(picture: re.Match[str]) -> str:
+    """A picture of both schemes, as two of which the theme shows one: a reader may choose another than the system's."""
+    return "\n".join(f"![{picture['text']}]({picture[scheme]}#only-{scheme})" for scheme in ("light", "dark"))
+
+
+def _tabs(markdown: str) -> str:
+    """Sections under headings of the fourth level, as tabs."""
+    _, *parts = re.split(r"^#### (.*)\n", markdown, flags=re.MULTILINE)
+    return "\n".join(
+        f"/// tab | {title}\n\n{body.strip()}\n\n///\n" for title, body in zip(parts[::2], parts[1::2], strict=True)
+    )
+
+
+def _examples() -> Iterator[str]:
+    """The page that shows the scripts of `examples/`."""
+    yield "# Examples\n\nEach script is shorter than 40 lines, runs by itself and prints its result.\n"
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        source = path.read_text(encoding="utf-8").strip()
+        docstring = ast.get_docstring(ast.parse(source)) or ""
+        yield f"## {path.name}\n\n{docstring}\n\n```python\n{source}\n```\n"
+    recipe = (ROOT / "examples/recipe.toml").read_text(encoding="utf-8").strip()
+    yield f"## recipe.toml\n\nA recipe to start from.\n\n```toml\n{recipe}\n```\n"
+
+
+def _commands() -> Iterator[str]:
+    """The page with the help of every command."""
+    from fanin.cli import main
+
+    yield "# Commands\n\n`pip install 'fanin[cli]'` adds `fanin`; `python -m fanin` is the same.\n"
+    yield from _helps(click.Context(main, info_name="fanin", terminal_width=88, **main.context_settings))
+
+
+def _helps(context: click.Context) -> Iterator[str]:
+    """The help of a command and of those below it."""
+    yield f"## {context.command_path}\n\n```text\n{context.get_help()}\n```\n"
+    for name, command in sorted(getattr(context.command, "commands", {}).items()):
+        yield from _helps(click.Context(command, info_name=name, parent=context, **command.context_settings))
+
+
+def _tools() -> dict[str, str]:
+    """The pages that fanin itself makes, as files of the site: each stands alone."""
+    import fanin
+
+    explorer = getattr(fanin.theory, "explorer", None)
+    return {"explore.html": explorer()} if callable(explorer) else {}

@@ -1,0 +1,71 @@
+"""The charts of a probe, from its data: what passes through the layers of a model, by depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fanin._core.messages import plural
+from fanin.report.charts import Chart, Charts
+from fanin.report.depth import Series, by_depth
+
+# The verdicts on layers that well-made models have here and there.
+HARMLESS = frozenset(("off theory", "collapsed", "no gradient", "constant"))
+_NONE = "No layer ran."
+_NO_GRADIENTS = "No gradients were computed."
+
+
+def probe_charts(data: Mapping[str, Any]) -> Charts:
+    """Charts by depth: "signal", with what theory expects, and "gradient". Layers with findings are emphasized.
+
+    Args:
+        data: the data of a probe, as `Probe.as_dict` makes it, or as JSON holds it.
+
+    Returns:
+        The charts, and why others cannot be drawn.
+
+    >>> from fanin.theory.charts import probe_charts
+    >>> layer = {"path": "fc", "call": 1, "std": 1.0, "expected_std": 1.1, "gradient_std": None}
+    >>> charts = probe_charts({"layers": [{**layer, "verdict": {"word": "ok"}}], "gradients": False, "verdicts": []})
+    >>> [each.name for each in charts], dict(charts.missing)
+    (['signal'], {'gradient': 'No gradients were computed.'})
+    """
+    layers = data["layers"]
+    if not layers:
+        return Charts.of({"signal": _NONE, "gradient": _NONE})
+    gradient = _gradient(data, layers) if data["gradients"] else _NO_GRADIENTS
+    return Charts.of({"signal": _signal(data, layers), "gradient": gradient})
+
+
+def _signal(data: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> Chart:
+    """The outputs of the layers."""
+    noticed = [place for place, each in enumerate(layers) if each["verdict"]["word"] not in ("ok", *HARMLESS)]
+    series = [Series("outputs", _numbers(layers, "std"), labels=_names(layers), emphasized=noticed)]
+    if any(each["expected_std"] is not None for each in layers):
+        series.append(Series("expected", _numbers(layers, "expected_std"), kind="dots", color=2))
+    words = _words(data, "signal", len(layers))
+    return by_depth("signal", "Signal by depth", words, series, y="standard deviation of outputs")
+
+
+def _gradient(data: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> Chart:
+    """The gradients with respect to the outputs."""
+    series = [Series("gradients", _numbers(layers, "gradient_std"), color=1, labels=_names(layers))]
+    words = _words(data, "gradient", len(layers))
+    return by_depth("gradient", "Gradient by depth", words, series, y="standard deviation of gradients")
+
+
+def _numbers(layers: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    return [math.nan if each[key] is None else each[key] for each in layers]
+
+
+def _names(layers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The layers as the report's table calls them."""
+    paths = [each["path"] or "(model)" for each in layers]
+    return [path if each["call"] == 1 else f"{path}#{each['call']}" for path, each in zip(paths, layers, strict=True)]
+
+
+def _words(data: Mapping[str, Any], name: str, count: int) -> str:
+    """What passes through the layers, in a sentence."""
+    found = [f"{each['word']}: {each['sentence']}" for each in data["verdicts"] if each["word"].startswith(name)]
+    return f"The {name} through {count} {plural(count, 'layer')}: {'; '.join(found) or 'nothing is wrong with it'}."

@@ -1,0 +1,410 @@
+"""The page of an audit in Chromium: what its controls do, and what it does with any name and any number of tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fanin
+import reports
+from browsers import Opened, opened
+from fanin._core.messages import visible
+from fanin.audits.audited import AuditedTensor
+from fanin.audits.verdicts import KINDS
+
+# The whole paths of the rows, from the first to the last, as one scrolls through them.
+PATHS = """async () => {
+  const grid = document.querySelector(".treegrid");
+  const found = new Map();
+  for (let top = 0; top <= grid.scrollHeight; top += 200) {
+    grid.scrollTop = top;
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    for (const row of grid.querySelectorAll(".spacer .row"))
+      found.set(Number(row.getAttribute("aria-rowindex")), row.querySelector(".named").title);
+  }
+  return [...found].sort((a, b) => a[0] - b[0]).map((each) => each[1]);
+}"""
+ROWS = ".treegrid .spacer .row"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the pages."""
+    folder = tmp_path_factory.mktemp("reports")
+    for name, audit in (("faulty", reports.faulty()), ("hostile", reports.hostile()), ("large", reports.large())):
+        audit.to_html(folder / f"{name}.html")
+    return folder
+
+
+@pytest.fixture
+def page(browser: Any, folder: Path) -> Iterator[Opened]:
+    """The page of the model with faults."""
+    with opened(browser, folder / "faulty.html") as found:
+        yield found
+
+
+def as_list(found: Opened) -> None:
+    """Shows every tensor in a row of its own."""
+    found.page.uncheck("[name=fold]")
+
+
+def tensors() -> tuple[AuditedTensor, ...]:
+    """The tensors of that model."""
+    return reports.faulty().tensors
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["faulty", "hostile", "large"])
+def test_nothing_goes_wrong(browser: Any, folder: Path, name: str, scheme: Any) -> None:
+    """No error is reported, and nothing is asked of a network."""
+    with opened(browser, folder / f"{name}.html", scheme=scheme) as found:
+        found.page.click(f"{ROWS} >> nth=0")
+        assert found.errors == []
+        assert found.requests == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessible(browser: Any, folder: Path, scheme: Any) -> None:
+    """axe-core finds nothing serious, with everything open that can be."""
+    with opened(browser, folder / "faulty.html", scheme=scheme) as found:
+        found.page.click(".finding a >> nth=0")
+        for each in found.page.query_selector_all("summary"):
+            each.click()
+        assert found.faults() == []
+
+
+@pytest.mark.parametrize("width", [390, 760, 1280])
+@pytest.mark.parametrize("name", ["faulty", "hostile"])
+def test_fits_the_window(browser: Any, folder: Path, name: str, width: int) -> None:
+    """No part is wider than the window, whatever is open."""
+    with opened(browser, folder / f"{name}.html", width=width) as found:
+        found.page.click(".finding a >> nth=0")
+        found.page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+        assert found.overflow() <= 0
+
+
+@pytest.mark.parametrize("key", ["verdict", "role", "dtype"])
+def test_filters(page: Opened, key: str) -> None:
+    """Each value of a filter leaves the tensors that have it."""
+    as_list(page)
+    have: Callable[[AuditedTensor], str] = {
+        "verdict": lambda each: each.verdict.kind,
+        "role": lambda each: each.role,
+        "dtype": lambda each: each.dtype,
+    }[key]
+    for value in {have(each) for each in tensors()} - {""}:
+        page.page.select_option(f"select[name={key}]", value)
+        assert page.page.evaluate(PATHS) == [each.name for each in tensors() if have(each) == value]
+
+
+def test_counts_filter(page: Opened) -> None:
+    """A count in the head shows its tensors, and all again when it is pressed twice."""
+    page.page.click("[data-verdict=broken]")
+    assert page.page.input_value("select[name=verdict]") == "broken"
+    assert page.page.inner_text(".status") == f"2 of {len(tensors())} tensors"
+    page.page.click("[data-verdict=broken]")
+    assert page.page.inner_text(".status").startswith(f"{len(tensors())} tensors")
+
+
+@pytest.mark.parametrize("text", ["QUERY", "h.1", "nan", "stddev", "HeUniform", "no such thing"])
+def test_search(page: Opened, text: str) -> None:
+    """A search finds names, initializers and codes of problems, in any case."""
+    as_list(page)
+    page.page.fill("[name=search]", text)
+
+    def said(each: AuditedTensor) -> str:
+        codes = ", ".join(dict.fromkeys(problem.code for problem in each.verdict.problems))
+        return codes or " or ".join(each.verdict.fits) or each.verdict.reason
+
+    expected = [each.name for each in tensors() if text.lower() in f"{each.name}\n{said(each)}".lower()]
+    assert page.page.evaluate(PATHS) == expected
+
+
+KEYS: dict[str, Callable[[AuditedTensor], Any]] = {
+    "shape": lambda each: math.prod(each.shape),
+    "std": lambda each: _number(each.statistics and each.statistics.stddev),
+    "ratio": lambda each: _number(each.ratio),
+    "verdict": lambda each: KINDS.index(each.verdict.kind),
+    "dtype": lambda each: each.dtype,
+}
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+@pytest.mark.parametrize("is_descending", [False, True])
+@pytest.mark.parametrize("key", KEYS)
+def test_order(page: Opened, key: str, is_descending: bool) -> None:
+    """The head of a column sorts by it, upwards and then downwards; what has no number comes last."""
+    as_list(page)
+    for _ in range(1 + is_descending):
+        page.page.click(f".heads .{key} button")
+    value = KEYS[key]
+    known = [each for each in tensors() if value(each) is not None]
+    expected = sorted(known, key=value, reverse=is_descending)
+    if is_descending:  # equal ones stay in their order
+        expected = sorted(reversed(known), key=value)[::-1]
+    expected += [each for each in tensors() if value(each) is None]
+    assert page.page.evaluate(PATHS) == [each.name for each in expected]
+    order = page.page.get_attribute(f".heads .{key}", "aria-sort")
+    assert order == ("descending" if is_descending else "ascending")
+
+
+def test_order_by_name(page: Opened) -> None:
+    """Names are sorted so that numbers in them count as numbers."""
+    as_list(page)
+    page.page.click(".heads .name button")
+    found = page.page.evaluate(PATHS)
+    assert found == sorted(each.name for each in tensors())  # with less than ten blocks, that is the same
+
+
+def test_a_third_press_ends_the_order(page: Opened) -> None:
+    """A head that is pressed three times leaves the order of the model."""
+    as_list(page)
+    for _ in range(3):
+        page.page.click(".heads .std button")
+    assert page.page.evaluate(PATHS) == [each.name for each in tensors()]
+
+
+def test_rows_are_those_of_the_table(page: Opened) -> None:
+    """The folded list has the rows of the audit's own table."""
+    page.page.check("[name=form][value=list]")
+    assert page.page.evaluate(PATHS) == [str(row[0]) for row in reports.faulty().table().rows]
+
+
+def test_tree(page: Opened) -> None:
+    """The tree has every row, in branches that are parts of the names, and opens and closes as a whole."""
+    folded = [str(row[0]) for row in reports.faulty().table().rows]
+    page.page.click("[name=expand]")
+    everything = page.page.evaluate(PATHS)
+    assert sorted(set(everything) & set(folded)) == sorted(folded)
+    assert all(any(row.startswith(path) for row in folded) for path in everything)
+    page.page.click("[name=collapse]")
+    assert len(page.page.evaluate(PATHS)) == 3
+
+
+def test_branches_open(page: Opened) -> None:
+    """A press on a branch closes it, and opens it again."""
+    before = page.page.evaluate(PATHS)
+    branch = page.page.locator(ROWS, has_text="h").filter(has=page.page.locator(".caret.open")).first
+    branch.click()
+    assert len(page.page.evaluate(PATHS)) < len(before)
+    page.page.locator(f"{ROWS}.active").click()
+    assert page.page.evaluate(PATHS) == before
+
+
+def test_clear(page: Opened) -> None:
+    """Filters, search and order are taken back at once."""
+    as_list(page)
+    page.page.fill("[name=search]", "query")
+    page.page.select_option("select[name=dtype]", "float32")
+    page.page.click(".heads .std button")
+    page.page.click("[name=clear]")
+    assert page.page.evaluate(PATHS) == [each.name for each in tensors()]
+    assert page.page.input_value("[name=search]") == ""
+
+
+def test_keyboard(page: Opened) -> None:
+    """Tab, arrows, Enter and Escape suffice: to the table, through it, into a branch, to a tensor and back."""
+    press = page.page.keyboard.press
+    for _ in range(40):
+        if page.page.evaluate("document.activeElement.getAttribute('role')") == "treegrid":
+            break
+        press("Tab")
+    press("Home")
+    active = "document.querySelector('#' + document.activeElement.getAttribute('aria-activedescendant'))"
+    assert page.page.evaluate(f"{active}.querySelector('.named').title") == "embed.weight"
+    press("ArrowDown")
+    assert page.page.evaluate(f"{active}.getAttribute('aria-expanded')") == "true"
+    press("ArrowLeft")
+    assert page.page.evaluate(f"{active}.getAttribute('aria-expanded')") == "false"
+    press("ArrowRight")
+    press("ArrowRight")
+    assert page.page.evaluate(f"{active}.getAttribute('aria-level')") == "2"
+    press("End")
+    assert page.page.evaluate(f"{active}.querySelector('.named').title") == "head.weight"
+    press("Enter")
+    assert page.page.inner_text(".detail h3") == "head.weight"
+    assert page.page.evaluate("document.activeElement.closest('.detail') !== null")
+    press("Escape")
+    assert page.page.is_hidden(".detail")
+    assert page.page.evaluate("document.activeElement.getAttribute('role')") == "treegrid"
+
+
+def test_arrows_change_what_is_shown(page: Opened) -> None:
+    """While a tensor is shown, the arrows go to the next one."""
+    as_list(page)
+    page.page.click(f"{ROWS} >> nth=0")
+    page.page.focus(".treegrid")
+    page.page.keyboard.press("ArrowDown")
+    assert page.page.inner_text(".detail h3") == tensors()[1].name
+
+
+def test_findings_are_the_audits(page: Opened) -> None:
+    """Findings say what the audit's lines say, in their order, with what to do."""
+    shown = page.page.eval_on_selector_all(
+        ".finding", "all => all.map((each) => [...each.querySelectorAll('h3 bdi, p')].map((part) => part.textContent))"
+    )
+    expected = [
+        [each.path, each.message, *([f"What to do: {each.problem.advice}"] if each.problem.advice else [])]
+        for each in reports.faulty().folded_findings
+    ]
+    assert shown == expected
+    assert len(shown) == 3
+
+
+def test_many_findings(browser: Any, tmp_path: Path) -> None:
+    """Of many findings the first ones are shown, and the others when they are asked for."""
+    names = [f"{'abcdefgh'[place % 8]}{place}x.kernel" for place in range(40)]
+    audit = fanin.audit({name: np.full((8, 8), np.nan, np.float32) for name in names})
+    with opened(browser, reports.written(audit.to_html(), tmp_path)) as found:
+        assert found.page.locator(".finding").count() == 30
+        found.page.click("text=Show 10 more")
+        assert found.page.locator(".finding").count() == 40
+        assert found.page.locator(".more").count() == 0
+
+
+def test_alike_tensors(page: Opened) -> None:
+    """A row of several tensors shows one of them, and says so."""
+    page.page.check("[name=form][value=list]")
+    page.page.fill("[name=search]", "mlp.out")
+    page.page.click(f"{ROWS} >> nth=0")
+    assert page.page.inner_text(".detail h3") == "h.[0-3].mlp.out.weight"
+    assert "4 tensors that are alike" in page.page.inner_text(".detail .several")
+    assert page.page.locator(".detail figcaption").count() >= 2
+
+
+def test_rows_unfold(page: Opened) -> None:
+    """A folded row opens into its tensors, by its caret."""
+    page.page.check("[name=form][value=list]")
+    page.page.fill("[name=search]", "mlp.out")
+    page.page.click(f"{ROWS} .caret >> nth=0")
+    assert page.page.evaluate(PATHS) == ["h.[0-3].mlp.out.weight", *(f"h.{block}.mlp.out.weight" for block in range(4))]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_findings_lead_to_their_tensors(page: Opened, number: int) -> None:
+    """The link of a finding opens its tensor, with charts and the reason."""
+    finding = reports.faulty().folded_findings[number]
+    page.page.fill("[name=search]", "nothing has this name")
+    page.page.click(f".finding a >> nth={number}")
+    assert page.page.inner_text(".detail h3") == finding.names[0]
+    assert page.page.inner_text(".detail .reason") == reports.faulty()[finding.names[0]].verdict.reason
+    assert page.page.get_attribute(f"{ROWS}.active .named", "title") == finding.names[0]
+    titles = page.page.locator(".detail figcaption").all_inner_texts()
+    assert titles == [each.title for each in reports.faulty().charts(finding.names[0])]
+
+
+def test_addresses(browser: Any, folder: Path) -> None:
+    """An address may name a tensor, so that people can send one another links."""
+    with opened(browser, f"{(folder / 'faulty.html').as_uri()}#parameter-4") as found:
+        assert found.page.inner_text(".detail h3") == tensors()[4].name
+
+
+def test_numbers_of_a_tensor(page: Opened) -> None:
+    """The detail has the numbers of the audit."""
+    as_list(page)
+    page.page.fill("[name=search]", "h.2.mlp.proj")
+    page.page.click(f"{ROWS} >> nth=0")
+    shown = dict(
+        page.page.eval_on_selector_all(
+            ".detail .facts div", "all => all.map((each) => [...each.children].map((part) => part.textContent))"
+        )
+    )
+    found = reports.faulty()["h.2.mlp.proj.weight"]
+    assert found.statistics is not None
+    assert float(shown["std"]) == pytest.approx(found.statistics.stddev, rel=1e-3)
+    assert float(shown["std ÷ expected"]) == pytest.approx(2, rel=0.02)
+    assert shown["Elements"] == "6,144"
+    assert shown["Shape"] == "64×96"
+
+
+def test_left_out_charts_are_said(browser: Any, folder: Path) -> None:
+    """Of a tensor whose charts the page does not have, it says so, and where they are."""
+    with opened(browser, folder / "large.html") as found:
+        as_list(found)
+        found.page.fill("[name=search]", "part_9999x")
+        found.page.click(f"{ROWS} >> nth=0")
+        assert 'audit.charts("part_9999x.weight") has them' in found.page.inner_text(".detail")
+
+
+@pytest.mark.parametrize("number", range(len(reports.HOSTILE)))
+def test_names_are_text(browser: Any, folder: Path, number: int) -> None:
+    """Whatever a name is, it is shown as Python shows it on one line, and nothing of it runs."""
+    name = visible(reports.HOSTILE[number])
+    with opened(browser, folder / "hostile.html") as found:
+        as_list(found)
+        assert found.page.evaluate(PATHS)[number] == name
+        found.page.evaluate(f"location.hash = '#parameter-{number}'")
+        found.page.wait_for_selector(".detail h3")
+        assert found.page.text_content(".detail h3") == name
+        assert found.page.evaluate("document.querySelectorAll('main script, main img').length") == 0
+
+
+def test_few_rows_of_many_are_in_the_page(browser: Any, folder: Path) -> None:
+    """Of 10,000 rows, those in sight are there, at any place."""
+    with opened(browser, folder / "large.html") as found:
+        as_list(found)
+        for top in (0, 150_000, 10**9):
+            found.page.eval_on_selector(".treegrid", "(grid, top) => (grid.scrollTop = top)", top)
+            found.page.wait_for_timeout(100)
+            assert found.page.locator(ROWS).count() < 60
+        assert found.page.locator(ROWS).last.get_attribute("aria-rowindex") == "10001"
+        assert found.page.get_attribute(".treegrid", "aria-rowcount") == "10001"
+
+
+def test_many_tensors_are_fast(browser: Any, folder: Path) -> None:
+    """10,000 tensors load in seconds and scroll smoothly, with much room for busy machines."""
+    with opened(browser, folder / "large.html") as found:
+        timing = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+        assert found.page.evaluate(timing) < 6000  # milliseconds; about 500 on two idle cores
+        as_list(found)
+        frames = found.page.evaluate(
+            """() => new Promise((done) => {
+              const grid = document.querySelector(".treegrid");
+              const times = [];
+              const step = (now) => {
+                times.push(now);
+                grid.scrollTop += 100;
+                if (times.length < 60) requestAnimationFrame(step);
+                else done(times.slice(1).map((time, place) => time - times[place]).sort((a, b) => a - b));
+              };
+              requestAnimationFrame(step);
+            })"""
+        )
+        assert frames[len(frames) // 2] < 60  # milliseconds; 17 on two idle cores
+
+
+def test_paper(page: Opened) -> None:
+    """On paper, every row, the charts of every finding and the explanations are there, and no control is."""
+    page.page.emulate_media(media="print")
+    page.page.wait_for_selector(".paper tr")
+    rows = page.page.locator(".paper tbody th").all_inner_texts()
+    folded = [str(row[0]) for row in reports.faulty().table().rows]
+    assert [row.partition(" (")[0] for row in rows] == folded
+    assert page.page.locator(".finding figure svg").count() >= 6
+    assert page.page.is_visible("#appendix dd >> nth=0")
+    assert not page.page.is_visible(".tools")
+    page.page.emulate_media(media="screen")
+    assert page.page.locator(".paper tr").count() == 0
+
+
+def test_charts_of_the_whole(page: Opened) -> None:
+    """The charts of the audit are drawn, and told to those who do not see them."""
+    chart = reports.faulty().charts()["std"]
+    label = page.page.get_attribute("#charts svg[role=img]", "aria-label")
+    assert label == f"{chart.title}: {chart.description}"
+
+
+def test_without_scripts(browser: Any, folder: Path) -> None:
+    """Where scripts do not run, the verdict is there, and a sentence says what is not."""
+    with opened(browser, folder / "faulty.html", java_script_enabled=False) as found:
+        text = found.page.inner_text("main")
+        assert "2 are broken and 1 is suspicious" in text
+        found.page.wait_for_selector("text=by its own script, which does not run here")

@@ -1,0 +1,231 @@
+"""What the pages of audits and plans hold: data for programs, explanations, probes; and how they are written."""
+
+from __future__ import annotations
+
+import html as markup
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fanin
+import reports
+from browsers import opened
+from fanin.audits.pages.sparklines import BARS, Sparklines
+from fanin.audits.verdicts import CODES, KINDS, MEANINGS, SIGNIFICANCE, STANDARD_ERRORS
+from fanin.report import plain
+
+SOURCES = Path(fanin.__file__).parent / "audits"
+PAGES = Path(__file__).parents[2] / "docs"
+LAYER = {
+    "path": "fc",
+    "call": 1,
+    "std": 1.0,
+    "expected_std": 2.0,
+    "gradient_std": 0.5,
+    "verdict": {"word": "ok", "sentence": "nothing to remark"},
+}
+PROBE = {
+    "model": "Net",
+    "gradients": True,
+    "layers": [LAYER, {**LAYER, "path": "out", "std": 3.0, "expected_std": None}],
+    "verdicts": [{"word": "signal explodes", "sentence": "× 3 a layer"}],
+    "remarks": [],
+    "notes": [],
+}
+
+
+@pytest.mark.parametrize("make", [reports.faulty, reports.hostile])
+def test_island_of_an_audit(make: Any) -> None:
+    """The element `data` has what `as_dict` returns, number for number, and the probe."""
+    audit = make()
+    assert reports.data_of(audit.to_html()) == {"kind": "audit", "audit": plain(audit.as_dict()), "probe": None}
+
+
+def test_island_of_a_plan() -> None:
+    """The element `data` has what `as_dict` returns."""
+    expected = json.loads(json.dumps(plain(reports.plan().as_dict())))
+    assert reports.data_of(reports.plan().to_html()) == {"kind": "plan", "plan": expected}
+
+
+def test_the_page_can_be_written(tmp_path: Path) -> None:
+    """Names that UTF-8 cannot hold are no obstacle; the file has what is returned."""
+    text = reports.hostile().to_html(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == text
+    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_an_old_page_stays_if_the_new_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page is written beside its place: if that fails, the old one is whole, and nothing else is left."""
+    file = tmp_path / "report.html"
+    file.write_text("old")
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="No space"):
+        reports.plan().to_html(file)
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    """A folder that is not there is the user's error."""
+    with pytest.raises(FileNotFoundError):
+        reports.plan().to_html(tmp_path / "none" / "report.html")
+
+
+def test_many_tensors_stay_small() -> None:
+    """A tensor takes less than a kilobyte beside the charts."""
+    assert len(reports.large().to_html()) < 10_000 * 1000
+
+
+def test_sparkline_counts_the_values() -> None:
+    """The bars are the histogram of the values, and the shape is that of the law's, to a digit of 36."""
+    values = fanin.RandomNormal(stddev=0.02, seed=1)((200, 200))
+    plan = fanin.Recipe([{"path": "*", "initializer": "random_normal", "stddev": 0.02}], seed=1).plan(
+        [{"path": "w", "shape": [200, 200], "layout": "keras"}]
+    )
+    made = Sparklines.of(fanin.audit({"w": values}, plan).tensors)
+    assert made.lines[0] is not None
+    digits = np.array([int(each, 36) for each in made.lines[0][0]])
+    edges = np.linspace(-0.06, 0.06, BARS + 1)
+    edges[0], edges[-1] = -1, 1
+    counts = np.histogram(values, edges)[0]
+    assert np.abs(digits - 35 * counts / counts.max()).max() <= 1.5
+    stats = pytest.importorskip("scipy.stats")
+    shares = np.diff(stats.norm.cdf(np.linspace(-3, 3, BARS + 1)))
+    law = np.array([int(each, 36) for each in made.laws[made.lines[0][1]]])
+    assert np.abs(law - 35 * shares / shares.max()).max() <= 0.51
+
+
+def test_constants_have_no_sparkline() -> None:
+    """A tensor whose elements are equal has no bars."""
+    assert Sparklines.of(fanin.audit({"fc.bias": np.zeros(64, np.float32)}).tensors).lines == [None]
+
+
+def test_thresholds_are_those_in_force() -> None:
+    """The appendix names the significance and the standard errors that verdicts use."""
+    text = reports.faulty().to_html()
+    assert f"from {STANDARD_ERRORS:g} standard errors on" in text
+    assert f"once in {1 / SIGNIFICANCE:,.0f} times" in text
+
+
+def test_initializers_that_occur_are_explained() -> None:
+    """The appendix has the formulas of the initializers that occur, as their own descriptions have them."""
+    text = reports.plan().to_html()
+    assert "<code>limit = sqrt(6 / fan_in)</code>" in text
+    assert "Delving Deep into Rectifiers" in text
+    assert "GlorotUniform" not in text
+
+
+def test_every_code_is_explained() -> None:
+    """Each code that the source gives a problem has a meaning."""
+    given = r'(?:Problem|_suspicious|_broken)\(\s*"([a-z-]+)"'
+    found = {code for path in SOURCES.rglob("*.py") for code in re.findall(given, path.read_text(encoding="utf-8"))}
+    assert len(found) > 10
+    assert found <= set(CODES)
+    assert set(MEANINGS) == set(KINDS)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_is_in_the_documentation(code: str) -> None:
+    """The page on audits has each code."""
+    assert f"`{code}`" in (PAGES / "audit.md").read_text(encoding="utf-8")
+
+
+def test_probe(browser: Any, tmp_path: Path) -> None:
+    """The data of a probe gives charts of signal and gradient, and its verdict stands in the head."""
+    path = reports.written(reports.faulty().to_html(probe=PROBE), tmp_path)
+    assert reports.data_of(path.read_text())["probe"] == PROBE
+    with opened(browser, path) as found:
+        titles = found.page.locator("#charts figcaption").all_inner_texts()
+        assert titles[-2:] == ["Signal by depth", "Gradient by depth"]
+        assert "Probe: signal explodes: × 3 a layer." in found.page.inner_text(".masthead")
+
+
+def test_probe_of_a_model() -> None:
+    """What `probe` returns may be given as it is."""
+    torch = pytest.importorskip("torch")
+    import fanin.torch
+
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 4))
+    probe = fanin.torch.probe(model, torch.randn(32, 8))
+    page = fanin.audit(model).to_html(probe=probe)
+    assert reports.data_of(page)["probe"] == plain(probe.as_dict())
+    assert "Signal by depth" in page
+
+
+@pytest.mark.parametrize(
+    ("probe", "error", "message"),
+    [
+        (3, TypeError, "`probe` must be what `fanin.torch.probe` .* Received: 3 "),
+        ({"a": 1}, ValueError, "Received: data with the keys 'a'"),
+        ({**PROBE, "layers": [{"path": "x"}]}, ValueError, "whose layers have path, call, std"),
+    ],
+)
+def test_no_probe(probe: Any, error: type[Exception], message: str) -> None:
+    """What is no probe is refused."""
+    with pytest.raises(error, match=message):
+        reports.faulty().to_html(probe=probe)
+
+
+def test_plan_that_does_not_fit(browser: Any, tmp_path: Path) -> None:
+    """Parameters without a rule are findings, and counted."""
+    plan = fanin.Recipe([{"path": "h.*", "initializer": "he_normal"}], seed=1).plan(reports.shapes())
+    with opened(browser, reports.written(plan.to_html(), tmp_path)) as found:
+        assert found.page.inner_text(".lead") == "The recipe does not fit the model."
+        assert found.page.locator(".finding h3").all_inner_texts() == ["embed.weight", "head.weight"]
+        found.page.click("[data-verdict=unmatched]")
+        assert found.page.inner_text(".status") == "2 of 18 parameters"
+        assert (found.errors, found.requests) == ([], [])
+
+
+def test_plan(browser: Any, tmp_path: Path) -> None:
+    """A parameter of a plan is shown with its rule, its initializer, and its seed."""
+    with opened(browser, reports.written(reports.plan().to_html(), tmp_path)) as found:
+        assert found.page.inner_text(".lead") == "Every parameter gets its values."
+        found.page.fill("[name=search]", "embed")
+        found.page.click(".treegrid .spacer .row >> nth=0")
+        text = found.page.inner_text(".detail")
+        entry = reports.plan().entry("embed.weight")
+        assert entry.description in text
+        assert str(entry.seeds[0]) in text
+        assert found.faults() == []
+
+
+def test_missing_parameters_are_findings() -> None:
+    """A parameter that a checkpoint lacks is a finding, and so is the sentence on the whole."""
+    made = {each.path: each.make() for each in reports.plan().entries if each.path != "head.weight"}
+    page = fanin.audit(made, reports.plan()).to_html()
+    [finding] = reports.data_of(page, "view")["findings"]
+    assert (finding["code"], finding["path"]) == ("missing", "head.weight")
+    assert "1 parameter missing." in markup.unescape(page)
+
+
+def test_empty() -> None:
+    """No tensors are no error."""
+    assert "There are no tensors." in fanin.audit({}).to_html()
+
+
+def test_transformers() -> None:
+    """A model of transformers, built offline, as it was initialized."""
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(n_layer=2, n_embd=64, n_head=2, vocab_size=200, n_positions=32)
+    page = fanin.audit(transformers.GPT2LMHeadModel(config)).to_html()
+    assert reports.data_of(page)["audit"]["ok"]
+    assert any(path.startswith("transformer.h.[0-1].") for path, _ in reports.data_of(page, "view")["rows"])
+
+
+def test_keras(browser: Any, tmp_path: Path) -> None:
+    """A model of Keras, whose names have slashes, as a tree."""
+    keras = pytest.importorskip("keras")
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, name="a"), keras.layers.Dense(4, name="b")])
+    with opened(browser, reports.written(fanin.audit(model).to_html(), tmp_path)) as found:
+        assert found.page.locator(".treegrid .branch .named bdi").all_inner_texts() == ["a", "b"]
+        assert found.errors == []
