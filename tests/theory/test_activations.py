@@ -134,3 +134,11 @@ def test_errors(given: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as caught:
         activation(given)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("x", [1e-120, 1e-9, -3e-4, 0.0999999, 0.1000001])
+def test_tanh_shrink_near_zero(x: float) -> None:
+    """x - tanh(x) keeps its digits where both are nearly equal, and does not jump where the series ends."""
+    terms = [x**3 / 3, -2 * x**5 / 15, 17 * x**7 / 315, -62 * x**9 / 2835, 1382 * x**11 / 155925]
+    made = activation("tanhshrink").function(np.array([x]))
+    assert made.tolist() == pytest.approx([math.fsum(terms)], rel=1e-11, abs=0)

@@ -265,3 +265,9 @@ def test_a_block_of_ones_own() -> None:
     assert row.theory is not None
     np.testing.assert_allclose(row.theory.signal, [1.25**level for level in range(4)], rtol=1e-5)
     np.testing.assert_allclose(row.simulation.mean.signal, row.theory.signal, rtol=0.2)  # pyright: ignore
+
+
+def test_what_grows_exponentially() -> None:
+    """Means whose squares are too large for doubles are infinite, and no error."""
+    (row,) = fanin.compare("he_normal", "exponential", depth=10, simulate=False).rows
+    assert row.sentence == "he_normal: explodes (× inf a layer)"
