@@ -392,7 +392,7 @@ def test_paper(page: Opened) -> None:
     assert page.page.is_visible("#appendix dd >> nth=0")
     assert not page.page.is_visible(".tools")
     page.page.emulate_media(media="screen")
-    assert page.page.locator(".paper tr").count() == 0
+    page.page.wait_for_selector(".paper tr", state="detached")
 
 
 def test_charts_of_the_whole(page: Opened) -> None:
