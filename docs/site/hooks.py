@@ -1,15 +1,17 @@
 """What mkdocs does beside rendering docs/: pages that are made from other files, and links that leave docs/.
 
 The pages read well on GitHub, too, so they link to files of the repository. On the site these files are pages:
-`CONTRIBUTING.md`, `CHANGELOG.md`, and the scripts in `examples/`, which are shown on one page. What only the site has is
-in a comment, `<!-- site: … -->`.
+`CONTRIBUTING.md`, `CHANGELOG.md`, and the scripts in `examples/`, which are shown on one page. What only the site
+has is in a comment, `<!-- site: … -->`.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import posixpath
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,8 @@ def _tools() -> dict[str, str]:
 
 def _report() -> str:
     """The report of a small transformer in which three things have gone wrong."""
+    import numpy as np
+
     import fanin
 
     recipe = fanin.Recipe.preset("gpt2", seed=42)
@@ -140,7 +144,9 @@ def _report() -> str:
     arrays["h.2.mlp.c_fc.weight"] *= 2
     arrays["h.4.mlp.c_fc.weight"][:, 256:] = arrays["h.4.mlp.c_fc.weight"][:, :256]
     arrays["h.5.attn.c_proj.weight"][7, 11] = float("nan")
-    return fanin.audit(arrays, plan, spectra=True).to_html()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # the report names the file as it was given
+        np.savez("gpt2.npz", **arrays)
+        return fanin.audit("gpt2.npz", plan, spectra=True).to_html()
 
 
 def _shapes(blocks: int, width: int) -> Iterator[dict[str, Any]]:
