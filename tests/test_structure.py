@@ -331,10 +331,15 @@ def test_public_names() -> None:
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("KaimingNormal", "PyTorch's kaiming_normal is"), ("xavier_uniform", "Did you mean 'GlorotUniform'?")],
+    [
+        ("KaimingNormal", "PyTorch's kaiming_normal is"),
+        ("xavier_uniform", "Did you mean 'GlorotUniform'?"),
+        ("diff", "Did you mean 'compare_checkpoints'?"),
+        ("check", "Did you mean 'audit'?"),
+    ],
 )
 def test_names_of_others(name: str, hint: str) -> None:
-    """A name that another package has leads to fanin's."""
+    """A name that another package has, or a command, leads to that of fanin's function."""
     with pytest.raises(AttributeError) as caught:
         getattr(fanin, name)
     assert hint in str(caught.value)

@@ -28,7 +28,7 @@ def report() -> str:
     tensors["h.1.attn.c_proj.weight"] *= 1.5
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # the report names the path as it is given
         save_file(tensors, "gpt2.safetensors")
-        return fanin.audit("gpt2.safetensors", plan, spectra=True).to_html()
+        return fanin.audit("gpt2.safetensors", plan).to_html()
 
 
 def _gpt2() -> list[dict[str, Any]]:

@@ -211,7 +211,7 @@ def test_the_band_keeps_its_level() -> None:
 
 @pytest.mark.parametrize("significance", [1e-2, 1e-7])
 def test_the_band_holds_that_of_beta(significance: float) -> None:
-    """The band is at least as wide as the exact one, of the order statistics' beta distributions, and not much wider."""
+    """The band is as wide as the exact one, of the order statistics' beta distributions, and not much wider."""
     stats = pytest.importorskip("scipy.stats")
     count = 1000
     ranks = np.array([1, 2, 10, 500, 999, 1000])

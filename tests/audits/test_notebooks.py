@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import fanin
-from fanin.models.lists import describe_list
+from fanin.models.lists import described_list
 from fanin.theory.probes import Probe, ProbedLayer
 from fanin.theory.signals import Values, measure
 
 HOSTILE = "<script>alert('&')</script>"
-MANY = 10_000
+MANY = 1_500  # with five times as many, nothing is larger: tables and lists end before
 
 
 def audit(count: int, name: str = "m") -> Any:
@@ -31,7 +31,7 @@ def plan(count: int, name: str = "m") -> Any:
         {"path": f"{name}.{n * 7919 % 10007}x.kernel", "shape": [2, 3 + n % 50], "dtype": "float32"}
         for n in range(count)
     ]
-    return fanin.Recipe([{"path": "*", "initializer": "zeros"}]).plan(describe_list(listed))
+    return fanin.Recipe([{"path": "*", "initializer": "zeros"}]).plan(described_list(listed))
 
 
 def probe(count: int, name: str = "m") -> Any:
@@ -50,7 +50,7 @@ MAKERS: list[Callable[..., Any]] = [audit, plan, probe, comparison]
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_many(make: Callable[..., Any]) -> None:
-    """Reports of 10,000 parameters take at most 200 KB, and say how many rows they leave out."""
+    """Reports of many parameters take at most 200 KB, and say how many rows they leave out."""
     html = make(MANY)._repr_html_()
     assert len(html.encode()) < 200_000
     assert "more rows" in html or make is comparison
@@ -86,5 +86,13 @@ def test_sparklines_of_depth() -> None:
 def test_a_plan_tells_unmatched_parameters() -> None:
     """The strip of a plan says how many parameters have a rule."""
     listed = [{"path": name, "shape": [2], "dtype": "float32"} for name in ("a", "b", "c")]
-    html = fanin.Recipe([{"path": "a", "initializer": "zeros"}]).plan(describe_list(listed))._repr_html_()
+    html = fanin.Recipe([{"path": "a", "initializer": "zeros"}]).plan(described_list(listed))._repr_html_()
     assert "1 with a rule, 2 unmatched" in html
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_text_in_notebooks(make: Callable[..., Any]) -> None:
+    """Beside the HTML, a notebook stores the text of a terminal, not all of the data."""
+    pretty = pytest.importorskip("IPython.lib.pretty")
+    report = make(3)
+    assert pretty.pretty(report) == str(report)

@@ -175,7 +175,7 @@ def test_only_if_asked(tmp_path: Path) -> None:
     ("shape", "gain"), [((64, 64), 1.0), ((300, 100), 2.0), ((3, 3, 16, 32), 1.0), ((2000, 300), 1.0)]
 )
 def test_orthogonal(shape: tuple[int, ...], gain: float) -> None:
-    """All singular values of an orthogonal matrix are its gain, also of a large one, of which whole vectors are read."""
+    """All singular values of an orthogonal matrix are its gain, also of a large one, of which whole vectors count."""
     initializer = fanin.Orthogonal(gain=gain)
     recipe = fanin.Recipe([{"path": "*", "initializer": initializer}])
     found = fanin.audit({"fc.kernel": fanin.Orthogonal(gain=gain, seed=1)(shape)}, recipe, spectra=True)
@@ -201,7 +201,7 @@ def test_no_more_than_some() -> None:
 def test_of_files(tmp_path: Path) -> None:
     """Tensors of a file have the spectra of the arrays."""
     arrays = {"fc.kernel": fanin.HeNormal(seed=1)((300, 700))}
-    np.savez(tmp_path / "w.npz", **arrays)
+    np.savez(tmp_path / "w.npz", **arrays)  # pyright: ignore[reportArgumentType]
     stored, live = fanin.audit(tmp_path / "w.npz", spectra=True), fanin.audit(arrays, spectra=True)
     spectra: Any = [each["fc.kernel"].spectrum for each in (stored, live)]
     assert spectra[0].values == spectra[1].values

@@ -252,6 +252,8 @@ def test_wrong_usage(arguments: str, message: str) -> None:
         ("show ones", "Give the NAME of an initializer and a --shape, or --list."),
         ("show ones --shape 3 --seed x", "Invalid value for '--seed': 'x' is not a valid integer."),
         ("shwo", "No such command 'shwo'."),
+        ("audit model.npz", "No such command 'audit'. Did you mean 'check'?"),
+        ("compare-checkpoints a b", "No such command 'compare-checkpoints'. Did you mean 'diff'?"),
     ],
 )
 def test_wrong_options(arguments: str, message: str) -> None:

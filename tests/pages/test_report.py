@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import fanin
 import reports
 from browsers import Opened, opened
 from fanin._core.messages import visible
@@ -255,6 +257,35 @@ def test_findings_are_the_audits(page: Opened) -> None:
     ]
     assert shown == expected
     assert len(shown) == 3
+
+
+def test_many_findings(browser: Any, tmp_path: Path) -> None:
+    """Of many findings the first ones are shown, and the others when they are asked for."""
+    names = [f"{'abcdefgh'[place % 8]}{place}x.kernel" for place in range(40)]
+    audit = fanin.audit({name: np.full((8, 8), np.nan, np.float32) for name in names})
+    with opened(browser, reports.written(audit.to_html(), tmp_path)) as found:
+        assert found.page.locator(".finding").count() == 30
+        found.page.click("text=Show 10 more")
+        assert found.page.locator(".finding").count() == 40
+        assert found.page.locator(".more").count() == 0
+
+
+def test_alike_tensors(page: Opened) -> None:
+    """A row of several tensors shows one of them, and says so."""
+    page.page.check("[name=form][value=list]")
+    page.page.fill("[name=search]", "mlp.out")
+    page.page.click(f"{ROWS} >> nth=0")
+    assert page.page.inner_text(".detail h3") == "h.[0-3].mlp.out.weight"
+    assert "4 tensors that are alike" in page.page.inner_text(".detail .several")
+    assert page.page.locator(".detail figcaption").count() >= 2
+
+
+def test_rows_unfold(page: Opened) -> None:
+    """A folded row opens into its tensors, by its caret."""
+    page.page.check("[name=form][value=list]")
+    page.page.fill("[name=search]", "mlp.out")
+    page.page.click(f"{ROWS} .caret >> nth=0")
+    assert page.page.evaluate(PATHS) == ["h.[0-3].mlp.out.weight", *(f"h.{block}.mlp.out.weight" for block in range(4))]
 
 
 @pytest.mark.parametrize("number", range(3))

@@ -17,7 +17,7 @@ from fanin.audits.verdicts import KINDS, Kind
 from fanin.recipes.tables import folded_paths
 from fanin.report import inline, markup, number, terminal_width
 from fanin.report.charts import Chart, Charts
-from fanin.report.markup import Tone
+from fanin.report.markup import Tone, printed
 from fanin.report.tables import Cell, Pictured, Table, Toned
 
 if TYPE_CHECKING:
@@ -281,6 +281,8 @@ class Audit:
         from fanin.report.pages import write_page
 
         return write_page(audit_page(self.as_dict(), self.tensors, self.folded_findings, self.charts, probe), path)
+
+    _repr_pretty_ = printed
 
     def _repr_html_(self) -> str:
         """The strip of verdicts, the table with sparklines, the findings and the summary, for notebooks."""

@@ -71,7 +71,7 @@ def marchenko_pastur(values: Array, rows: int, columns: int, rms: float) -> tupl
     >>> import numpy as np
     >>> density, edges = marchenko_pastur(np.array([10.0]), 64, 256, 1.0)
     >>> density.round(3).tolist(), edges
-    ([0.06], (8.0, 24.0))
+    ([0.065], (8.0, 24.0))
     """
     short, long = sorted((rows, columns))
     low, high = math.sqrt(long) - math.sqrt(short), math.sqrt(long) + math.sqrt(short)

@@ -28,7 +28,7 @@ from fanin.recipes.tables import (
 )
 from fanin.report import inline, markup
 from fanin.report.charts import Charts
-from fanin.report.markup import Tone
+from fanin.report.markup import Tone, printed
 from fanin.report.tables import Table
 
 if TYPE_CHECKING:
@@ -303,6 +303,8 @@ class Plan:
     def __repr__(self) -> str:
         count = len(self.entries)
         return f"<Plan of {count} {plural(count, 'parameter')} of {visible(self.model.name)}, seed {self.seed}>"
+
+    _repr_pretty_ = printed
 
     def _repr_html_(self) -> str:
         """The table for notebooks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from fanin._core.messages import visible
 
@@ -34,6 +34,14 @@ STYLE = (
     ".fanin .spark .of{fill:currentColor;opacity:.35}"
     ".fanin .spark .by{fill:none;stroke:#d55e00;stroke-width:1.2}"
 )
+
+
+def printed(report: object, printer: Any, cycle: bool) -> None:
+    """What notebooks store as text beside HTML: the text that a terminal shows, and not all of a report's data.
+
+    IPython looks for it in a class's own `_repr_pretty_`.
+    """
+    printer.text("…" if cycle else str(report))
 
 
 def element(tag: str, content: str, **attributes: str) -> str:

@@ -9,7 +9,7 @@ from unicodedata import combining, east_asian_width
 
 from fanin._core.messages import plural, visible
 from fanin.report import markup
-from fanin.report.markup import TONES, Tone
+from fanin.report.markup import TONES, Tone, printed
 
 _LEAST = 8  # characters that a text is shortened to
 _MOST_ROWS = 1000  # of a table in a notebook, which slows down if it has more
@@ -199,6 +199,8 @@ class Table:
 
     def __str__(self) -> str:
         return self.text()
+
+    _repr_pretty_ = printed
 
     def _repr_html_(self) -> str:
         return self.html()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fanin.report import inline, number, plain, terminal_width
 from fanin.report.charts import Chart, Charts
 from fanin.report.depth import Series, by_depth
-from fanin.report.markup import TONES, Tone
+from fanin.report.markup import TONES, Tone, printed
 from fanin.report.tables import Cell, Pictured, Table, Toned
 from fanin.theory.blocks import Profile
 
@@ -320,6 +320,8 @@ class Comparison:
 
     def __str__(self) -> str:
         return self.table().text(terminal_width())
+
+    _repr_pretty_ = printed
 
     def _repr_html_(self) -> str:
         """The table with signal and gradient as sparklines, for notebooks."""

@@ -225,6 +225,8 @@ a little too large, it explodes. Move something and see.</p>
 <section id="verdict" aria-labelledby="sentence">
 <p id="setting"></p>
 <h2 id="sentence"></h2>
+</section>
+<section id="todo" aria-label="What to do">
 <p id="advice"></p>
 <div id="mend"></div>
 <ul id="notes"></ul>

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fanin.report import number, plain, plots, terminal_width
 from fanin.report.charts import Charts, Guide
 from fanin.report.depth import Series, by_depth
+from fanin.report.markup import printed
 from fanin.report.tables import Table, Toned
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class Lsuv:
 
     def __str__(self) -> str:
         return self.table().text(terminal_width())
+
+    _repr_pretty_ = printed
 
     def _repr_html_(self) -> str:
         return self.table().html()

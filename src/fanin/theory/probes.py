@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fanin._core.messages import plural
 from fanin.report import inline, markup, number, plain, plots, terminal_width
 from fanin.report.charts import Charts
-from fanin.report.markup import Tone
+from fanin.report.markup import Tone, printed
 from fanin.report.tables import Table, Toned
 from fanin.theory.charts import HARMLESS, probe_charts
 from fanin.theory.signals import Signal
@@ -389,6 +389,8 @@ class Probe:
 
     def __str__(self) -> str:
         return self.table().text(terminal_width())
+
+    _repr_pretty_ = printed
 
     def _repr_html_(self) -> str:
         """The strip of verdicts, signal and gradient as sparklines, and the table, for notebooks."""

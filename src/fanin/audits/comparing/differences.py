@@ -14,7 +14,7 @@ from fanin.recipes.tables import folded_paths
 from fanin.report import number, plain, terminal_width
 from fanin.report.charts import Charts, Guide
 from fanin.report.depth import Series, by_depth, is_wide
-from fanin.report.markup import Tone
+from fanin.report.markup import Tone, printed
 from fanin.report.tables import Cell, Table, Toned
 
 if TYPE_CHECKING:
@@ -243,6 +243,8 @@ class Differences:
 
     def __str__(self) -> str:
         return self.text(terminal_width())
+
+    _repr_pretty_ = printed
 
     def _repr_html_(self) -> str:
         return replace(self.table(), caption=self.summary(), footnotes=(*self.lines(), *self.notes())).html()

@@ -440,7 +440,7 @@ const explorer = (() => {
       `${state.init}${gain}, ${state.act}${param}, ${state.depth} ${state.block} blocks, ${state.fan_in} → ${state.fan_out}, ${state.dtype}`;
     const mark = { good: "✓", warn: "!", bad: "✗" }[verdict.tone];
     element("sentence").textContent = `${mark} ${capital(verdict.sentence)}`;
-    element("verdict").dataset.tone = verdict.tone;
+    element("verdict").dataset.tone = element("todo").dataset.tone = verdict.tone;
     const [words, ...buttons] = advice();
     const mended = buttons.map(([name, to]) => html("button", { type: "button", click: () => change(to) }, capital(name)));
     element("advice").replaceChildren(words);

@@ -178,12 +178,8 @@ const meanfield = (() => {
   /** All three integrals at once, at pre-activations of this standard deviation. */
   function integrals(activation, scale) {
     const inner = panels(activation, scale, -NEAR, NEAR, 1);
-    if (!inner.isSmallAtEnds) {
-      // What grows quickly, or is 0 about 0, has its integral further out.
-      const outer = panels(activation, scale, -REACH, REACH, 0.5);
-      return Object.fromEntries(NAMES.map((name) => [name, outer.sums[name]]));
-    }
-    return inner.sums;
+    // What grows quickly, or is 0 about 0, has its integral further out.
+    return (inner.isSmallAtEnds ? inner : panels(activation, scale, -REACH, REACH, 0.5)).sums;
   }
 
   const NAMES = ["mean", "square", "slope"];
@@ -198,9 +194,7 @@ const meanfield = (() => {
     // The outermost panels show whether what lies beyond counts.
     ends.push(low + 1 / 16, high - 1 / 16);
     ends.sort((a, b) => a - b);
-    const sums = { mean: 0, square: 0, slope: 0 };
-    const sizes = { mean: 0, square: 0, slope: 0 };
-    const atEnds = { mean: 0, square: 0, slope: 0 };
+    const [sums, sizes, atEnds] = [0, 0, 0].map(() => ({ mean: 0, square: 0, slope: 0 }));
     for (let place = 1; place < ends.length; place++) {
       const [from, to] = [ends[place - 1], ends[place]];
       if (!(to > from)) continue;
@@ -213,9 +207,9 @@ const meanfield = (() => {
     }
     let isSmallAtEnds = true;
     for (const name of NAMES) {
-      const isSettled = sizes[name] > 0 && atEnds[name] <= NEGLIGIBLE * sizes[name];
-      isSmallAtEnds &&= isSettled;
-      if (!(atEnds[name] <= NEGLIGIBLE * sizes[name]) || !Number.isFinite(sums[name])) sums[name] = Infinity;
+      const isSmall = atEnds[name] <= NEGLIGIBLE * sizes[name];
+      isSmallAtEnds &&= isSmall && sizes[name] > 0;
+      if (!isSmall || !Number.isFinite(sums[name])) sums[name] = Infinity;
     }
     return { sums, isSmallAtEnds };
   }

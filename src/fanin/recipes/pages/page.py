@@ -1,20 +1,17 @@
-"""The page of a plan: what each parameter gets, in one file of HTML; and the formulas of initializers, for any page."""
+"""The page of a plan, from its data and its charts."""
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fanin._core.messages import plural, readable
-from fanin.initializers import Initializer
 from fanin.recipes.entry import Entry
+from fanin.recipes.pages.formulas import formulas
 from fanin.recipes.tables import folded, folded_paths
 from fanin.report.charts import Chart
-from fanin.report.markup import element, text
-from fanin.report.pages import Count, Part, Sheet, Tone, definitions, prose
+from fanin.report.pages import Count, Part, Sheet, Tone, definitions
 
 # What becomes of a parameter, the worst last; with a tone and a meaning.
 _STATES: Mapping[str, tuple[Tone, str]] = {
@@ -31,9 +28,6 @@ _COLUMNS = (
 )
 _MOST_SEEDS = 3  # of a parameter, whose blocks may have seeds of their own
 _NO_RULE = 'Add a rule for it (the last one may be path = "*"), or leave it as it is with unmatched="keep".'
-_DESCRIBED_UNTIL = re.compile(r"^(>>> |Args:|Returns:|Raises:|Attributes:|References:)", re.MULTILINE)
-_ALSO = re.compile(r"Also available as [^.]*\.\s*")
-_REFERENCES = re.compile(r"^(References: .*?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def plan_page(data: Mapping[str, Any], entries: Sequence[Entry], charts: Iterable[Chart]) -> str:
@@ -142,39 +136,3 @@ def _appendix(entries: Sequence[Entry]) -> list[Part]:
     ]
     made = formulas(type(each.initializer) for entry in entries for each in entry.placements)
     return [*parts, Part("Initializers that occur here", made)] if made else parts
-
-
-def formulas(classes: Iterable[type[Initializer]]) -> str:
-    """What initializers do, with their formulas and sources, as their own descriptions have it, as HTML.
-
-    Args:
-        classes: the initializers, each of which is described once, by its name.
-
-    >>> import fanin
-    >>> from fanin.recipes.pages import formulas
-    >>> "sqrt(2 / fan_in)" in formulas([fanin.HeNormal, fanin.HeNormal])
-    True
-    """
-    chosen = sorted(set(classes), key=lambda each: each.__name__)
-    return "".join(
-        element("div", element("h4", element("code", text(each.__name__))) + _described(each), class_="formula")
-        for each in chosen
-    )
-
-
-def _described(cls: type[Initializer]) -> str:
-    """What a class says of itself, without its arguments and examples."""
-    said = inspect.getdoc(cls) or ""
-    end = _DESCRIBED_UNTIL.search(said)
-    body = _ALSO.sub("", said[: end.start()] if end else said).strip()
-    sources = _REFERENCES.search(said)
-    paragraphs = [*re.split(r"\n\n+", body), *([sources[1]] if sources else [])]
-    return "".join(_block(each) for each in paragraphs if each)
-
-
-def _block(paragraph: str) -> str:
-    """A paragraph, or a table line by line, as HTML."""
-    lines = paragraph.split("\n")
-    if paragraph.startswith("|"):
-        return element("pre", "\n".join(map(text, lines)))
-    return element("p", prose(" ".join(lines)))
