@@ -1,15 +1,18 @@
 """What mkdocs does beside rendering docs/: pages that are made from other files, and links that leave docs/.
 
 The pages read well on GitHub, too, so they link to files of the repository. On the site these files are pages:
-`CONTRIBUTING.md`, `CHANGELOG.md`, and the scripts in `examples/`, which are shown on one page. What only the site has is
-in a comment, `<!-- site: … -->`.
+`CONTRIBUTING.md`, `CHANGELOG.md`, and the scripts in `examples/`, which are shown on one page. What only the site
+has is in a comment, `<!-- site: … -->`.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import json
 import posixpath
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,9 +67,11 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **kwargs: Any) -> 
 
 
 def _inside(link: re.Match[str], folder: str) -> str:
-    """A link to a file outside of docs/, as a link to the page that it is on the site."""
+    """A link to a file of the repository, as a link to the page that it is on the site."""
     path = posixpath.normpath(posixpath.join("docs", folder, link[1]))
     page, anchor = PAGES.get(path), link[2] or ""
+    if path.startswith("docs/"):
+        page = path.removeprefix("docs/")
     if posixpath.dirname(path) == "examples":
         page, anchor = PAGES["examples"], f"#{posixpath.basename(path).replace('.', '')}"
     return link[0] if page is None else posixpath.relpath(page, folder or ".") + anchor
@@ -104,8 +109,21 @@ def _examples() -> Iterator[str]:
         source = path.read_text(encoding="utf-8").strip()
         docstring = ast.get_docstring(ast.parse(source)) or ""
         yield f"## {path.name}\n\n{docstring}\n\n```python\n{source}\n```\n"
+    for path in sorted((ROOT / "examples").glob("*.ipynb")):
+        yield f"## {path.name}\n\nA notebook, without its figures.\n"
+        yield from _cells(json.loads(path.read_text(encoding="utf-8"))["cells"])
     recipe = (ROOT / "examples/recipe.toml").read_text(encoding="utf-8").strip()
     yield f"## recipe.toml\n\nA recipe to start from.\n\n```toml\n{recipe}\n```\n"
+
+
+def _cells(cells: list[dict[str, Any]]) -> Iterator[str]:
+    """The cells of a notebook, with its headings below that of the notebook."""
+    for cell in cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            yield re.sub(r"^(?=#+ )", "##", source, flags=re.MULTILINE) + "\n"
+        else:
+            yield f"```python\n{source}\n```\n"
 
 
 def _commands() -> Iterator[str]:
@@ -132,15 +150,19 @@ def _tools() -> dict[str, str]:
 
 def _report() -> str:
     """The report of a small transformer in which three things have gone wrong."""
+    import numpy as np
+
     import fanin
 
     recipe = fanin.Recipe.preset("gpt2", seed=42)
     plan = recipe.plan(list(_shapes(blocks=6, width=128)))
-    arrays = {entry.path: entry.make() for entry in plan.entries}
+    arrays: dict[str, Any] = {entry.path: entry.make() for entry in plan.entries}
     arrays["h.2.mlp.c_fc.weight"] *= 2
     arrays["h.4.mlp.c_fc.weight"][:, 256:] = arrays["h.4.mlp.c_fc.weight"][:, :256]
     arrays["h.5.attn.c_proj.weight"][7, 11] = float("nan")
-    return fanin.audit(arrays, plan, spectra=True).to_html()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # the report names the file as it was given
+        np.savez("gpt2.npz", **arrays)
+        return fanin.audit("gpt2.npz", plan, spectra=True).to_html()
 
 
 def _shapes(blocks: int, width: int) -> Iterator[dict[str, Any]]:
