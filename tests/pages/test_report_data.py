@@ -38,6 +38,23 @@ PROBE = {
 }
 
 
+def test_values_at_the_ends_of_doubles(browser: Any, tmp_path: Path) -> None:
+    """Subnormal numbers, and huge ones beside usual ones, are shown like others."""
+    normal = np.random.default_rng(0).normal
+    arrays = {
+        "subnormal": np.arange(900, dtype="u8").view("f8").reshape(30, 30),
+        "tiny": 3e-308 * normal(size=(30, 30)),
+        "usual": normal(size=(30, 30)),
+        "huge": 1e300 * normal(size=(30, 30)),
+    }
+    audit = fanin.audit(arrays)
+    assert audit._repr_html_().count("<svg") > 2
+    with opened(browser, reports.written(audit.to_html(), tmp_path)) as found:
+        assert found.page.inner_text(".status") == "4 tensors in 4 rows"
+        assert found.page.locator("#charts svg").count() == 1
+        assert found.errors == []
+
+
 @pytest.mark.parametrize("make", [reports.faulty, reports.hostile])
 def test_island_of_an_audit(make: Any) -> None:
     """The element `data` has what `as_dict` returns, number for number, and the probe."""
@@ -165,7 +182,18 @@ def test_probe_of_a_model() -> None:
     [
         (3, TypeError, "`probe` must be what `fanin.torch.probe` .* Received: 3 "),
         ({"a": 1}, ValueError, "Received: data with the keys 'a'"),
-        ({**PROBE, "layers": [{"path": "x"}]}, ValueError, "whose layers have path, call, std"),
+        ({**PROBE, "layers": [{"path": "x"}]}, ValueError, "each of its layers has path, call, std"),
+        ({**PROBE, "layers": None}, ValueError, "whose layers are a list. Received: None"),
+        ({**PROBE, "verdicts": None}, ValueError, "whose verdicts are a list. Received: None"),
+        ({**PROBE, "verdicts": [{"word": 3, "sentence": ""}]}, ValueError, "word of each of its verdicts must be text"),
+        ({**PROBE, "layers": [{**LAYER, "verdict": "ok"}]}, ValueError, "verdict on each of its layers has word"),
+        (
+            {**PROBE, "layers": [{**LAYER, "std": "1"}]},
+            ValueError,
+            "std of each of its layers must be a number or null",
+        ),
+        ({**PROBE, "layers": [{**LAYER, "std": 10**400}]}, ValueError, "std of each of its layers must be a number"),
+        ({**PROBE, "layers": [{**LAYER, "path": 3}]}, ValueError, "path of each of its layers must be text"),
     ],
 )
 def test_no_probe(probe: Any, error: type[Exception], message: str) -> None:

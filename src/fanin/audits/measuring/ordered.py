@@ -67,7 +67,10 @@ class Ordered:
         if self.is_complete:
             upto = np.append(0, self.upto)[np.searchsorted(self.values, just, side="right")]
         else:
-            upto = np.interp(just, self.values, self.upto, left=0)
+            # Slopes between subnormal numbers overflow, and so do distances of huge ones.
+            exponent = -int(np.frexp(np.abs(self.values).max())[1])
+            scaled = np.ldexp(just, exponent), np.ldexp(self.values, exponent)
+            upto = np.interp(*scaled, self.upto, left=0)
         return upto / max(1, self.count)
 
     def quantile(self, share: float) -> float:

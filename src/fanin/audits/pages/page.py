@@ -35,9 +35,12 @@ _MISSING = "The model has this parameter, and the checkpoint lacks it."
 _UNREADABLE = "Files that cannot be read: fetch or write them again."
 _NOT_MISSING = "Is the checkpoint whole, and of this model? A tied parameter may be stored under its other name."
 _PROBE = "`probe` must be what `fanin.torch.probe` and its like return, or its `as_dict()`"
-# What the charts and the sentences of a page are made of.
-_OF_PROBES = ("layers", "verdicts", "gradients")
-_OF_LAYERS = ("path", "call", "std", "expected_std", "gradient_std", "verdict")
+# What the charts and the sentences of a page are made of, and the types that they have.
+_NUMBER = (int, float, type(None))
+_LAYER = {"path": str, "call": int, "std": _NUMBER, "expected_std": _NUMBER, "gradient_std": _NUMBER}
+_TYPES: dict[Any, str] = {str: "text", int: "a whole number", _NUMBER: "a number or null"}
+_LARGEST = 2**1000
+_LAYER_VERDICT, _VERDICT = {"word": str}, {"word": str, "sentence": str}
 
 
 def audit_page(
@@ -125,13 +128,33 @@ def probe_data(given: Any) -> Mapping[str, Any]:
         return given.as_dict()
     if not isinstance(given, Mapping):
         raise TypeError(f"{_PROBE}. Received: {shown(given)} (of type {class_name(type(given))}).")
-    layers = given.get("layers")
-    if not all(key in given for key in _OF_PROBES) or not isinstance(layers, list):
+    keys = ("layers", "verdicts", "gradients")
+    if not all(key in given for key in keys):
         raise ValueError(f"{_PROBE}. Received: data with the keys {', '.join(map(shown, given)) or 'none'}.")
+    layers, verdicts = (_listed(given, key) for key in keys[:2])
     for each in layers:
-        if not isinstance(each, Mapping) or not all(key in each for key in _OF_LAYERS):
-            raise ValueError(f"{_PROBE}, whose layers have {', '.join(_OF_LAYERS)}. Received: {shown(each)}.")
+        _check_types("each of its layers", each, _LAYER)
+        _check_types("the verdict on each of its layers", each.get("verdict"), _LAYER_VERDICT)
+    for each in verdicts:
+        _check_types("each of its verdicts", each, _VERDICT)
     return given
+
+
+def _listed(given: Mapping[str, Any], key: str) -> list[Any]:
+    """A list that the data of a probe have."""
+    if not isinstance(given[key], list):
+        raise ValueError(f"{_PROBE}, whose {key} are a list. Received: {shown(given[key])}.")
+    return given[key]
+
+
+def _check_types(what: str, given: Any, types: Mapping[str, Any]) -> None:
+    """Raises an error unless a part of a probe's data has values of these types, in the range of floats."""
+    if not isinstance(given, Mapping) or not all(key in given for key in types):
+        raise ValueError(f"{_PROBE}: {what} has {', '.join(types)}. Received: {shown(given)}.")
+    for key, expected in types.items():
+        value = given[key]
+        if not isinstance(value, expected) or (isinstance(value, int) and abs(value) > _LARGEST):
+            raise ValueError(f"{_PROBE}: {key} of {what} must be {_TYPES[expected]}. Received: {shown(value)}.")
 
 
 def _of_probe(probe: Mapping[str, Any] | None) -> list[str]:

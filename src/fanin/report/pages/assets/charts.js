@@ -7,6 +7,7 @@ const charts = (() => {
   const LETTER = 6.6; // about the width of a letter in pixels
   const MANY = 30; // dots that would hide one another
   const REACH = 24; // pixels from a dot at which it is pointed at
+  const [SMALLEST, LARGEST] = [1e-307, 1e307]; // that an axis shows
   const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
   /** A number as people write it: 0.02, 1,500, 3×10⁻⁹. */
@@ -67,6 +68,7 @@ const charts = (() => {
     if (!axis.limits && !names.length) {
       [start, end] = [start - room[0] * (end - start), end + room[1] * (end - start)];
       [low, high] = [back(start), back(end)];
+      if (axis.is_log) [low, high] = [Math.max(low, SMALLEST), Math.min(high, LARGEST)];
     }
     const place = (value) => (isShown(value) ? from + ((along(value) - start) / (end - start)) * (to - from) : null);
     const count = Math.max(2, Math.round(Math.abs(to - from) / (from > to ? 45 : 80)));
