@@ -304,3 +304,9 @@ def test_constant_biases_where_random_ones_are_expected(value: float) -> None:
     assert verdict.kind == "suspicious"
     assert [each.code for each in verdict.problems] == ["stddev"]
     assert f"Every element is {value:g}, where" in verdict.reason
+
+
+@pytest.mark.parametrize("name", ["w", "a.kernel", "embedding", "lora_A", "weight_v", "in_proj_weight"])
+def test_a_scalar_of_any_name(name: str) -> None:
+    """A number without axes is judged, whatever its name says that it is."""
+    assert fanin.audit({name: np.float32(3), "b": np.ones(4, "float32")})[name].verdict.reason

@@ -152,6 +152,27 @@ def test_damaged_files(work: Path) -> None:
     assert (finding["code"], finding["path"]) == ("unreadable", "good.npz")
 
 
+def test_what_is_lost_is_told(work: Path) -> None:
+    """The terminal says which files are damaged, and how many parameters are missing."""
+    Path("small.npz").write_bytes(b"PK" + bytes(100))
+    assert "small.npz: " in run("small.npz", "-o", "report.html").stderr
+    np.savez("part.npz", **{"embed.weight": np.zeros((300, 32), "float32")})
+    result = run("part.npz", "--recipe", "recipe.toml", "--model", "model.json", "-o", "report.html")
+    assert "17 parameters of the model missing" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["page.html", "link.html"])
+def test_the_page_is_no_input(work: Path, name: str) -> None:
+    """A page never replaces the checkpoint that it is made from, by whatever name."""
+    Path("good.npz").rename("page.html")
+    Path("link.html").symlink_to("page.html")
+    before = Path("page.html").read_bytes()
+    result = run("page.html", "-o", name)
+    assert result.exit_code == 2
+    assert "-o must not be what the page is made from." in result.stderr
+    assert Path("page.html").read_bytes() == before
+
+
 def test_no_list_of_tensors(work: Path) -> None:
     """Where nothing says which tensors there are, the exit code is 1, and there is no page."""
     Path("out").mkdir()

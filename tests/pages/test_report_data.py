@@ -75,6 +75,18 @@ def test_the_page_can_be_written(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
 
 
+def test_links_and_permissions_stay(tmp_path: Path) -> None:
+    """A page that is replaced keeps its permissions, and the file that a link leads to is what is replaced."""
+    page, link = tmp_path / "page.html", tmp_path / "link.html"
+    page.write_text("old")
+    page.chmod(0o600)
+    link.symlink_to(page)
+    text = reports.faulty().to_html(link)
+    assert link.is_symlink()
+    assert page.read_text(encoding="utf-8") == text
+    assert page.stat().st_mode & 0o777 == 0o600
+
+
 def test_an_old_page_stays_if_the_new_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page is written beside its place: if that fails, the old one is whole, and nothing else is left."""
     file = tmp_path / "report.html"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fanin._core.messages import shown
+from fanin._core.messages import plural, shown, visible
 from fanin.cli.base import (
     STANDARD_INPUT,
     Refusal,
@@ -32,8 +32,7 @@ _OF_CHECKPOINTS = ("--recipe", "--under", "--probe")
 @click.command(
     short_help="Write a page about a checkpoint or a plan.",
     epilog="""\b
-Exit codes: 0 nothing is wrong, 1 there are findings (the page is written), or the checkpoint cannot be read (it is
-  not), 2 wrong usage.
+Exit codes: 0 nothing is wrong, 1 there are findings, or files are damaged, 2 wrong usage.
 
 A page or picture that is there is replaced, when the new one is whole.
 
@@ -70,6 +69,7 @@ def report(target: str, output: str, folder: str | None, **options: Any) -> None
         is_recipe = _is_recipe(target)
         _check_options(is_recipe, target, **options)
         check_page(output)
+        _check_inputs(output, target, options)
         if folder is not None:
             check_folder(folder)
         try:
@@ -120,6 +120,16 @@ def _check_options(
         raise Refusal("Only one of RECIPE and --model can be -, the standard input.")
 
 
+def _check_inputs(output: str, target: str, options: Mapping[str, Any]) -> None:
+    """Raises an error if the page would replace what it is made from."""
+    for name, given in (
+        ("PATH|RECIPE", target),
+        *((f"--{name}", options[name]) for name in ("recipe", "model", "probe")),
+    ):
+        if given is not None and Path(output).exists() and Path(given).exists() and Path(output).samefile(given):
+            raise Refusal(f"-o must not be what the page is made from. Received: {shown(output)}, which is {name}.")
+
+
 def _of_plan(target: str, output: str, folder: str | None, *, model: str, seed: int | None, **_: Any) -> bool:
     """Writes the page of a plan, and says whether its recipe fits."""
     plan = planned_argument(target, model, seed)
@@ -127,7 +137,7 @@ def _of_plan(target: str, output: str, folder: str | None, *, model: str, seed: 
     _write_pictures({each.name: each for each in plan.charts()}, folder)
     for each in plan.complaints():
         click.echo(visible_lines(each), err=True)
-    click.echo(f"{output}: {plan!r}")
+    click.echo(f"{visible(output)}: {plan!r}")
     return not plan.complaints()
 
 
@@ -140,7 +150,12 @@ def _of_checkpoint(target: str, output: str, folder: str | None, *, probe: str |
     audit = _audited(target, **options)
     audit.to_html(output, probe=probed)
     _write_pictures(audit.pictures(None if probed is None else probe_charts(probed)), folder)
-    click.echo(f"{output}: {audit.summary()}")
+    for name, why in audit.broken_files.items():
+        click.echo(f"{visible(name)}: {visible(why)}", err=True)
+    if audit.missing:
+        count = len(audit.missing)
+        click.echo(f"{count:,} {plural(count, 'parameter')} of the model missing", err=True)
+    click.echo(f"{visible(output)}: {audit.summary()}")
     return bool(audit)
 
 

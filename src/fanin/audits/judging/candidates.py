@@ -71,8 +71,8 @@ def candidates_of(role: Role) -> tuple[Candidate, ...]:
         return ()
     if dtypes.kind(dtype) not in ("float", "complex"):
         return _of_integers(role)
-    length = role.shape[0] if role.shape else 1
-    return _cached(role.role, role.hint, role.shape, dtype, role.fans, role.n_layers, length)
+    shape = role.shape or (1,)  # a number is a vector of one
+    return _cached(role.role, role.hint, shape, dtype, role.fans, role.n_layers)
 
 
 def _of_integers(role: Role) -> tuple[Candidate, ...]:
@@ -92,9 +92,9 @@ def _of_integers(role: Role) -> tuple[Candidate, ...]:
 
 @lru_cache(maxsize=4096)
 def _cached(
-    role: str, hint: str, shape: Shape, dtype: DType, fans: tuple[Fans, ...], n_layers: int | None, length: int
+    role: str, hint: str, shape: Shape, dtype: DType, fans: tuple[Fans, ...], n_layers: int | None
 ) -> tuple[Candidate, ...]:
-    known = _Known(role, hint, shape, dtype, fans, n_layers, length)
+    known = _Known(role, hint, shape, dtype, fans, n_layers)
     return tuple(_without_doubles(known.candidates()))
 
 
@@ -117,7 +117,6 @@ class _Known:
     dtype: DType
     fans: tuple[Fans, ...]
     n_layers: int | None
-    length: int
 
     def candidates(self) -> Iterator[Candidate]:
         """The candidates, the likeliest first."""
@@ -167,8 +166,8 @@ class _Known:
         for fan_in, _ in self.fans:
             yield self._uniform(1 / math.sqrt(fan_in), "uniform, 1/sqrt(fan_in)", "PyTorch's Linear and Conv")
         yield from self._recurrent()
-        if self.length % 4 == 0:
-            quarter = self.length // 4
+        if self.shape[0] % 4 == 0:
+            quarter = self.shape[0] // 4
             ones, zeros = (self._constant(1.0), quarter), (self._constant(0.0), 3 * quarter)
             yield Candidate(mixed([ones, zeros], "zeros, ones for the forget gate"), "Keras's LSTM")
         yield Candidate(self._constant(1.0), "gates")
@@ -231,7 +230,7 @@ class _Known:
         yield self._cut(0.02, 2.0, "truncated_normal", "Keras")
         yield self._normal(1e-6, "normal", "timm's ViT")
         yield self._normal(1.0, "normal", "torch.randn")
-        yield self._normal(1 / math.sqrt(self.shape[-1] if self.shape else 1), "normal, 1/sqrt(width)", "CLIP")
+        yield self._normal(1 / math.sqrt(self.shape[-1]), "normal, 1/sqrt(width)", "CLIP")
 
     def slope(self) -> Iterator[Candidate]:
         """The slopes of PReLU. (He et al., "Delving Deep into Rectifiers", 2015)"""
@@ -269,7 +268,7 @@ class _Known:
 
     def rotary(self) -> Iterator[Candidate]:
         """The frequencies of rotary embeddings. (Su et al., "RoFormer", 2021)"""
-        count = self.length
+        count = self.shape[0]
         for base in _BASES:
             values = base ** (-np.arange(count) / max(count, 1))
             yield Candidate(_table(values, f"rotary frequencies of base {number(base)}"), "RoFormer, Llama")
@@ -328,14 +327,13 @@ class _Known:
 
     def _recurrent(self) -> Iterator[Candidate]:
         """PyTorch's recurrent layers: uniforms bounded by one over the root of the number of units."""
-        gates = {self.length // blocks for blocks in (4, 3, 1) if self.length % blocks == 0 and self.length}
+        gates = {self.shape[0] // blocks for blocks in (4, 3, 1) if self.shape[0] % blocks == 0 and self.shape[0]}
         for units in sorted(gates, reverse=True):
             yield self._uniform(1 / math.sqrt(units), "uniform, 1/sqrt(units)", "PyTorch's recurrent layers")
 
     def _orthogonal(self) -> Iterator[Candidate]:
         """Orthogonal matrices, of PyTorch's layout and of Keras's, with the gains of reinforcement learning."""
-        rows, columns = self.shape[0], math.prod(self.shape[1:])
-        if len(self.shape) < 2 or min(rows, columns) < 2:
+        if len(self.shape) < 2 or min(self.shape[0], math.prod(self.shape[1:])) < 2:
             return
         for gain in (1.0, math.sqrt(2), 0.01):
             name = "orthogonal" if gain == 1 else f"orthogonal(gain={number(gain, 3)})"

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
@@ -92,10 +93,12 @@ def write_page(content: str, path: str | os.PathLike[str] | None) -> str:
         OSError: the file cannot be written.
     """
     if path is not None:
-        file = Path(path)
+        file = Path(os.path.realpath(path))  # a link stays one
         beside = file.with_name(f".{file.name}{_TEMPORARY}")
         try:
             beside.write_text(content, encoding="utf-8")
+            if file.exists():
+                shutil.copymode(file, beside)
             beside.replace(file)
         finally:
             beside.unlink(missing_ok=True)

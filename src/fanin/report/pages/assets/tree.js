@@ -50,7 +50,8 @@ const tree = (() => {
   function joined(node) {
     while (node.isBranch && node.children.length === 1) {
       const [only] = node.children;
-      only.label = `${node.label}${node.path.at(-1)}${only.label}`;
+      const joint = node.path.endsWith(node.label) ? "" : node.path.at(-1); // a part that is empty is its separator
+      only.label = `${node.label}${joint}${only.label}`;
       only.parent = node.parent;
       node = only;
     }
