@@ -112,3 +112,9 @@ def test_numbers_from_arrays_and_tensors() -> None:
     initializer = fanin.RandomNormal(np.array(1, "int8"), np.float32(0.5), seed=np.uint8(3))
     assert initializer.get_config() == {"mean": 1, "stddev": 0.5, "seed": 3}
     assert [type(value) for value in initializer.get_config().values()] == [int, float, int]
+
+
+def test_a_summary_is_short() -> None:
+    """Of many values, it has the first: a table of a million fits a line."""
+    assert fanin.Table([1.0, 2.0]).summary == "Table(values=[1.0, 2.0])"
+    assert len(fanin.Table(np.ones((512, 512))).summary) < 300

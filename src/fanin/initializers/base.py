@@ -243,8 +243,8 @@ class Initializer:
         'RandomNormal(mean=0, stddev=0.333333)'
         """
         config = {key: value for key, value in self.get_config().items() if key != "seed"}
-        texts = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in config.items()}
-        return f"{class_name(type(self))}({', '.join(f'{key}={text}' for key, text in texts.items())})"
+        texts = ", ".join(f"{key}={_short(value)}" for key, value in config.items())
+        return f"{class_name(type(self))}({texts})"
 
     def _partition(self, shape: ShapeLike, kwargs: dict[str, Any]) -> tuple[ShapeLike, tuple[int, ...], bool]:
         """The shape to draw, the offset to fold in, and whether the call is for a partition."""
@@ -292,6 +292,13 @@ class Initializer:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={shown(value)}" for name, value in self.get_config().items())
         return f"{class_name(type(self))}({arguments})"
+
+
+def _short(value: Any) -> str:
+    """An argument in a summary; of a list of values, the first."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return shown(value) if isinstance(value, (Mapping, list, tuple)) else str(value)
 
 
 @undisturbed  # a thread that flushes subnormal numbers writes them as 0.0
