@@ -156,7 +156,8 @@ def test_what_is_lost_is_told(work: Path) -> None:
     """The terminal says which files are damaged, and how many parameters are missing."""
     Path("small.npz").write_bytes(b"PK" + bytes(100))
     assert "small.npz: " in run("small.npz", "-o", "report.html").stderr
-    np.savez("part.npz", **{"embed.weight": np.zeros((300, 32), "float32")})
+    arrays: Any = {"embed.weight": np.zeros((300, 32), "float32")}
+    np.savez("part.npz", **arrays)
     result = run("part.npz", "--recipe", "recipe.toml", "--model", "model.json", "-o", "report.html")
     assert "17 parameters of the model missing" in result.stderr
 
