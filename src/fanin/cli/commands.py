@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
+Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage. `fanin COMMAND --help` has more examples.
+
+\b
 Examples:
   fanin show he_normal --shape 3x3x64x128 --seed 1
   fanin recipe new --preset gpt2 > recipe.toml
@@ -47,8 +50,6 @@ Examples:
   fanin check out/
   fanin check model.safetensors --model package.module:factory
   fanin report model.safetensors -o report.html
-
-For all of them, `fanin COMMAND --help` has examples and exit codes: 0 is good, 1 is a finding, 2 is wrong usage.
 """,
 )
 @click.version_option(__version__, message="fanin %(version)s")
@@ -116,7 +117,7 @@ def show(
 @main.command(
     short_help="Compare fanin's speed with the other installed libraries.",
     epilog="""\b
-A tier is the code for one kind of processor: baseline, avx2, avx512.
+A tier is the code for one kind of processor: baseline for all, avx2 and avx512 where there are such instructions.
 
 \b
 Exit codes: 0 done, 1 a tier is not as fast as it should be (--check), 2 wrong usage.
@@ -137,7 +138,7 @@ Examples:
 )
 @click.option("--quick", is_flag=True, help="Small sizes and few rounds: the figures mean little.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, writable=True), help="Write every round to a file.")
-@click.option("--check", is_flag=True, help="Measure nothing else; only check that each tier that this processor has is faster than the one before.")
+@click.option("--check", is_flag=True, help="Only check that each tier (see below) is faster than the one before.")
 def bench(groups: tuple[str, ...], quick: bool, file: str | None, check: bool) -> None:
     """Time fanin and the other installed libraries, in interleaved rounds of one process; print medians and ratios."""
     with refusing():
