@@ -1,13 +1,14 @@
 """What mkdocs does beside rendering docs/: pages that are made from other files, and links that leave docs/.
 
 The pages read well on GitHub, too, so they link to files of the repository. On the site these files are pages:
-`CONTRIBUTING.md`, `CHANGELOG.md`, and the scripts in `examples/`, which are shown on one page. What only the site
+`CONTRIBUTING.md`, `CHANGELOG.md`, and what is in `examples/`, which is shown on one page. What only the site
 has is in a comment, `<!-- site: … -->`.
 """
 
 from __future__ import annotations
 
 import ast
+import base64
 import contextlib
 import json
 import posixpath
@@ -30,6 +31,20 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "examples": "examples.md",
 }
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+FIGURE = "image/png"  # the type of what a cell draws
+# How much more a page counts in search than others: first what explains a word, last tables that only name it.
+BOOSTS = {
+    "initializers.md": 8.0,
+    "layouts.md": 8.0,
+    "choosing.md": 4.0,
+    "api/initializers.md": 4.0,
+    "index.md": 2.0,
+    "guide.md": 2.0,
+    "benchmarks.md": 0.1,
+    "changelog.md": 0.1,
+    "recordings.md": 0.1,
+}
 NAMED = re.compile(r"\[`?([\w./]+\.md)`?\](?=\(([^)\s#:]+\.md))")
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
 FENCE = re.compile(r"^```python\n(?=>>> )(.*?)\n+^```$", re.MULTILINE | re.DOTALL)
@@ -37,17 +52,23 @@ PICTURE = re.compile(
     r'<picture>\s*<source [^>]*srcset="(?P<dark>[^"]+)">\s*'
     r'<img alt="(?P<text>[^"]*)" src="(?P<light>[^"]+)">\s*</picture>'
 )
+HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
+CELL = re.compile(r"<td[^>]*>.*?</td>", re.DOTALL)
+CODE = re.compile(r"(?<=<code>)[^<]+(?=</code>)")
+# Where a name or a call may go on in the next line: after a point, a parenthesis, a comma or an underscore.
+BREAK = re.compile(r"""(?<=[A-Za-z\d)])((?<!\d)\.|[_(,])(?=[\w"'])""")
 ON_SITE = re.compile(r"<!-- site: (.*?) -->", re.DOTALL)
 TABS = re.compile(r"^<!-- tabs -->\n(.*?)^<!-- /tabs -->$", re.MULTILINE | re.DOTALL)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are made from other files."""
-    made = {
+    made: dict[str, str | bytes] = {
         "contributing.md": _at_home((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")),
         "changelog.md": _at_home((ROOT / "CHANGELOG.md").read_text(encoding="utf-8")),
         "examples.md": "\n".join(_examples()),
         "commands.md": "\n".join(_commands()),
+        **_figures(),
         **_tools(),
     }
     for name, content in made.items():
@@ -58,12 +79,26 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, files: Files, **kwargs: Any) -> str:
     """Makes what GitHub reads what the theme reads: links to pages, with their titles, pictures, sessions and tabs."""
     folder = posixpath.dirname(page.file.src_uri)
+    _describe(page, markdown)
     markdown = ON_SITE.sub(r"\1", markdown)
     markdown = LINK.sub(lambda link: _inside(link, folder), markdown)
     markdown = NAMED.sub(lambda link: f"[{_title(files, posixpath.join(folder, link[2])) or link[1]}]", markdown)
     markdown = PICTURE.sub(_both, markdown)
     markdown = FENCE.sub(r"```pycon\n\1\n```", markdown)
     return TABS.sub(lambda block: _tabs(block[1]), markdown)
+
+
+def _describe(page: Page, markdown: str) -> None:
+    """Gives a page what front matter would say, if GitHub did not show it: its name, and its weight in search."""
+    if heading := HEADING.search(markdown):
+        page.meta["title"] = heading[1].replace("`", "")
+    if boost := BOOSTS.get(page.file.src_uri):
+        page.meta["search"] = {"boost": boost}
+
+
+def on_page_content(html: str, **kwargs: Any) -> str:
+    """Lets code in tables go on in the next line, so that more of a table is seen on a narrow screen."""
+    return CELL.sub(lambda cell: CODE.sub(lambda code: BREAK.sub(r"\1<wbr>", code[0]), cell[0]), html)
 
 
 def _inside(link: re.Match[str], folder: str) -> str:
@@ -103,27 +138,55 @@ def _tabs(markdown: str) -> str:
 
 
 def _examples() -> Iterator[str]:
-    """The page that shows the scripts of `examples/`."""
-    yield "# Examples\n\nEach script is shorter than 40 lines, runs by itself and prints its result.\n"
+    """The page that shows what is in `examples/`: the notebook with what it shows, the scripts, and a recipe."""
+    yield "# Examples\n\nA notebook, then scripts of fewer than 40 lines, which run by themselves and print their results.\n"
+    for path in NOTEBOOKS:
+        yield f"## {path.name}\n"
+        for cell in _cells(path):
+            yield from _shown(cell, path.stem)
     for path in sorted((ROOT / "examples").glob("*.py")):
-        source = path.read_text(encoding="utf-8").strip()
-        docstring = ast.get_docstring(ast.parse(source)) or ""
-        yield f"## {path.name}\n\n{docstring}\n\n```python\n{source}\n```\n"
-    for path in sorted((ROOT / "examples").glob("*.ipynb")):
-        yield f"## {path.name}\n\nA notebook, without its figures.\n"
-        yield from _cells(json.loads(path.read_text(encoding="utf-8"))["cells"])
+        source = path.read_text(encoding="utf-8")
+        module = ast.parse(source)
+        code = "\n".join(source.splitlines()[module.body[0].end_lineno :]).strip()
+        yield f"## {path.name}\n\n{ast.get_docstring(module)}\n\n```python\n{code}\n```\n"
     recipe = (ROOT / "examples/recipe.toml").read_text(encoding="utf-8").strip()
     yield f"## recipe.toml\n\nA recipe to start from.\n\n```toml\n{recipe}\n```\n"
 
 
-def _cells(cells: list[dict[str, Any]]) -> Iterator[str]:
-    """The cells of a notebook, with its headings below that of the notebook."""
-    for cell in cells:
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "markdown":
-            yield re.sub(r"^(?=#+ )", "##", source, flags=re.MULTILINE) + "\n"
+def _cells(path: Path) -> list[dict[str, Any]]:
+    """The cells of a notebook."""
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def _shown(cell: dict[str, Any], name: str) -> Iterator[str]:
+    """A cell of a notebook: its text, with headings below that of the notebook, or its code and what it shows."""
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        yield re.sub(r"^(?=#+ )", "##", source, flags=re.MULTILINE) + "\n"
+        return
+    yield f"```python\n{source}\n```\n"
+    for output in cell["outputs"]:
+        if FIGURE in output.get("data", {}):
+            yield f"![What this code draws]({_figure(cell, name)})\n"
         else:
-            yield f"```python\n{source}\n```\n"
+            text = output.get("text") or output["data"]["text/plain"]
+            yield f"```text\n{''.join(text).rstrip()}\n```\n"
+
+
+def _figure(cell: dict[str, Any], name: str) -> str:
+    """Where the site has the figure of a notebook's cell."""
+    return f"examples/{name}-{cell['execution_count']}.png"
+
+
+def _figures() -> dict[str, bytes]:
+    """The figures of the notebooks, as files of the site."""
+    return {
+        _figure(cell, path.stem): base64.b64decode(output["data"][FIGURE])
+        for path in NOTEBOOKS
+        for cell in _cells(path)
+        for output in cell.get("outputs", [])
+        if FIGURE in output.get("data", {})
+    }
 
 
 def _commands() -> Iterator[str]:

@@ -20,6 +20,7 @@ _WIDTH = 480.0
 _CELL, _HIGH = 112.0, 46.0  # an axis in a strip
 _STEP = 112.0  # from one strip to the next
 _INPUT, _OUTPUT, _OTHER = 0, 1, 5  # the colours of axes, as numbers in the scheme
+_PART = 2  # the first colour of parts, which are neither inputs nor outputs
 
 
 @dataclass(frozen=True)
@@ -288,7 +289,7 @@ def blocks(canvas: Canvas, stored: Blocks, top: float) -> float:
     for number, name in enumerate(stored.names):
         x, y = (left, first + number * height) if stored.along == "rows" else (left + number * (width + gap), first)
         note = "" if stored.along == "rows" else _note(shape, stored.along, count)
-        _labelled(canvas, (x, y, width, height), name, note, canvas.scheme.colors[number])
+        _labelled(canvas, (x, y, width, height), name, note, canvas.scheme.colors[_PART + number])
     bottom = first + height * (count if stored.along == "rows" else 1)
     if stored.along == "rows":
         _sizes(canvas, shape, width, (first, bottom), count)
@@ -356,28 +357,31 @@ def _dense(scheme: str) -> str:
     """A dense kernel of 2 inputs and 3 outputs in both orders, with the values that a seed gives it."""
     kernel = fanin.GlorotUniform(seed=1)((2, 3))
     description = "A Keras kernel (in, out) and the PyTorch weight (out, in) hold the same six values, transposed."
-    canvas = Canvas(_WIDTH, 352, "The same dense layer in both orders", description, SCHEMES[scheme])
+    canvas = Canvas(_WIDTH, 354, "The same dense layer in both orders", description, SCHEMES[scheme])
     for stored, values, top in ((DENSE[0], kernel, 0.0), (DENSE[1], kernel.T, 166.0)):
         canvas.text(0, top + 15, stored.frameworks, size=15, bold=True)
         words = f"({', '.join(stored.axes)}) = {values.shape}"
         canvas.text(_WIDTH, top + 15, words, size=13, color=canvas.scheme.soft, anchor="end", mono=True)
-        _values(canvas, values.tolist(), stored.axes, top + 52)
+        _values(canvas, stored, values.tolist(), top + 54)
     return str(canvas)
 
 
-def _values(canvas: Canvas, rows: list[list[float]], axes: tuple[str, ...], top: float) -> None:
-    """A matrix of values; its colours are those of the outputs."""
-    left, soft = 62.0, canvas.scheme.soft
+def _values(canvas: Canvas, stored: Stored, rows: list[list[float]], top: float) -> None:
+    """A matrix of values: a bar along each axis has the colour of the axis, and each output one of its own."""
+    left, soft, axes = 62.0, canvas.scheme.soft, stored.axes
+    across, down = f"M{left},{top - 4}h{len(rows[0]) * _VALUE_WIDTH}", f"M{left - 4},{top}v{len(rows) * _VALUE_HIGH}"
+    for axis, bar in zip(axes, (down, across), strict=True):
+        canvas.path(bar, stroke=stored.color(axis, canvas.scheme), stroke_width=4)
     for column in range(len(rows[0])):
         x = left + (column + 0.5) * _VALUE_WIDTH
-        canvas.text(x, top - 8, f"{axes[1]} {column}", size=13, color=soft, anchor="middle")
+        canvas.text(x, top - 13, f"{axes[1]} {column}", size=13, color=soft, anchor="middle")
     for row, values in enumerate(rows):
         y = top + row * _VALUE_HIGH
-        canvas.text(left - 10, y + 25, f"{axes[0]} {row}", size=13, color=soft, anchor="end")
+        canvas.text(left - 12, y + 25, f"{axes[0]} {row}", size=13, color=soft, anchor="end")
         for column, value in enumerate(values):
             output = column if axes[1] == "out" else row
             place = (left + column * _VALUE_WIDTH, y, _VALUE_WIDTH, _VALUE_HIGH)
-            _labelled(canvas, place, f"{value:.4f}".replace("-", "−"), "", canvas.scheme.colors[output])
+            _labelled(canvas, place, f"{value:.4f}".replace("-", "−"), "", canvas.scheme.colors[_PART + output])
 
 
 PICTURES: dict[str, Callable[[str], str]] = {

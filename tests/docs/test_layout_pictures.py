@@ -49,3 +49,12 @@ def test_the_page_shows_every_picture() -> None:
     for name in NAMES:
         for scheme in ("light", "dark"):
             assert f'"pictures/layouts/{name}-{scheme}.svg"' in page
+
+
+@pytest.mark.parametrize("name", ["dense", "attention", "lstm"])
+def test_parts_have_colours_of_their_own(name: str) -> None:
+    """Blue is an axis of inputs and orange one of outputs, so no box of a value, a block or a gate has these colours."""
+    text = (ROOT / f"docs/pictures/layouts/{name}-light.svg").read_text(encoding="utf-8")
+    boxes = set(re.findall(r'<rect[^>]*fill="(#\w{6})"', text))
+    assert len(boxes) == {"dense": 3, "attention": 3, "lstm": 4}[name]
+    assert not boxes & {"#0072b2", "#d55e00"}

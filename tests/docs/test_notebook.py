@@ -134,3 +134,16 @@ def test_it_was_run_in_order() -> None:
     """The stored cells were run once, from first to last."""
     counts = [cell.execution_count for cell in read().cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1))
+
+
+def test_the_recipe_fits_networks_with_norms(ran: Any) -> None:
+    """Whoever copies the recipe for a network with norms gets a plan without gaps."""
+    import torch
+
+    import fanin
+
+    source = cell_with(ran, "recipe = fanin.Recipe(").source.partition("model = ")[0]
+    names: dict[str, Any] = {"fanin": fanin}
+    exec(source, names)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 2))
+    names["recipe"].plan(model).check()

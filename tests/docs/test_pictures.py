@@ -228,6 +228,13 @@ def test_bits_end_at_the_value() -> None:
     assert f">{value:.9f}<".replace("-", "−") in text
 
 
+def test_steps_have_the_numbers_of_their_sections() -> None:
+    """The steps in the picture of bits are the numbered sections of its page, in their order."""
+    steps = re.findall(r">(\d)  ([^<]+)<", (FOLDER / "bits-light.svg").read_text(encoding="utf-8"))
+    page = (ROOT / "docs/bits.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\d)\. (.+)$", page, re.MULTILINE) == steps
+
+
 def test_orthogonal_shows_its_values() -> None:
     """The image of a matrix has as many cells of each sign as the matrix has values that show."""
     matrix = fanin.Orthogonal(seed=42)((16, 16))
@@ -281,3 +288,22 @@ def test_the_benchmarks_are_of_a_full_run() -> None:
     bench = module("measured").load()
     assert {case.elements for case in bench.of("fill")} == {ELEMENTS}
     assert {case.group for case in bench.cases} == set(GROUPS)
+
+
+def test_heads_of_tables_are_told_apart() -> None:
+    """Every column of a table of docs/benchmarks.md has a head of its own; only the first may be without."""
+    text = module("tables").PAGE.read_text(encoding="utf-8")
+    heads = [line.strip("| ").split(" | ") for line in re.findall(r"^(\|.*)\n\| --- \|", text, re.MULTILINE)]
+    assert len(heads) >= 15
+    for head in heads:
+        assert len(set(head)) == len(head), head
+        assert all(head), head
+        assert not {"avx2", "baseline"} & set(head), head
+
+
+def test_what_most_readers_look_for_comes_first() -> None:
+    """The first tables are those of a large tensor and of whole models, and PyTorch's order comes after them."""
+    text = module("tables").PAGE.read_text(encoding="utf-8")
+    places = re.findall(r"<!-- table: (.*?) -->", text)
+    assert places[:4] == ["machine", "fill, all threads", "fill, one thread", "models"]
+    assert all(each.startswith("layouts") for each in places[-4:])

@@ -212,3 +212,82 @@ def test_wide_regions_take_the_focus(server: str, browser: Any) -> None:
     """Tables and code that are wider than the page are reached by keyboard."""
     with opened(browser, server + "peers.html", width=390) as found:
         found.page.locator(".md-typeset__scrollwrap[tabindex='0']").first.wait_for(timeout=5_000)
+
+
+def test_each_page_has_one_name(site: Path, server: str, browser: Any) -> None:
+    """The bar and the window call a page what its first heading calls it."""
+    with opened(browser, server + "404.html") as found:
+        for name in pages(site):
+            if name == "404.html":
+                continue
+            found.page.goto(server + name)
+            heading = found.page.locator("h1").first.evaluate("each => each.firstChild.textContent.trim()")
+            topic = found.page.locator("[data-md-component=header-topic]").text_content()
+            assert (name, topic.strip()) == (name, heading)
+            assert name == "index.html" or found.page.title() == f"{heading} - fanin"
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("orthogonal", "initializers.html#orthogonal"),
+        ("he", "initializers.html#henormal"),
+        ("glorot", "initializers.html"),
+        ("fan_in", "layouts.html"),
+        ("lsuv", "probe.html"),
+    ],
+)
+def test_search_begins_with_what_explains_a_word(words: str, first: str, server: str, browser: Any) -> None:
+    """The first result is the page that a reader means, and of the sections below it the first is the right one."""
+    with opened(browser, server + "index.html") as found:
+        found.page.keyboard.press("/")
+        found.page.keyboard.type(words, delay=20)
+        found.page.locator(".md-search-result__link").first.wait_for(timeout=10_000)
+        links = found.page.locator(".md-search-result__item").first.locator("a").evaluate_all(
+            "each => each.map((link) => link.getAttribute('href').replace(/\\?h=[^#]*/, ''))"
+        )
+        page, _, section = first.partition("#")
+        assert links[0].split("#")[0].endswith(page)
+        assert not section or any(link.endswith(first) for link in links[:2])
+
+
+def test_the_bar_has_equal_margins(server: str, browser: Any) -> None:
+    """The search box is as far from the right edge as the logo from the left one."""
+    with opened(browser, server + "index.html", width=1280) as found:
+        left = found.page.locator(".md-logo img").bounding_box()["x"]
+        box = found.page.locator(".md-search__form").bounding_box()
+        assert abs(1280 - box["x"] - box["width"] - left) <= 2
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_covers_code(width: int, server: str, browser: Any) -> None:
+    """The button that copies stands beside the code."""
+    with opened(browser, server + "initializers.html", width=width) as found:
+        found.page.locator(".md-code__nav").first.wait_for(timeout=5_000)
+        ends = found.page.locator("pre:has(> .md-code__nav)").evaluate_all(
+            "all => all.map((pre) => [pre.querySelector('code'), pre.querySelector('nav')]"
+            ".map((each) => each.getBoundingClientRect())).map(([code, nav]) => nav.left - code.right)"
+        )
+        assert min(ends) >= 0
+
+
+def test_equivalents_are_seen_on_a_telephone(server: str, browser: Any) -> None:
+    """Of the tables of equivalents, fanin's column is in the window; where a table goes on, its edge has a shadow."""
+    with opened(browser, server + "coming_from.html", width=390) as found:
+        cells = found.page.locator("td:nth-child(2)").all()
+        assert len(cells) > 30
+        assert max(box["x"] + box["width"] for each in cells if (box := each.bounding_box())) < 390
+        assert "local" in found.page.locator(".md-typeset__scrollwrap").first.evaluate(
+            "each => getComputedStyle(each).backgroundAttachment"
+        )
+
+
+def test_examples_are_said_once(site: Path) -> None:
+    """What a script does stands above its code, not in it, too; the notebook comes first, with what its cells show."""
+    text = (site / "examples.html").read_text(encoding="utf-8")
+    assert text.count("in place and in PyTorch's order of axes.") == 1
+    assert 0 < text.index('id="my_network_does_not_trainipynb"') < text.index('id="as_written_torchpy"')
+    assert "signal vanishes" in text
+    figures = re.findall(r'src="(examples/[\w-]+\.png)"', text)
+    assert len(figures) == 3
+    assert all((site / each).read_bytes().startswith(b"\x89PNG") for each in figures)

@@ -239,3 +239,54 @@ def test_other_commands(block: Block) -> None:
             assert (doc_pages.ROOT / words[-1]).is_file()
         for extra in re.findall(r"(?:\.|fanin)\[([\w,]+)\]", command):
             assert set(extra.split(",")) <= set(EXTRAS)
+
+
+# The help of commands
+
+
+def helps(command: Any, path: tuple[str, ...] = ("fanin",)) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The words of a command and of those below it, each with its help."""
+    import click
+
+    yield path, command.get_help(click.Context(command, info_name=" ".join(path), terminal_width=200))
+    for name, below in getattr(command, "commands", {}).items():
+        yield from helps(below, (*path, name))
+
+
+@pytest.fixture(scope="module")
+def texts() -> dict[tuple[str, ...], str]:
+    """The help of every command."""
+    pytest.importorskip("click")
+    from fanin.cli import main
+
+    return dict(helps(main))
+
+
+def examples(text: str) -> list[str]:
+    """The commands that a help ends with."""
+    return re.findall(r"^    (\S.*)$", text.partition("Examples:")[2], re.MULTILINE)
+
+
+def test_every_help_has_examples_and_exit_codes(texts: dict[tuple[str, ...], str]) -> None:
+    """Of every command, its help shows how it is called and what its exit codes mean; groups show examples."""
+    groups = {words[:-1] for words in texts}
+    assert len(texts) >= 12
+    for words, text in texts.items():
+        assert examples(text), words
+        assert words in groups or "Exit codes: 0 " in text, words
+
+
+def test_no_help_sends_to_another(texts: dict[tuple[str, ...], str]) -> None:
+    """A help says itself what an option takes, by a word for it and a sentence."""
+    for words, text in texts.items():
+        assert "As for `" not in text, words
+        assert not re.search(r"--\w+ TEXT", text), words
+
+
+def test_examples_of_the_first_help(texts: dict[tuple[str, ...], str], folder: Path, tmp_path: Path) -> None:
+    """What `fanin --help` and `fanin recipe --help` show works as it stands, one after another."""
+    copy = shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("out", "*.toml"))
+    found = [*examples(texts[("fanin",)]), *examples(texts[("fanin", "recipe")])]
+    assert {"show", "recipe", "plan", "write", "check", "report"} <= {each.split()[1] for each in found}
+    for command in found:
+        assert run(copy, command).returncode == 0, command

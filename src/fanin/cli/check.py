@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fanin.cli.base import model_argument, recipe_argument, recorded_by_torch, refusing, visible_lines
+from fanin.cli.base import (
+    MODEL_HELP,
+    RECIPE_HELP,
+    model_argument,
+    recipe_argument,
+    recorded_by_torch,
+    refusing,
+    visible_lines,
+)
 
 if TYPE_CHECKING:
     from fanin.models.parameters import Model
@@ -36,13 +44,15 @@ Examples:
 )
 @click.argument("path", type=click.Path(exists=True))
 @click.option(
-    "--recipe", help="What the values should be, bit for bit.  [default: what fanin.json says, if it is there]"
+    "--recipe",
+    metavar="RECIPE",
+    help=f"What the values should be, bit for bit: {RECIPE_HELP}.  [default: what fanin.json says, if it is there]",
 )
 @click.option(
     "--model",
     metavar="MODEL",
-    help="As for `fanin plan`. Without a recipe, its own code says what its tensors should be.  [default: the names "
-    "and shapes in PATH]",
+    help=f"{MODEL_HELP} Without a recipe, its own code says what its tensors should be.  [default: the names and "
+    "shapes in PATH]",
 )
 @click.option("--seed", type=int, help="A seed that replaces the recipe's.")
 @click.option("--under", metavar="KEY", help="What the names to check begin with, such as model.")

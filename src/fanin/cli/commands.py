@@ -13,6 +13,7 @@ import click
 from fanin import __version__
 from fanin._core.messages import shown, suggestion
 from fanin.cli.base import (
+    MODEL_HELP,
     STANDARD_INPUT,
     Commands,
     Refusal,
@@ -38,10 +39,17 @@ if TYPE_CHECKING:
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
+Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage. `fanin COMMAND --help` has more examples.
+
+\b
 Examples:
-  fanin show he_normal --shape 3x3x64x128 --seed 1 --dtype bfloat16
-  fanin show --list
-  fanin recipe new --preset gpt2
+  fanin show he_normal --shape 3x3x64x128 --seed 1
+  fanin recipe new --preset gpt2 > recipe.toml
+  fanin plan recipe.toml --model package.module:factory
+  fanin write recipe.toml --model package.module:factory -o out/
+  fanin check out/
+  fanin check model.safetensors --model package.module:factory
+  fanin report model.safetensors -o report.html
 """,
 )
 @click.version_option(__version__, message="fanin %(version)s")
@@ -68,7 +76,7 @@ Examples:
 )
 @click.argument("name", required=False)
 @click.option("--shape", metavar="SHAPE", help="Such as 3x3x64x128 or 3,3,64,128; () or scalar for rank 0.")
-@click.option("--dtype", help="Such as bfloat16.  [default: fanin.config.floatx]")
+@click.option("--dtype", metavar="DTYPE", help="Such as bfloat16.  [default: fanin.config.floatx]")
 @click.option("--seed", type=int, help="Without it, a seed is drawn and shown.")
 @click.option("--set", "settings", metavar="ARG=VALUE", multiple=True, help="An argument of NAME; repeatable.")
 @click.option("--list", "listing", is_flag=True, help="Show the initializers and their arguments instead.")
@@ -109,7 +117,11 @@ def show(
 @main.command(
     short_help="Compare fanin's speed with the other installed libraries.",
     epilog="""\b
+A tier is the code for one kind of processor: baseline for all, avx2 and avx512 where there are such instructions.
+
+\b
 Exit codes: 0 done, 1 a tier is not as fast as it should be (--check), 2 wrong usage.
+JSON keys: machine, versions, results; of a result: group, case, threads, candidate, elements, rounds, seconds.
 
 \b
 Examples:
@@ -122,11 +134,11 @@ Examples:
     "groups",
     multiple=True,
     metavar="GROUP",
-    help="fill, fresh, small, orthogonal, frameworks, models or import.",
+    help="fill, fresh, small, layouts, orthogonal, frameworks, models or import; repeatable.  [default: all of them]",
 )
 @click.option("--quick", is_flag=True, help="Small sizes and few rounds: the figures mean little.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, writable=True), help="Write every round to a file.")
-@click.option("--check", is_flag=True, help="Only check that each tier is faster than the one before.")
+@click.option("--check", is_flag=True, help="Only check that each tier (see below) is faster than the one before.")
 def bench(groups: tuple[str, ...], quick: bool, file: str | None, check: bool) -> None:
     """Time fanin and the other installed libraries, in interleaved rounds of one process; print medians and ratios."""
     with refusing():
@@ -180,9 +192,7 @@ Examples:
     "model",
     required=True,
     metavar="MODEL",
-    help="A list of shapes (.json or .toml; - for JSON from standard input), a .safetensors file, or a factory, "
-    "package.module:function, which is called on the meta device and returns a model, or what fanin.jax.layers_of "
-    "returns.",
+    help=MODEL_HELP,
 )
 @click.option("--seed", type=int, help="A seed that replaces the recipe's.")
 @click.option(
@@ -252,7 +262,7 @@ Examples:
 """,
 )
 @click.argument("recipe", required=False)
-@click.option("--model", metavar="MODEL", help="As for `fanin plan`.")
+@click.option("--model", metavar="MODEL", help=MODEL_HELP)
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="The folder to write to.")
 @click.option("--seed", type=int, help="A seed that replaces the recipe's.")
 @click.option("--format", metavar="FORMAT", help="safetensors or npz.  [default: safetensors]")

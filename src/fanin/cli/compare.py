@@ -43,7 +43,7 @@ Examples:
 @click.option("--batch", type=int, default=64, show_default=True, help="The number of inputs of a simulated network.")
 @click.option("--networks", type=int, default=8, show_default=True, help="The number of simulated networks.")
 @click.option("--seed", type=int, default=0, show_default=True, help="What weights and inputs follow from.")
-@click.option("--dtype", default="float32", show_default=True, help="float32 or float64.")
+@click.option("--dtype", default="float32", show_default=True, metavar="DTYPE", help="float32 or float64.")
 @click.option("--bias-stddev", type=float, default=0.0, show_default=True, help="The standard deviation of biases.")
 @click.option("--theory", is_flag=True, help="Theory alone: no network is simulated.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

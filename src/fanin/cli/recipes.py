@@ -11,12 +11,31 @@ from fanin._core.messages import shown
 from fanin.cli.base import STANDARD_INPUT, TOML_INPUT, Refusal, refusing, standard_input
 
 
-@click.group(short_help="Make and check recipes.")
+@click.group(
+    short_help="Make and check recipes.",
+    epilog="""\b
+Examples:
+  fanin recipe new --preset gpt2 > recipe.toml
+  fanin recipe from package.module:factory > recipe.toml
+  fanin recipe lint recipe.toml
+""",
+)
 def recipe() -> None:
     """Make and check recipes: which initializer each parameter of a model gets."""
 
 
-@recipe.command("new", short_help="Print a recipe to start from.")
+@recipe.command(
+    "new",
+    short_help="Print a recipe to start from.",
+    epilog="""\b
+Exit codes: 0 the recipe is printed, 2 wrong usage.
+
+\b
+Examples:
+  fanin recipe new > recipe.toml
+  fanin recipe new --preset gpt2 --seed 42 > recipe.toml
+""",
+)
 @click.option("--preset", default="keras", show_default=True, metavar="NAME", help="The preset to start from.")
 @click.option("--seed", type=int, help="A seed other than 0.")
 def new_recipe(preset: str, seed: int | None) -> None:
@@ -43,7 +62,7 @@ Examples:
   fanin recipe from package.module:small --also package.module:large -o recipe.toml
 """,
 )
-@click.argument("factory")
+@click.argument("factory", metavar="FACTORY")
 @click.option("--also", metavar="FACTORY", help="The same model at another size, which tells chance from rule.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The recipe's seed.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, writable=True), help="A .toml file, for the output.")
@@ -72,7 +91,14 @@ def recipe_from_model(factory: str, also: str | None, seed: int, output: str | N
 @recipe.command(
     "lint",
     short_help="Check recipe files.",
-    epilog="Exit codes: 0 no mistakes, 1 mistakes, 2 wrong usage.",
+    epilog="""\b
+Exit codes: 0 no mistakes, 1 mistakes, 2 wrong usage.
+
+\b
+Examples:
+  fanin recipe lint recipe.toml
+  fanin recipe new --preset llama | fanin recipe lint -
+""",
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 def lint_recipe(files: tuple[str, ...]) -> None:
@@ -100,7 +126,17 @@ def lint_recipe(files: tuple[str, ...]) -> None:
         sys.exit(1)
 
 
-@recipe.command("schema", short_help="Print the JSON schema of recipes.")
+@recipe.command(
+    "schema",
+    short_help="Print the JSON schema of recipes.",
+    epilog="""\b
+Exit codes: 0 the schema is printed, 2 wrong usage.
+
+\b
+Examples:
+  fanin recipe schema > recipe.schema.json
+""",
+)
 def schema_of_recipes() -> None:
     """Print the JSON schema of recipe files, for editors and other tools."""
     import json
