@@ -97,7 +97,9 @@ def _not_as_given(tensor: Observed, law: Law, candidates: Sequence[Candidate]) -
         return None
     wanted = f"every element should be {number(law.mean)}" if law.is_constant else f"{law.words} is expected"
     spread = number(tensor.stddev, 3)
-    return _suspicious("distribution", f"Its elements have a standard deviation of {spread}, but {wanted}.{_fits(other)}")
+    return _suspicious(
+        "distribution", f"Its elements have a standard deviation of {spread}, but {wanted}.{_fits(other)}"
+    )
 
 
 def _resembled(tensor: Observed, candidates: Sequence[Candidate], law: Law) -> Candidate | None:
