@@ -10,6 +10,7 @@ import pytest
 
 import fanin
 from fanin.audits.arrays import InMemory
+from fanin.audits.judging.candidates import Candidate
 from fanin.audits.judging.judgement import allowed_of, judge, reconciled
 from fanin.audits.judging.laws import Law, mixed
 from fanin.audits.judging.roles import Role, roles_of
@@ -83,6 +84,17 @@ def test_what_it_looks_like_instead() -> None:
     verdict = _of(fanin.GlorotUniform(seed=1)(SHAPE), law=HE)
     assert verdict.kind == "suspicious"
     assert "It fits glorot_uniform" in verdict.reason
+
+
+def test_a_rare_initializer_is_named_with_care() -> None:
+    """A spread of any origin may be that of a model that few have; one that many have is named first."""
+    tensor = 1.5 * _normals()
+    rare = Candidate(_law(fanin.RandomNormal(0.0, 0.03), "normal"), "Grok", is_rare=True)
+    verdict = judge(_found(tensor), _role(tensor), NORMAL, [rare])
+    assert "(By chance or not, it fits normal (stddev 0.03), which few models have: Grok.)" in verdict.reason
+    usual = Candidate(_law(fanin.RandomNormal(0.0, 0.03), "normal, too"), "GPT-2")
+    verdict = judge(_found(tensor), _role(tensor), NORMAL, [rare, usual])
+    assert "It fits normal, too (stddev 0.03) (GPT-2)." in verdict.reason
 
 
 def test_transposed() -> None:

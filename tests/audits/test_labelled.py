@@ -142,3 +142,9 @@ def test_weights_of_packages_are_trained(file: str) -> None:
     trained = [name for name in kernels if verdicts[name].kind == "trained"]
     # CHGNet has two kernels that its loss does not reach, which are as PyTorch made them.
     assert len(trained) >= len(kernels) - (2 if "chgnet" in file else 0)
+
+
+def test_every_problem_says_what_to_do(judged: Judged) -> None:
+    """Whatever is wrong with a tensor, there is a sentence of advice."""
+    silent = {problem.code for _, verdict in judged for problem in verdict.problems if not problem.advice}
+    assert silent == set()

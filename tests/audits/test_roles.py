@@ -184,7 +184,7 @@ def test_residual_scaling_is_a_candidate() -> None:
     """GPT-2's, by the number of blocks."""
     names = {f"h.{n}.mlp.c_proj.weight": ((64, 16), FLOAT32) for n in range(6)}
     words = [each.words for each in candidates_of(roles_of(names)["h.0.mlp.c_proj.weight"])]
-    assert "normal, 1/sqrt(2 n_layers) (stddev 0.00577)" in words
+    assert "normal, 0.02/sqrt(2 n_layers) (stddev 0.00577)" in words
 
 
 def test_norms_start_as_ones_or_zeros() -> None:

@@ -68,6 +68,7 @@ def test_a_plan(work: Path) -> None:
     """A recipe and a model give the page of a plan."""
     result = run("recipe.toml", "--model", "model.json", "--seed", "9", "-o", "plan.html")
     assert result.exit_code == 0, result.output
+    assert "plan.html: 18 parameters of model.json, seed 9. Every one gets its values." in result.stdout
     assert reports.data_of(Path("plan.html").read_text())["plan"]["seed"] == 9
 
 

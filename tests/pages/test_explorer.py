@@ -216,6 +216,13 @@ def test_advice(site: Site, fragment: str, button: str, expected: str) -> None:
         assert found.page.evaluate(loss) < before
 
 
+def test_a_scale_that_nobody_should_use(site: Site) -> None:
+    """Sigmoid keeps sizes only with weights that saturate it, which is no advice."""
+    with site.at("#init=he_normal&act=sigmoid") as found:
+        assert "choose another activation" in found.page.locator("#advice").inner_text()
+        assert found.page.get_by_role("button", name="Multiply").count() == 0
+
+
 def test_he_suits_relu(site: Site) -> None:
     """The sums of the first layer say why: twice the variance, of which ReLU lets half pass."""
     with site.at() as found:
@@ -332,6 +339,9 @@ def test_back_and_forward(site: Site) -> None:
         ("act=celu&param=0", "param must be a number from 0.01 to 10."),
         ("init=<img src=x onerror=alert(1)>", "Received: <img src=x onerror=alert(1)>."),
         ("%=%", "is no control of this page"),
+        ("depth=0x10", "Received: 0x10. 50 is used."),
+        ("k" * 1000 + "=1", f'"{"k" * 60}…" is no control of this page'),
+        ("act=" + "k" * 1000, f"Received: {'k' * 60}…. relu is used."),
     ],
 )
 def test_wrong_addresses(site: Site, fragment: str, message: str) -> None:
@@ -339,6 +349,8 @@ def test_wrong_addresses(site: Site, fragment: str, message: str) -> None:
     with site.at(f"#{fragment}") as found:
         assert message.replace("−1", "-1") in found.page.locator("#notes").inner_text().replace("−1", "-1")
         assert found.page.locator("#sentence").inner_text()
+        assert found.page.locator("#notes .refused").count() >= 1
+        assert found.overflow() <= 0
 
 
 def test_wrong_numbers(site: Site) -> None:

@@ -36,7 +36,12 @@ ROWS = ".treegrid .spacer .row"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the pages."""
     folder = tmp_path_factory.mktemp("reports")
-    for name, audit in (("faulty", reports.faulty()), ("hostile", reports.hostile()), ("large", reports.large())):
+    for name, audit in (
+        ("faulty", reports.faulty()),
+        ("hostile", reports.hostile()),
+        ("large", reports.large()),
+        ("twins", reports.twins()),
+    ):
         audit.to_html(folder / f"{name}.html")
     return folder
 
@@ -408,3 +413,95 @@ def test_without_scripts(browser: Any, folder: Path) -> None:
         text = found.page.inner_text("main")
         assert "2 are broken and 1 is suspicious" in text
         found.page.wait_for_selector("text=by its own script, which does not run here")
+
+
+@pytest.fixture
+def twins(browser: Any, folder: Path) -> Iterator[Opened]:
+    """The page of a model of two blocks with long names."""
+    with opened(browser, folder / "twins.html") as found:
+        yield found
+
+
+ODD = "model.layers.1.mlp.up_proj.weight"
+
+
+def test_findings_are_in_sight(twins: Opened) -> None:
+    """The row of a finding is in the table's window at once, while branches without findings begin closed."""
+    sees = """(title) => {
+        const row = [...document.querySelectorAll(".treegrid .spacer .named")].find((each) => each.title === title);
+        const [inner, outer] = [row, document.querySelector(".treegrid")].map((each) => each.getBoundingClientRect());
+        return inner.top >= outer.top && inner.bottom <= outer.bottom;
+    }"""
+    assert twins.page.evaluate(sees, ODD)
+    assert "model.layers.[0-1].mlp.down_proj.weight" not in twins.page.evaluate(PATHS)
+
+
+def test_only_findings(twins: Opened) -> None:
+    """One press leaves the tensors with findings, and another, or clearing filters, shows all."""
+    twins.page.check("[name=form][value=list]")
+    everything = twins.page.evaluate(PATHS)
+    button = twins.page.locator("[name=only]")
+    assert button.inner_text() == "Only findings (1)"
+    button.click()
+    assert twins.page.evaluate(PATHS) == [ODD]
+    assert button.get_attribute("aria-pressed") == "true"
+    twins.page.click("[name=clear]")
+    assert button.get_attribute("aria-pressed") == "false"
+    assert twins.page.evaluate(PATHS) == everything
+
+
+def test_branches_say_what_is_wrong_in_them(twins: Opened) -> None:
+    """A branch has the worst verdict and how many have it, and no ratio, which may be that of another tensor."""
+    row = twins.page.locator(f"{ROWS}.branch").first
+    assert row.locator(".cell.verdict .badge").text_content() == "suspicious1"
+    assert row.locator(".cell.ratio").inner_text() == ""
+
+
+def test_what_blocks_share_is_said(twins: Opened) -> None:
+    """Where a branch has what blocks share, and another what one of them has alone, both say so."""
+    notes = twins.page.eval_on_selector_all(
+        ".branch .named", "all => all.map((each) => [each.title, each.querySelector('.about')?.textContent ?? ''])"
+    )
+    assert ["model.layers.[0-1].", "what is alike"] in notes
+    assert ["model.", ""] in notes
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_names_keep_their_ends(twins: Opened, is_open: bool) -> None:
+    """However little room there is, the end of a name is seen: it tells names apart."""
+    as_list(twins)
+    if is_open:
+        twins.page.click(f"{ROWS} >> nth=1")
+    cut = twins.page.eval_on_selector_all(
+        f"{ROWS} .named bdi", "all => all.filter((each) => each.scrollWidth > each.clientWidth + 1).length"
+    )
+    assert cut == 0
+    names = twins.page.locator(f"{ROWS} .named bdi").all_text_contents()
+    assert ODD in names
+
+
+def test_what_it_is_has_room(browser: Any, tmp_path: Path) -> None:
+    """In a window of common width, the initializer that a tensor fits can be read with its number."""
+    audit = fanin.audit({"self_attn.q_proj.weight": fanin.RandomNormal(0.0, 0.0213, seed=1)((64, 48))})
+    with opened(browser, reports.written(audit.to_html(), tmp_path)) as found:
+        cell = found.page.locator(f"{ROWS} .cell.what")
+        assert cell.inner_text() == "normal (stddev 0.0219)"
+        assert cell.evaluate("(each) => each.scrollWidth <= each.clientWidth")
+
+
+def test_the_end_of_an_order_is_the_tree_again(twins: Opened) -> None:
+    """A head that is pressed three times gives the tree back that was there before."""
+    before = twins.page.evaluate(PATHS)
+    for _ in range(3):
+        twins.page.click(".heads .std button")
+    assert twins.page.is_checked("[name=form][value=tree]")
+    assert twins.page.evaluate(PATHS) == before
+
+
+def test_empty_parts_of_names(browser: Any, tmp_path: Path) -> None:
+    """A part of a name that is empty adds nothing to what rows are called."""
+    names = ("x.a..b", "x.c", "d..e.f", "g")
+    audit = fanin.audit({name: fanin.HeNormal(seed=place)((16, 16)) for place, name in enumerate(names)})
+    with opened(browser, reports.written(audit.to_html(), tmp_path)) as found:
+        rows = found.page.locator(f"{ROWS} .named bdi").all_text_contents()
+        assert rows == ["x", "a..b", "c", "d..e.f", "g"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html as markup
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from browsers import opened
 from fanin.audits.pages.sparklines import BARS, Sparklines
 from fanin.audits.verdicts import CODES, KINDS, MEANINGS, SIGNIFICANCE, STANDARD_ERRORS
 from fanin.report import plain
+from fanin.report.pages import write_page
 
 SOURCES = Path(fanin.__file__).parent / "audits"
 PAGES = Path(__file__).parents[2] / "docs"
@@ -269,3 +271,28 @@ def test_keras(browser: Any, tmp_path: Path) -> None:
     with opened(browser, reports.written(fanin.audit(model).to_html(), tmp_path)) as found:
         assert found.page.locator(".treegrid .branch .named bdi").all_inner_texts() == ["a", "b"]
         assert found.errors == []
+
+
+def test_rules_that_are_not_used(browser: Any, tmp_path: Path) -> None:
+    """A plan with rules that fit nothing says so first; rules are called by their number and name."""
+    rules = [
+        {"path": "none.*", "name": "of another model", "initializer": "zeros"},
+        {"path": "*", "name": "all", "initializer": "random_normal", "stddev": 0.02},
+    ]
+    plan = fanin.Recipe(rules, seed=1).plan(reports.shapes())
+    with opened(browser, reports.written(plan.to_html(), tmp_path), width=1440) as found:
+        lead = found.page.locator(".lead")
+        assert lead.inner_text() == "Every parameter gets its values, but 1 of 2 rules is not used."
+        assert "warn" in str(lead.get_attribute("class"))
+        assert "No parameter uses rule 1 “of another model”" in found.page.inner_text(".masthead")
+        assert found.page.locator(".spacer .cell.rule").first.inner_text() == "2: all"
+        assert "are all 0.02." in found.page.inner_text("#charts")
+        assert "Rule 2 “all” has 100 % of the" in found.page.inner_text("#charts")
+
+
+def test_writers_of_one_page(tmp_path: Path) -> None:
+    """Several writers of one page do not disturb one another, and leave nothing beside it."""
+    page = "x" * 300_000
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: write_page(page, tmp_path / f"{'n' * 240}.html"), range(100)))
+    assert [(each.name[-5:], each.read_text()) for each in tmp_path.iterdir()] == [(".html", page)]

@@ -99,3 +99,16 @@ def written(html: str, folder: Path, name: str = "report.html") -> Path:
     path = folder / name
     path.write_text(html, encoding="utf-8")
     return path
+
+
+@cache
+def twins() -> Audit:
+    """The audit of a model of two blocks with long names, of which one tensor has half as much spread again."""
+    heads = [f"self_attn.{name}_proj" for name in "qkvogs"]
+    parts = (*heads, "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+    paths = ["model.embed.weight", *(f"model.layers.{block}.{part}.weight" for block in range(2) for part in parts)]
+    rules = [{"path": "*", "initializer": "random_normal", "stddev": 0.02}]
+    found = fanin.Recipe(rules, seed=1).plan([{"path": path, "shape": [64, 48], "layout": "keras"} for path in paths])
+    made = {each.path: each.make() for each in found.entries}
+    made["model.layers.1.mlp.up_proj.weight"] *= np.float32(1.5)
+    return fanin.audit(made, found)

@@ -516,7 +516,7 @@ def test_layers_that_do_not_run(gradients: bool) -> None:
 
 def test_a_jump_that_is_a_bias() -> None:
     """Where the signal is gone, what a bias makes of it is said to be the bias."""
-    model = nn.Sequential(*(nn.Linear(64, 64, bias=False) for _ in range(5)), nn.Linear(64, 64))
+    model: Any = nn.Sequential(*(nn.Linear(64, 64, bias=False) for _ in range(5)), nn.Linear(64, 64))
     with torch.no_grad():
         for layer in model:
             layer.weight.mul_(1e-2)

@@ -48,6 +48,16 @@ CODES: Mapping[str, str] = {
     "uneven": "blocks or rows of different spreads",
     "untied": "other values than the tensor that the model's code ties it to",
 }
+# What to do about problems whose finder has nothing more special to say.
+ADVICE: Mapping[str, str] = {
+    "stddev": "Look for a gain or a scale that was applied twice, or not at all, and for another initializer.",
+    "mean": "Look for a number that was added, or a distribution that is not around the mean that was meant.",
+    "truncation": "Are the bounds given in standard deviations, or as numbers, such as PyTorch's a=-2 and b=2?",
+    "clipped": "Look for a clamp, or a detour by a dtype of a smaller range.",
+    "distribution": "Look for another initializer, or for a step that changed the values after they were drawn.",
+    "shape": "Is the checkpoint of this model, with this configuration?",
+    "unreadable": "Fetch or write the file again.",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Problem:
         code: a stable word for it, such as "nan", "dead-rows" or "transposed".
         kind: how bad it is: "suspicious" or "broken".
         message: what is wrong, with the numbers that show it, as a sentence.
-        advice: what to do about it, as a sentence; "" if the message says it all.
+        advice: what to do about it, as a sentence; by default, what is to be done about problems of its code.
         other: the name of another tensor that is concerned, such as the one whose values it has; "" if there is none.
     """
 
@@ -67,6 +77,9 @@ class Problem:
     message: str
     advice: str = ""
     other: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "advice", self.advice or ADVICE.get(self.code, ""))
 
     def as_dict(self) -> dict[str, Any]:
         """The problem as plain data, for JSON."""

@@ -15,7 +15,7 @@ Exit codes: 0 the page is written, 2 wrong usage, or it cannot be written.
 \b
 Examples:
   fanin explore -o explorer.html
-  fanin explore -o docs/explorer.html && xdg-open docs/explorer.html
+  fanin explore -o explorer.html && xdg-open explorer.html
 """,
 )
 @click.option(

@@ -23,6 +23,7 @@ from fanin.cli.base import (
 
 if TYPE_CHECKING:
     from fanin.audits import Audit
+    from fanin.recipes import Plan
     from fanin.report.charts import Chart
 
 _RECIPES = (".toml", ".yaml", ".yml")  # the ends of the names of recipe files
@@ -45,7 +46,7 @@ Examples:
 """,
 )
 @click.argument("target", metavar="PATH|RECIPE")
-@click.option("--recipe", help="What the values of a checkpoint should be, bit for bit.")
+@click.option("--recipe", metavar="RECIPE", help="What the values of a checkpoint should be, bit for bit.")
 @click.option(
     "--model",
     metavar="MODEL",
@@ -137,8 +138,16 @@ def _of_plan(target: str, output: str, folder: str | None, *, model: str, seed: 
     _write_pictures({each.name: each for each in plan.charts()}, folder)
     for each in plan.complaints():
         click.echo(visible_lines(each), err=True)
-    click.echo(f"{visible(output)}: {plan!r}")
+    click.echo(f"{visible(output)}: {_summary(plan)}")
     return not plan.complaints()
+
+
+def _summary(plan: Plan) -> str:
+    """What a plan is, in a sentence."""
+    count, unused = len(plan.entries), len(plan.unused)
+    verdict = "The recipe does not fit." if plan.complaints() else "Every one gets its values."
+    more = f" {unused:,} {plural(unused, 'rule')} not used." if unused else ""
+    return f"{count:,} {plural(count, 'parameter')} of {visible(plan.model.name)}, seed {plan.seed}. {verdict}{more}"
 
 
 def _of_checkpoint(target: str, output: str, folder: str | None, *, probe: str | None, **options: Any) -> bool:

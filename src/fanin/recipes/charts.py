@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from fanin._core.messages import plural
 from fanin.recipes.entry import Entry
 from fanin.report import number
 from fanin.report.charts import Axis, Chart, Charts, Marks
@@ -34,9 +35,11 @@ def _spreads(entries: Sequence[Entry]) -> Chart | str:
         return "No parameter has a standard deviation: they are constants, or nothing is known of them."
     paths, values = [path for path, _ in drawn], [stddev for _, stddev in drawn]
     series = Series("", values, kind="dots", labels=paths)
+    ends = list(dict.fromkeys(number(each(values), 3) for each in (min, max)))
+    spreads = f"The standard deviations of {len(drawn):,} {plural(len(drawn), 'parameter')} are"
     description = (
-        f"The standard deviations of {len(drawn):,} parameters are from {number(min(values), 3)} to "
-        f"{number(max(values), 3)}. Others are constants, or not known: {len(entries) - len(drawn):,}."
+        f"{spreads} {'all ' if len(ends) == 1 else 'from '}{' to '.join(ends)}. "
+        f"Others are constants, or not known: {len(entries) - len(drawn):,}."
     )
     return by_depth(
         "std",
@@ -60,7 +63,8 @@ def _rules(entries: Sequence[Entry], model: str) -> Chart | str:
     left = counts.total() - sum(count for _, count in shown)
     shown += [(f"{len(counts) - len(shown)} other rules", left)] if left else []
     names, sizes = zip(*shown, strict=True)
-    largest = f"{names[0]} has {100 * sizes[0] / max(1, counts.total()):.3g} % of the {counts.total():,} elements"
+    share = 100 * sizes[0] / max(1, counts.total())
+    largest = f"{names[0][0].upper()}{names[0][1:]} has {share:.3g} % of the {counts.total():,} elements"
     return Chart(
         "rules",
         "Elements of each rule",

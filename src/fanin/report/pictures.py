@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from fanin._core.messages import shown
@@ -71,7 +72,7 @@ def write_pictures(charts: Mapping[str, Chart], folder: str | os.PathLike[str]) 
         figure = plots.drawn([chart], "light")
         for extension in _FORMATS:
             target = path / f"{stem}.{extension}"
-            beside = target.with_name(f".{target.name}.part")
+            beside = target.with_name(f".{token_hex(8)}.part")  # which no other writer of the picture has
             try:
                 _save(figure, beside, extension)
                 os.replace(beside, target)

@@ -47,10 +47,12 @@ class Candidate:
     Attributes:
         law: the law.
         source: whose it is.
+        is_rare: that few models have it, and a spread of any other origin may be near it by chance.
     """
 
     law: Law
     source: str
+    is_rare: bool = False
 
     @property
     def words(self) -> str:
@@ -316,13 +318,17 @@ class _Known:
         """Laws of spreads that do not depend on a layer's size, but may on the number of layers."""
         roots = {"": 1.0}
         if self.n_layers:
-            roots[", 1/sqrt(2 n_layers)"] = 1 / math.sqrt(2 * self.n_layers)
-            roots[", 1/sqrt(n_layers)"] = 1 / math.sqrt(self.n_layers)
+            roots["/sqrt(2 n_layers)"] = 1 / math.sqrt(2 * self.n_layers)
+            roots["/sqrt(n_layers)"] = 1 / math.sqrt(self.n_layers)
         for stddev, source in _STDDEVS.items():
             for name, root in roots.items():
-                yield self._normal(stddev * root, f"normal{name}", source)
-                yield self._cut(stddev * root, 2.0, f"truncated_normal{name}", f"{source}; Keras, JAX")
-                yield self._cut(stddev * root, 3.0, f"truncated_normal at 3{name}", f"{source}; OLMo, torchtitan")
+                by = f", {number(stddev, 3)}{name}" if name else ""
+                for each in (
+                    self._normal(stddev * root, f"normal{by}", source),
+                    self._cut(stddev * root, 2.0, f"truncated_normal{by}", f"{source}; Keras, JAX"),
+                    self._cut(stddev * root, 3.0, f"truncated_normal at 3{by}", f"{source}; OLMo, torchtitan"),
+                ):
+                    yield replace(each, is_rare=source != _GPT2)
         yield self._uniform(0.05, "uniform", "Keras's RandomUniform")
 
     def _recurrent(self) -> Iterator[Candidate]:

@@ -96,15 +96,26 @@ def _not_as_given(tensor: Observed, law: Law, candidates: Sequence[Candidate]) -
     if other is None and law.is_constant:
         return None
     wanted = f"every element should be {number(law.mean)}" if law.is_constant else f"{law.words} is expected"
-    fits = "" if other is None else f" It fits {other.words} ({other.source})."
     spread = number(tensor.stddev, 3)
-    return _suspicious("distribution", f"Its elements have a standard deviation of {spread}, but {wanted}.{fits}")
+    return _suspicious(
+        "distribution", f"Its elements have a standard deviation of {spread}, but {wanted}.{_fits(other)}"
+    )
 
 
 def _resembled(tensor: Observed, candidates: Sequence[Candidate], law: Law) -> Candidate | None:
-    """The first candidate that a tensor fits, other than the law that it does not."""
+    """The first candidate that a tensor fits, other than the law that it does not; rare ones come last."""
     others = (each for each in candidates if not each.law.is_constant and each.law != law)
-    return next((each for each in others if fit(tensor, each.law, whole=False).passes), None)
+    likeliest_first = sorted(others, key=lambda each: each.is_rare)
+    return next((each for each in likeliest_first if fit(tensor, each.law, whole=False).passes), None)
+
+
+def _fits(other: Candidate | None) -> str:
+    """What a tensor fits instead, as a sentence after others; "" for nothing."""
+    if other is None:
+        return ""
+    if other.is_rare:
+        return f" (By chance or not, it fits {other.words}, which few models have: {other.source}.)"
+    return f" It fits {other.words} ({other.source})."
 
 
 def _other_moments(tensor: Observed, role: Role, result: Fit, candidates: Sequence[Candidate]) -> Problem | None:
@@ -122,10 +133,9 @@ def _other_moments(tensor: Observed, role: Role, result: Fit, candidates: Sequen
     code, words = _reading_of(ratio, tensor, role, law)
     # A ratio that says what happened is a better explanation than another initializer that happens to fit.
     other = _resembled(tensor, candidates, law) if code != "stddev" or not words else None
-    fits = "" if other is None else f" It fits {other.words} ({other.source})."
     times = words if code == "stddev" and words else f"{told_apart(ratio, 1.0)[0]} times"
     spread = f"The standard deviation is {number(tensor.stddev, 3)}, {times} that of {law.words}"
-    return _suspicious(code, f"{spread}{words if code != 'stddev' else ''}.{fits}", _ADVICE[code])
+    return _suspicious(code, f"{spread}{words if code != 'stddev' else ''}.{_fits(other)}", _ADVICE.get(code, ""))
 
 
 def _has_shape_of(tensor: Observed, law: Law, ratio: float) -> bool:
@@ -141,7 +151,6 @@ def _has_shape_of(tensor: Observed, law: Law, ratio: float) -> bool:
 
 
 _ADVICE = {
-    "stddev": "",
     "transposed": "Were the fans taken from the axes of another layout?",
     "residual": "Was the scaling of residual branches by depth left out, or applied twice?",
 }

@@ -61,8 +61,8 @@ def sparkline(tensor: AuditedTensor) -> tuple[str, str] | None:
     >>> import fanin
     >>> audit = fanin.audit({"w": fanin.RandomUniform(-1, 1, seed=1)((100, 100))})
     >>> values, law = sparkline(audit["w"])
-    >>> len(values), values[:7]
-    (24, '0000000')
+    >>> len(values), values[:6]
+    (24, '00000v')
     """
     found, ordered, law = tensor.statistics, tensor.ordered, tensor.law
     if found is None or ordered is None or not (math.isfinite(found.stddev) and found.stddev > 0):

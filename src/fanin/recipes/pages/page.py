@@ -41,13 +41,13 @@ def plan_page(data: Mapping[str, Any], entries: Sequence[Entry], charts: Iterabl
     states = [state_of(each) for each in entries]
     counted = Counter(states)
     findings = [*_findings(entries), *_equals(data)]
-    fits = not findings
+    lead, tone = _lead(data, fits=not findings)
     numbers = {each.path: place for place, each in enumerate(entries)}
     return Sheet(
         kind="plan",
         title=data["model"],
-        lead="Every parameter gets its values." if fits else "The recipe does not fit the model.",
-        tone="good" if fits else "bad",
+        lead=lead,
+        tone=tone,
         facts=_facts(data),
         counts=[Count(word, counted[word], tone, meaning) for word, (tone, meaning) in _STATES.items()],
         notes=_notes(data),
@@ -66,6 +66,23 @@ def plan_page(data: Mapping[str, Any], entries: Sequence[Entry], charts: Iterabl
     ).html()
 
 
+def _lead(data: Mapping[str, Any], *, fits: bool) -> tuple[str, Tone]:
+    """The verdict on the whole, in a sentence, and its tone."""
+    if not fits:
+        return "The recipe does not fit the model.", "bad"
+    unused = len(data["unused_rules"])
+    if not unused:
+        return "Every parameter gets its values.", "good"
+    verb = "is" if unused == 1 else "are"
+    total = unused + _rules_in_use(data)
+    return f"Every parameter gets its values, but {unused} of {total} rules {verb} not used.", "warn"
+
+
+def _rules_in_use(data: Mapping[str, Any]) -> int:
+    """How many rules give parameters their values."""
+    return len({each["rule"] for each in data["entries"] if each["rule"]})
+
+
 def state_of(entry: Entry) -> str:
     """What becomes of a parameter: "drawn", "kept", "unmatched" or "problem"."""
     if entry.problem:
@@ -77,7 +94,7 @@ def state_of(entry: Entry) -> str:
 
 def _facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the whole is."""
-    rules = len({each["rule"] for each in data["entries"] if each["rule"]})
+    rules = _rules_in_use(data)
     return [
         ("Parameters", f"{data['parameters']:,}"),
         ("Elements", f"{data['elements']:,}"),
@@ -89,7 +106,7 @@ def _facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _notes(data: Mapping[str, Any]) -> list[str]:
     """What a reader should know of rules and of what is left alone."""
-    notes = [f"No parameter uses the rule {each}." for each in data["unused_rules"]]
+    notes = [f"No parameter uses {each}." for each in data["unused_rules"]]
     if data["left"]:
         count, first = len(data["left"]), next(iter(data["left"]))
         verb = "is" if count == 1 else "are"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from fanin.report import markup, plain
@@ -94,7 +95,7 @@ def write_page(content: str, path: str | os.PathLike[str] | None) -> str:
     """
     if path is not None:
         file = Path(os.path.realpath(path))  # a link stays one
-        beside = file.with_name(f".{file.name}{_TEMPORARY}")
+        beside = file.with_name(f".{token_hex(8)}{_TEMPORARY}")  # which no other writer of the page has
         try:
             beside.write_text(content, encoding="utf-8")
             if file.exists():

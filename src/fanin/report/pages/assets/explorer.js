@@ -52,7 +52,7 @@ const explorer = (() => {
       return is64 ? "" : "a whole number from −2⁶³ to 2⁶³ − 1";
     }
     const [low, high] = [Number(field.min), Number(field.max)];
-    const value = given.trim() === "" ? NaN : Number(given);
+    const value = DECIMAL.test(given.trim()) ? Number(given) : NaN;
     const isWhole = field.step !== "1" || Number.isInteger(value);
     if (value >= low && value <= high && isWhole) return "";
     return `a ${field.step === "1" ? "whole " : ""}number from ${text(low)} to ${text(high, 9)}`;
@@ -62,7 +62,7 @@ const explorer = (() => {
   function take(given) {
     const complaints = Object.keys(given)
       .filter((name) => !Object.hasOwn(defaults, name))
-      .map((name) => `${JSON.stringify(name)} is no control of this page: it is left out.`);
+      .map((name) => `${JSON.stringify(short(name))} is no control of this page: it is left out.`);
     Object.assign(state, defaults);
     for (const field of fields) {
       let value = given[field.id];
@@ -81,8 +81,17 @@ const explorer = (() => {
     return complaints;
   }
 
+  const DECIMAL = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
+  const MOST = 60; // characters of an address that a note repeats
+
+  /** The beginning of a text. */
+  function short(given) {
+    const characters = [...given.slice(0, 2 * MOST)];
+    return characters.length > MOST ? `${characters.slice(0, MOST).join("")}…` : given;
+  }
+
   const refused = (field, rule, value) =>
-    `${field.id} must be ${rule}. Received: ${value || "nothing"}. ${state[field.id]} is used.`;
+    `${field.id} must be ${rule}. Received: ${short(value) || "nothing"}. ${state[field.id]} is used.`;
 
   /** An activation by the name that it is listed under. */
   function named(given) {
@@ -279,7 +288,7 @@ const explorer = (() => {
     const box = (value, words, kind = "") =>
       html("div", { class: `term ${kind}` }, html("strong", {}, factorText(value)), words);
     const parts = terms.flatMap(([sign, value, words]) => [sign && html("i", {}, sign), box(value, words)]);
-    const result = box(total, `so a layer multiplies its size by ${size}`, "total");
+    const result = box(total, `so the first layer multiplies its size by ${size}`, "total");
     return html("div", { class: "sum", "data-tone": tone }, html("b", {}, name), ...parts, html("i", {}, "="), result);
   }
 
@@ -303,6 +312,8 @@ const explorer = (() => {
     return ["The branches are large for residual ones.", ["halve the gain", { gain: String(Number(state.gain) / 2) }]];
   }
 
+  const UNCOMMON = 4; // σ_w that theory may ask for, and nobody should use
+
   function ofPlain() {
     const { critical, unit, sigma, depth, verdict } = now;
     const tried = [critical, unit]
@@ -314,6 +325,8 @@ const explorer = (() => {
       if (verdict.tone === "good") return [`Nothing to mend: σ_w is ${text(sigma)}, which suits ${state.act}.`];
       return [`No scale keeps signal and gradient through ${depth} layers of ${state.act}: normalize, or add branches.`, ...more];
     }
+    if (best.stddev > UNCOMMON && best.stddev > sigma)
+      return [`Only σ_w = ${text(best.stddev)} would suit ${state.act}, and no network begins so: choose another activation for hidden layers, or normalize.`, ...more];
     const ratio = best.stddev / sigma;
     const named = ruleOf(best.stddev ** 2);
     const gain = { gain: String(Number((Number(state.gain) * ratio).toPrecision(6))) };
@@ -445,7 +458,8 @@ const explorer = (() => {
     const mended = buttons.map(([name, to]) => html("button", { type: "button", click: () => change(to) }, capital(name)));
     element("advice").replaceChildren(words);
     element("mend").replaceChildren(...mended);
-    element("notes").replaceChildren(...[...complaints, ...dtypeNotes()].map((each) => html("li", {}, each)));
+    const refusals = complaints.map((each) => html("li", { class: "refused" }, each));
+    element("notes").replaceChildren(...refusals, ...dtypeNotes().map((each) => html("li", {}, each)));
     element("layer").hidden = state.block !== "plain";
     element("sums").replaceChildren(...(state.block === "plain" ? sums() : []));
     const figures = [

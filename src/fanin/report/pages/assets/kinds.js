@@ -61,6 +61,20 @@ const kinds = (() => {
   /** A verdict as a mark and a word. */
   const badge = (word, tone) => html("span", { class: `badge ${tone}` }, html("span", { class: `mark ${tone}`, "aria-hidden": "true" }), word);
 
+  /** The worst verdict of a row; of a branch, with the number of parameters that have it, if it is not that of all. */
+  function verdictCell(some, row, worst, tone) {
+    const shown = badge(worst.verdict, tone);
+    const count = some.filter((item) => item.rank === worst.rank).length;
+    if (row.node.isBranch && count < some.length) shown.append(html("span", { class: "count" }, count.toLocaleString("en-US")));
+    return shown;
+  }
+
+  /** A text that tells all of itself to a pointer, since a column may be narrower than it. */
+  const titled = (value, short = (all) => all) => (value ? html("span", { title: value }, short(value)) : "");
+
+  /** A rule as its number and its name, without its line: rule 4 (line 12) “norms” is 4: norms. */
+  const shortRule = (value) => value.replace(/^rule (\d+)(?: \(line \d+\))?(?: “(.*)”)?$/s, (all, number, name) => (name ? `${number}: ${name}` : `rule ${number}`));
+
   /** A ratio as a number and a bar from 1 to it, on a logarithmic scale that ends at 1/4 and 4. */
   function ratioCell(ratio, tone) {
     if (ratio === null) return null;
@@ -128,10 +142,10 @@ const kinds = (() => {
       column("dtype", "dtype", "text dtype", textOf("dtype"), { sort: first("dtype") }),
       column("role", "role", "text role", textOf("role"), { sort: first("role") }),
       column("std", "std", "right std", (some, row) => (row.node.isBranch ? "" : range(some.map((item) => item.std))), { sort: (some) => most(some.map((item) => item.std)) }),
-      column("ratio", "std ÷ expected", "ratio", (some) => ratioCell(farthest(some.map((item) => item.ratio)), tone(some)), { sort: (some) => farthest(some.map((item) => item.ratio)) }),
+      column("ratio", "std ÷ expected", "ratio", (some, row) => (row.node.isBranch ? null : ratioCell(farthest(some.map((item) => item.ratio)), tone(some))), { sort: (some) => farthest(some.map((item) => item.ratio)) }),
       column("values", "values", "values", (some, row) => (row.node.isBranch ? null : sparkline(view.sparklines.lines[worst(some).number], view.sparklines.laws))),
-      column("verdict", "verdict", "verdict", (some) => badge(worst(some).verdict, tone(some)), { sort: (some) => worst(some).rank }),
-      column("what", "what it is", "text what", (some, row) => (row.node.isBranch ? "" : worst(some).what)),
+      column("verdict", "verdict", "verdict", (some, row) => verdictCell(some, row, worst(some), tone(some)), { sort: (some) => worst(some).rank }),
+      column("what", "what it is", "text what", (some, row) => (row.node.isBranch ? "" : titled(worst(some).what))),
     ];
     return {
       items,
@@ -211,9 +225,9 @@ const kinds = (() => {
       column("role", "role", "text role", textOf("role"), { sort: first("role") }),
       column("fans", "fans", "text fans", textOf("fans")),
       column("std", "std", "right std", (some, row) => (row.node.isBranch ? "" : range(some.map((item) => item.std))), { sort: (some) => most(some.map((item) => item.std)) }),
-      column("what", "initializer", "text what", textOf("what"), { sort: first("what") }),
-      column("rule", "rule", "text rule", textOf("rule"), { sort: first("rule") }),
-      column("verdict", "state", "verdict", (some) => badge(worst(some).verdict, tone(some)), { sort: (some) => worst(some).rank }),
+      column("what", "initializer", "text what", (some, row) => titled(textOf("what")(some, row)), { sort: first("what") }),
+      column("rule", "rule", "text rule", (some, row) => titled(textOf("rule")(some, row), shortRule), { sort: first("rule") }),
+      column("verdict", "state", "verdict", (some, row) => verdictCell(some, row, worst(some), tone(some)), { sort: (some) => worst(some).rank }),
     ];
     return {
       items,

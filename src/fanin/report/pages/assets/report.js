@@ -5,9 +5,12 @@
   const { html, data } = dom;
   const FIRST = 30; // findings that are shown at once
   const MOST_OPEN = 60; // rows up to which a tree begins open
+  const FEW_OPEN = 10; // the same where there are findings, which are to be in sight
+  const LONG_NAME = /^(.+?[./])(.{1,22})$|^(.+)(.{12})$/su; // what can be shortened, and what stays
   const [document_, view] = [data(), data("view")];
   const kind = kinds[document_.kind](document_, view);
   const { items } = kind;
+  const faulty = new Set(items.filter((item) => ["warn", "bad"].includes(kind.tone(item))).map((item) => item.number));
   const at = (selector) => document.querySelector(selector);
   const rowOf = new Map(view.rows.flatMap(([, numbers], place) => numbers.map((number) => [number, place])));
 
@@ -69,7 +72,7 @@
   const root = tree.build(view.rows, (number) => items[number].name);
   const rows = tree.leaves(root);
   const singles = items.map((item) => ({ id: `n${item.number}`, path: item.name, label: item.name, children: [], numbers: [item.number], isBranch: false }));
-  const state = { search: "", filters: {}, isTree: true, isFolded: true, order: null };
+  const state = { search: "", filters: {}, isTree: true, isFolded: true, isFaulty: false, order: null, wasTree: true };
   const open = new Set();
   const table = treegrid.make(at(".grid"), {
     label: `${kind.noun}s`,
@@ -86,15 +89,27 @@
 
   function nameCell(row) {
     const count = row.numbers.length > 1 ? html("span", { class: "count" }, `${row.numbers.length.toLocaleString("en-US")}`) : null;
-    return html("span", { class: "named", title: row.node.path }, html("bdi", {}, row.label), count);
+    const note = row.node.note ? html("span", { class: "about" }, row.node.note) : null;
+    return html("span", { class: "named", title: row.node.path }, html("bdi", {}, ...parted(row.label)), count, note);
+  }
+
+  /** A name in two parts, of which the first one gives way where room is short: the end tells names apart. */
+  function parted(name) {
+    const found = name.match(LONG_NAME);
+    if (!found) return [name];
+    const [start, end] = found.slice(1).filter((part) => part !== undefined);
+    const first = html("span", { class: "start" }, start);
+    first.style.setProperty("--end", `${end.length}ch`);
+    return [first, end];
   }
 
   /** The numbers of the parameters that the filters and the search leave; null for all. */
   function kept() {
     const wanted = Object.entries(state.filters).filter(([, value]) => value !== "");
     const search = state.search.toLowerCase();
-    if (!wanted.length && !search) return null;
+    if (!wanted.length && !search && !state.isFaulty) return null;
     const isKept = (item) =>
+      (!state.isFaulty || faulty.has(item.number)) &&
       wanted.every(([key, value]) => item[key] === value) &&
       (!search || item.name.toLowerCase().includes(search) || item.what.toLowerCase().includes(search));
     return new Set(items.filter(isKept).map((item) => item.number));
@@ -113,6 +128,7 @@
       ? `${count.toLocaleString("en-US")} of ${all} ${kind.noun}s${count ? "" : ": none fits"}`
       : `${all} ${kind.noun}s in ${rows.length.toLocaleString("en-US")} rows`;
     at(".grid").classList.toggle("empty", !seen.length);
+    only.setAttribute("aria-pressed", String(state.isFaulty));
     for (const button of document.querySelectorAll("[data-verdict]"))
       button.setAttribute("aria-pressed", String(state.filters.verdict === button.dataset.verdict));
   }
@@ -141,13 +157,13 @@
     update();
   }
 
-  /** Sorts by a column: upwards, downwards, then no more. */
+  /** Sorts by a column: upwards, downwards, then no more, with the form that was there before. */
   function sortBy(key) {
     const { order } = state;
-    if (order?.key !== key) state.order = { key, isDescending: false };
-    else if (!order.isDescending) state.order = { key, isDescending: true };
-    else state.order = null;
-    setTree(false);
+    if (!order) state.wasTree = state.isTree;
+    const isLast = order?.key === key && order.isDescending;
+    setTree(isLast && state.wasTree);
+    state.order = isLast ? null : { key, isDescending: order?.key === key };
     update();
   }
 
@@ -160,6 +176,7 @@
   // ---------------------------------------------------------------- controls
 
   const search = html("input", { type: "search", name: "search", placeholder: "Name, initializer or problem", autocomplete: "off", spellcheck: "false", input: searched });
+  const only = html("button", { type: "button", name: "only", click: () => ((state.isFaulty = !state.isFaulty), update()) }, `Only findings (${faulty.size.toLocaleString("en-US")})`);
   const selects = Object.entries(kind.filters).map(([key, label]) => filter(key, label));
 
   function searched() {
@@ -199,6 +216,7 @@
       html("label", { class: "way" }, fold, "fold repeated blocks"),
     );
     at(".bar").append(
+      ...(faulty.size ? [only] : []),
       html("button", { type: "button", name: "clear", click: clear }, "Clear filters"),
       html("button", { type: "button", name: "expand", click: () => spread(true) }, "Expand all"),
       html("button", { type: "button", name: "collapse", click: () => spread(false) }, "Collapse all"),
@@ -231,16 +249,17 @@
       state.filters[key] = "";
       at(`select[name=${key}]`).value = "";
     }
+    state.isFaulty = false;
     state.order = null;
     update();
   }
 
-  /** Opens what a reader wants to see first: everything if it is little, else the branches with findings. */
+  /** Opens what a reader wants to see first: the branches with findings; without any, everything if it is little. */
   function begin() {
-    const wrong = new Set(view.findings.flatMap((each) => each.tensors));
+    const most = faulty.size ? FEW_OPEN : MOST_OPEN;
     const walk = (node) => {
       if (!node.isBranch) return;
-      if (rows.length <= MOST_OPEN || node === root || node.numbers.some((number) => wrong.has(number))) open.add(node.id);
+      if (rows.length <= most || node === root || node.numbers.some((number) => faulty.has(number))) open.add(node.id);
       node.children.forEach(walk);
     };
     walk(root);

@@ -24,6 +24,7 @@ const tree = (() => {
       }
       parent.children.push(leaf(place, path, label(parts.at(-1)), numbers, parent, name));
     });
+    explain(root);
     root.children = root.children.map(joined);
     gather(root);
     return root;
@@ -32,7 +33,7 @@ const tree = (() => {
   const label = (part) => (part.length > 1 ? part.replace(/[./]$/, "") : part);
 
   const branch = (path, shown, parent) => ({
-    id: `b${path}`, path, label: shown, parent, children: [], byPart: new Map(), numbers: [], isBranch: true,
+    id: `b${path}`, path, label: shown, parent, children: [], byPart: new Map(), numbers: [], note: "", isBranch: true,
   });
 
   /** A row, whose children are its parameters if they are several. */
@@ -51,6 +52,7 @@ const tree = (() => {
     while (node.isBranch && node.children.length === 1) {
       const [only] = node.children;
       const joint = node.path.endsWith(node.label) ? "" : node.path.at(-1); // a part that is empty is its separator
+      if (only.isBranch) only.note ||= node.note;
       only.label = `${node.label}${joint}${only.label}`;
       only.parent = node.parent;
       node = only;
@@ -58,6 +60,32 @@ const tree = (() => {
     if (node.isBranch) node.children = node.children.map(joined);
     return node;
   }
+
+  /** Says of branches of the same blocks, such as [0-3] and 2, what they have: what is alike, and what is not. */
+  function explain(node) {
+    const branches = node.children.filter((child) => child.isBranch);
+    const blocks = branches.map((child) => blocksOf(child.label));
+    const ranges = blocks.filter((each) => each?.isRange);
+    branches.forEach((child, place) => {
+      explain(child);
+      const own = blocks[place];
+      if (!own || !ranges.length) return;
+      const others = own.isRange ? blocks : ranges; // of two that are no ranges, none has the blocks of the other
+      if (others.some((other) => other && other !== own && overlap(own, other))) child.note = own.isRange ? "what is alike" : "what differs";
+    });
+  }
+
+  /** The blocks that a label such as h_[0-3,7] or h_2 stands for; null for none. */
+  function blocksOf(label) {
+    const found = label.match(/^(.*?)(?:\[([\d,-]+)\]|(\d+))$/s);
+    if (!found) return null;
+    const [, stem, ranges, number] = found;
+    const runs = (ranges ?? number).split(",").map((run) => run.split("-").map(Number));
+    return { stem, isRange: ranges !== undefined, runs: runs.map((ends) => [ends[0], ends.at(-1)]) };
+  }
+
+  const overlap = (one, other) =>
+    one.stem === other.stem && one.runs.some(([low, high]) => other.runs.some(([first, last]) => low <= last && first <= high));
 
   /** Gives each branch the numbers of all parameters in it, and each node its level. */
   function gather(node, level = 0) {
