@@ -147,14 +147,14 @@ def _listed(given: Mapping[str, Any], key: str) -> list[Any]:
     return given[key]
 
 
-def _check_types(what: str, given: Any, types: Mapping[str, Any]) -> None:
+def _check_types(subject: str, given: Any, types: Mapping[str, Any]) -> None:
     """Raises an error unless a part of a probe's data has values of these types, in the range of floats."""
     if not isinstance(given, Mapping) or not all(key in given for key in types):
-        raise ValueError(f"{_PROBE}: {what} has {', '.join(types)}. Received: {shown(given)}.")
+        raise ValueError(f"{_PROBE}: {subject} has {', '.join(types)}. Received: {shown(given)}.")
     for key, expected in types.items():
         value = given[key]
         if not isinstance(value, expected) or (isinstance(value, int) and abs(value) > _LARGEST):
-            raise ValueError(f"{_PROBE}: {key} of {what} must be {_TYPES[expected]}. Received: {shown(value)}.")
+            raise ValueError(f"{_PROBE}: {key} of {subject} must be {_TYPES[expected]}. Received: {shown(value)}.")
 
 
 def _of_probe(probe: Mapping[str, Any] | None) -> list[str]:
