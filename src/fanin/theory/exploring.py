@@ -236,9 +236,9 @@ a little too large, it explodes. Move something and see.</p>
 </form>
 <section id="results" aria-label="Results">
 <div class="figures"><figure id="signal"></figure><figure id="gradient"></figure></div>
-<p class="reading">Lines are theory, for very wide layers. Dots are one network that this page draws: with fewer units, to
-be quick, and with weights of the same spread. fan_in and fan_out say what that spread is, and every block has it. σ_w
-is the standard deviation of the weights, times √fan_in.</p>
+<p class="reading">Lines are theory, for very wide layers. Dots are one network that this page draws: with fewer units,
+to be quick, and with weights of the same spread. fan_in and fan_out say what that spread is, and every block has it.
+σ_w is the standard deviation of the weights, times √fan_in.</p>
 <section id="layer" aria-labelledby="layer-title"><h2 id="layer-title">Why: the first layer, in numbers</h2>
 <div id="sums"></div>
 <p class="reading">Signals of another size come to later layers, and most activations, other than relu and its like, let
