@@ -243,8 +243,10 @@ def test_search_begins_with_what_explains_a_word(words: str, first: str, server:
         found.page.keyboard.press("/")
         found.page.keyboard.type(words, delay=20)
         found.page.locator(".md-search-result__link").first.wait_for(timeout=10_000)
-        links = found.page.locator(".md-search-result__item").first.locator("a").evaluate_all(
-            "each => each.map((link) => link.getAttribute('href').replace(/\\?h=[^#]*/, ''))"
+        links = (
+            found.page.locator(".md-search-result__item")
+            .first.locator("a")
+            .evaluate_all("each => each.map((link) => link.getAttribute('href').replace(/\\?h=[^#]*/, ''))")
         )
         page, _, section = first.partition("#")
         assert links[0].split("#")[0].endswith(page)
