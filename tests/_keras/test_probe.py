@@ -214,3 +214,29 @@ def test_an_application(kit: Kit) -> None:
     ratios = np.array([each.ratio for each in probe.weighted])
     assert np.median(ratios) == pytest.approx(1, abs=0.1)
     assert probe["predictions"].gradient is not None
+
+
+def test_layers_that_do_not_run(kit: Kit) -> None:
+    """A layer that neither runs nor gets a gradient has a note; one with moving means, too."""
+
+    class Forgetful(kit.keras.Model):
+        """A norm that its code does not call."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.norm = kit.L.Dense(4, name="fc"), kit.L.BatchNormalization(name="norm")
+
+        def build(self, shape: Any) -> None:
+            """Builds both."""
+            self.fc.build((None, 8))
+            self.norm.build((None, 4))
+            self.built = True
+
+        def call(self, x: Any) -> Any:
+            """Calls one."""
+            return self.fc(x)
+
+    model = Forgetful()
+    model.build((None, 8))
+    [note] = kit.ours.probe(model, normal(32, 8)).notes
+    assert note.startswith("norm did not run, and no gradient comes to its parameters")

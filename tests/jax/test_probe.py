@@ -213,3 +213,20 @@ def test_refusals() -> None:
         fanin.jax.probe(linen.Dense(3), BATCH)
     with pytest.raises(TypeError, match=r"`model` must be a module of flax\.linen or flax\.nnx"):
         fanin.jax.probe(lambda x: x, BATCH)
+
+
+class Forgetful(nnx.Module):
+    """A norm that its code does not call."""
+
+    def __init__(self) -> None:
+        self.fc = nnx.Linear(8, 8, rngs=nnx.Rngs(0))
+        self.norm = nnx.LayerNorm(8, rngs=nnx.Rngs(0))
+
+    def __call__(self, x: Any) -> Any:
+        return self.fc(x)
+
+
+def test_layers_that_do_not_run() -> None:
+    """A layer that neither runs nor gets a gradient has a note."""
+    [note] = fanin.jax.probe(Forgetful(), normal(32, 8)).notes
+    assert note.startswith("norm did not run, and no gradient comes to its parameters")

@@ -491,3 +491,35 @@ def test_a_vision_model() -> None:
     assert layers["bn1"]["std"] == pytest.approx(1, abs=1e-3)
     assert 0.3 < layers["relu"]["zeros"] < 0.7
     assert [each["word"] for each in report["verdicts"]] == ["ok"]
+
+
+class Forgetful(nn.Module):
+    """A norm that its code does not call, and weights that another module uses without a call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.norm = nn.Linear(8, 8), nn.LayerNorm(8)
+        self.used = nn.Linear(8, 8).requires_grad_(False)
+
+    def forward(self, x: Any) -> Any:
+        """Uses a weight as it is."""
+        return self.fc(x) @ self.used.weight
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_layers_that_do_not_run(gradients: bool) -> None:
+    """A layer that neither runs nor gets a gradient has a note; without gradients, nothing is known of it."""
+    notes = fanin.torch.probe(Forgetful(), normal(32, 8), gradients=gradients).notes
+    assert len(notes) == gradients
+    assert not gradients or notes[0].startswith("norm did not run, and no gradient comes to its parameters")
+
+
+def test_a_jump_that_is_a_bias() -> None:
+    """Where the signal is gone, what a bias makes of it is said to be the bias."""
+    model = nn.Sequential(*(nn.Linear(64, 64, bias=False) for _ in range(5)), nn.Linear(64, 64))
+    with torch.no_grad():
+        for layer in model:
+            layer.weight.mul_(1e-2)
+        model[5].bias.normal_()
+    verdicts = {each.word: each.sentence for each in fanin.torch.probe(model, normal(32, 64)).verdicts}
+    assert " in 5 (by its bias), from " in verdicts["signal jumps"]

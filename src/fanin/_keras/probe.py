@@ -19,7 +19,7 @@ from fanin._keras.describe import Framework, Scan, Visit, leaf_of, numbered, vis
 from fanin._keras.fan_in import ends_of, fan_in_of, units_axis
 from fanin.models.names import chosen_layers
 from fanin.models.registry import tensors_hint
-from fanin.theory.probes import Probe, ProbedLayer, ProbedParameter
+from fanin.theory.probes import Probe, ProbedLayer, ProbedParameter, unreached
 from fanin.theory.records import Record, normal_cotangent
 from fanin.theory.signals import Values, measure
 
@@ -94,7 +94,8 @@ def probe(backend: Backend, model: Any, batch: Any, wishes: Wishes) -> Probe:
             "A layer of the model must run and return a tensor of floats. Received: a batch for which none did. "
             "Choose others with `layers=`."
         )
-    return Probe(rows, type(model).__name__, wishes.gradients)
+    notes = unreached(watch.unreached(gradients)) if wishes.gradients else ()
+    return Probe(rows, type(model).__name__, wishes.gradients, notes)
 
 
 def _check(backend: Backend, model: Any) -> None:
@@ -311,6 +312,23 @@ class _Watch:
             if row is not None:
                 rows.append(row)
         return tuple(rows)
+
+    def unreached(self, gradients: Mapping[int, Any]) -> list[str]:
+        """The paths of layers that did not run, and whose trainable variables have no gradient either."""
+        ran = {id(record.owner) for record in self.records}
+        owned: dict[int, list[Any]] = {}
+        for (key, _), variable in _own_variables(self.backend.framework, self.layers).items():
+            if key not in ran and variable.trainable:
+                owned.setdefault(key, []).append(variable)
+        return [
+            self.layers[key].path
+            for key, own in owned.items()
+            if not any(self._is_reached(gradients.get(id(each))) for each in own)
+        ]
+
+    def _is_reached(self, gradient: Any) -> bool:
+        """Whether a gradient is there, and not all zero, as JAX has those of what is not used."""
+        return gradient is not None and bool(np.any(self.backend.array(gradient)))
 
     def _parameter(self, variable: Any, gradient: Any) -> ProbedParameter:
         values = measure(Values.of(self.backend.framework.value(variable)), rank=False)

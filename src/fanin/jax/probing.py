@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from fanin._core.spies import spy_jax
 from fanin._core.types import Globs, Shape
 from fanin.jax.trees import is_array
 from fanin.models.names import chosen_layers
-from fanin.theory.probes import Probe, ProbedLayer, ProbedParameter
+from fanin.theory.probes import Probe, ProbedLayer, ProbedParameter, unreached
 from fanin.theory.records import FanIn, Record, normal_cotangent
 from fanin.theory.signals import Values, measure, taps
 
@@ -303,7 +303,18 @@ class _Watch:
         found = [record.probed(own.get(path, {}), asked=asked) for path, record in kept]
         looped = dict.fromkeys(record.path for _, record in kept if record.is_looped)
         notes = tuple(f"{path} is left out: it runs within a compiled loop, several times at once" for path in looped)
-        return tuple(each for each in found if each is not None), notes
+        asleep = [
+            ".".join(path)
+            for path, parameters in own.items()
+            if asked and layers is None and path not in paths | above and _is_unused(parameters.values())
+        ]
+        return tuple(each for each in found if each is not None), (*notes, *unreached(asleep))
+
+
+def _is_unused(parameters: Iterable[ProbedParameter]) -> bool:
+    """Whether parameters are in no computation: the gradients of what is not used are zeros."""
+    gradients = [each.gradient for each in parameters if each.gradient is not None]
+    return bool(gradients) and not any(each.second_moment for each in gradients)
 
 
 def _fan_in(module: Any) -> FanIn | None:

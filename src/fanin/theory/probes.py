@@ -29,6 +29,8 @@ _DEAD, _SATURATED = 0.25, 0.5  # the shares of a layer from which it is called s
 _MOST_ROWS, _MOST_NOTES = 200, 40  # of a report in a notebook
 _FEWEST_ROWS = 16  # fewer samples than this leave healthy units of a ReLU at zero
 _COLLAPSED, _LEAST_LIMIT = 1.5, 8  # the effective rank of a collapsed layer, where it could be this much
+_MOST_NAMES = 5  # of layers in a note
+_OWING = 0.5  # the share of a layer's mean square from which its outputs are called those of its bias
 _OFF = 2.0  # measured ÷ expected, or its inverse, from which weights and inputs are not independent
 
 
@@ -105,6 +107,12 @@ class ProbedLayer:
         return math.sqrt(self.output.second_moment) / self.expected if self.expected else None
 
     @property
+    def owes_to_bias(self) -> bool:
+        """Whether the outputs are hardly more than the layer's bias, as where no signal reaches it."""
+        biases = (each.values.second_moment for name, each in self.parameters.items() if "bias" in name)
+        return max(biases, default=0.0) > _OWING * self.output.second_moment
+
+    @property
     def verdict(self) -> Finding:
         """What is wrong with the layer, the worst first; "ok" if nothing is."""
         return next(filter(None, (judge(self) for judge in _JUDGES)), Finding("ok", "nothing to remark"))
@@ -145,6 +153,24 @@ def _std(signal: Signal | None) -> float | None:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 or not share else f"{100 * share:.1g} %"
+
+
+def unreached(layers: Sequence[str]) -> tuple[str, ...]:
+    """The note of a probe on layers that neither ran nor have a gradient; none if there are none.
+
+    Args:
+        layers: their paths.
+
+    >>> from fanin.theory.probes import unreached
+    >>> unreached(["norm"])
+    ('norm did not run, and no gradient comes to its parameters: does the code of the model call it?',)
+    """
+    if not layers:
+        return ()
+    more = f" and {len(layers) - _MOST_NAMES} more" if len(layers) > _MOST_NAMES else ""
+    names = ", ".join(layers[:_MOST_NAMES]) + more
+    its, it = ("its", "it") if len(layers) == 1 else ("their", "them")
+    return (f"{names} did not run, and no gradient comes to {its} parameters: does the code of the model call {it}?",)
 
 
 # ---------------------------------------------------------------- verdicts of layers, the worst first
@@ -228,7 +254,8 @@ class _Flow:
     @classmethod
     def of_signal(cls, layers: Sequence[ProbedLayer]) -> _Flow:
         """The signal, which passes through a layer to get its outputs' size."""
-        return cls("signal", tuple(_size(each.output) for each in layers), tuple(each.name for each in layers))
+        through = (f"{each.name} (by its bias)" if each.owes_to_bias else each.name for each in layers)
+        return cls("signal", tuple(_size(each.output) for each in layers), tuple(through))
 
     @classmethod
     def of_gradient(cls, layers: Sequence[ProbedLayer]) -> _Flow:

@@ -139,7 +139,7 @@ def test_sure(name: str) -> None:
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "unknown": (lambda: Unknown(3), "what it was constructed with: width"),
-    "within a container": (lambda: nn.Sequential(Unknown(3)), "Unknown at 0, which exists"),
+    "within a container": (lambda: nn.Sequential(Unknown(3)), "Unknown at 0, which is made already"),
     "partly": (lambda: Partly(3), "does not write all of first.weight"),
     "overwritten": (lambda: Overwritten(3), "what it was constructed with: width"),
     "copies": (

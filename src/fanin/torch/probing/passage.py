@@ -155,6 +155,20 @@ class Passage:
             replace(call.probed, gradient=call.gradient, parameters=self._measured(call.module)) for call in self._calls
         )
 
+    def unreached(self) -> list[str]:
+        """The paths of layers that did not run, and whose parameters got no gradient either, though all could.
+
+        Without a backward pass none are known: a layer's parameters may be used without a call of it.
+        """
+        ran = {id(call.module) for call in self._calls}
+        waiting = [visit for key, visit in self._layers.items() if self._gradients and key not in ran]
+        owned = {visit.path: self._own(visit.module) for visit in waiting}
+        return [
+            path
+            for path, own in owned.items()
+            if own and all(each.tensor.requires_grad and each.gradient is None for each in own)
+        ]
+
     def _measured(self, module: nn.Module) -> dict[str, ProbedParameter]:
         found = {}
         for name, tensor in module._parameters.items():

@@ -9,7 +9,7 @@ import torch
 
 from fanin._core.types import Globs
 from fanin.models.names import chosen_layers
-from fanin.theory.probes import Probe
+from fanin.theory.probes import Probe, unreached
 from fanin.torch.probing.layers import every_module, layers_of, type_of
 from fanin.torch.probing.passage import Passage
 from fanin.torch.probing.state import arguments, checked_module, untouched
@@ -83,10 +83,10 @@ def probe(
             del args, kwargs
             if gradients:
                 passage.backward(output, loss, target, seed)
-        found = passage.probed()
+        found, notes = passage.probed(), unreached(passage.unreached())
     if not found:
         raise ValueError(
             "A layer of the model must run and return a tensor of floats. Received: a batch for which none did. "
             "Choose others with `layers=`."
         )
-    return Probe(found, type_of(model), gradients)
+    return Probe(found, type_of(model), gradients, notes)

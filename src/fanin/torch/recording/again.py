@@ -152,7 +152,7 @@ def _refusal(module: nn.Module, path: str, reason: str) -> RecordingError:
     place = f" at {visible(path)}" if path else ""
     return RecordingError(
         f"A model's code is read while it is made, or again where that is sure to give the same. Received: "
-        f"{class_name(type(module))}{place}, which exists, and {reason}. Make the model within "
+        f"{class_name(type(module))}{place}, which is made already, and {reason}. Make the model within "
         "`with fanin.torch.recording() as recorded:`, and pass `recorded`; or pass a recipe."
     )
 
