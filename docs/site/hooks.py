@@ -41,7 +41,7 @@ BOOSTS = {
     "api/initializers.md": 4.0,
     "index.md": 2.0,
     "guide.md": 2.0,
-    "benchmarks.md": 0.1,
+    "benchmarks.md": 0.01,
     "changelog.md": 0.1,
     "recordings.md": 0.1,
 }
@@ -139,7 +139,7 @@ def _tabs(markdown: str) -> str:
 
 def _examples() -> Iterator[str]:
     """The page that shows what is in `examples/`: the notebook with what it shows, the scripts, and a recipe."""
-    yield "# Examples\n\nA notebook, then scripts of fewer than 40 lines, which run by themselves and print their results.\n"
+    yield "# Examples\n\nA notebook, then scripts of fewer than 40 lines, which run by themselves.\n"
     for path in NOTEBOOKS:
         yield f"## {path.name}\n"
         for cell in _cells(path):

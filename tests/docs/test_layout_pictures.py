@@ -53,7 +53,7 @@ def test_the_page_shows_every_picture() -> None:
 
 @pytest.mark.parametrize("name", ["dense", "attention", "lstm"])
 def test_parts_have_colours_of_their_own(name: str) -> None:
-    """Blue is an axis of inputs and orange one of outputs, so no box of a value, a block or a gate has these colours."""
+    """Blue is an axis of inputs and orange one of outputs: no box of a value, a block or a gate has these colours."""
     text = (ROOT / f"docs/pictures/layouts/{name}-light.svg").read_text(encoding="utf-8")
     boxes = set(re.findall(r'<rect[^>]*fill="(#\w{6})"', text))
     assert len(boxes) == {"dense": 3, "attention": 3, "lstm": 4}[name]

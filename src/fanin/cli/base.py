@@ -21,9 +21,9 @@ STANDARD_INPUT = "-"  # in place of a file
 TOML_INPUT = "standard input (TOML)"  # a recipe on standard input, in messages
 # What --model takes, in the help of every command that has it.
 MODEL_HELP = (
-    "The model: package.module:function, a factory, which is called on the meta device, so that it needs no memory, and "
-    "returns the model (of JAX also what fanin.jax.layers_of returns); a .safetensors file; or a list of shapes (.json or "
-    ".toml; - for JSON from standard input)."
+    "The model: package.module:function, a factory, which is called on the meta device, so that it needs no memory, "
+    "and returns the model (of JAX also what fanin.jax.layers_of returns); a .safetensors file; or a list of shapes "
+    "(.json or .toml; - for JSON from standard input)."
 )
 RECIPE_HELP = "a .toml or .yaml file, the name of a preset, or - for TOML from standard input"
 
