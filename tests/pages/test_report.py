@@ -147,6 +147,7 @@ def _number(value: float | None) -> float | None:
 @pytest.mark.parametrize("key", KEYS)
 def test_order(page: Opened, key: str, is_descending: bool) -> None:
     """The head of a column sorts by it, upwards and then downwards; what has no number comes last."""
+    page.page.set_viewport_size({"width": 1600, "height": 900})  # which has room for every column
     as_list(page)
     for _ in range(1 + is_descending):
         page.page.click(f".heads .{key} button")

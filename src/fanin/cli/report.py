@@ -11,6 +11,7 @@ import click
 
 from fanin._core.messages import plural, shown, visible
 from fanin.cli.base import (
+    MODEL_HELP,
     STANDARD_INPUT,
     Refusal,
     check_page,
@@ -50,7 +51,7 @@ Examples:
 @click.option(
     "--model",
     metavar="MODEL",
-    help="As for `fanin plan`. Of a checkpoint, its own code says what its tensors should be, unless a recipe does.",
+    help=f"{MODEL_HELP} Of a checkpoint, the model's own code says what its tensors should be, unless a recipe does.",
 )
 @click.option("--seed", type=int, help="A seed that replaces the recipe's.")
 @click.option("--under", metavar="KEY", help="What the names to judge begin with, such as model.")
