@@ -130,7 +130,7 @@ def test_scripts(block: Block, names: dict[str, Any], monkeypatch: pytest.Monkey
 
     whole = transformers.AutoConfig.for_model
     monkeypatch.setattr(transformers.AutoConfig, "for_model", lambda name: whole(name, **SIZES))
-    monkeypatch.setattr(transformers, "LlamaConfig", lambda: names["config"])
+    monkeypatch.setattr(transformers, "LlamaConfig", lambda **_: names["config"])
     above = [
         each for each in SCRIPTS if each.page == block.page and each.line < block.line and "config =" in each.source
     ]
