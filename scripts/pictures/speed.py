@@ -16,9 +16,8 @@ _LAWS = ("uniform", "normal", "truncated normal")
 _NAMES = {"NumPy SFC64": "NumPy"}
 
 
-def _on(bench: Bench) -> str:
-    """The machine, in a few words."""
-    threads = bench.most_threads
+def _on(bench: Bench, threads: int) -> str:
+    """The machine, and how many of its threads, in a few words."""
     return f"{threads} thread{'s' * (threads > 1)}, {bench.machine['processor']}"
 
 
@@ -38,7 +37,7 @@ def speed(scheme: str) -> str:
         760, 60 + 26 * rows + 44 * len(cases), title, f"Millions of values a second. {said}.", SCHEMES[scheme]
     )
     tier = cases[0].tiers[0].removeprefix("fanin ")
-    canvas.heading(title, f"Millions of float32 values a second, into existing memory; {_on(bench)}, {tier}.")
+    canvas.heading(title, f"Millions of float32 values a second, into existing memory; {_on(bench, bench.most_threads)}, {tier}.")
     top = 66.0
     most = max(case.rate(case.tiers[0]) for case in cases)
     for case in cases:
@@ -161,7 +160,7 @@ def dots(group: Group, scheme: str) -> str:
     top = 68 + 24 * len(keys)
     title = group.title.format(elements=f"{cases[0].elements:,}")
     canvas = Canvas(760, top + 26 * len(cases) + 30, title, f"{unit}. {description}.", SCHEMES[scheme])
-    canvas.heading(title, f"{unit[0].upper()}{unit[1:]}; {_on(bench)}.")
+    canvas.heading(title, f"{unit[0].upper()}{unit[1:]}; {_on(bench, cases[0].threads)}.")
     _keys(canvas, keys)
     numbers = [_number(group, case, name) for case in cases for name in names if name in case.seconds]
     first, last = math.floor(math.log10(min(numbers)) * 2) / 2, math.ceil(math.log10(max(numbers)) * 2) / 2
