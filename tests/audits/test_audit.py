@@ -310,3 +310,16 @@ def test_constant_biases_where_random_ones_are_expected(value: float) -> None:
 def test_a_scalar_of_any_name(name: str) -> None:
     """A number without axes is judged, whatever its name says that it is."""
     assert fanin.audit({name: np.float32(3), "b": np.ones(4, "float32")})[name].verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"), [("*.kernel", "fans"), ("*.weight", "No rule matches fc.kernel.")], ids=["no fans", "no rule"]
+)
+def test_a_recipe_that_says_nothing(rule: str, reason: str) -> None:
+    """Where a recipe does not fit a tensor, a note says so, and why; its verdict is that of names and shapes."""
+    recipe = fanin.Recipe([{"path": rule, "initializer": "he_normal"}])
+    found = fanin.audit({"fc.kernel": fanin.HeNormal(seed=1)((256, 1024))}, recipe)
+    assert found["fc.kernel"].expected == ""
+    [note] = found.notes
+    assert note.startswith("The recipe does not say what 1 tensor should be, so names and shapes alone do. ")
+    assert reason in note

@@ -167,6 +167,13 @@ def _name(target: Any, expected: Expectations) -> str:
 def _notes(contents: Contents, expected: Expectations, under: str) -> tuple[str, ...]:
     """What a reader should know of what was read."""
     notes = [_UNREAD + expected.reason] if expected.reason else []
+    if expected.unfit:
+        count = len(expected.unfit)
+        reason = next(iter(expected.unfit.values()))
+        notes.append(
+            f"The recipe does not say what {count} {plural(count, 'tensor')} should be, so names and shapes alone do. "
+            f"{reason}"
+        )
     strange = [
         name
         for name in contents.tensors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,7 @@ class Expectations:
         seed: the seed of the values, if they should be those of a seed bit for bit.
         model: the model in words; "" if there is none.
         left: the tensors of the model that are no parameters, with the reason.
+        unfit: the parameters that a recipe should say something of and does not, with the reason.
     """
 
     source: str
@@ -105,6 +106,7 @@ class Expectations:
     seed: int | None = None
     model: str = ""
     left: Mapping[str, str] = field(default_factory=dict)
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_plan(cls, plan: Plan, source: str, *, under: str = "", is_seeded: bool = False) -> Expectations:
@@ -124,7 +126,10 @@ class Expectations:
             expected = Expectation(entry.parameter, known, copy_of, names)
             by_name |= dict.fromkeys(names, expected)
         left = {_placed(name, under): reason for name, reason in plan.model.left.items()}
-        return cls(source, by_name, seed=plan.seed if is_seeded else None, model=plan.model.name, left=left)
+        seed = plan.seed if is_seeded else None
+        return cls(
+            source, by_name, seed=seed, model=plan.model.name, left=left, unfit=_unfit(plan) if is_seeded else {}
+        )
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Expectations:
@@ -179,6 +184,12 @@ class Expectations:
         there = {stripped(name) for name in names} | set(names)
         wanted = {each.names: each.names[0] for each in self.by_name.values()}
         return [first for every, first in wanted.items() if there.isdisjoint(every)]
+
+
+def _unfit(plan: Plan) -> dict[str, str]:
+    """The parameters that no rule of a plan's recipe fits, with the reason."""
+    unmatched = {entry.path: f"No rule matches {visible(entry.path)}." for entry in plan.unmatched}
+    return unmatched | {entry.path: entry.problem for entry in plan.entries if entry.problem}
 
 
 def own_plan(model: Any, described: Model) -> Plan | None:
