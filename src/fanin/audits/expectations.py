@@ -126,10 +126,8 @@ class Expectations:
             expected = Expectation(entry.parameter, known, copy_of, names)
             by_name |= dict.fromkeys(names, expected)
         left = {_placed(name, under): reason for name, reason in plan.model.left.items()}
-        seed = plan.seed if is_seeded else None
-        return cls(
-            source, by_name, seed=seed, model=plan.model.name, left=left, unfit=_unfit(plan) if is_seeded else {}
-        )
+        made = cls(source, by_name, model=plan.model.name, left=left)
+        return replace(made, seed=plan.seed, unfit=_unfit(plan)) if is_seeded else made
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Expectations:
