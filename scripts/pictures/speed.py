@@ -37,7 +37,9 @@ def speed(scheme: str) -> str:
         760, 60 + 26 * rows + 44 * len(cases), title, f"Millions of values a second. {said}.", SCHEMES[scheme]
     )
     tier = cases[0].tiers[0].removeprefix("fanin ")
-    canvas.heading(title, f"Millions of float32 values a second, into existing memory; {_on(bench, bench.most_threads)}, {tier}.")
+    canvas.heading(
+        title, f"Millions of float32 values a second, into existing memory; {_on(bench, bench.most_threads)}, {tier}."
+    )
     top = 66.0
     most = max(case.rate(case.tiers[0]) for case in cases)
     for case in cases:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from fanin.models.lists import described_list
 from fanin.report.pages import asset
 from fanin.theory.blocks import BLOCKS
 
-MOST_BYTES = 80 * 1024
+MOST_BYTES = 80_000
 DEFAULT = "#init=he_normal&act=relu"
 SCRIPTS = (
     "dom.js",
@@ -531,6 +532,7 @@ def test_scripts_may_be_shortened(name: str) -> None:
     for line in asset(name).splitlines():
         code = line.partition(" // ")[0]
         assert all(code.count(quote) % 2 == 0 for quote in '`"') or line.lstrip().startswith(("*", "/*", "//")), line
+        assert not re.search(r" (=>|[!=]==|&&|\|\|) ", "".join(re.findall(r'"(?:\\.|[^"\\])*"', code))), line
 
 
 def test_data_is_json(file: Path) -> None:

@@ -24,6 +24,9 @@ _SCRIPTS = ("dom.js", "charts.js")
 # No text of an asset has several lines or the beginning of a comment; a test looks.
 _COMMENTS = re.compile(r"^[ \t]*(?://.*|/\*(?s:.*?)\*/[ \t]*)\n|(?<=\S) // .*$", re.MULTILINE)
 _SPACE = re.compile(r"^[ \t]+|\n(?=\n)|(?<=[;,{(\[])\n[ \t]*|\n[ \t]*(?=[}\])])", re.MULTILINE)
+# Marks that need no space around them: in styles, and operators of scripts that no text of theirs has.
+_STYLE_MARKS = re.compile(r"\s*([{};,])\s*|(?<=[\w-])(:) ")
+_OPERATORS = re.compile(r" (=>|[!=]==|&&|\|\|) ")
 _TEMPORARY = ".fanin-tmp"  # the end of the name of a file that is not complete
 # What would end a script element, or begin a comment in it, stays text. JSON has none of these outside its strings.
 _UNSAFE = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
@@ -115,7 +118,8 @@ def asset(name: str) -> str:
 @lru_cache
 def _shortened(name: str) -> str:
     """A style or script without its comments and most of its space, which are a quarter of it; `asset` has them."""
-    return _SPACE.sub("", _COMMENTS.sub("", asset(name)))
+    text = _SPACE.sub("", _COMMENTS.sub("", asset(name)))
+    return _STYLE_MARKS.sub(r"\1\2", text) if name.endswith(".css") else _OPERATORS.sub(r"\1", text)
 
 
 def _digest(content: str) -> str:
