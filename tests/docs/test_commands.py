@@ -29,6 +29,8 @@ NEEDS = {
     "docs/sharding.md": ("jax", "flax"),
 }
 
+FEWEST = {"docs/audit.md": 4, "docs/checkpoints.md": 4, "docs/sharding.md": 0}  # uses of `fanin` on a page, if not one
+
 
 @pytest.mark.parametrize("page", CONSOLES)
 def test_commands(page: str, tmp_path: Path) -> None:
@@ -43,7 +45,7 @@ def test_commands(page: str, tmp_path: Path) -> None:
     work.mkdir()
     (work / "examples").symlink_to(doc_pages.ROOT / "examples")
     found = [match for block in CONSOLES[page] for match in COMMAND.findall(block.source)]
-    assert found
+    assert sum(command.count("fanin ") for command, _ in found) >= FEWEST.get(page, 1)
     for command, expected in found:
         command = re.sub(r"\n> ?", "\n", command)
         run = subprocess.run(
