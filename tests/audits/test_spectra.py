@@ -129,7 +129,7 @@ def test_dtypes(dtype: str) -> None:
     plane = RANDOM.standard_normal((40, 50)) + (1j * RANDOM.standard_normal((40, 50)) if dtype == "complex64" else 0)
     array = plane.astype(target)
     expected = np.linalg.svd(array.astype(complex if dtype == "complex64" else float), compute_uv=False)
-    np.testing.assert_allclose(spectrum_of(array).values, expected, rtol=1e-6)
+    np.testing.assert_allclose(spectrum_of(array).values, expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_orthogonal(shape: tuple[int, ...], gain: float) -> None:
     chart = found.charts("fc.kernel")["singular-values"]
     [dots], [guide] = chart.marks, chart.guides
     assert (guide.axis, guide.at) == ("y", pytest.approx(gain, rel=1e-5))
-    np.testing.assert_allclose(dots.y, gain, rtol=1e-4)
+    np.testing.assert_allclose(dots.y, gain, rtol=1e-5)
 
 
 def test_no_more_than_some() -> None:

@@ -54,6 +54,12 @@ def test_edges_are_critical(name: str, bias: float) -> None:
     assert math.isclose(orbit[0], orbit[1], rel_tol=1e-6)
 
 
+@pytest.mark.parametrize(("name", "bias", "edge"), [("exponential", 0.0, 1 / math.e), ("relu_squared", 0.5, 0.5**0.5)])
+def test_edges_at_a_variance_of_one(name: str, bias: float, edge: float) -> None:
+    """They are found where the search looks first: exp has E[f²] = exp(2q), and relu² has E[f²] = 3q²/2."""
+    assert math.isclose(critical_stddev(name, bias), edge, rel_tol=1e-8)
+
+
 def test_no_edge() -> None:
     """ReLU with biases has none."""
     with pytest.raises(ValueError, match=r"no edge of chaos for relu.*Received: bias_stddev=0\.3"):

@@ -352,7 +352,7 @@ def critical_stddev(activation: str | Callable[[Any], Any] | Activation, bias_st
         return at_zero
     values = [missing(variance) for variance in _SCAN.tolist()]
     for low, high, before, after in zip(_SCAN, _SCAN[1:], values, values[1:], strict=False):
-        if before * after < 0:
+        if before * after < 0 or before == 0:  # such as 0 at a variance of 1, for relu_squared and σ_b = 1/2
             return 1 / math.sqrt(slope_of(found, _root(missing, float(low), float(high), before)))
     raise ValueError(
         f"There is no edge of chaos for {found} with biases of this spread. Received: bias_stddev={bias_stddev}."

@@ -324,7 +324,7 @@ const meanfield = (() => {
     for (let place = 1; place < scan.length; place++) {
       let [low, high] = [scan[place - 1], scan[place]];
       const atLow = missing(low);
-      if (!(atLow * missing(high) < 0)) continue;
+      if (!(atLow * missing(high) < 0 || atLow === 0)) continue;
       for (let step = 0; step < 48; step++) {
         const middle = sqrt(low * high);
         if (missing(middle) * atLow > 0) low = middle;
