@@ -153,8 +153,7 @@ def _summary(plan: Plan) -> str:
 
 def _of_checkpoint(target: str, output: str, folder: str | None, *, probe: str | None, **options: Any) -> bool:
     """Writes the page of a checkpoint, and says whether nothing is wrong."""
-    from fanin.audits.pages import probe_data
-    from fanin.theory.charts import probe_charts
+    from fanin.theory.charts import probe_charts, probe_data
 
     probed = None if probe is None else probe_data(_read(probe))
     audit = _audited(target, **options)

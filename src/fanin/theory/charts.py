@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fanin._core.messages import plural
+from fanin._core.messages import class_name, plural, shown
 from fanin.report.charts import Chart, Charts
 from fanin.report.depth import Series, by_depth
 
@@ -14,6 +14,13 @@ from fanin.report.depth import Series, by_depth
 HARMLESS = frozenset(("off theory", "collapsed", "no gradient", "constant"))
 _NONE = "No layer ran."
 _NO_GRADIENTS = "No gradients were computed."
+_PROBE = "`probe` must be what `fanin.torch.probe` and its like return, or its `as_dict()`"
+# What charts and pages are made of, and the types that they have.
+_NUMBER = (int, float, type(None))
+_LAYER = {"path": str, "call": int, "std": _NUMBER, "expected_std": _NUMBER, "gradient_std": _NUMBER}
+_LAYER_VERDICT, _VERDICT = {"word": str}, {"word": str, "sentence": str}
+_TYPES: dict[Any, str] = {str: "text", int: "a whole number", _NUMBER: "a number or null"}
+_LARGEST = 2**1000  # which floats can hold
 
 
 def probe_charts(data: Mapping[str, Any]) -> Charts:
@@ -69,3 +76,50 @@ def _words(data: Mapping[str, Any], name: str, count: int) -> str:
     """What passes through the layers, in a sentence."""
     found = [f"{each['word']}: {each['sentence']}" for each in data["verdicts"] if each["word"].startswith(name)]
     return f"The {name} through {count} {plural(count, 'layer')}: {'; '.join(found) or 'nothing is wrong with it'}."
+
+
+# ---------------------------------------------------------------- data of others
+
+
+def probe_data(given: Any) -> Mapping[str, Any]:
+    """Checks that something is the data of a probe, as far as charts and pages read it.
+
+    Args:
+        given: what `Probe.as_dict` makes, such as a file of JSON holds.
+
+    Returns:
+        The same.
+
+    Raises:
+        TypeError: it is no mapping.
+        ValueError: it is the data of something else.
+    """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{_PROBE}. Received: {shown(given)} (of type {class_name(type(given))}).")
+    keys = ("layers", "verdicts", "gradients")
+    if not all(key in given for key in keys):
+        raise ValueError(f"{_PROBE}. Received: data with the keys {', '.join(map(shown, given)) or 'none'}.")
+    layers, verdicts = (_listed(given, key) for key in keys[:2])
+    for each in layers:
+        _check_types("each of its layers", each, _LAYER)
+        _check_types("the verdict on each of its layers", each.get("verdict"), _LAYER_VERDICT)
+    for each in verdicts:
+        _check_types("each of its verdicts", each, _VERDICT)
+    return given
+
+
+def _listed(given: Mapping[str, Any], key: str) -> list[Any]:
+    """A list that the data of a probe have."""
+    if not isinstance(given[key], list):
+        raise ValueError(f"{_PROBE}, whose {key} are a list. Received: {shown(given[key])}.")
+    return given[key]
+
+
+def _check_types(part: str, given: Any, types: Mapping[str, Any]) -> None:
+    """Raises an error unless a part of a probe's data has values of these types, in the range of floats."""
+    if not isinstance(given, Mapping) or not all(key in given for key in types):
+        raise ValueError(f"{_PROBE}: {part} has {', '.join(types)}. Received: {shown(given)}.")
+    for key, expected in types.items():
+        value = given[key]
+        if not isinstance(value, expected) or (isinstance(value, int) and abs(value) > _LARGEST):
+            raise ValueError(f"{_PROBE}: {key} of {part} must be {_TYPES[expected]}. Received: {shown(value)}.")

@@ -1,5 +1,5 @@
 """The page of an audit: what each tensor is, with charts, in one file of HTML."""
 
-from fanin.audits.pages.page import audit_page, probe_data
+from fanin.audits.pages.page import audit_page
 
-__all__ = ["audit_page", "probe_data"]
+__all__ = ["audit_page"]

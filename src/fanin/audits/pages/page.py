@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fanin._core.messages import class_name, plural, readable, shown
+from fanin._core.messages import plural, readable
 from fanin.audits.audited import AuditedTensor
 from fanin.audits.charts import alike, featured
 from fanin.audits.findings import Finding
@@ -16,7 +16,7 @@ from fanin.audits.verdicts import KINDS, MEANINGS, Kind
 from fanin.recipes.tables import folded_paths
 from fanin.report.charts import Charts
 from fanin.report.pages import Count, Sheet, Tone
-from fanin.theory.charts import probe_charts
+from fanin.theory.charts import probe_charts, probe_data
 from fanin.theory.probes import Probe
 
 TONES: dict[Kind, Tone] = {
@@ -34,13 +34,6 @@ _LEFT_OUT = (
 _MISSING = "The model has this parameter, and the checkpoint lacks it."
 _UNREADABLE = "Files that cannot be read: fetch or write them again."
 _NOT_MISSING = "Is the checkpoint whole, and of this model? A tied parameter may be stored under its other name."
-_PROBE = "`probe` must be what `fanin.torch.probe` and its like return, or its `as_dict()`"
-# What the charts and the sentences of a page are made of, and the types that they have.
-_NUMBER = (int, float, type(None))
-_LAYER = {"path": str, "call": int, "std": _NUMBER, "expected_std": _NUMBER, "gradient_std": _NUMBER}
-_TYPES: dict[Any, str] = {str: "text", int: "a whole number", _NUMBER: "a number or null"}
-_LARGEST = 2**1000
-_LAYER_VERDICT, _VERDICT = {"word": str}, {"word": str, "sentence": str}
 
 
 def audit_page(
@@ -62,7 +55,7 @@ def audit_page(
     Raises:
         TypeError, ValueError: the probe is none.
     """
-    probed = None if probe is None else probe_data(probe)
+    probed = None if probe is None else probe_data(probe.as_dict() if isinstance(probe, Probe) else probe)
     lead, tone = _lead(data)
     return Sheet(
         kind="audit",
@@ -112,49 +105,6 @@ def _facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Seed", "" if data["seed"] is None else str(data["seed"])),
         ("Time", f"{data['seconds']:.3g} s"),
     ]
-
-
-def probe_data(given: Any) -> Mapping[str, Any]:
-    """The data of a probe.
-
-    Args:
-        given: a `Probe`, or its `as_dict()`, such as a file of JSON holds.
-
-    Raises:
-        TypeError: it is neither.
-        ValueError: it is the data of something else.
-    """
-    if isinstance(given, Probe):
-        return given.as_dict()
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{_PROBE}. Received: {shown(given)} (of type {class_name(type(given))}).")
-    keys = ("layers", "verdicts", "gradients")
-    if not all(key in given for key in keys):
-        raise ValueError(f"{_PROBE}. Received: data with the keys {', '.join(map(shown, given)) or 'none'}.")
-    layers, verdicts = (_listed(given, key) for key in keys[:2])
-    for each in layers:
-        _check_types("each of its layers", each, _LAYER)
-        _check_types("the verdict on each of its layers", each.get("verdict"), _LAYER_VERDICT)
-    for each in verdicts:
-        _check_types("each of its verdicts", each, _VERDICT)
-    return given
-
-
-def _listed(given: Mapping[str, Any], key: str) -> list[Any]:
-    """A list that the data of a probe have."""
-    if not isinstance(given[key], list):
-        raise ValueError(f"{_PROBE}, whose {key} are a list. Received: {shown(given[key])}.")
-    return given[key]
-
-
-def _check_types(part: str, given: Any, types: Mapping[str, Any]) -> None:
-    """Raises an error unless a part of a probe's data has values of these types, in the range of floats."""
-    if not isinstance(given, Mapping) or not all(key in given for key in types):
-        raise ValueError(f"{_PROBE}: {part} has {', '.join(types)}. Received: {shown(given)}.")
-    for key, expected in types.items():
-        value = given[key]
-        if not isinstance(value, expected) or (isinstance(value, int) and abs(value) > _LARGEST):
-            raise ValueError(f"{_PROBE}: {key} of {part} must be {_TYPES[expected]}. Received: {shown(value)}.")
 
 
 def _of_probe(probe: Mapping[str, Any] | None) -> list[str]:
