@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +66,6 @@ def test_errors(arguments: list[str], message: str) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
     assert message in result.stderr
-
-
-def test_help_is_light() -> None:
-    """`--help` needs neither NumPy nor matplotlib."""
-    code = (
-        "import sys; from fanin.cli import main\n"
-        "try: main(['compare', '--help'])\n"
-        "except SystemExit: print({'numpy', 'matplotlib'} & {*sys.modules})"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines()[-1] == "set()"
-    assert "fanin compare he_normal glorot_uniform" in result.stdout
 
 
 def test_gains_out_of_range() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +69,3 @@ def test_refusals(arguments: list[str], message: str, tmp_path: Path, monkeypatc
     result = run(*arguments)
     assert result.exit_code == 2
     assert message in result.stderr
-
-
-def test_help_is_light() -> None:
-    """`--help` needs neither NumPy nor the page."""
-    code = (
-        "import sys; from fanin.cli import main\n"
-        "try: main(['explore', '--help'])\n"
-        "except SystemExit: print({'numpy', 'fanin.theory', 'fanin.report.pages'} & {*sys.modules})"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines()[-1] == "set()"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -183,14 +181,3 @@ def test_no_list_of_tensors(work: Path) -> None:
     assert result.exit_code == 1
     assert "model.safetensors.index.json" in result.stderr
     assert not Path("report.html").exists()
-
-
-def test_help_is_light() -> None:
-    """`--help` needs neither NumPy nor matplotlib."""
-    code = (
-        "import sys; from fanin.cli import main\n"
-        "try: main(['report', '--help'])\n"
-        "except SystemExit: print({'numpy', 'matplotlib'} & {*sys.modules})"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines()[-1] == "set()"

@@ -17,6 +17,7 @@ pytest.importorskip("rich")
 from fanin.cli import main
 
 LIMIT = 0.25  # seconds
+HEAVY = {"numpy", "matplotlib", "rich.console", "fanin.audits", "fanin.recipes", "fanin.report", "fanin.theory"}
 RUNS = 12  # at most; the shortest counts, since other processes take turns with this one
 
 
@@ -47,3 +48,15 @@ def test_commands_are_found() -> None:
 def test_help(command: tuple[str, ...]) -> None:
     """The help is there within a quarter of a second, at best of several runs."""
     assert any(seconds(*command) < LIMIT for _ in range(RUNS))
+
+
+@pytest.mark.parametrize("command", list(commands(main)), ids=lambda words: " ".join(("fanin", *words)))
+def test_help_is_light(command: tuple[str, ...]) -> None:
+    """The help needs neither NumPy nor what the command needs when it runs."""
+    code = (
+        "import sys; from fanin.cli import main\n"
+        f"try: main({[*command, '--help']})\n"
+        f"except SystemExit: print({HEAVY} & {{*sys.modules}})"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "set()"

@@ -6,12 +6,12 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from fanin._core.messages import shown
 from fanin.report import plots
 from fanin.report.charts import Chart
+from fanin.report.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,12 +72,8 @@ def write_pictures(charts: Mapping[str, Chart], folder: str | os.PathLike[str]) 
         figure = plots.drawn([chart], "light")
         for extension in _FORMATS:
             target = path / f"{stem}.{extension}"
-            beside = target.with_name(f".{token_hex(8)}.part")  # which no other writer of the picture has
-            try:
+            with replacing(target) as beside:
                 _save(figure, beside, extension)
-                os.replace(beside, target)
-            finally:
-                beside.unlink(missing_ok=True)
             written.append(target)
     return written
 
@@ -102,9 +98,9 @@ def file_names(names: Mapping[str, object]) -> list[str]:
 
 
 def _save(figure: Figure, path: Path, extension: str) -> None:
-    """Writes a figure without the time of day, so that equal charts give equal files."""
+    """Writes a figure without the time of day and the version of its writer, so that equal charts give equal files."""
     import matplotlib
 
-    metadata = {"Date": None} if extension == "svg" else {}
+    metadata = {"Date": None} if extension == "svg" else {"Software": None}
     with matplotlib.rc_context({"svg.hashsalt": "fanin", "svg.fonttype": "none"}):
         figure.savefig(path, format=extension, dpi=_DOTS, metadata=metadata)

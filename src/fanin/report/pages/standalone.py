@@ -7,15 +7,13 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
-from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from fanin.report import markup, plain
+from fanin.report.files import replacing
 
 # What every page needs; a page's own assets come after.
 _STYLES = ("page.css",)
@@ -27,7 +25,6 @@ _SPACE = re.compile(r"^[ \t]+|\n(?=\n)|(?<=[;,{(\[])\n[ \t]*|\n[ \t]*(?=[}\])])"
 # Marks that need no space around them: in styles, and operators of scripts that no text of theirs has.
 _STYLE_MARKS = re.compile(r"\s*([{};,])\s*|(?<=[\w-])(:) ")
 _OPERATORS = re.compile(r" (=>|[!=]==|&&|\|\|) ")
-_TEMPORARY = ".fanin-tmp"  # the end of the name of a file that is not complete
 # What would end a script element, or begin a comment in it, stays text. JSON has none of these outside its strings.
 _UNSAFE = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
 
@@ -97,15 +94,8 @@ def write_page(content: str, path: str | os.PathLike[str] | None) -> str:
         OSError: the file cannot be written.
     """
     if path is not None:
-        file = Path(os.path.realpath(path))  # a link stays one
-        beside = file.with_name(f".{token_hex(8)}{_TEMPORARY}")  # which no other writer of the page has
-        try:
+        with replacing(path) as beside:
             beside.write_text(content, encoding="utf-8")
-            if file.exists():
-                shutil.copymode(file, beside)
-            beside.replace(file)
-        finally:
-            beside.unlink(missing_ok=True)
     return content
 
 
