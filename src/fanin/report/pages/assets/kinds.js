@@ -116,6 +116,19 @@ const kinds = (() => {
   const column = (key, label, kind, cell, more = {}) => ({ key, label, kind, cell, canSort: "sort" in more, ...more });
   const first = (key) => (items) => items[0][key];
 
+  /** The worst of some items, and its tone. */
+  function ranked(view) {
+    const worst = (some) => some.reduce((a, b) => (b.rank > a.rank ? b : a));
+    return { worst, tone: (some) => view.tones[worst(some).verdict] };
+  }
+
+  /** The columns that parameters have, whatever is said of them. */
+  const ofParameters = [
+    column("shape", "shape", "text shape", textOf("shape"), { sort: first("size"), sortedBy: "size" }),
+    column("dtype", "dtype", "text dtype", textOf("dtype"), { sort: first("dtype") }),
+    column("role", "role", "text role", textOf("role"), { sort: first("role") }),
+  ];
+
   // ---------------------------------------------------------------- an audit
 
   /** The tensors of an audit. */
@@ -135,12 +148,9 @@ const kinds = (() => {
       rank: order.indexOf(each.verdict),
       what: visible(each.problems.length ? distinct(each.problems.map((problem) => problem.code)).join(", ") : each.fits.join(" or ") || each.reason),
     }));
-    const worst = (some) => some.reduce((a, b) => (b.rank > a.rank ? b : a));
-    const tone = (some) => view.tones[worst(some).verdict];
+    const { worst, tone } = ranked(view);
     const columns = [
-      column("shape", "shape", "text shape", textOf("shape"), { sort: first("size"), sortedBy: "size" }),
-      column("dtype", "dtype", "text dtype", textOf("dtype"), { sort: first("dtype") }),
-      column("role", "role", "text role", textOf("role"), { sort: first("role") }),
+      ...ofParameters,
       column("std", "std", "right std", (some, row) => (row.node.isBranch ? "" : range(some.map((item) => item.std))), { sort: (some) => most(some.map((item) => item.std)) }),
       column("ratio", "std ÷ expected", "ratio", (some, row) => (row.node.isBranch ? null : ratioCell(farthest(some.map((item) => item.ratio)), tone(some))), { sort: (some) => farthest(some.map((item) => item.ratio)) }),
       column("values", "values", "values", (some, row) => (row.node.isBranch ? null : sparkline(view.sparklines.lines[worst(some).number], view.sparklines.laws))),
@@ -217,12 +227,9 @@ const kinds = (() => {
       what: visible(each.problem || each.initializer),
       fans: each.fans ? each.fans.join("→") : "",
     }));
-    const worst = (some) => some.reduce((a, b) => (b.rank > a.rank ? b : a));
-    const tone = (some) => view.tones[worst(some).verdict];
+    const { worst, tone } = ranked(view);
     const columns = [
-      column("shape", "shape", "text shape", textOf("shape"), { sort: first("size"), sortedBy: "size" }),
-      column("dtype", "dtype", "text dtype", textOf("dtype"), { sort: first("dtype") }),
-      column("role", "role", "text role", textOf("role"), { sort: first("role") }),
+      ...ofParameters,
       column("fans", "fans", "text fans", textOf("fans")),
       column("std", "std", "right std", (some, row) => (row.node.isBranch ? "" : range(some.map((item) => item.std))), { sort: (some) => most(some.map((item) => item.std)) }),
       column("what", "initializer", "text what", (some, row) => titled(textOf("what")(some, row)), { sort: first("what") }),
