@@ -220,21 +220,23 @@ def test_layers_that_do_not_run(kit: Kit) -> None:
     """A layer that neither runs nor gets a gradient has a note; one with moving means, too."""
 
     class Forgetful(kit.keras.Model):
-        """A norm that its code does not call."""
+        """A norm that its code does not call, and a frozen layer whose kernel it uses without a call."""
 
         def __init__(self) -> None:
             super().__init__()
             self.fc, self.norm = kit.L.Dense(4, name="fc"), kit.L.BatchNormalization(name="norm")
+            self.frozen = kit.L.Dense(4, name="frozen", trainable=False)
 
         def build(self, shape: Any) -> None:
             """Builds both."""
             self.fc.build((None, 8))
             self.norm.build((None, 4))
+            self.frozen.build((None, 4))
             self.built = True
 
         def call(self, x: Any) -> Any:
             """Calls one."""
-            return self.fc(x)
+            return self.fc(x) @ self.frozen.kernel
 
     model = Forgetful()
     model.build((None, 8))

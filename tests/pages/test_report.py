@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -479,6 +480,11 @@ def test_names_keep_their_ends(twins: Opened, is_open: bool) -> None:
     assert cut == 0
     names = twins.page.locator(f"{ROWS} .named bdi").all_text_contents()
     assert ODD in names
+    ends = twins.page.eval_on_selector_all(
+        f"{ROWS} .named bdi:has(.start)", "all => all.map((each) => [each.textContent, each.lastChild.textContent])"
+    )
+    assert ends
+    assert [end for name, end in ends if len(end) < 12 and end != re.split("[./]", name)[-1]] == []
 
 
 def test_what_it_is_has_room(browser: Any, tmp_path: Path) -> None:
