@@ -1,11 +1,13 @@
-"""What all tests share: settings of hypothesis, and the settings of fanin left as they were."""
+"""What all tests share: settings of hypothesis, the settings of fanin left as they were, and a browser."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
 
 import fanin
+from browsers import chromium
 from fanin import _native
 
 hypothesis.settings.register_profile("fanin", deadline=None, derandomize=True, print_blob=True)
@@ -26,3 +28,14 @@ def many_threads() -> Iterator[None]:
     before = _native.set_elements_per_thread(64)
     yield
     assert _native.set_elements_per_thread(before) == 64
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium.
+
+    It ends with its module: while Playwright drives one, the thread has a running event loop, beside which neither
+    another Playwright nor a notebook can start.
+    """
+    with chromium() as found:
+        yield found

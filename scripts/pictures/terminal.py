@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import struct
+import subprocess
 import sys
 import tempfile
 import termios
@@ -89,16 +90,16 @@ def write_checkpoint(path: Path) -> None:
 def printed(command: str, folder: str) -> str:
     """What a command prints on a terminal, with its colours; times are left out."""
     source = str(Path(fanin.__file__).parents[1])
-    child, terminal = pty.fork()
-    if not child:
-        os.chdir(folder)
-        environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": source, "COLUMNS": str(COLUMNS)}
-        environment.pop("NO_COLOR", None)
-        arguments = [sys.executable, "-m", *command.split()]
-        os.execve(sys.executable, arguments, environment)
+    environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": source, "COLUMNS": str(COLUMNS)}
+    environment.pop("NO_COLOR", None)
+    terminal, end = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    child = subprocess.Popen(
+        [sys.executable, "-m", *command.split()], cwd=folder, env=environment, stdin=end, stdout=end, stderr=end
+    )
+    os.close(end)  # the child's copies alone keep it open
     text = b"".join(_read(terminal)).decode()
-    os.waitpid(child, 0)
+    child.wait()
     os.close(terminal)
     return _TIME.sub("in … s", text.replace("\r", ""))
 

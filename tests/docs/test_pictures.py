@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -141,15 +140,6 @@ CLASHES = """() => {
         boxes.slice(place + 1).filter(([, other]) => covers(box, other)).map(([others]) => `${words} | ${others}`));
     return [...boxes.filter(outside).map(([words]) => words), ...over];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    from browsers import chromium
-
-    with chromium() as found:
-        yield found
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pytest
 
 import doc_pages
-from browsers import chromium, opened
+from browsers import opened
 
 LLMS = doc_pages.DOCS / "llms.txt"
 # Pages of every kind: tabs, tables, prose, the API, long code.
@@ -70,13 +70,6 @@ def server(site: Path) -> Iterator[str]:
         threading.Thread(target=found.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{found.server_port}/"
         found.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    with chromium() as found:
-        yield found
 
 
 def pages(site: Path) -> list[str]:
