@@ -165,6 +165,11 @@ def test_draw_again(site: Site) -> None:
 # ---------------------------------------------------------------- words
 
 
+def normal(stddev: float) -> fanin.RandomNormal:
+    """Normal weights, whatever the fans."""
+    return fanin.RandomNormal(stddev=stddev)
+
+
 @pytest.mark.parametrize(
     ("fragment", "arguments"),
     [
@@ -177,16 +182,20 @@ def test_draw_again(site: Site) -> None:
             "#init=he_uniform&act=gelu&block=post_norm&depth=12",
             ("he_uniform", "gelu", {"block": "post_norm", "depth": 12}),
         ),
-        ("#init=random_normal&stddev=0.02&act=silu&block=pre_norm", ("gpt", "silu", {"block": "pre_norm"})),
+        ("#init=random_normal&stddev=0.02&act=silu&block=pre_norm", (normal(0.02), "silu", {"block": "pre_norm"})),
         ("#init=he_normal&act=exponential&depth=5", ("he_normal", "exponential", {"depth": 5})),
+        # Sizes that leave the range of floats on the way, and factors that need an exponent.
+        ("#init=he_normal&act=relu&gain=2&depth=1000", (("he_normal", 2), "relu", {"depth": 1000})),
+        ("#init=random_normal&stddev=100&act=relu&depth=200", (normal(100), "relu", {"depth": 200})),
+        ("#init=random_normal&stddev=0.000001&act=tanh&depth=200", (normal(1e-6), "tanh", {"depth": 200})),
+        ("#init=random_normal&stddev=0.001&act=tanh", (normal(1e-3), "tanh", {})),
         ("#init=he_normal&act=relu&block=rezero", ("he_normal", "relu", {"block": "rezero"})),
     ],
 )
 def test_verdict(site: Site, fragment: str, arguments: tuple[Any, Any, dict[str, Any]]) -> None:
     """The verdict is the sentence of `fanin.compare`."""
     initializer, activation, options = arguments
-    given = [fanin.RandomNormal(stddev=0.02)] if initializer == "gpt" else [initializer]
-    report = fanin.compare(given, activation, **{"depth": 50, "width": 512, **options}, simulate=False)
+    report = fanin.compare([initializer], activation, **{"depth": 50, "width": 512, **options}, simulate=False)
     with site.at(fragment) as found:
         shown = found.page.locator("#sentence").inner_text().partition(" ")[2]
         assert shown.lower() == report.rows[0].verdict.lower()

@@ -270,4 +270,13 @@ def test_a_block_of_ones_own() -> None:
 def test_what_grows_exponentially() -> None:
     """Means whose squares are too large for doubles are infinite, and no error."""
     (row,) = fanin.compare("he_normal", "exponential", depth=10, simulate=False).rows
-    assert row.sentence == "he_normal: explodes (× inf a layer)"
+    assert row.sentence == "he_normal: explodes (signal × 5.1e+23, gradient × inf a layer)"
+
+
+@pytest.mark.parametrize(("gain", "change"), [(2, "explodes (× 2.00 a layer)"), (0.5, "vanishes (× 0.50 a layer)")])
+def test_sizes_beyond_the_range_of_floats(gain: float, change: str) -> None:
+    """The factor is that of the layers before, though the size at the end is infinite or zero."""
+    (row,) = fanin.compare([("he_normal", gain)], depth=1200, simulate=False).rows
+    assert row.theory is not None
+    assert row.theory.signal[-1] in (0, math.inf)
+    assert row.verdict == change

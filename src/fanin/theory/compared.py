@@ -53,16 +53,27 @@ class Change:
 
     Attributes:
         total: the size at the end, divided by that at the beginning.
-        depth: the number of layers between them.
+        factor: what a layer multiplies the size by, as a geometric mean: of all layers, or of those before the size
+            leaves the range of floats.
     """
 
     total: float
-    depth: int
+    factor: float
 
-    @property
-    def factor(self) -> float:
-        """What a layer multiplies the size by, as a geometric mean."""
-        return self.total ** (1 / self.depth) if math.isfinite(self.total) else self.total
+    @classmethod
+    def of(cls, squares: Sequence[float]) -> Change:
+        """The change from the first to the last of mean squares.
+
+        >>> from fanin.theory.compared import Change
+        >>> print(Change.of([1.0, 16.0, 256.0]), "|", Change.of([1.0, 1e200, float("inf")]))
+        grows (× 4.00 a layer) | explodes (× 1e+100 a layer)
+        """
+        first = squares[0]
+        if not first:
+            return cls(math.nan, math.nan)
+        held = max((place for place, each in enumerate(squares) if 0 < each < math.inf), default=0)
+        total = math.sqrt(squares[-1] / first)
+        return cls(total, math.sqrt(squares[held] / first) ** (1 / held) if held else total)
 
     @property
     def words(self) -> str:
@@ -112,12 +123,12 @@ class Compared:
     @property
     def signal(self) -> Change | None:
         """How the size of the signal changes from the input to the output."""
-        return None if self.profile is None else _change(self.profile.signal)
+        return None if self.profile is None else Change.of(self.profile.signal)
 
     @property
     def gradient(self) -> Change | None:
         """How the size of the gradient changes from the output to the input."""
-        return None if self.profile is None else _change(self.profile.gradient[::-1])
+        return None if self.profile is None else Change.of(self.profile.gradient[::-1])
 
     @property
     def words(self) -> str:
@@ -345,11 +356,6 @@ def _series(row: Compared, name: str, color: int) -> list[Series]:
         errors = [spread / (2 * size) if size else 0.0 for spread, size in zip(error, sizes, strict=True)]
         made.append(Series(row.name, sizes, errors, kind="dots", color=color))
     return made
-
-
-def _change(squares: tuple[float, ...]) -> Change:
-    first, last = squares[0], squares[-1]
-    return Change(math.sqrt(last / first) if first else math.nan, len(squares) - 1)
 
 
 def _size(square: float, error: float | None) -> str:

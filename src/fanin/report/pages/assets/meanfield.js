@@ -375,7 +375,8 @@ const meanfield = (() => {
   /** How a size changes from the first to the last of mean squares. */
   function change(squares) {
     const total = squares[0] ? sqrt(squares.at(-1) / squares[0]) : NaN;
-    const factor = Number.isFinite(total) ? total ** (1 / (squares.length - 1)) : total;
+    const held = squares.findLastIndex((each) => each > 0 && each < Infinity);
+    const factor = held > 0 ? sqrt(squares[held] / squares[0]) ** (1 / held) : total;
     let words = total < 1 / KEEPS ? "shrinks" : total > KEEPS ? "grows" : "keeps its size";
     if (!(total >= 1 / FAR)) words = "vanishes";
     else if (total > FAR) words = "explodes";
@@ -400,7 +401,10 @@ const meanfield = (() => {
   /** A factor as Python's sentence has it. */
   function factorText(factor) {
     if (factor >= 0.1 && factor < 1000) return factor.toFixed(2);
-    return Number.isFinite(factor) ? String(Number(factor.toPrecision(2))) : "inf";
+    if (!Number.isFinite(factor)) return "inf";
+    const rounded = Number(factor.toPrecision(2));
+    if (!rounded || (rounded >= 1e-4 && rounded < 1)) return String(rounded);
+    return rounded.toExponential().replace(/(?<=[+-])\d$/, "0$&");
   }
 
   return { Activation, profile, branchScale, gainAtZero, unitGain, criticalStddev, fixedPoint, chi, change, verdict, factorText, share, density };
