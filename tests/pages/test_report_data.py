@@ -19,6 +19,7 @@ from fanin.audits.pages.sparklines import BARS, Sparklines
 from fanin.audits.verdicts import CODES, KINDS, MEANINGS, SIGNIFICANCE, STANDARD_ERRORS
 from fanin.report import plain
 from fanin.report.pages import write_page
+from fanin.theory.findings import ADVICE
 
 SOURCES = Path(fanin.__file__).parent / "audits"
 PAGES = Path(__file__).parents[2] / "docs"
@@ -170,13 +171,43 @@ def test_every_code_is_in_the_documentation(code: str) -> None:
 
 
 def test_probe(browser: Any, tmp_path: Path) -> None:
-    """The data of a probe gives charts of signal and gradient, and its verdict stands in the head."""
+    """The data of a probe gives charts of signal and gradient; what it finds is a finding, with what to do."""
     path = reports.written(reports.faulty().to_html(probe=PROBE), tmp_path)
     assert reports.data_of(path.read_text())["probe"] == PROBE
     with opened(browser, path) as found:
         titles = found.page.locator("#charts figcaption").all_inner_texts()
         assert titles[-2:] == ["Signal by depth", "Gradient by depth"]
-        assert "Probe: signal explodes: × 3 a layer." in found.page.inner_text(".masthead")
+        assert "In the probe: signal explodes." in found.page.inner_text(".masthead .lead")
+        [told] = [each for each in found.page.locator(".finding").all() if "signal explodes" in each.inner_text()]
+        assert "× 3 a layer." in told.inner_text()
+        assert ADVICE["signal explodes"] in told.inner_text()
+
+
+def test_findings_come_by_how_bad_they_are() -> None:
+    """What is not finite in a probe is broken, and stands before what is suspicious in the tensors or the probe."""
+    verdicts = [{"word": word, "sentence": "three"} for word in ("dead", "not finite")]
+    found = reports.data_of(reports.faulty().to_html(probe={**PROBE, "verdicts": verdicts}), "view")["findings"]
+    kinds = [each["kind"] for each in found]
+    assert kinds == sorted(kinds)  # broken, then suspicious
+    assert {each["code"]: each["kind"] for each in found if each["path"] == "probe of Net"} == {
+        "not finite": "broken",
+        "dead": "suspicious",
+    }
+    assert {"broken", "suspicious"} == {each["kind"] for each in found if each["path"] != "probe of Net"}
+
+
+def test_a_probe_of_good_tensors(browser: Any, tmp_path: Path) -> None:
+    """Where all tensors are as they should be, the head still says what the probe found, or that it is in order."""
+    audit = fanin.audit({"fc.weight": fanin.HeNormal(seed=1)((64, 32))})
+    ok = {**PROBE, "verdicts": [{"word": "ok", "sentence": "signal × 1 a layer"}]}
+    for number, (probe, tone, text) in enumerate(
+        [(PROBE, "warn", "In the probe: signal explodes."), (ok, "good", "Probe: ok: signal × 1 a layer.")]
+    ):
+        path = reports.written(audit.to_html(probe=probe), tmp_path, f"{number}.html")
+        with opened(browser, path) as found:
+            assert tone in found.page.locator(".masthead .lead").get_attribute("class").split()
+            assert text in found.page.inner_text(".masthead")
+            assert found.page.locator(".finding").count() == (tone == "warn")
 
 
 def test_probe_of_a_model() -> None:

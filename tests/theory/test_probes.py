@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import fanin
 from fanin.report import terminal_width
+from fanin.theory.findings import ADVICE, Finding
 from fanin.theory.probes import Probe, ProbedLayer, ProbedParameter
 from fanin.theory.signals import Signal, Values, measure
 
@@ -100,7 +104,7 @@ def test_every_word_has_its_sentence() -> None:
         "1 of 7 layers, first head: effective rank 1 of 32: samples look alike",
     )
     assert f"{remark} (harmless alone)" in str(probe)
-    assert probe.as_dict()["remarks"] == [{"word": remark.word, "sentence": remark.sentence}]
+    assert probe.as_dict()["remarks"] == [{"word": remark.word, "sentence": remark.sentence, "advice": remark.advice}]
 
 
 @pytest.mark.parametrize(
@@ -136,3 +140,14 @@ def test_it_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     assert terminal_width() == 60
     assert max(map(len, str(of_head(1.0)).splitlines()[:-2])) <= 60
+
+
+def test_every_word_has_advice() -> None:
+    """Whatever a probe may find, it says what to do; the report's footnotes have it, too."""
+    source = (Path(fanin.__file__).parent / "theory" / "probes.py").read_text(encoding="utf-8")
+    of_layers = set(re.findall(r'Finding\(\s*"([a-z ]+)"', source)) - {"ok"}
+    ways = ("explodes", "vanishes", "jumps", "drops")
+    assert len(of_layers) > 5
+    assert set(ADVICE) == of_layers | {f"{flow} {way}" for flow in ("signal", "gradient") for way in ways}
+    assert ADVICE["signal jumps"] in " ".join(str(of_head(1e12)).split())
+    assert Finding("ok", "fine").line == "ok: fine"

@@ -14,6 +14,7 @@ from fanin.report.charts import Charts
 from fanin.report.markup import Tone, printed
 from fanin.report.tables import Table, Toned
 from fanin.theory.charts import HARMLESS, probe_charts
+from fanin.theory.findings import Finding
 from fanin.theory.signals import Signal
 from fanin.theory.trends import jumps, trend
 
@@ -32,29 +33,6 @@ _COLLAPSED, _LEAST_LIMIT = 1.5, 8  # the effective rank of a collapsed layer, wh
 _MOST_NAMES = 5  # of layers in a note
 _OWING = 0.5  # the share of a layer's mean square from which its outputs are called those of its bias
 _OFF = 2.0  # measured ÷ expected, or its inverse, from which weights and inputs are not independent
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A verdict: a word that is stable, and a sentence for people.
-
-    Attributes:
-        word: "ok", or "not finite", "zero", "constant", "dead", "saturated", "collapsed", "off theory", "no gradient";
-            of a whole model also "signal explodes", "signal vanishes", "signal jumps" and "signal drops" (in one
-            layer), and the same of "gradient".
-        sentence: what was found, in numbers.
-    """
-
-    word: str
-    sentence: str
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return self.word == "ok"
-
-    def __str__(self) -> str:
-        return f"{self.word}: {self.sentence}"
 
 
 @dataclass(frozen=True)
@@ -142,7 +120,7 @@ class ProbedLayer:
                     name: {"shape": each.values.shape, "std": each.values.std, "gradient_std": _std(each.gradient)}
                     for name, each in self.parameters.items()
                 },
-                "verdict": vars(self.verdict),
+                "verdict": self.verdict.as_dict(),
             }
         )
 
@@ -392,14 +370,15 @@ class Probe:
 
         A layer has `path`, `type`, `call`, `shape`, `mean`, `std`, `nonfinite`, `zeros`, `units`, `dead`, `saturated`,
         `rank`, `rank_limit`, `gradient_std`, `expected_std`, `ratio`, `parameters` (by name: `shape`, `std`,
-        `gradient_std`) and `verdict` (`word`, `sentence`). Numbers that are unknown or not finite are None.
+        `gradient_std`) and `verdict`. That and each of `verdicts` and `remarks` have `word`, `sentence` and `advice`.
+        Numbers that are unknown or not finite are None.
         """
         return {
             "model": self.model,
             "gradients": self.has_gradients,
             "layers": [each.as_dict() for each in self.layers],
-            "verdicts": [dict(vars(each)) for each in self.verdicts],
-            "remarks": [dict(vars(each)) for each in self.remarks],
+            "verdicts": [each.as_dict() for each in self.verdicts],
+            "remarks": [each.as_dict() for each in self.remarks],
             "notes": list(self.notes),
         }
 
@@ -411,7 +390,11 @@ class Probe:
             [[column.cell(each) for column in columns] for each in self.layers],
             right=_RIGHT,
             spared=_SPARED,
-            footnotes=[*map(str, self.verdicts), *(f"{each} (harmless alone)" for each in self.remarks), *self.notes],
+            footnotes=[
+                *(each.line for each in self.verdicts),
+                *(f"{each} (harmless alone)" for each in self.remarks),
+                *self.notes,
+            ],
         )
 
     def __str__(self) -> str:

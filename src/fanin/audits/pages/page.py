@@ -17,6 +17,7 @@ from fanin.recipes.tables import folded_paths
 from fanin.report.charts import Charts
 from fanin.report.pages import Count, Sheet, Tone
 from fanin.theory.charts import probe_charts, probe_data
+from fanin.theory.findings import ADVICE
 from fanin.theory.probes import Probe
 
 TONES: dict[Kind, Tone] = {
@@ -56,7 +57,7 @@ def audit_page(
         TypeError, ValueError: the probe is none.
     """
     probed = None if probe is None else probe_data(probe.as_dict() if isinstance(probe, Probe) else probe)
-    lead, tone = _lead(data)
+    lead, tone = _lead(data, [] if probed is None else [each["code"] for each in _of_probe(probed)])
     return Sheet(
         kind="audit",
         title=data["name"],
@@ -64,15 +65,28 @@ def audit_page(
         tone=tone,
         facts=_facts(data),
         counts=[Count(kind, data["counts"][kind], TONES[kind], MEANINGS[kind]) for kind in KINDS],
-        notes=[*data["notes"], *_of_probe(probed)],
+        notes=[*data["notes"], *_in_order(probed)],
         appendix=appendix_of(tensors),
         data={"kind": "audit", "audit": data, "probe": probed},
         view=_view(data, tensors, findings, charts, probed),
     ).html()
 
 
-def _lead(data: Mapping[str, Any]) -> tuple[str, Tone]:
-    """The verdict on the whole, in a sentence, and its tone."""
+def _lead(data: Mapping[str, Any], probed: Sequence[str]) -> tuple[str, Tone]:
+    """The verdict on the whole, in a sentence or two, and its tone.
+
+    Args:
+        data: the data of the audit.
+        probed: the words for what a probe found wrong.
+    """
+    lead, tone = _lead_of_audit(data)
+    if not probed:
+        return lead, tone
+    return f"{lead} In the probe: {', '.join(probed)}.", "bad" if tone == "bad" else "warn"
+
+
+def _lead_of_audit(data: Mapping[str, Any]) -> tuple[str, Tone]:
+    """The verdict on the tensors alone."""
     counts, total = data["counts"], len(data["tensors"])
     wrong = [
         f"{counts[kind]:,} {'is' if counts[kind] == 1 else 'are'} {kind}"
@@ -107,11 +121,26 @@ def _facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _of_probe(probe: Mapping[str, Any] | None) -> list[str]:
-    """The verdicts of a probe, in words."""
-    if probe is None:
-        return []
-    return [f"Probe: {each['word']}: {each['sentence']}." for each in probe["verdicts"]]
+def _in_order(probe: Mapping[str, Any] | None) -> list[str]:
+    """What a probe says if nothing is wrong."""
+    verdicts = () if probe is None else probe["verdicts"]
+    return [f"Probe: {each['word']}: {each['sentence']}." for each in verdicts if each["word"] == "ok"]
+
+
+def _of_probe(probe: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a probe finds wrong, as findings on the model."""
+    return [
+        {
+            "path": f"probe of {probe['model']}" if probe.get("model") else "probe",
+            "kind": "broken" if each["word"] == "not finite" else "suspicious",
+            "code": each["word"],
+            "message": f"{each['sentence'][:1].upper()}{each['sentence'][1:]}.",
+            "advice": ADVICE.get(each["word"], ""),
+            "tensors": [],
+        }
+        for each in probe["verdicts"]
+        if each["word"] != "ok"
+    ]
 
 
 def _view(
@@ -124,10 +153,15 @@ def _view(
     """What the scripts show besides the data: rows, findings, sparklines and charts, with tensors by their numbers."""
     numbers = {each.name: place for place, each in enumerate(tensors)}
     rows = folded_paths({each.name: alike(each) for each in tensors})
+    found = [
+        *_lost(data),
+        *(_finding(each, numbers) for each in findings),
+        *(() if probe is None else _of_probe(probe)),
+    ]
     overview = [*charts(None), *(() if probe is None else probe_charts(probe))]
     return {
         "rows": [[path, [numbers[name] for name in names]] for path, names in rows],
-        "findings": [*_lost(data), *(_finding(each, numbers) for each in findings)],
+        "findings": sorted(found, key=lambda each: each["kind"] != "broken"),
         "sparklines": asdict(Sparklines.of(tensors)),
         "overview": [each.as_dict() for each in overview],
         "charts": {str(numbers[each.name]): charts(each.name).as_dict() for each in featured(tensors)},
