@@ -36,6 +36,14 @@ def test_one_seed(shapes: tuple[tuple[int, ...], ...], dtype: str) -> None:
     assert "2 times those of 'a.kernel': both were drawn with one seed" in problems["b.kernel"].message
 
 
+def test_one_seed_beside_a_copy() -> None:
+    """A tensor that begins like two copies of one another is named, too."""
+    weight = drawn_by_numpy(1, (64, 32), 0.1)
+    values = {"a.kernel": weight, "b.kernel": weight.copy(), "c.kernel": drawn_by_numpy(1, (48, 80), 0.2)}
+    found = fanin.audit(values)
+    assert [each.verdict.problems[0].code for each in found.tensors] == ["duplicate", "duplicate", "correlated"]
+
+
 def test_torch_seeds() -> None:
     """The same of PyTorch's generator, which is seeded again before each layer."""
     torch = pytest.importorskip("torch")

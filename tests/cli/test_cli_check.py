@@ -121,9 +121,10 @@ def test_a_truncated_file(folder: Path) -> None:
             ("recipe.toml", "--recipe", "recipe.toml"),
             "A checkpoint must be a .safetensors, .npz, .bin, .pt, .pth, .ckpt, .keras, .h5 or .hdf5 file",
         ),
-        (("out", "--seed", "1"), "--seed needs a --recipe."),
+        (("out", "--seed", "1"), "--seed needs a --recipe. `fanin recipe from package.module:factory > recipe.toml`"),
         (("out", "--recipe", "recipe.tml"), "RECIPE must be a file, - or one of the presets"),
         (("right.npz", "--recipe", "keras"), "The recipe does not fit right.npz"),
+        (("right.npz", "--recipe", "keras"), "If the recipe is made for this model, give it --model"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], message: str) -> None:

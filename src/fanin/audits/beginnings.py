@@ -70,7 +70,7 @@ def of_one_seed(beginnings: Iterable[Beginning], known: Collection[str] = ()) ->
 
     Args:
         beginnings: the beginnings of the tensors.
-        known: the names of those of which more is known already, such as copies.
+        known: the names of those of which more is known already, such as copies: others may begin like them.
 
     >>> import fanin
     >>> from fanin.audits.arrays import InMemory
@@ -81,7 +81,7 @@ def of_one_seed(beginnings: Iterable[Beginning], known: Collection[str] = ()) ->
     >>> [(name, problem.other) for name, problem in of_one_seed(begun)]
     [('a', 'b'), ('b', 'a')]
     """
-    every = [each for each in beginnings if each.name not in known]
+    every = list(beginnings)
     if len(every) < 2:
         return
     directions = np.stack([each.direction for each in every])
@@ -91,7 +91,8 @@ def of_one_seed(beginnings: Iterable[Beginning], known: Collection[str] = ()) ->
         cosines[rows, start + rows] = 0.0
         partners = cosines.argmax(1)
         for row in np.flatnonzero(cosines[rows, partners] > _ALIKE).tolist():
-            yield _problem(every[start + row], every[int(partners[row])])
+            if every[start + row].name not in known:
+                yield _problem(every[start + row], every[int(partners[row])])
 
 
 def _problem(each: Beginning, other: Beginning) -> tuple[str, Problem]:

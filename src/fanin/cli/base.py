@@ -25,6 +25,9 @@ MODEL_HELP = (
     "and returns the model (of JAX also what fanin.jax.layers_of returns); a .safetensors file; or a list of shapes "
     "(.json or .toml; - for JSON from standard input)."
 )
+SEED_NEEDS_RECIPE = (
+    "--seed needs a --recipe. `fanin recipe from package.module:factory > recipe.toml` makes one of a model's own code."
+)
 RECIPE_HELP = "a .toml or .yaml file, the name of a preset, or - for TOML from standard input"
 
 

@@ -11,6 +11,8 @@ import click
 from fanin.cli.base import (
     MODEL_HELP,
     RECIPE_HELP,
+    SEED_NEEDS_RECIPE,
+    Refusal,
     model_argument,
     recipe_argument,
     recorded_by_torch,
@@ -21,6 +23,10 @@ from fanin.cli.base import (
 if TYPE_CHECKING:
     from fanin.models.parameters import Model
     from fanin.recipes import Plan
+
+_MODEL_SAYS_MORE = (
+    "If the recipe is made for this model, give it --model: a file has neither layers nor a configuration."
+)
 
 
 @click.command(
@@ -79,9 +85,10 @@ def check(
     """
     with refusing():
         from fanin import checkpoints
+        from fanin.recipes import PlanError
 
         if recipe is None and seed is not None:
-            raise click.UsageError("--seed needs a --recipe.")
+            raise click.UsageError(SEED_NEEDS_RECIPE)
         try:
             plan = None if recipe is None else _planned(path, recipe, model, seed)
             is_known = plan is not None or (model is None and checkpoints.has_manifest(path))
@@ -90,6 +97,10 @@ def check(
             else:
                 described = _expected(model) if plan is None else None
                 ok = _audited(path, plan, described, under, every, as_json)
+        except PlanError as error:
+            if model is None:
+                raise Refusal(f"{error}\n{_MODEL_SAYS_MORE}") from error
+            raise
         except checkpoints.CheckpointError as error:
             if as_json:
                 _tell({"event": "error", "message": str(error)})

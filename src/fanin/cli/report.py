@@ -12,6 +12,7 @@ import click
 from fanin._core.messages import plural, shown, visible
 from fanin.cli.base import (
     MODEL_HELP,
+    SEED_NEEDS_RECIPE,
     STANDARD_INPUT,
     Refusal,
     check_page,
@@ -108,7 +109,7 @@ def _check_options(
     """Raises an error for options that do not go with what the report is about."""
     if not is_recipe:
         if seed is not None and recipe is None:
-            raise click.UsageError("--seed needs a --recipe.")
+            raise click.UsageError(SEED_NEEDS_RECIPE)
         if not Path(target).exists():
             rule = "PATH|RECIPE must be a checkpoint that is there, a preset, or a recipe that ends in .toml or .yaml"
             raise Refusal(f"{rule}. Received: {shown(target)}.")
