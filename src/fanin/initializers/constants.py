@@ -110,7 +110,7 @@ class Constant(Initializer):
         if not isinstance(self.value, (bool, int, float, complex)):
             raise TypeError(
                 f"`value` must be a scalar. Received: value={shown(value)} (of type {class_name(type(value))}). "
-                "Only scalar values are allowed."
+                "Only scalar values are allowed. An array is a table: fanin.Table(array)."
             )
 
     def distribution(self, shape: ShapeLike, dtype: DTypeLike = None) -> Distribution:

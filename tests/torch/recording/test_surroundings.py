@@ -64,13 +64,32 @@ def test_refusals_are_noted() -> None:
     assert "which was refused" in recorder.notes[0].text
 
 
-def test_the_generator_itself_is_seeded() -> None:
+@pytest.mark.parametrize("seed", [3, 4], ids=["its own seed", "another one"])
+def test_the_generator_itself_is_seeded(seed: int) -> None:
     """It is put back, and noted."""
-    before = torch.get_rng_state()
-    with watching() as recorder:
-        torch.default_generator.manual_seed(3)
-    assert torch.get_rng_state().equal(before)
+    with torch.random.fork_rng(()):
+        torch.manual_seed(3)
+        torch.rand(5)
+        before = torch.get_rng_state()
+        with watching() as recorder:
+            torch.default_generator.manual_seed(seed)
+        assert torch.get_rng_state().equal(before)
     assert recorder.notes[0].text.startswith("PyTorch's generator is seeded")
+
+
+def test_other_threads_may_draw() -> None:
+    """What they draw from PyTorch's generator is neither put back nor taken for a seed."""
+    with torch.random.fork_rng(()):
+        torch.manual_seed(3)
+        expected = torch.rand(1), torch.rand(1)
+        torch.manual_seed(3)
+        drawn: list[Any] = []
+        thread = threading.Thread(target=lambda: drawn.append(torch.rand(1)))
+        with watching() as recorder:
+            thread.start()
+            thread.join()
+        assert (*drawn, torch.rand(1)) == expected
+    assert not recorder.notes
 
 
 def test_other_threads_may_use_the_generators() -> None:

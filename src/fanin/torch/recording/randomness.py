@@ -70,10 +70,21 @@ class Globals:
         for name, (_, put) in _GENERATORS.items():
             if draws and self._seen[name] != self._generators[name]:
                 put(self._generators[name])
-        is_seeded = torch.default_generator.initial_seed() != self._seed
+        is_seeded = self._is_seeded()
         if is_seeded:
             torch.default_generator.set_state(self._torch)
         for before, (read, write) in zip(self._defaults, _DEFAULTS, strict=True):
             if read() != before:
                 write(before)
         return is_seeded
+
+    def _is_seeded(self) -> bool:
+        """Whether PyTorch's generator was seeded, with another seed or again with its own.
+
+        Recorded code draws nothing from it. So its own seed, given again, leaves it at its start; one that has only
+        moved on was drawn from by another thread.
+        """
+        state, seed = torch.default_generator.get_state(), torch.default_generator.initial_seed()
+        if seed != self._seed:
+            return True
+        return not state.equal(self._torch) and state.equal(torch.Generator("cpu").manual_seed(seed).get_state())
