@@ -488,7 +488,7 @@ def test_names_keep_their_ends(twins: Opened, is_open: bool) -> None:
 
 
 LONG = "vision_tower.vision_model.encoder.layers."
-# Of each row: its name, the letters of it that are seen, how high its ellipsis is, and whether all that follows is seen.
+# Of each row: its name, the letters of it that are seen, how high its ellipsis is, whether all that follows is seen.
 SEEN = """() => [...document.querySelectorAll(".treegrid .spacer .row")].map((row) => {
   const [cell, named] = [row.querySelector(".cell.name").getBoundingClientRect(), row.querySelector(".named")];
   const isIn = (box) =>
@@ -503,8 +503,8 @@ SEEN = """() => [...document.querySelectorAll(".treegrid .spacer .row")].map((ro
       if (isIn(range.getBoundingClientRect())) seen += range.toString();
     }
   const ellipsis = parseFloat(getComputedStyle(named, "::before").height) || 0;
-  const others = [...named.querySelectorAll(".count, .about")];
-  return [named.querySelector("bdi").textContent, seen, ellipsis, others.every((each) => isIn(each.getBoundingClientRect()))];
+  const others = [...named.querySelectorAll(".count, .about")].map((each) => each.getBoundingClientRect());
+  return [named.querySelector("bdi").textContent, seen, ellipsis, others.every(isIn)];
 })"""
 
 
@@ -522,7 +522,7 @@ def deep(folder: Path) -> Path:
 @pytest.mark.parametrize("form", ["tree", "list", "single"])
 @pytest.mark.parametrize("width", [320, 390])
 def test_names_keep_their_ends_on_phones(browser: Any, deep: Path, form: str, width: int) -> None:
-    """On a phone, what is seen of a name is its end, long enough to tell it apart, after an ellipsis if that is not all."""
+    """On a phone, the end of a name is seen, enough to tell it apart, after an ellipsis if that is not all."""
     with opened(browser, deep, width=width, height=3000) as found:
         if form == "tree":
             found.page.click("[name=expand]")
