@@ -138,6 +138,16 @@ def test_slider(site: Site, name: str) -> None:
         assert int(slider.input_value()) == 0
 
 
+def test_steps_draw_nothing_again(site: Site) -> None:
+    """A step of a slider leaves the network's unit tensors as they are, even those of the deepest one with biases."""
+    with site.at("#init=he_normal&act=relu&block=pre_norm&depth=1000&bias=0.1") as found:
+        page = found.page
+        counts = "() => { const { values } = philox; let calls = 0; const count = () => calls; "
+        page.evaluate(counts + "philox.values = (...given) => (calls++, values(...given)); window.calls = count; }")
+        page.fill("#bias", "0.2")
+        assert page.evaluate("calls()") <= 1  # that of the weights which are shown
+
+
 @pytest.mark.parametrize(
     ("fragment", "shown"),
     [

@@ -487,6 +487,60 @@ def test_names_keep_their_ends(twins: Opened, is_open: bool) -> None:
     assert [end for name, end in ends if len(end) < 12 and end != re.split("[./]", name)[-1]] == []
 
 
+LONG = "vision_tower.vision_model.encoder.layers."
+# Of each row: its name, the letters of it that are seen, how high its ellipsis is, whether all that follows is seen.
+SEEN = """() => [...document.querySelectorAll(".treegrid .spacer .row")].map((row) => {
+  const [cell, named] = [row.querySelector(".cell.name").getBoundingClientRect(), row.querySelector(".named")];
+  const isIn = (box) =>
+    box.top >= cell.top - 1 && box.bottom <= cell.bottom + 1 && box.left >= cell.left && box.right <= cell.right;
+  const texts = document.createTreeWalker(named.querySelector("bdi"), NodeFilter.SHOW_TEXT);
+  const range = document.createRange();
+  let seen = "";
+  while (texts.nextNode())
+    for (let at = 0; at < texts.currentNode.length; at++) {
+      range.setStart(texts.currentNode, at);
+      range.setEnd(texts.currentNode, at + 1);
+      if (isIn(range.getBoundingClientRect())) seen += range.toString();
+    }
+  const ellipsis = parseFloat(getComputedStyle(named, "::before").height) || 0;
+  const others = [...named.querySelectorAll(".count, .about")].map((each) => each.getBoundingClientRect());
+  return [named.querySelector("bdi").textContent, seen, ellipsis, others.every(isIn)];
+})"""
+
+
+@pytest.fixture(scope="module")
+def deep(folder: Path) -> Path:
+    """The page of a model whose names are longer than two lines of a phone."""
+    parts = [f"attention.self.{name}_projection.lora_{half}.default" for name in ("query", "key") for half in "AB"]
+    names = [f"{LONG}{block}.{part}.weight" for block in range(3) for part in parts]
+    names += [f"model.layers.{block}.self_attn.q_proj.weight" for block in range(3)] + ["head." + "x" * 300]
+    made = {name: fanin.RandomNormal(seed=place)((16, 8)) for place, name in enumerate(names)}
+    made[names[5]][0] = np.nan
+    return reports.written(fanin.audit(made).to_html(), folder, "deep.html")
+
+
+@pytest.mark.parametrize("form", ["tree", "list", "single"])
+@pytest.mark.parametrize("width", [320, 390])
+def test_names_keep_their_ends_on_phones(browser: Any, deep: Path, form: str, width: int) -> None:
+    """On a phone, the end of a name is seen, enough to tell it apart, after an ellipsis if that is not all."""
+    with opened(browser, deep, width=width, height=3000) as found:
+        if form == "tree":
+            found.page.click("[name=expand]")
+        found.page.set_checked("[name=fold]", form != "single")
+        found.page.check(f"[name=form][value={'tree' if form == 'tree' else 'list'}]")
+        found.page.wait_for_timeout(100)
+        rows = found.page.evaluate(SEEN)
+        assert len(rows) > 5
+        for name, seen, ellipsis, is_rest_seen in rows:
+            assert name.endswith(seen), name
+            assert len(seen) >= min(len(name), 20), name
+            assert (ellipsis > 10) == (seen != name), name
+            assert is_rest_seen, name
+        if form == "list" and width == 390:
+            assert len({seen for _, seen, *_ in rows}) == len(rows)
+        assert any(seen != name for name, seen, *_ in rows)
+
+
 def test_what_it_is_has_room(browser: Any, tmp_path: Path) -> None:
     """In a window of common width, the initializer that a tensor fits can be read with its number."""
     audit = fanin.audit({"self_attn.q_proj.weight": fanin.RandomNormal(0.0, 0.0213, seed=1)((64, 48))})

@@ -7,6 +7,7 @@ const charts = (() => {
   const LETTER = 6.6; // about the width of a letter in pixels
   const MANY = 30; // dots that would hide one another
   const REACH = 24; // pixels from a dot at which it is pointed at
+  const WRITTEN = new Intl.NumberFormat("en-US", { maximumFractionDigits: 9 }); // made once, since that is slow
   const [SMALLEST, LARGEST] = [1e-307, 1e307]; // that an axis shows
   const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
@@ -21,7 +22,7 @@ const charts = (() => {
       const factor = Number(mantissa);
       return minus(factor === 1 ? power : factor === -1 ? `-${power}` : `${factor}×${power}`);
     }
-    return minus(Number(value.toPrecision(digits)).toLocaleString("en-US", { maximumFractionDigits: 9 }));
+    return minus(WRITTEN.format(value.toPrecision(digits)));
   }
 
   const minus = (shown) => shown.replaceAll("-", "−");

@@ -28,32 +28,34 @@ const initializers = (() => {
       stddev: (p) => p / sqrt(3),
       reach: (p) => p,
       isBounded: true,
-      density: (x, p) => (abs(x) <= p ? 1 / (2 * p) : 0),
+      density: (p) => (x) => (abs(x) <= p ? 1 / (2 * p) : 0),
     },
     normal: {
       stddev: (p) => p,
       reach: (p) => 4.2 * p,
-      density: (x, p) => meanfield.density(x / p) / p,
+      density: (p) => (x) => meanfield.density(x / p) / p,
     },
     truncated_normal: {
       stddev: (p) => TRUNCATED_STDDEV * p,
       reach: (p) => 2 * p,
       isBounded: true,
-      density: (x, p) => (abs(x) <= 2 * p ? meanfield.density(x / p) / p / (1 - 2 * meanfield.share(-2)) : 0),
+      density: (p) => (x) => (abs(x) <= 2 * p ? meanfield.density(x / p) / p / (1 - 2 * meanfield.share(-2)) : 0),
     },
     orthogonal: {
       stddev: (p, n) => p / sqrt(n),
       reach: (p, n) => min(p, (4.2 * p) / sqrt(n)),
-      density: (x, p, n) => ofUnitVector(x / p, n) / p,
+      density: ofVector,
     },
   };
 
-  /** The density of an element of a random unit vector of so many numbers; NaN where it has none or no limit. */
-  function ofUnitVector(x, count) {
-    if (count < 3 || x * x >= 1) return NaN;
+  /** The density of an element of a random vector of so many numbers and a length; NaN where it has none or no limit. */
+  function ofVector(length, count) {
     let scale = count % 2 ? 1 / 2 : 2 / Math.PI; // for 3 and 4 numbers; for others by the gamma function's recurrence
     for (let each = count % 2 ? 3 : 4; each < count; each += 2) scale *= each / (each - 1);
-    return scale * (1 - x * x) ** ((count - 3) / 2);
+    return (x) => {
+      const square = (x / length) ** 2;
+      return count < 3 || square >= 1 ? NaN : (scale * (1 - square) ** ((count - 3) / 2)) / length;
+    };
   }
 
   /**
@@ -94,7 +96,7 @@ const initializers = (() => {
       stddev: stddev(fround(made.parameter), longer),
       reach: reach(made.parameter, longer),
       isBounded,
-      density: (x) => density(x, made.parameter, longer),
+      density: density(made.parameter, longer),
     };
   }
 
@@ -115,7 +117,8 @@ const initializers = (() => {
     if (made.law === "orthogonal") {
       const [shorter, longer] = [min(fanIn, fanOut), max(fanIn, fanOut)];
       const columns = philox.orthonormal(stream, longer, shorter, min(shorter, max(1, Math.floor(MOST / 2 / longer))));
-      return columns.flatMap((column) => [...column].map((each) => round(fround(each * fround(made.parameter)))));
+      const factor = fround(made.parameter);
+      return columns.flatMap((column) => [...column.subarray(0, MOST)].map((each) => round(fround(each * factor))));
     }
     const parameter = rounding.parameter(made.parameter, dtype);
     const isUniform = made.law === "uniform";

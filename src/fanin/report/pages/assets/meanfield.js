@@ -28,6 +28,7 @@ const meanfield = (() => {
 
   function tailShare(x) {
     const far = abs(x);
+    if (far > 39) return x < 0 ? 0 : 1; // where the density is 0
     let fraction = far;
     for (let term = Math.ceil(10 + 500 / (far * far)); term > 0; term--) fraction = far + term / fraction;
     const tail = density(far) / fraction;
@@ -132,7 +133,7 @@ const meanfield = (() => {
     moments(variance) {
       let found = this.seen.get(variance);
       if (found === undefined) {
-        if (this.seen.size > 4096) this.seen.clear();
+        if (this.seen.size > 2 ** 15) this.seen.clear(); // the deepest network and two that are proposed have 3,000
         this.seen.set(variance, (found = this.computed(variance)));
       }
       return found;

@@ -160,10 +160,13 @@ const philox = (() => {
    * @returns {Float64Array[]} the columns, each of `rows` numbers.
    */
   function orthonormal(stream, rows, columns, count) {
-    const unit = { law: "normal", scale: 1, origin: 0 };
     const found = Array.from({ length: count }, () => new Float64Array(rows));
     for (let row = 0; row < rows; row++)
-      values(stream, unit, "float32", count, row * columns).forEach((each, column) => (found[column][row] = each));
+      for (let column = 0; column < count; column++) {
+        const at = row * columns + column;
+        if (!column || at % 4 === 0) blockOfNormals(stream, Math.floor(at / 4));
+        found[column][row] = normals[at % 4];
+      }
     const dot = (a, b) => a.reduce((sum, each, place) => sum + each * b[place], 0);
     found.forEach((column, number) => {
       for (const earlier of [...found.slice(0, number), ...found.slice(0, number)]) {

@@ -96,12 +96,15 @@
   /** A name in two parts, of which the first one gives way where room is short: the end tells names apart. */
   function parted(name) {
     const found = name.match(LONG_NAME);
-    if (!found) return [name];
+    if (!found) return breakable(name);
     const [start, end] = found.slice(1).filter((part) => part !== undefined);
-    const first = html("span", { class: "start" }, start);
+    const first = html("span", { class: "start" }, ...breakable(start));
     first.style.setProperty("--end", `${end.length}ch`);
-    return [first, end];
+    return [first, html("span", {}, ...breakable(end))];
   }
+
+  /** A text that may be broken after its dots and slashes, where it has several lines. */
+  const breakable = (name) => name.split(/(?<=[./])/).flatMap((part) => [part, html("wbr")]);
 
   /** The numbers of the parameters that the filters and the search leave; null for all. */
   function kept() {

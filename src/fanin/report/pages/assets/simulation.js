@@ -8,6 +8,7 @@ const simulation = (() => {
   const MOST_WEIGHTS = 160_000; // of all layers together, so that a network takes a few milliseconds
   const [FEW, MANY] = [8, 64]; // inputs of a network; many where their own mean and spread matter
   const [INPUTS, COTANGENTS, BIASES] = [2 ** 24, 2 ** 24 + 1, 2 ** 25]; // numbers of streams, beyond those of layers
+  const MOST_KEPT = 5000; // more than the 4,002 of the deepest network, which would else be drawn at every step
   const kept = new Map(); // unit tensors of the last network, which most changes leave as they are
 
   const hasBatch = (block) => block.steps.some((step) => step.kind === "batch");
@@ -24,7 +25,7 @@ const simulation = (() => {
     const name = `${stream.key}/${number}/${law}/${count}`;
     let found = kept.get(name);
     if (!found) {
-      if (kept.size > 2500) kept.clear();
+      if (kept.size > MOST_KEPT) kept.clear();
       const own = number ? stream.foldIn(number) : stream;
       const [scale, origin] = law === "uniform" ? [2, -1] : [1, 0];
       kept.set(name, (found = philox.values(own, { law, scale, origin }, "float32", count)));
