@@ -196,7 +196,9 @@ def activations() -> dict[str, dict[str, float] | None]:
 
 def _as_data(block: Block) -> dict[str, Any]:
     """A block for JavaScript, with the kind of each step."""
-    return {**asdict(block), "steps": list(map(_step, block.steps)), "after": list(map(_step, block.after))}
+    data = {**asdict(block), "steps": list(map(_step, block.steps)), "after": list(map(_step, block.after))}
+    del data["name"]  # which is the key that it has among all blocks
+    return data
 
 
 def _step(step: Step) -> dict[str, Any]:
