@@ -30,7 +30,9 @@ from fanin.audits.judging.judgement import (
 from fanin.audits.judging.laws import Law
 from fanin.audits.judging.roles import Role, roles_of
 from fanin.audits.judging.siblings import among_siblings
+from fanin.audits.measuring.hashes import hash_of
 from fanin.audits.measuring.ordered import Ordered
+from fanin.audits.measuring.subjects import Subject
 from fanin.audits.relations import Sketch, correlated, duplicates
 from fanin.audits.sources import is_model, tensors_of
 from fanin.audits.spectra import MOST_TENSORS, measured_spectrum
@@ -356,7 +358,7 @@ class _Auditor:
 
     def _among(self, found: Mapping[str, AuditedTensor]) -> dict[str, list[Problem]]:
         """What is wrong with tensors beside one another. Those of a model that was trained do correlate."""
-        ties = [(name, copy_of) for name in found if (copy_of := self._expected.of(name).copy_of)]
+        ties = self._expected.ties(name for name in self._contents.tensors if name not in self._contents.ties)
         drawn = not is_trained({name: (self._roles[name], each.verdict) for name, each in found.items()})
         related = unrelated(duplicates(self._sketches, ties), correlated(self._sketches, ties) if drawn else ())
         problems = {name: list(each) for name, each in related.items()}
@@ -368,11 +370,23 @@ class _Auditor:
 
     def _untied(self, ties: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Problem]]:
         """The tensors that should have the values of others, and do not."""
-        for name, copy_of in ties:
-            if copy_of in self._fingerprints and self._fingerprints[name] != self._fingerprints[copy_of]:
-                message = f"It should have the values of {copy_of}, and has others."
+        for tied, copy_of in ties:
+            name, other = (tied, copy_of) if tied in self._fingerprints else (copy_of, tied)
+            is_known = name in self._fingerprints and other in self._contents.tensors
+            if is_known and not self._are_equal(name, other):
+                message = f"It should have the values of {other}, and has others."
                 advice = "Tie them again, as the model's code does (tie_weights in transformers)."
                 yield name, Problem("untied", "suspicious", message, advice)
+
+    def _are_equal(self, name: str, other: str) -> bool:
+        """Whether two tensors have equal values, or one of them cannot be read."""
+        both = [self._contents.tensors[each] for each in (name, other)]
+        if other in self._fingerprints and both[0].dtype == both[1].dtype:
+            return self._fingerprints[name] == self._fingerprints[other]
+        try:
+            return len({hash_of(Subject.of(each), by_value=True) for each in both}) == 1
+        except (CheckpointError, OSError):
+            return True
 
 
 def _with_spectra(
@@ -401,7 +415,7 @@ def _roles(contents: Contents, expected: Expectations) -> dict[str, Role]:
     for name, role in named.items():
         parameter = expected.of(name).parameter
         known = parameter is not None and parameter.shape == role.shape
-        roles[name] = Role.of(parameter, role.n_layers, role.depth) if known and parameter is not None else role
+        roles[name] = Role.of(parameter, role) if known and parameter is not None else role
     return roles
 
 

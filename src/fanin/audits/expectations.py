@@ -177,6 +177,22 @@ class Expectations:
         """Whether the model has a tensor of this name."""
         return not {name, stripped(name)}.isdisjoint(self.by_name) or name in self.left
 
+    def ties(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """Which of these tensors should have the values of others: the name of each, with that of the other one.
+
+        Either the model's code copies them, or both are names of one parameter.
+        """
+        pairs, there = [], {}
+        for name in names:
+            expected = self.of(name)
+            there.setdefault(expected.names, []).append(name)
+            pairs += [(name, expected.copy_of)] if expected.copy_of else []
+        for every, several in there.items():
+            places = {name: place for place, name in enumerate(every)}
+            first, *others = sorted(several, key=lambda name: places.get(name, places.get(stripped(name), 0)))
+            pairs += [(name, first) for name in others]
+        return pairs
+
     def missing(self, names: Iterable[str]) -> list[str]:
         """The parameters of which a checkpoint with these names has nothing."""
         there = {stripped(name) for name in names} | set(names)
