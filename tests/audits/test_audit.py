@@ -50,6 +50,16 @@ def test_another_seed() -> None:
     assert (kernel.verdict.kind, kernel.verdict.fits) == ("consistent", ("truncated normal (stddev 0.125)",))
     assert found["layers.0.bias"].verdict.kind == "exact"  # zeros, whatever the seed
     assert kernel.ratio == pytest.approx(1, abs=0.05)
+    assert found.notes == (
+        "3 of 3 drawn tensors fit their distributions and have other bits than those of seed 8: was another seed used? "
+        "--seed gives it.",
+    )
+
+
+def test_another_dtype_is_no_other_seed() -> None:
+    """Rounded values have other bits, whatever their seed."""
+    found = fanin.audit({name: each.astype("float16") for name, each in arrays().items()}, PLAN)
+    assert (found.counts["consistent"], found.notes) == (6, ())
 
 
 @pytest.mark.parametrize("stored", ["float16", "bfloat16", "float8_e4m3fn"])
@@ -113,6 +123,7 @@ def test_a_flipped_bit() -> None:
     found = fanin.audit(values, PLAN)
     assert found["layers.1.kernel"].verdict.kind == "consistent"
     assert found.counts["exact"] == 5
+    assert found.notes == ()
 
 
 def test_a_manifest(tmp_path: Path) -> None:
@@ -320,7 +331,12 @@ def test_prefixes_that_no_name_has() -> None:
 def test_conclusions() -> None:
     """The whole in a sentence: fresh, exact or trained."""
     assert fanin.audit(arrays(), PLAN).conclusion == "Every bit is the expected one."
-    assert fanin.audit(arrays()).conclusion == "It is as it was initialized."
+    guessed = "Nothing is wrong as far as names and shapes tell; --model or --recipe checks more."
+    assert fanin.audit(arrays()).conclusion == guessed
+    assert fanin.audit(arrays(), model=SHAPES).conclusion == (
+        "Nothing is wrong as far as the model's layers tell; --recipe checks more."
+    )
+    assert fanin.audit(arrays(), RECIPE, seed=8, model=SHAPES).conclusion == ""
     assert fanin.audit({}).conclusion == ""
 
 
@@ -338,7 +354,7 @@ def test_unknown_spreads() -> None:
     """Spreads that no initializer gives are no findings of a file alone, and are not passed over in silence."""
     found = fanin.audit({"a.kernel": 7.7 * fanin.RandomNormal(stddev=1.0, seed=1)((128, 96))})
     assert found
-    assert found.conclusion == ""
+    assert found.conclusion == "Whether every spread is as intended is not known: --model or --recipe checks more."
     assert "has a spread that no known initializer gives there" in found.notes[0]
 
 

@@ -50,6 +50,7 @@ from fanin.recipes.recipe import Recipe, recipe_of
 
 _UNREAD = "The model's layers alone say what is expected, since its own code cannot be read. "
 _MOST_NAMES = 5  # that a note lists
+_NEARLY_ALL = 0.9  # of the drawn tensors
 _KEPT = 2**10  # elements of a sample that a report keeps
 
 
@@ -61,6 +62,7 @@ def audit(
     seed: int | None = None,
     under: str = "",
     only: Collection[str] | None = None,
+    exact: Collection[str] = (),
     spectra: bool = False,
     progress: Progress = None,
 ) -> Audit:
@@ -90,6 +92,7 @@ def audit(
         seed: a seed that replaces the recipe's.
         under: what the names of the tensors to judge begin with before a dot, such as "model"; others are left alone.
         only: the names of the tensors to judge; None for all of them.
+        exact: the names of further tensors that `fanin.checkpoints.check` has found to be exact: they are counted.
         spectra: whether to compute the singular values of a block of each matrix, for its chart: of 64 tensors at most,
             of which the findings come first, then one of each group of alike tensors.
         progress: whether to show a bar, or a function of events, as for `fanin.checkpoints.write`.
@@ -128,8 +131,9 @@ def audit(
         tensors=judged,
         missing=tuple(expected.missing(contents.tensors)) if only is None else (),
         broken_files=dict(contents.broken),
-        notes=(*_notes(contents, expected, under), *_notes_on(judged)),
+        notes=(*_notes(contents, expected, under), *_notes_on(judged), *_notes_on_seed(judged, expected, exact)),
         seed=expected.seed,
+        passed=len(exact),
         nbytes=sum(each.nbytes for each in chosen),
         seconds=time.perf_counter() - begin,
     )
@@ -216,6 +220,23 @@ def _notes_on(judged: Sequence[AuditedTensor]) -> Iterator[str]:
         yield (
             f"{count} {plural(count, 'tensor')} {verbs} that no known initializer gives there, such as {unknown[0]}. "
             "Give the model or a recipe to know whether that is intended."
+        )
+
+
+def _notes_on_seed(judged: Sequence[AuditedTensor], expected: Expectations, exact: Collection[str]) -> Iterator[str]:
+    """That the seed may be another one, if nearly all that is drawn has other bits, and the right distribution."""
+    if expected.seed is None:
+        return
+    drawn = [each for each in judged if expected.of(each.name).is_drawn]
+    fitting = sum(
+        each.verdict.kind == "consistent" and each.dtype == expected.of(each.name).dtype_name for each in drawn
+    )
+    total = len(drawn) + sum(expected.of(name).is_drawn for name in exact)
+    if fitting and fitting >= _NEARLY_ALL * total:
+        verbs = "fits its distribution and has" if total == 1 else "fit their distributions and have"
+        yield (
+            f"{fitting} of {total} drawn {plural(total, 'tensor')} {verbs} other bits than those of seed "
+            f"{expected.seed}: was another seed used? --seed gives it."
         )
 
 

@@ -47,6 +47,16 @@ class Expectation:
         """Whether it is known what each element is drawn from."""
         return self.entry is not None and self.entry.covers
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the seed makes its values."""
+        return self.entry is not None and any(each.weight.distribution.random for each in self.entry.placements)
+
+    @property
+    def dtype_name(self) -> str:
+        """The name of the dtype that its model has it in; "" if that is not known."""
+        return "" if self.parameter is None else self.parameter.dtype.name
+
     def laws(self, dtype: DType) -> list[tuple[Box, Law]]:
         """The law of each box of the tensor, in its own axis order; none if that is not known of every element.
 
