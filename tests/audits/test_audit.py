@@ -322,6 +322,22 @@ def test_copied_blocks() -> None:
     assert line.startswith("h.0 and h.2: broken: 3 tensors (query.kernel, key.kernel, value.kernel) have the same ")
 
 
+def test_numbers_that_chance_varies() -> None:
+    """Blocks with one fault are one finding, whose numbers are a range; another factor is another finding."""
+    scales = (2.8, 2.8, 2.8, 7.0)
+    rules = [{"path": "*", "initializer": "random_normal", "stddev": 0.02}]
+    shapes = [{"path": f"h.{each}.kernel", "shape": [128, 96], "layout": "keras"} for each in range(4)]
+    plan = fanin.Recipe(rules, seed=1).plan(shapes)
+    values = {each.path: each.make() * np.float32(scale) for each, scale in zip(plan.entries, scales, strict=True)}
+    found = fanin.audit(values, plan)
+    assert len({each.verdict.reason for each in found.findings}) > 2
+    first, second = found.lines()
+    assert re.match(
+        r"h\.\[0-2\]\.kernel: suspicious: The standard deviation is 0\.05\d+–0\.05\d+, 2\.\d+–2\.\d+ times ", first
+    )
+    assert second.startswith("h.3.kernel: suspicious: ")
+
+
 def test_prefixes_that_no_name_has() -> None:
     """A prefix that no name begins with is an error."""
     with pytest.raises(ValueError, match=r"`under` must be what names begin with\. Received: 'layer'.*Did you mean"):
