@@ -192,7 +192,8 @@ class Expectations:
 
         Either the model's code copies them, or both are names of one parameter.
         """
-        pairs, there = [], {}
+        pairs: list[tuple[str, str]] = []
+        there: dict[tuple[str, ...], list[str]] = {}
         for name in names:
             expected = self.of(name)
             there.setdefault(expected.names, []).append(name)
