@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import fanin
 from fanin import checkpoints
+from fanin._core import dtypes
 
 RULES = [
     {"path": "*.kernel", "initializer": "he_normal"},
@@ -48,6 +50,70 @@ def test_another_seed() -> None:
     assert (kernel.verdict.kind, kernel.verdict.fits) == ("consistent", ("truncated normal (stddev 0.125)",))
     assert found["layers.0.bias"].verdict.kind == "exact"  # zeros, whatever the seed
     assert kernel.ratio == pytest.approx(1, abs=0.05)
+    assert found.notes == (
+        "3 of 3 drawn tensors fit their distributions and have other bits than those of seed 8: was another seed used? "
+        "--seed gives it.",
+    )
+
+
+def test_another_dtype_is_no_other_seed() -> None:
+    """Rounded values have other bits, whatever their seed."""
+    found = fanin.audit({name: each.astype("float16") for name, each in arrays().items()}, PLAN)
+    assert (found.counts["consistent"], found.notes) == (6, ())
+
+
+@pytest.mark.parametrize("stored", ["float16", "bfloat16", "float8_e4m3fn"])
+def test_narrower_files(stored: str) -> None:
+    """The values of a float32 model, rounded to a narrower dtype, have as many values as that dtype has."""
+    plan = RECIPE.plan([{"path": "a.kernel", "shape": [512, 256], "layout": "keras"}])
+    rounded = plan.entries[0].make().astype(dtypes.resolve(stored))
+    assert fanin.audit({"a.kernel": rounded}, plan).counts["consistent"] == 1
+
+
+@pytest.mark.parametrize("drawn", ["float16", "bfloat16"])
+def test_wider_files(drawn: str) -> None:
+    """The values of a 16-bit model may be stored as float32; those of a float32 model are not on a 16-bit grid."""
+    shape = {"path": "a.kernel", "shape": [512, 256], "layout": "keras"}
+    narrow, wide = (RECIPE.plan([{**shape, "dtype": dtype}]) for dtype in (drawn, "float32"))
+    values = {"a.kernel": narrow.entries[0].make().astype("float32")}
+    assert fanin.audit(values, narrow).counts["consistent"] == 1
+    assert [each.code for each in fanin.audit(values, wide)["a.kernel"].verdict.problems] == ["grid"]
+
+
+@pytest.mark.parametrize(("rows", "elements"), [(64, "16,384 elements"), (512, "65,536 sampled elements")])
+def test_few_values(rows: int, elements: str) -> None:
+    """Values of few bits are told by how many there are, of all elements or of a sample."""
+    values = np.rint(fanin.RandomNormal(stddev=1.0, seed=1)((rows, 256)) * 256) / 256 * np.float32(0.05 * 1.1)
+    (problem,) = fanin.audit({"a.kernel": values})["a.kernel"].verdict.problems
+    assert problem.code == "coarse"
+    assert re.fullmatch(rf"Only [\d,]+ different values are among {elements}\.", problem.message)
+
+
+def tied_model() -> Any:
+    """A model of PyTorch whose output layer has the weight of its embedding, and its tensors, each by itself."""
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Embedding(64, 64), torch.nn.Linear(64, 64, bias=False))
+    torch.nn.init.normal_(model[0].weight)
+    model[1].weight = model[0].weight
+    return model, {name: each.detach().clone() for name, each in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("prefix", ["", "_orig_mod."])
+def test_broken_ties_of_a_file(prefix: str) -> None:
+    """Both names of a tied parameter must have the same values, in any dtype, also with a wrapper's prefix."""
+    model, tensors = tied_model()
+    assert fanin.audit({prefix + name: each for name, each in tensors.items()}, model=model)
+    assert fanin.audit(
+        {prefix + "0.weight": tensors["0.weight"], prefix + "1.weight": tensors["1.weight"].double()}, model=model
+    )
+    tensors["1.weight"].copy_(tensors["0.weight"].flip(0))
+    found = fanin.audit({prefix + name: each for name, each in tensors.items()}, model=model)
+    assert [(each.name, each.verdict.problems[0].code) for each in found.findings] == [(prefix + "1.weight", "untied")]
+    assert found.lines()[0].startswith(f"{prefix}1.weight: suspicious: It should have the values of {prefix}0.weight")
+    (alone,) = fanin.audit(
+        {prefix + name: each for name, each in tensors.items()}, model=model, only=[prefix + "0.weight"]
+    ).findings
+    assert alone.verdict.problems[0].code == "untied"
 
 
 def test_a_flipped_bit() -> None:
@@ -57,6 +123,7 @@ def test_a_flipped_bit() -> None:
     found = fanin.audit(values, PLAN)
     assert found["layers.1.kernel"].verdict.kind == "consistent"
     assert found.counts["exact"] == 5
+    assert found.notes == ()
 
 
 def test_a_manifest(tmp_path: Path) -> None:
@@ -255,6 +322,22 @@ def test_copied_blocks() -> None:
     assert line.startswith("h.0 and h.2: broken: 3 tensors (query.kernel, key.kernel, value.kernel) have the same ")
 
 
+def test_numbers_that_chance_varies() -> None:
+    """Blocks with one fault are one finding, whose numbers are a range; another factor is another finding."""
+    scales = (2.8, 2.8, 2.8, 7.0)
+    rules = [{"path": "*", "initializer": "random_normal", "stddev": 0.02}]
+    shapes = [{"path": f"h.{each}.kernel", "shape": [128, 96], "layout": "keras"} for each in range(4)]
+    plan = fanin.Recipe(rules, seed=1).plan(shapes)
+    values = {each.path: each.make() * np.float32(scale) for each, scale in zip(plan.entries, scales, strict=True)}
+    found = fanin.audit(values, plan)
+    assert len({each.verdict.reason for each in found.findings}) > 2
+    first, second = found.lines()
+    assert re.match(
+        r"h\.\[0-2\]\.kernel: suspicious: The standard deviation is 0\.05\d+–0\.05\d+, 2\.\d+–2\.\d+ times ", first
+    )
+    assert second.startswith("h.3.kernel: suspicious: ")
+
+
 def test_prefixes_that_no_name_has() -> None:
     """A prefix that no name begins with is an error."""
     with pytest.raises(ValueError, match=r"`under` must be what names begin with\. Received: 'layer'.*Did you mean"):
@@ -264,7 +347,12 @@ def test_prefixes_that_no_name_has() -> None:
 def test_conclusions() -> None:
     """The whole in a sentence: fresh, exact or trained."""
     assert fanin.audit(arrays(), PLAN).conclusion == "Every bit is the expected one."
-    assert fanin.audit(arrays()).conclusion == "It is as it was initialized."
+    guessed = "Nothing is wrong as far as names and shapes tell; --model or --recipe checks more."
+    assert fanin.audit(arrays()).conclusion == guessed
+    assert fanin.audit(arrays(), model=SHAPES).conclusion == (
+        "Nothing is wrong as far as the model's layers tell; --recipe checks more."
+    )
+    assert fanin.audit(arrays(), RECIPE, seed=8, model=SHAPES).conclusion == ""
     assert fanin.audit({}).conclusion == ""
 
 
@@ -282,7 +370,7 @@ def test_unknown_spreads() -> None:
     """Spreads that no initializer gives are no findings of a file alone, and are not passed over in silence."""
     found = fanin.audit({"a.kernel": 7.7 * fanin.RandomNormal(stddev=1.0, seed=1)((128, 96))})
     assert found
-    assert found.conclusion == ""
+    assert found.conclusion == "Whether every spread is as intended is not known: --model or --recipe checks more."
     assert "has a spread that no known initializer gives there" in found.notes[0]
 
 

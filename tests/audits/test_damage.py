@@ -120,8 +120,8 @@ def test_integers_have_no_damage() -> None:
 @pytest.mark.parametrize(
     ("value", "code", "message"),
     [
-        (np.nan, "nan", "1 of 3,072 numbers (0.033 %) is NaN, the first of which is number 245."),
-        (-np.inf, "infinity", "1 of 3,072 numbers (0.033 %) is infinite, the first of which is number 245."),
+        (np.nan, "nan", "1 of 3,072 numbers (0.033 %) is NaN, the first at [5, 5]."),
+        (-np.inf, "infinity", "1 of 3,072 numbers (0.033 %) is infinite, the first at [5, 5]."),
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float8_e5m2"])
@@ -137,7 +137,21 @@ def test_not_finite(value: float, code: str, message: str, dtype: str) -> None:
 def test_all_nan() -> None:
     """A tensor of NaN alone is that and nothing else."""
     (problem,) = problems(np.full((4, 5), np.nan))
-    assert problem.message == "20 of 20 numbers are NaN, the first of which is number 0."
+    assert problem.message == "20 of 20 numbers are NaN."
+
+
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "It is NaN."), (np.inf, "It is infinite.")])
+def test_scalars_that_are_not_finite(value: float, message: str) -> None:
+    """A scalar has no place to name."""
+    (problem,) = problems(np.asarray(value, "float32"))
+    assert problem.message == message
+
+
+def test_places_of_complex_elements() -> None:
+    """The place is that of the element, of whose parts each is a number."""
+    kernel = normal(8, 6).astype("complex64")
+    kernel[2, 3] = complex(0.5, np.nan)
+    assert problems(kernel)[0].message.endswith("is NaN, the first at [2, 3].")
 
 
 def test_equal_elements() -> None:

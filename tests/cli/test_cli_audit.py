@@ -75,6 +75,32 @@ def test_a_recipe_that_does_not_fit() -> None:
     assert (data["event"], data["audit"]["ok"]) == ("checked", False)
 
 
+def made_by_the_recipe() -> dict[str, Any]:
+    """Kernels with the values of the recipe in the folder."""
+    shapes = [{"path": f"layers.{each}.kernel", "shape": [64, 48], "layout": "keras"} for each in range(3)]
+    return {each.path: each.make() for each in fanin.Recipe.load("recipe.toml").plan(shapes).entries}
+
+
+def test_the_summary_counts_what_is_exact(folder: Path) -> None:
+    """The tensors whose every bit is right are counted beside those that differ; few of these blame no seed."""
+    made = made_by_the_recipe()
+    made["layers.1.kernel"][0, 0] += np.float32(0.01)
+    np.savez(folder / "one.npz", **made)  # pyright: ignore
+    outcome = run("one.npz", "--recipe", "recipe.toml")
+    assert "\n3 tensors: 2 exact, 1 consistent (expected by the recipe, seed 3; " in outcome.stdout
+    assert "another seed" not in outcome.stdout
+
+
+def test_the_wrong_seed(folder: Path) -> None:
+    """If nearly all differ and fit, the seed may be another one."""
+    np.savez(folder / "made.npz", **made_by_the_recipe())  # pyright: ignore
+    outcome = run("made.npz", "--recipe", "recipe.toml", "--seed", "4")
+    assert outcome.exit_code == 1
+    assert "note: 3 of 3 drawn tensors fit their distributions and have other bits than those of seed 4" in (
+        " ".join(outcome.stdout.split())
+    )
+
+
 def test_audits_with_a_recipe() -> None:
     """`--audit` has verdicts also where a recipe says what the bits should be."""
     data = last(run("healthy.npz", "--recipe", "recipe.toml", "--audit", "--json"))

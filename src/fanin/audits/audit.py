@@ -33,6 +33,12 @@ _TONES: dict[Kind, Tone] = {
     "suspicious": "warn",
     "broken": "bad",
 }
+# What tells more than a source that says nothing of distributions.
+_MORE = {
+    "names and shapes": "--model or --recipe checks more",
+    "the model's layers": "--recipe checks more",
+}
+_UNSURE = "Whether every spread is as intended is not known"
 _MOST_FINDINGS = 40  # lines
 _MOST_ROWS = 200  # of a table in a notebook
 _LONGEST = 100  # characters of a row's names
@@ -52,6 +58,7 @@ class Audit:
         broken_files: why files cannot be read, by name.
         notes: what a reader should know.
         seed: the seed that values were compared with; None if they were not.
+        passed: how many further tensors were compared before, and are exact; only the summary counts them.
         nbytes: the number of bytes that were read.
         seconds: the time that it took.
     """
@@ -64,6 +71,7 @@ class Audit:
     broken_files: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seed: int | None = None
+    passed: int = 0
     nbytes: int = 0
     seconds: float = 0.0
 
@@ -157,16 +165,22 @@ class Audit:
             return ""
         if counts["exact"] == judged:
             return "Every bit is the expected one."
+        is_fine = counts["exact"] + counts["consistent"] == judged
         if any(is_of_unknown_spread(each.verdict) for each in self.tensors):
-            return ""
+            return f"{_UNSURE}: {_MORE[self.source]}." if is_fine and self.source in _MORE else ""
         if 2 * counts["trained"] >= judged:
             return "It is trained."
-        return "It is as it was initialized." if counts["exact"] + counts["consistent"] == judged else ""
+        if not is_fine or self.seed is not None:  # of whose bits some are others
+            return ""
+        if self.source in _MORE:
+            return f"Nothing is wrong as far as {self.source} tell; {_MORE[self.source]}."
+        return "It is as it was initialized."
 
     def summary(self) -> str:
         """How many tensors there are of each kind, and what the whole is."""
-        total = len(self.tensors)
-        parts = [f"{count} {kind}" for kind, count in self.counts.items() if count]
+        total = len(self.tensors) + self.passed
+        counts = {**self.counts, "exact": self.counts["exact"] + self.passed}
+        parts = [f"{count} {kind}" for kind, count in counts.items() if count]
         expected = f"expected by {self.source}" + (f", seed {self.seed}" if self.seed is not None else "")
         size = f"{readable(self.nbytes)} in {self.seconds:.3g} s"
         counted = f"{total} {plural(total, 'tensor')}: {', '.join(parts) or 'none'} ({expected}; {size})"

@@ -30,7 +30,9 @@ from fanin.audits.judging.judgement import (
 from fanin.audits.judging.laws import Law
 from fanin.audits.judging.roles import Role, roles_of
 from fanin.audits.judging.siblings import among_siblings
+from fanin.audits.measuring.hashes import hash_of
 from fanin.audits.measuring.ordered import Ordered
+from fanin.audits.measuring.subjects import Subject
 from fanin.audits.relations import Sketch, correlated, duplicates
 from fanin.audits.sources import is_model, tensors_of
 from fanin.audits.spectra import MOST_TENSORS, measured_spectrum
@@ -48,6 +50,7 @@ from fanin.recipes.recipe import Recipe, recipe_of
 
 _UNREAD = "The model's layers alone say what is expected, since its own code cannot be read. "
 _MOST_NAMES = 5  # that a note lists
+_NEARLY_ALL = 0.9  # of the drawn tensors
 _KEPT = 2**10  # elements of a sample that a report keeps
 
 
@@ -59,6 +62,7 @@ def audit(
     seed: int | None = None,
     under: str = "",
     only: Collection[str] | None = None,
+    exact: Collection[str] = (),
     spectra: bool = False,
     progress: Progress = None,
 ) -> Audit:
@@ -88,6 +92,7 @@ def audit(
         seed: a seed that replaces the recipe's.
         under: what the names of the tensors to judge begin with before a dot, such as "model"; others are left alone.
         only: the names of the tensors to judge; None for all of them.
+        exact: the names of further tensors that `fanin.checkpoints.check` has found to be exact: they are counted.
         spectra: whether to compute the singular values of a block of each matrix, for its chart: of 64 tensors at most,
             of which the findings come first, then one of each group of alike tensors.
         progress: whether to show a bar, or a function of events, as for `fanin.checkpoints.write`.
@@ -126,8 +131,9 @@ def audit(
         tensors=judged,
         missing=tuple(expected.missing(contents.tensors)) if only is None else (),
         broken_files=dict(contents.broken),
-        notes=(*_notes(contents, expected, under), *_notes_on(judged)),
+        notes=(*_notes(contents, expected, under), *_notes_on(judged), *_notes_on_seed(judged, expected, exact)),
         seed=expected.seed,
+        passed=len(exact),
         nbytes=sum(each.nbytes for each in chosen),
         seconds=time.perf_counter() - begin,
     )
@@ -214,6 +220,23 @@ def _notes_on(judged: Sequence[AuditedTensor]) -> Iterator[str]:
         yield (
             f"{count} {plural(count, 'tensor')} {verbs} that no known initializer gives there, such as {unknown[0]}. "
             "Give the model or a recipe to know whether that is intended."
+        )
+
+
+def _notes_on_seed(judged: Sequence[AuditedTensor], expected: Expectations, exact: Collection[str]) -> Iterator[str]:
+    """That the seed may be another one, if nearly all that is drawn has other bits, and the right distribution."""
+    if expected.seed is None:
+        return
+    drawn = [each for each in judged if expected.of(each.name).is_drawn]
+    fitting = sum(
+        each.verdict.kind == "consistent" and each.dtype == expected.of(each.name).dtype_name for each in drawn
+    )
+    total = len(drawn) + sum(expected.of(name).is_drawn for name in exact)
+    if fitting and fitting >= _NEARLY_ALL * total:
+        verbs = "fits its distribution and has" if total == 1 else "fit their distributions and have"
+        yield (
+            f"{fitting} of {total} drawn {plural(total, 'tensor')} {verbs} other bits than those of seed "
+            f"{expected.seed}: was another seed used? --seed gives it."
         )
 
 
@@ -356,7 +379,7 @@ class _Auditor:
 
     def _among(self, found: Mapping[str, AuditedTensor]) -> dict[str, list[Problem]]:
         """What is wrong with tensors beside one another. Those of a model that was trained do correlate."""
-        ties = [(name, copy_of) for name in found if (copy_of := self._expected.of(name).copy_of)]
+        ties = self._expected.ties(name for name in self._contents.tensors if name not in self._contents.ties)
         drawn = not is_trained({name: (self._roles[name], each.verdict) for name, each in found.items()})
         related = unrelated(duplicates(self._sketches, ties), correlated(self._sketches, ties) if drawn else ())
         problems = {name: list(each) for name, each in related.items()}
@@ -368,11 +391,23 @@ class _Auditor:
 
     def _untied(self, ties: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Problem]]:
         """The tensors that should have the values of others, and do not."""
-        for name, copy_of in ties:
-            if copy_of in self._fingerprints and self._fingerprints[name] != self._fingerprints[copy_of]:
-                message = f"It should have the values of {copy_of}, and has others."
+        for tied, copy_of in ties:
+            name, other = (tied, copy_of) if tied in self._fingerprints else (copy_of, tied)
+            is_known = name in self._fingerprints and other in self._contents.tensors
+            if is_known and not self._are_equal(name, other):
+                message = f"It should have the values of {other}, and has others."
                 advice = "Tie them again, as the model's code does (tie_weights in transformers)."
                 yield name, Problem("untied", "suspicious", message, advice)
+
+    def _are_equal(self, name: str, other: str) -> bool:
+        """Whether two tensors have equal values, or one of them cannot be read."""
+        both = [self._contents.tensors[each] for each in (name, other)]
+        if other in self._fingerprints and both[0].dtype == both[1].dtype:
+            return self._fingerprints[name] == self._fingerprints[other]
+        try:
+            return len({hash_of(Subject.of(each), by_value=True) for each in both}) == 1
+        except (CheckpointError, OSError):
+            return True
 
 
 def _with_spectra(
@@ -401,7 +436,7 @@ def _roles(contents: Contents, expected: Expectations) -> dict[str, Role]:
     for name, role in named.items():
         parameter = expected.of(name).parameter
         known = parameter is not None and parameter.shape == role.shape
-        roles[name] = Role.of(parameter, role.n_layers, role.depth) if known and parameter is not None else role
+        roles[name] = Role.of(parameter, role) if known and parameter is not None else role
     return roles
 
 

@@ -72,7 +72,7 @@ def damage(found: Statistics, shape: Shape, dtype: DType, allowed: Allowed = NOT
     """
     if dtypes.kind(dtype) not in ("float", "complex"):
         return ()
-    problems = [*_not_finite(found, dtype)] if not allowed.not_finite else []
+    problems = [*_not_finite(found, shape, dtype)] if not allowed.not_finite else []
     why = "" if allowed.any_size else leftovers(found, shape, elements_of(dtype))
     why = why or ("" if allowed.any_spread else strange_spread(found))
     if why:  # dead lines are a part of it
@@ -95,21 +95,28 @@ def _share(count: int, total: int) -> str:
     return f"{count:,} of {total:,} numbers" + (f" ({share:.2g} %)" if count < total else "")
 
 
-def _not_finite(found: Statistics, dtype: DType) -> Iterator[Problem]:
+def _place(index: int, shape: Shape) -> str:
+    """Where the first element of a kind is: its index along each axis."""
+    position = ", ".join(str(each) for each in np.unravel_index(index, shape))
+    return f", the first at [{position}]"
+
+
+def _not_finite(found: Statistics, shape: Shape, dtype: DType) -> Iterator[Problem]:
     """NaN and infinities."""
-    total = found.size * elements_of(dtype).numbers
+    numbers = elements_of(dtype).numbers
+    total = found.size * numbers
     for code, word, count, is_that in (
         ("nan", "NaN", found.nans, np.isnan),
         ("infinity", "infinite", found.infinities, np.isinf),
     ):
         if count:
-            first = np.flatnonzero(is_that(found.sample)) if len(found.sample) == total else np.empty(0, int)
-            place = f", the first of which is number {first[0]:,}" if len(first) > 0 else ""
+            places = np.flatnonzero(is_that(found.sample)) if len(found.sample) == total else np.empty(0, int)
+            place = _place(int(places[0]) // numbers, shape) if 0 < len(places) < total else ""
             verb = "is" if count == 1 else "are"
             yield Problem(
                 code,
                 "broken",
-                f"{_share(count, total)} {verb} {word}{place}.",
+                f"{_share(count, total)} {verb} {word}{place}." if shape else f"It is {word}.",
                 "Look for a division by zero, an overflow of a 16-bit dtype, or memory that was not initialized.",
             )
 

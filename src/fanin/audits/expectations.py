@@ -47,6 +47,16 @@ class Expectation:
         """Whether it is known what each element is drawn from."""
         return self.entry is not None and self.entry.covers
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the seed makes its values."""
+        return self.entry is not None and any(each.weight.distribution.random for each in self.entry.placements)
+
+    @property
+    def dtype_name(self) -> str:
+        """The name of the dtype that its model has it in; "" if that is not known."""
+        return "" if self.parameter is None else self.parameter.dtype.name
+
     def laws(self, dtype: DType) -> list[tuple[Box, Law]]:
         """The law of each box of the tensor, in its own axis order; none if that is not known of every element.
 
@@ -176,6 +186,23 @@ class Expectations:
     def knows(self, name: str) -> bool:
         """Whether the model has a tensor of this name."""
         return not {name, stripped(name)}.isdisjoint(self.by_name) or name in self.left
+
+    def ties(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        """Which of these tensors should have the values of others: the name of each, with that of the other one.
+
+        Either the model's code copies them, or both are names of one parameter.
+        """
+        pairs: list[tuple[str, str]] = []
+        there: dict[tuple[str, ...], list[str]] = {}
+        for name in names:
+            expected = self.of(name)
+            there.setdefault(expected.names, []).append(name)
+            pairs += [(name, expected.copy_of)] if expected.copy_of else []
+        for every, several in there.items():
+            places = {name: place for place, name in enumerate(every)}
+            first, *others = sorted(several, key=lambda name: places.get(name, places.get(stripped(name), 0)))
+            pairs += [(name, first) for name in others]
+        return pairs
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """The parameters of which a checkpoint with these names has nothing."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+import re
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fanin._core.messages import visible
@@ -10,6 +11,9 @@ from fanin.audits.verdicts import Problem
 from fanin.recipes.tables import folded_paths
 
 _MOST_NAMES = 3  # that a line lists
+_MEASURED = ("stddev", "mean", "residual", "transposed")  # codes whose messages have numbers that chance varies
+_NEAR = 0.05  # relative to a number, that others of the same finding are from it
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
 _RELATED = {
     "duplicate": "have the same values",
     "correlated": "are more alike than chance makes them",
@@ -71,13 +75,48 @@ def findings_of(found: Iterable[tuple[str, Problem]]) -> list[Finding]:
     ['h.[0-1].kernel: broken: All elements are NaN.']
     """
     groups: dict[Hashable, list[tuple[str, Problem]]] = {}
+    numbers: dict[Hashable, list[tuple[float, ...]]] = {}
     for name, problem in found:
         key: Hashable = problem.kind, problem.message, problem.advice
         if problem.other:
             relation = _Relation.of(name, problem.other)
             key = problem.code, relation.first, relation.second
+        elif problem.code in _MEASURED:
+            words = problem.kind, _NUMBER.sub("", problem.message), problem.advice
+            key = words, _nearest(_numbers_in(problem.message), numbers.setdefault(words, []))
         groups.setdefault(key, []).append((name, problem))
     return [each for group in groups.values() for each in _folded(group)]
+
+
+def _numbers_in(message: str) -> tuple[float, ...]:
+    """The numbers in a message."""
+    return tuple(float(each.replace(",", "")) for each in _NUMBER.findall(message))
+
+
+def _nearest(numbers: tuple[float, ...], known: list[tuple[float, ...]]) -> tuple[float, ...]:
+    """The first of some known numbers that differ from these by chance only; these themselves, which are then known."""
+    for each in known:
+        if all(abs(one - other) <= _NEAR * abs(other) for one, other in zip(numbers, each, strict=True)):
+            return each
+    known.append(numbers)
+    return numbers
+
+
+def _merged(messages: Sequence[str]) -> str:
+    """The message of several that differ in their numbers: from the smallest to the largest.
+
+    >>> _merged(["It is 2.84 times 0.02.", "It is 2.83 times 0.02."])
+    'It is 2.83–2.84 times 0.02.'
+    """
+    found = [_NUMBER.findall(each) for each in dict.fromkeys(messages)]
+    if len(found) == 1:
+        return messages[0]
+    ranges = []
+    for several in zip(*found, strict=True):
+        ends = sorted(several, key=lambda each: _numbers_in(each))
+        ranges.append("–".join(dict.fromkeys((ends[0], ends[-1]))))
+    texts = _NUMBER.split(messages[0])
+    return "".join(text + each for text, each in zip(texts, (*ranges, ""), strict=True))
 
 
 def _folded(group: list[tuple[str, Problem]]) -> Iterator[Finding]:
@@ -89,8 +128,10 @@ def _folded(group: list[tuple[str, Problem]]) -> Iterator[Finding]:
             yield _of_blocks(names, relations, problem)
             return
         names = names[:1]  # the other one has the same to say
+    messages = {name: each.message for name, each in group}
     for path, those in folded_paths(dict.fromkeys(names)):
-        yield Finding(path, tuple(those), problem, visible(problem.message))
+        message = _merged([messages[name] for name in those]) if problem.code in _MEASURED else problem.message
+        yield Finding(path, tuple(those), problem, visible(message))
 
 
 def _of_blocks(names: list[str], relations: list[_Relation], problem: Problem) -> Finding:

@@ -137,7 +137,7 @@ def _checked(path: str, plan: Plan | None, under: str | None, every: bool, as_js
 
     report = checkpoints.check(path, plan, under=under, progress=_tell if as_json else None)
     wrong = [each.name for each in report.findings if each.problem == "values"]
-    audited = audit(path, plan, under=under or "", only=wrong) if wrong else None
+    audited = audit(path, plan, under=under or "", only=wrong, exact=report.exact) if wrong else None
     if as_json:
         _tell({"event": "checked", **report.as_dict(), "audit": None if audited is None else audited.as_dict()})
     else:

@@ -357,8 +357,14 @@ def is_clipped(tensor: Observed, law: Law | None) -> bool:
     return len(beside) > 0 and sampled > _PILED * float(beside.mean())
 
 
-def grain(tensor: Observed, law: Law) -> list[Problem]:
-    """Whether elements are coarser than those of a law that a tensor fits: of a narrower dtype, clipped, or few."""
+def grain(tensor: Observed, law: Law, drawn: DType | None = None) -> list[Problem]:
+    """Whether elements are coarser than those of a law that a tensor fits: of a narrower dtype, clipped, or few.
+
+    Args:
+        tensor: what is seen of it.
+        law: the law.
+        drawn: the dtype in which its model has it, whose numbers are no surprise; None if that is not known.
+    """
     if not law.is_smooth or not law.stddev or tensor.size < GRAINED or tensor.stored.itemsize < 2:
         return []
     found = []
@@ -366,12 +372,14 @@ def grain(tensor: Observed, law: Law) -> list[Problem]:
         ends = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
         message = f"{tensor.at_low + tensor.at_high:,} elements are exactly {ends}: it was clipped."
         found.append(_suspicious("clipped", message))
-    if tensor.dtype != tensor.stored and not tensor.is_fixed_point:
+    if tensor.dtype not in (tensor.stored, drawn) and not tensor.is_fixed_point:
         message = f"Every element is a {tensor.dtype.name} number, although its dtype is {tensor.stored.name}."
         found.append(_suspicious("grid", message, "Was it drawn, or stored, in that dtype before?"))
     expected = _distinct(tensor, law, tensor.dtype)
     if tensor.statistics.distinct * 4 < expected:
-        message = f"Only {tensor.statistics.distinct:,} of {len(tensor.ordered):,} elements differ."
+        count = len(tensor.ordered)
+        elements = "sampled elements" if count < tensor.size else "elements"
+        message = f"Only {tensor.statistics.distinct:,} different values are among {count:,} {elements}."
         found.append(_suspicious("coarse", message, "Was it made of random numbers of few bits?"))
     return found
 

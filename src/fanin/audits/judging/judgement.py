@@ -149,11 +149,11 @@ def _against(tensor: Observed, role: Role, law: Law, candidates: Sequence[Candid
     result = fit(tensor, law)
     if result.passes:
         verdict = Verdict("consistent", _agreement(result, tensor), (law.words,))
-        return verdict.with_problems(grain(tensor, law))
+        return verdict.with_problems(grain(tensor, law, role.drawn))
     problem = diagnosed(tensor, role, result, candidates)
     if problem is None:
         return Verdict("trained", f"{_departure(tensor)} {_NOT_WHAT} {law.words} gives.")
-    grains = () if tensor.is_constant else grain(tensor, law)
+    grains = () if tensor.is_constant else grain(tensor, law, role.drawn)
     others = [each for each in grains if each.code != problem.code]
     if "stddev" not in result.failures and any(each.code == "coarse" for each in others):
         return Verdict("unjudged", "").with_problems((*others, problem))  # few random bits explain the rest
@@ -200,7 +200,7 @@ def _alone(tensor: Observed, role: Role, candidates: Sequence[Candidate]) -> Ver
     if fits:
         law = fits[0].law
         verdict = Verdict("consistent", _several(fits, tensor), tuple(dict.fromkeys(each.words for each in fits)))
-        return verdict.with_problems(grain(tensor, law))
+        return verdict.with_problems(grain(tensor, law, role.drawn))
     if tensor.is_constant:
         return Verdict("unjudged", f"{_EQUAL} {number(tensor.mean)}, which no known initializer gives.")
     if not is_float(role.dtype) or role.hint in ("optimizer", "rotary", "range", "average"):
@@ -226,7 +226,7 @@ def _unknown(tensor: Observed, role: Role) -> Verdict:
     free = None if tensor.follows_order else free_fit(tensor)
     if free is not None and tensor.size > _FEW:
         reason = f"Its elements are independent, as of {free.words}. {_UNKNOWN} has this spread here."
-        return Verdict("consistent", reason, (free.words,)).with_problems(grain(tensor, free))
+        return Verdict("consistent", reason, (free.words,)).with_problems(grain(tensor, free, role.drawn))
     if is_clipped(tensor, None):
         from_to = f"{number(tensor.low, 3)} and {number(tensor.high, 3)}"
         message = f"{tensor.at_low + tensor.at_high:,} elements are exactly {from_to}: it was clipped."

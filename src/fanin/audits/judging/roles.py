@@ -99,6 +99,7 @@ class Role:
         template: the name with the numbers of blocks left out; "" if it is in no repeated block.
         depth: the number of its block; None if it is in none.
         n_layers: how many blocks there are; None if it is in none.
+        drawn: the dtype in which its model has it; None if that is not known.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Role:
     template: str = ""
     depth: int | None = None
     n_layers: int | None = None
+    drawn: DType | None = None
 
     @property
     def is_kernel(self) -> bool:
@@ -144,20 +146,27 @@ class Role:
         return math.prod(self.shape)
 
     @classmethod
-    def of(cls, parameter: Parameter, n_layers: int | None = None, depth: int | None = None) -> Role:
+    def of(cls, parameter: Parameter, beside: Role) -> Role:
         """The role of a model's parameter, whose layer is known.
 
         Args:
             parameter: the parameter.
-            n_layers: the number of repeated blocks, if it is in one.
-            depth: the number of its block.
+            beside: what its name and shape say, for its dtype as stored, and for its place among repeated blocks.
         """
         traits, path = parameter.traits, parameter.path
-        named = _role(path, parameter.shape, parameter.dtype)
+        named = _role(path, parameter.shape, beside.dtype)
         fans = () if traits.fans is None else (traits.fans,)
         role = named.role if traits.role == "other" else traits.role
-        template = _template(path) if n_layers else ""
-        return replace(named, role=role, fans=fans or named.fans, template=template, depth=depth, n_layers=n_layers)
+        template = _template(path) if beside.n_layers else ""
+        return replace(
+            named,
+            role=role,
+            fans=fans or named.fans,
+            template=template,
+            depth=beside.depth,
+            n_layers=beside.n_layers,
+            drawn=parameter.dtype,
+        )
 
 
 def roles_of(tensors: Mapping[str, tuple[Shape, DType | None]]) -> dict[str, Role]:
