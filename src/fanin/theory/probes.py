@@ -316,12 +316,14 @@ class Probe:
         model: the type of the model.
         has_gradients: whether gradients were asked for, and computed.
         notes: what is to be known besides, such as why there are no gradients.
+        batch: what is wrong with the batch itself; "" if nothing is.
     """
 
     layers: tuple[ProbedLayer, ...]
     model: str
     has_gradients: bool
     notes: tuple[str, ...] = ()
+    batch: str = ""
 
     def __getitem__(self, name: str) -> ProbedLayer:
         """The call of a layer by its path, as the table shows it: `probe["block.fc"]`, or "block.fc#2" for its second.
@@ -395,7 +397,8 @@ class Probe:
         layers = self._words[word]
         first, total = _origin(layers), len(self.layers)
         count = f"{len(layers)} of {total} {plural(total, 'layer')}"
-        return Finding(word, f"{count}, first {first.name}: {first.verdict.sentence}")
+        before = f"{self.batch}; " if self.batch and word == "not finite" else ""
+        return Finding(word, f"{before}{count}, first {first.name}: {first.verdict.sentence}")
 
     def _in_order(self) -> str:
         known = [f"{flow.name} × {number(flow.trend, 3)} a layer" for flow in self._flows if flow.trend is not None]
