@@ -210,6 +210,26 @@ def test_a_probe_of_good_tensors(browser: Any, tmp_path: Path) -> None:
             assert found.page.locator(".finding").count() == (tone == "warn")
 
 
+@pytest.mark.parametrize(
+    ("path", "names", "is_other"),
+    [
+        ("fc", ["fc.weight"], False),
+        ("encoder.fc", ["model.encoder.fc.weight", "head.weight"], False),
+        ("fc", ["model.fc.weight", "model.out.weight"], False),
+        ("fc", ["layers/fc/vars/0", "layers/out/vars/0"], False),
+        ("", ["weight"], False),
+        ("fc", [], False),
+        ("fc", ["h.0.fc.weight", "wte.weight"], True),
+        ("fc", ["fc2.weight", "out.weight"], True),
+    ],
+)
+def test_the_probe_of_another_model(path: str, names: list[str], is_other: bool) -> None:
+    """Where no layer of the probe leads to a tensor, a note says so; what names of one model begin with is no matter."""
+    audit = fanin.audit({name: fanin.HeNormal(seed=1)((64, 32)) for name in names})
+    page = audit.to_html(probe={**PROBE, "layers": [{**LAYER, "path": path}]})
+    assert ("The probe of Net seems to be of another model: no tensor is of one of its layers" in page) == is_other
+
+
 def test_probe_of_a_model() -> None:
     """What `probe` returns may be given as it is."""
     torch = pytest.importorskip("torch")

@@ -200,6 +200,18 @@ def test_a_trend_of_some_sizes_is_not_first() -> None:
     assert list(words(probe)) == ["no gradient", "gradient vanishes"]
 
 
+def test_the_charts_sentence_counts_layers() -> None:
+    """A signal that keeps its size may be dead, collapsed or zero all the same, and the sentence says so."""
+    alike = np.outer(np.ones(64), NORMAL[0])
+    layers = [*(cut(f"h.{each}", alike) for each in range(7)), cut("head")]
+    signal, gradient = Probe(tuple(layers), "Model", has_gradients=True).charts()
+    assert signal.description == "The signal through 8 layers: it keeps its size; verdicts on layers: 7 collapsed."
+    assert gradient.description == "The gradient through 8 layers: it keeps its size."
+    layers[0] = cut("h.0", 0 * NORMAL)
+    signal, _ = Probe(tuple(layers), "Model", has_gradients=True).charts()
+    assert signal.description == "The signal through 8 layers: verdicts on layers: 1 zero, 6 collapsed."
+
+
 def test_equal_gradients_are_gradients() -> None:
     """The gradient of a mean is the same at every output."""
     assert cut("head", NORMAL, np.full((64, 32), 1 / 64)).verdict.is_ok

@@ -16,7 +16,7 @@ from fanin.audits.verdicts import KINDS, MEANINGS, Kind
 from fanin.recipes.tables import folded_paths
 from fanin.report.charts import Charts
 from fanin.report.pages import Count, Sheet, Tone
-from fanin.theory.charts import probe_charts, probe_data
+from fanin.theory.charts import is_of, probe_charts, probe_data
 from fanin.theory.findings import ADVICE
 from fanin.theory.probes import Probe
 
@@ -65,7 +65,7 @@ def audit_page(
         tone=tone,
         facts=_facts(data),
         counts=[Count(kind, data["counts"][kind], TONES[kind], MEANINGS[kind]) for kind in KINDS],
-        notes=[*data["notes"], *_in_order(probed)],
+        notes=[*data["notes"], *_in_order(probed), *_of_another(data, probed)],
         appendix=appendix_of(tensors),
         data={"kind": "audit", "audit": data, "probe": probed},
         view=_view(data, tensors, findings, charts, probed),
@@ -125,6 +125,18 @@ def _in_order(probe: Mapping[str, Any] | None) -> list[str]:
     """What a probe says if nothing is wrong."""
     verdicts = () if probe is None else probe["verdicts"]
     return [f"Probe: {each['word']}: {each['sentence']}." for each in verdicts if each["word"] == "ok"]
+
+
+def _of_another(data: Mapping[str, Any], probe: Mapping[str, Any] | None) -> list[str]:
+    """What is said of a probe that has no layer of these tensors."""
+    names = [*(each["name"] for each in data["tensors"]), *data["missing"]]
+    if probe is None or not probe["layers"] or is_of(probe, names):
+        return []
+    of = f" of {probe['model']}" if probe.get("model") else ""
+    return [
+        f"The probe{of} seems to be of another model: no tensor is of one of its layers, such as "
+        f"{probe['layers'][0]['path']}. Its charts and findings may not be about these tensors."
+    ]
 
 
 def _of_probe(probe: Mapping[str, Any]) -> list[dict[str, Any]]:
