@@ -347,3 +347,30 @@ def test_writers_of_one_page(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: write_page(page, tmp_path / f"{'n' * 240}.html"), range(100)))
     assert [(each.name[-5:], each.read_text()) for each in tmp_path.iterdir()] == [(".html", page)]
+
+
+@pytest.mark.parametrize("make", [lambda: fanin.audit({}), reports.plan], ids=["audit", "plan"])
+@pytest.mark.parametrize(
+    ("place", "error", "message"),
+    [
+        ("no/such/x.html", FileNotFoundError, r"must be in a folder that exists\. Received: 'no/such/x\.html'\."),
+        ("folder.html", IsADirectoryError, r"must be no folder\. Received: 'folder\.html'\."),
+        ("x.txt", ValueError, r"The page must be a file that ends in \.html or \.htm\. Received: 'x\.txt'\."),
+    ],
+)
+def test_places_of_pages(
+    make: Any, place: str, error: type[Exception], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that cannot be a page is named as it was given, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder.html").mkdir()
+    with pytest.raises(error, match=message):
+        make().to_html(place)
+    assert [each.name for each in tmp_path.iterdir()] == ["folder.html"]
+
+
+@pytest.mark.parametrize("name", ["x.HTML", "x.htm"])
+def test_ends_of_pages(name: str, tmp_path: Path) -> None:
+    """Both ends will do, in letters of any case."""
+    page = fanin.audit({}).to_html(tmp_path / name)
+    assert (tmp_path / name).read_text(encoding="utf-8") == page
