@@ -374,3 +374,22 @@ def test_ends_of_pages(name: str, tmp_path: Path) -> None:
     """Both ends will do, in letters of any case."""
     page = fanin.audit({}).to_html(tmp_path / name)
     assert (tmp_path / name).read_text(encoding="utf-8") == page
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("text.safetensors", b"This is a text, and no checkpoint at all."),
+        ("empty.safetensors", b""),
+        ("pickle.pt", b"\x80\x04N."),
+        ("short.safetensors", b"\x88\x13" + bytes(6) + b'{"a"'),
+    ],
+)
+def test_files_that_are_no_checkpoints(name: str, content: bytes, tmp_path: Path) -> None:
+    """They have a page, whose finding asks whether they are checkpoints; that there are no tensors says nothing new."""
+    (tmp_path / name).write_bytes(content)
+    audit = fanin.audit(tmp_path / name)
+    [finding] = reports.data_of(audit.to_html(), "view")["findings"]
+    assert finding["code"] == "unreadable"
+    assert finding["advice"].startswith("Is it a checkpoint, and of the format that its name says?")
+    assert audit.notes == ()

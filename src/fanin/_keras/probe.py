@@ -87,9 +87,7 @@ def probe(backend: Backend, model: Any, batch: Any, wishes: Wishes) -> Probe:
 
     unique = list({id(each): each for each in variables.values()}.values())
     with _restored(backend, model, wishes.seed), watch.telling():
-        found = backend.run(
-            lambda taken: model(taken, **arguments), given, unique, root if wishes.gradients else None
-        )
+        found = backend.run(lambda taken: model(taken, **arguments), given, unique, root if wishes.gradients else None)
     gradients = dict(zip(map(id, unique), found, strict=True)) if wishes.gradients else {}
     rows = watch.rows(gradients, asked=wishes.gradients)
     if not rows:

@@ -31,7 +31,11 @@ def spreads(tensors: Sequence[AuditedTensor], source: str) -> Chart | str:
     if known:
         return _ratios(known, source, len(tensors) - len(known))
     drawn = [each for each in tensors if each.statistics is not None and each.statistics.stddev > 0]
-    return _spreads(drawn, len(tensors) - len(drawn)) if drawn else "Nothing says what spread its tensors should have, and all are constant."
+    return (
+        _spreads(drawn, len(tensors) - len(drawn))
+        if drawn
+        else "Nothing says what spread its tensors should have, and all are constant."
+    )
 
 
 def in_order(tensors: Sequence[AuditedTensor]) -> list[AuditedTensor]:

@@ -34,6 +34,8 @@ _LEFT_OUT = (
 )
 _MISSING = "The model has this parameter, and the checkpoint lacks it."
 _UNREADABLE = "Files that cannot be read: fetch or write them again."
+_NO_CHECKPOINT = "Is it a checkpoint, and of the format that its name says? If it is, fetch or write it again."
+_OTHER_FORMAT = " is not a "  # in the reason why a file is none of its format, or not a whole one
 _NOT_MISSING = "Is the checkpoint whole, and of this model? A tied parameter may be stored under its other name."
 
 
@@ -197,7 +199,10 @@ def _finding(finding: Finding, numbers: Mapping[str, int]) -> dict[str, Any]:
 
 def _lost(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What is not there, as findings."""
-    files = [(name, "unreadable", why, _UNREADABLE) for name, why in data["broken_files"].items()]
+    files = [
+        (name, "unreadable", why, _NO_CHECKPOINT if _OTHER_FORMAT in why else _UNREADABLE)
+        for name, why in data["broken_files"].items()
+    ]
     missing = [(path, "missing", _MISSING, _NOT_MISSING) for path, _ in folded_paths(dict.fromkeys(data["missing"]))]
     keys = ("path", "code", "message", "advice")
     return [{**dict(zip(keys, each, strict=True)), "kind": "broken", "tensors": []} for each in (*files, *missing)]
