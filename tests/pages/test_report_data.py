@@ -224,7 +224,7 @@ def test_a_probe_of_good_tensors(browser: Any, tmp_path: Path) -> None:
     ],
 )
 def test_the_probe_of_another_model(path: str, names: list[str], is_other: bool) -> None:
-    """Where no layer of the probe leads to a tensor, a note says so; what names of one model begin with is no matter."""
+    """Where no layer of the probe leads to a tensor, a note says so, whatever all names begin with."""
     audit = fanin.audit({name: fanin.HeNormal(seed=1)((64, 32)) for name in names})
     page = audit.to_html(probe={**PROBE, "layers": [{**LAYER, "path": path}]})
     assert ("The probe of Net seems to be of another model: no tensor is of one of its layers" in page) == is_other

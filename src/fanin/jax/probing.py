@@ -60,7 +60,8 @@ def probe(
         A report, which prints as a table.
 
     Raises:
-        ValueError: the batch has no samples, a linen module comes without variables, no layer ran, or `layers` matches none.
+        ValueError: the batch has no samples, a linen module comes without variables, no layer ran, or `layers` matches
+            none.
         TypeError: `model` is no module of flax.
 
     References: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS

@@ -207,7 +207,8 @@ class Plan:
         The page loads nothing and needs no network; its element `data` has `as_dict()` as JSON.
 
         Args:
-            path: a file to write it to as well, which ends in .html or .htm; a file that is there is replaced when the new one is whole.
+            path: a file to write it to as well, which ends in .html or .htm; a file that is there is replaced
+                when the new one is whole.
 
         Returns:
             The page, as text.

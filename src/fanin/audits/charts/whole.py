@@ -111,12 +111,13 @@ def _places(count: int) -> Axis:
 def _spreads(tensors: Sequence[AuditedTensor], others: int) -> Chart:
     values = [each.statistics.stddev for each in tensors if each.statistics is not None]
     emphasized = [place for place, each in enumerate(tensors) if each.verdict.problems]
+    count, they = len(tensors), "it" if len(tensors) == 1 else "they"
     return Chart(
         "std",
         "Standard deviation",
-        f"The standard {plural(len(tensors), 'deviation')} of {len(tensors):,} {plural(len(tensors), 'tensor')}; nothing "
-        f"says what {'it' if len(tensors) == 1 else 'they'} should be. {_found(len(emphasized), others)}",
-        _places(len(tensors)),
+        f"The standard {plural(count, 'deviation')} of {count:,} {plural(count, 'tensor')}; nothing says what {they} "
+        f"should be. {_found(len(emphasized), others)}",
+        _places(count),
         Axis("std", is_wide(values)),
         tuple(dots(np.arange(len(tensors)), values, "tensors", labels=_names(tensors), emphasized=emphasized)),
     )

@@ -54,8 +54,8 @@ def probe(
         A report, which prints as a table.
 
     Raises:
-        ValueError: the batch has no samples; parameters have no values (on meta, in lazy modules) or are sharded; no layer ran; no gradient can
-            begin at the output; or `layers` matches none.
+        ValueError: the batch has no samples; parameters have no values (on meta, in lazy modules) or are sharded; no
+            layer ran; no gradient can begin at the output; or `layers` matches none.
         TypeError: `model` is not a module.
 
     References: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS
