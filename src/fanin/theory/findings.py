@@ -62,8 +62,8 @@ class Finding:
         """The finding in words, with what to do.
 
         >>> from fanin.theory.findings import Finding
-        >>> print(Finding("zero", "all outputs are zero").line)
-        zero: all outputs are zero. Look for inputs, weights or scales that are zero.
+        >>> print(Finding("saturated", "60 % of outputs").line)
+        saturated: 60 % of outputs. Draw smaller weights, or scale the inputs to a standard deviation of 1.
         """
         return f"{self}. {self.advice}" if self.advice else str(self)
 
