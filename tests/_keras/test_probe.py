@@ -242,3 +242,11 @@ def test_layers_that_do_not_run(kit: Kit) -> None:
     model.build((None, 8))
     [note] = kit.ours.probe(model, normal(32, 8)).notes
     assert note.startswith("norm did not run, and no gradient comes to its parameters")
+
+
+def test_batches_that_are_wrong(kit: Kit) -> None:
+    """One that is not finite is told first; one without samples is refused."""
+    first, *_ = kit.ours.probe(by_hand(kit), np.full_like(BATCH, np.inf)).verdicts
+    assert first.sentence.startswith("the batch itself has 4 of 4 numbers that are NaN or infinite; ")
+    with pytest.raises(ValueError, match=r"`batch` must have samples\. Received: a batch of shape \(0, 2\)"):
+        kit.ours.probe(by_hand(kit), BATCH[:0])

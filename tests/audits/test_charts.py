@@ -356,6 +356,24 @@ def test_nothing_is_expected() -> None:
     assert "all are constant" in fanin.audit({"a": np.zeros(3)}).charts().missing["std"]
 
 
+def test_the_sentence_speaks_of_what_is_drawn() -> None:
+    """A finding on a tensor that is not drawn is none of the chart's, and the sentence says that it is not drawn."""
+    drawn = {name: RANDOM.standard_normal(SHAPE) for name in "ab"}
+    chart = fanin.audit({**drawn, "c": np.full(SHAPE, np.nan)}).charts()["std"]
+    assert chart.description.endswith("None of the tensors drawn has findings. 1 tensor is not drawn.")
+    half = RANDOM.standard_normal(SHAPE)
+    half[0] = np.nan
+    chart = fanin.audit({**drawn, "c": half}).charts()["std"]
+    assert chart.description.endswith("1 of the tensors drawn has findings.")
+
+
+def test_few_tensors_have_whole_numbers() -> None:
+    """The axis of two tensors is long enough that no numbers between 0 and 1 are on it."""
+    few = fanin.audit({name: RANDOM.standard_normal(SHAPE) for name in "ab"}).charts()["std"]
+    many = fanin.audit({str(name): RANDOM.standard_normal((3, 3)) for name in range(9)}).charts()["std"]
+    assert (few.x.limits, many.x.limits) == ((-0.5, 7.5), None)
+
+
 def test_order() -> None:
     """Blocks come in the order of their numbers, and what is around them stays around them."""
     names = ["embed", "h.0.b1", "h.0.b10", "h.0.b2", "h.10.a", "h.2.a", "norm"]

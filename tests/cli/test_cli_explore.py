@@ -57,7 +57,7 @@ def test_old_page_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ("arguments", "message"),
     [
         ([], "Missing option '-o' / '--output'."),
-        (["-o", "page.txt"], "-o must be a file that ends in .html. Received: 'page.txt'."),
+        (["-o", "page.txt"], "-o must be a file that ends in .html or .htm. Received: 'page.txt'."),
         (["-o", "no/folder/page.html"], "-o must be a file in a folder that exists. Received: 'no/folder/page.html'."),
         (["-o", "folder.html"], "-o must be a file. Received: 'folder.html', a folder."),
     ],

@@ -119,7 +119,7 @@ def test_a_path_of_a_presets_name(work: Path) -> None:
     ("arguments", "message"),
     [
         (("none.npz", "-o", "a.html"), "PATH|RECIPE must be a checkpoint that is there, a preset, or a recipe"),
-        (("good.npz", "-o", "a.txt"), "-o must be a file that ends in .html. Received: 'a.txt'."),
+        (("good.npz", "-o", "a.txt"), "-o must be a file that ends in .html or .htm. Received: 'a.txt'."),
         (("good.npz", "-o", "no/a.html"), "-o must be a file in a folder that exists. Received: 'no/a.html'."),
         (("good.npz",), "Missing option '-o'"),
         (("good.npz", "--seed", "1", "-o", "a.html"), "--seed needs a --recipe."),

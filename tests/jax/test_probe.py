@@ -230,3 +230,12 @@ def test_layers_that_do_not_run() -> None:
     """A layer that neither runs nor gets a gradient has a note."""
     [note] = fanin.jax.probe(Forgetful(), normal(32, 8)).notes
     assert note.startswith("norm did not run, and no gradient comes to its parameters")
+
+
+def test_batches_that_are_wrong() -> None:
+    """One that is not finite is told first; one without samples is refused."""
+    model, options = linen_by_hand()
+    first, *_ = fanin.jax.probe(model, np.full_like(BATCH, np.nan), **options).verdicts
+    assert first.sentence.startswith("the batch itself has 4 of 4 numbers that are NaN or infinite; ")
+    with pytest.raises(ValueError, match=r"`batch` must have samples\. Received: a batch of shape \(0, 2\)"):
+        fanin.jax.probe(model, BATCH[:0], **options)

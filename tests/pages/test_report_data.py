@@ -210,6 +210,26 @@ def test_a_probe_of_good_tensors(browser: Any, tmp_path: Path) -> None:
             assert found.page.locator(".finding").count() == (tone == "warn")
 
 
+@pytest.mark.parametrize(
+    ("path", "names", "is_other"),
+    [
+        ("fc", ["fc.weight"], False),
+        ("encoder.fc", ["model.encoder.fc.weight", "head.weight"], False),
+        ("fc", ["model.fc.weight", "model.out.weight"], False),
+        ("fc", ["layers/fc/vars/0", "layers/out/vars/0"], False),
+        ("", ["weight"], False),
+        ("fc", [], False),
+        ("fc", ["h.0.fc.weight", "wte.weight"], True),
+        ("fc", ["fc2.weight", "out.weight"], True),
+    ],
+)
+def test_the_probe_of_another_model(path: str, names: list[str], is_other: bool) -> None:
+    """Where no layer of the probe leads to a tensor, a note says so, whatever all names begin with."""
+    audit = fanin.audit({name: fanin.HeNormal(seed=1)((64, 32)) for name in names})
+    page = audit.to_html(probe={**PROBE, "layers": [{**LAYER, "path": path}]})
+    assert ("The probe of Net seems to be of another model: no tensor is of one of its layers" in page) == is_other
+
+
 def test_probe_of_a_model() -> None:
     """What `probe` returns may be given as it is."""
     torch = pytest.importorskip("torch")
@@ -327,3 +347,49 @@ def test_writers_of_one_page(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: write_page(page, tmp_path / f"{'n' * 240}.html"), range(100)))
     assert [(each.name[-5:], each.read_text()) for each in tmp_path.iterdir()] == [(".html", page)]
+
+
+@pytest.mark.parametrize("make", [lambda: fanin.audit({}), reports.plan], ids=["audit", "plan"])
+@pytest.mark.parametrize(
+    ("place", "error", "message"),
+    [
+        ("no/such/x.html", FileNotFoundError, r"must be in a folder that exists\. Received: 'no/such/x\.html'\."),
+        ("folder.html", IsADirectoryError, r"must be no folder\. Received: 'folder\.html'\."),
+        ("x.txt", ValueError, r"The page must be a file that ends in \.html or \.htm\. Received: 'x\.txt'\."),
+    ],
+)
+def test_places_of_pages(
+    make: Any, place: str, error: type[Exception], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that cannot be a page is named as it was given, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder.html").mkdir()
+    with pytest.raises(error, match=message):
+        make().to_html(place)
+    assert [each.name for each in tmp_path.iterdir()] == ["folder.html"]
+
+
+@pytest.mark.parametrize("name", ["x.HTML", "x.htm"])
+def test_ends_of_pages(name: str, tmp_path: Path) -> None:
+    """Both ends will do, in letters of any case."""
+    page = fanin.audit({}).to_html(tmp_path / name)
+    assert (tmp_path / name).read_text(encoding="utf-8") == page
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("text.safetensors", b"This is a text, and no checkpoint at all."),
+        ("empty.safetensors", b""),
+        ("pickle.pt", b"\x80\x04N."),
+        ("short.safetensors", b"\x88\x13" + bytes(6) + b'{"a"'),
+    ],
+)
+def test_files_that_are_no_checkpoints(name: str, content: bytes, tmp_path: Path) -> None:
+    """They have a page, whose finding asks whether they are checkpoints; that there are no tensors says nothing new."""
+    (tmp_path / name).write_bytes(content)
+    audit = fanin.audit(tmp_path / name)
+    [finding] = reports.data_of(audit.to_html(), "view")["findings"]
+    assert finding["code"] == "unreadable"
+    assert finding["advice"].startswith("Is it a checkpoint, and of the format that its name says?")
+    assert audit.notes == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 import fanin
 from fanin.report import terminal_width
+from fanin.theory.batches import check_samples, not_finite
 from fanin.theory.findings import ADVICE, Finding
 from fanin.theory.probes import Probe, ProbedLayer, ProbedParameter
 from fanin.theory.signals import Signal, Values, measure
@@ -151,3 +153,82 @@ def test_every_word_has_advice() -> None:
     assert set(ADVICE) == of_layers | {f"{flow} {way}" for flow in ("signal", "gradient") for way in ways}
     assert ADVICE["signal jumps"] in " ".join(str(of_head(1e12)).split())
     assert Finding("ok", "fine").line == "ok: fine"
+
+
+def cut(path: str, output: Any = NORMAL, gradient: Any = NORMAL) -> ProbedLayer:
+    """A layer of which a gradient is asked."""
+    return replace(layer(path, output, gradient), asked=True)
+
+
+def test_a_layer_of_zeros_comes_first() -> None:
+    """What it does to the gradient is told after it, and is not harmless: the input does not reach the output."""
+    none = 0 * NORMAL
+    before = [cut(f"h.{each}", 0.3**each * NORMAL, none) for each in range(3)]
+    after = [cut(f"h.{each}", 0.3**each * NORMAL, 0.3 ** (9 - each) * NORMAL) for each in range(4, 10)]
+    probe = Probe((*before, cut("h.3", none), *after), "Model", has_gradients=True)
+    assert [each.word for each in probe.verdicts] == ["zero", "signal vanishes", "no gradient", "gradient vanishes"]
+    assert not probe.remarks
+
+
+def test_nan_comes_before_zeros() -> None:
+    """Values that are not finite are the first cause, then zeros, then what changes by depth."""
+    grown = [layer(f"h.{each}", 3.0**each * NORMAL) for each in range(6)]
+    probe = Probe((*grown, layer("zero", 0 * NORMAL), layer("head", NAN)), "Model", has_gradients=False)
+    assert list(words(probe)) == ["not finite", "zero", "signal explodes"]
+
+
+def test_a_detached_part_is_not_harmless() -> None:
+    """More than a few layers at the beginning without a gradient have been cut off from the loss."""
+    layers = [cut(f"h.{each}", gradient=None if each < 4 else NORMAL) for each in range(10)]
+    probe = Probe(tuple(layers), "Model", has_gradients=True)
+    assert words(probe) == {"no gradient": "4 of 10 layers, first h.0: no gradient reaches it"}
+
+
+def test_an_unused_branch_is_harmless() -> None:
+    """Layers that nothing uses lack a gradient, in a branch behind others that have one, or a few at the beginning."""
+    for unused in (range(3, 8), range(2)):
+        layers = [cut(f"h.{each}", gradient=None if each in unused else NORMAL) for each in range(10)]
+        probe = Probe(tuple(layers), "Model", has_gradients=True)
+        assert list(words(probe)) == ["ok"]
+        assert [each.word for each in probe.remarks] == ["no gradient"]
+
+
+def test_a_trend_of_some_sizes_is_not_first() -> None:
+    """Where sizes are zero, what makes them so is told before the trend of the others, harmless as it may be."""
+    layers = [cut(f"h.{each}", NORMAL, 3.0**each * NORMAL * (each not in (4, 6))) for each in range(12)]
+    probe = Probe(tuple(layers), "Model", has_gradients=True)
+    assert list(words(probe)) == ["no gradient", "gradient vanishes"]
+
+
+def test_the_charts_sentence_counts_layers() -> None:
+    """A signal that keeps its size may be dead, collapsed or zero all the same, and the sentence says so."""
+    alike = np.outer(np.ones(64), NORMAL[0])
+    layers = [*(cut(f"h.{each}", alike) for each in range(7)), cut("head")]
+    signal, gradient = Probe(tuple(layers), "Model", has_gradients=True).charts()
+    assert signal.description == "The signal through 8 layers: it keeps its size; verdicts on layers: 7 collapsed."
+    assert gradient.description == "The gradient through 8 layers: it keeps its size."
+    layers[0] = cut("h.0", 0 * NORMAL)
+    signal, _ = Probe(tuple(layers), "Model", has_gradients=True).charts()
+    assert signal.description == "The signal through 8 layers: verdicts on layers: 1 zero, 6 collapsed."
+
+
+def test_equal_gradients_are_gradients() -> None:
+    """The gradient of a mean is the same at every output."""
+    assert cut("head", NORMAL, np.full((64, 32), 1 / 64)).verdict.is_ok
+
+
+def test_a_batch_that_is_not_finite() -> None:
+    """The first sentence speaks of the batch, and only where a layer is not finite: masks have infinities."""
+    said = not_finite([Values.of(NAN), Values.of(np.ones(3))])
+    assert said == f"the batch itself has {np.isnan(NAN).sum()} of 2,051 numbers that are NaN or infinite"
+    probe = Probe((layer("head", NAN),), "Model", has_gradients=False, batch=said)
+    assert words(probe)["not finite"].startswith(f"{said}; 1 of 1 layer, first head: ")
+    assert list(words(replace(probe, layers=(layer("head", NORMAL),)))) == ["ok"]
+
+
+def test_an_empty_batch() -> None:
+    """A batch needs samples; some of its arrays may be empty, such as a cache."""
+    with pytest.raises(ValueError, match=r"of shapes \(0, 3\), \(0,\)\. Give one at least"):
+        check_samples([(0, 3), (0,), ()])
+    check_samples([(2, 3), (2, 0)])
+    check_samples([])

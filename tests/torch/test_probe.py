@@ -330,6 +330,52 @@ def test_dead_units_have_a_verdict() -> None:
     assert "zero" in [each.word for each in probe.verdicts]
 
 
+def test_a_layer_of_zeros_is_the_cause() -> None:
+    """A bias far below zero in the middle is named before what it does to the gradient."""
+    model: Any = nn.Sequential(*stack(1.0, 24), nn.Linear(64, 10))
+    model[10][0].bias = nn.Parameter(torch.full((64,), -100.0))
+    first, second, *_ = fanin.torch.probe(model, normal(128, 64)).verdicts
+    assert first.word == "zero"
+    assert ", first 10.1: all outputs are zero" in first.sentence
+    assert second.word == "no gradient"
+
+
+class Detached(nn.Module):
+    """A stack whose first half is cut off from the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = stack(1.0, 5), stack(1.0, 5)
+
+    def forward(self, x: Any) -> Any:
+        """Runs the halves without a gradient between them."""
+        return self.second(self.first(x).detach())
+
+
+def test_a_cut_of_what_is_trained() -> None:
+    """A detached half that is trained gets no gradient, which is wrong."""
+    model = Detached()
+    first, *_ = fanin.torch.probe(model, normal(128, 64)).verdicts
+    assert (first.word, first.sentence) == ("no gradient", "10 of 20 layers, first first.0.0: no gradient reaches it")
+
+
+def test_a_frozen_part_is_no_cut() -> None:
+    """Nobody asks for a gradient where tokens, which have none, pass through frozen layers."""
+    model: Any = nn.Sequential(nn.Embedding(50, 64), *stack(1.0, 10))
+    model[:6].requires_grad_(False)
+    probe = fanin.torch.probe(model, torch.arange(128) % 50)
+    assert [each.word for each in (*probe.verdicts, *probe.remarks)] == ["ok"]
+
+
+@pytest.mark.parametrize("batch", [lambda x: x, lambda x: (x,), lambda x: {"input": x}], ids=["one", "tuple", "dict"])
+def test_a_batch_that_is_not_finite(batch: Any) -> None:
+    """It is told first, before the layers that it spoils."""
+    first, *_ = fanin.torch.probe(stack(1.0, 6), batch(normal(128, 64) * math.inf)).verdicts
+    assert first.sentence.startswith("the batch itself has 8,192 of 8,192 numbers that are NaN or infinite; ")
+    with pytest.raises(ValueError, match=r"`batch` must have samples\. Received: a batch of shape \(0, 64\)"):
+        fanin.torch.probe(stack(1.0, 2), batch(torch.zeros(0, 64)))
+
+
 def test_layers_by_globs() -> None:
     """`layers` chooses modules of any kind, blocks among them."""
     probe = fanin.torch.probe(stack(1.0, 3), normal(8, 64), layers=["1", "2.*"])

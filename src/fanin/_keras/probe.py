@@ -19,6 +19,7 @@ from fanin._keras.describe import Framework, Scan, Visit, leaf_of, numbered, vis
 from fanin._keras.fan_in import ends_of, fan_in_of, units_axis
 from fanin.models.names import chosen_layers
 from fanin.models.registry import tensors_hint
+from fanin.theory.batches import check_samples, not_finite
 from fanin.theory.probes import Probe, ProbedLayer, ProbedParameter, unreached
 from fanin.theory.records import Record, normal_cotangent
 from fanin.theory.signals import Values, measure
@@ -67,6 +68,8 @@ class Wishes:
 def probe(backend: Backend, model: Any, batch: Any, wishes: Wishes) -> Probe:
     """The implementation of `fanin.keras.probe` and `fanin.tf_keras.probe`."""
     _check(backend, model)
+    given = backend.convert(batch)
+    wrong = _checked(backend, given)
     watch = _Watch(backend, _watched(backend.framework, model, wishes.layers))
     variables = _own_variables(backend.framework, watch.layers)
     arguments: dict[str, Any] = {"training": wishes.training} if _takes_training(model) else {}
@@ -84,9 +87,7 @@ def probe(backend: Backend, model: Any, batch: Any, wishes: Wishes) -> Probe:
 
     unique = list({id(each): each for each in variables.values()}.values())
     with _restored(backend, model, wishes.seed), watch.telling():
-        found = backend.run(
-            lambda given: model(given, **arguments), backend.convert(batch), unique, root if wishes.gradients else None
-        )
+        found = backend.run(lambda taken: model(taken, **arguments), given, unique, root if wishes.gradients else None)
     gradients = dict(zip(map(id, unique), found, strict=True)) if wishes.gradients else {}
     rows = watch.rows(gradients, asked=wishes.gradients)
     if not rows:
@@ -95,7 +96,7 @@ def probe(backend: Backend, model: Any, batch: Any, wishes: Wishes) -> Probe:
             "Choose others with `layers=`."
         )
     notes = unreached(watch.unreached(gradients)) if wishes.gradients else ()
-    return Probe(rows, type(model).__name__, wishes.gradients, notes)
+    return Probe(rows, type(model).__name__, wishes.gradients, notes, wrong)
 
 
 def _check(backend: Backend, model: Any) -> None:
@@ -113,6 +114,22 @@ def _check(backend: Backend, model: Any) -> None:
             f"{visible(', '.join(unbuilt[:5]))} {'is' if len(unbuilt) == 1 else 'are'} not. Build it first "
             "(`model.build(shape)`), or call it once."
         )
+
+
+def _checked(backend: Backend, batch: Any) -> str:
+    """What is wrong with the values of a batch; "" if nothing is. Raises an error if it has no samples."""
+    given = list(_tensors(batch))
+    check_samples(tuple(each.shape) for each in given)
+    return not_finite([Values.of(backend.array(each)) for each in given if backend.is_tensor(each)])
+
+
+def _tensors(batch: Any) -> Iterator[Any]:
+    """The tensors of a batch whose shapes are known, one after another."""
+    if isinstance(batch, (Mapping, list, tuple)):
+        for each in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _tensors(each)
+    elif all(isinstance(length, int) for length in getattr(batch, "shape", None) or (None,)):
+        yield batch
 
 
 def _takes_training(model: Any) -> bool:

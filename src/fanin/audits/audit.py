@@ -275,7 +275,8 @@ class Audit:
         The page loads nothing and needs no network; its element `data` has `as_dict()` as JSON.
 
         Args:
-            path: a file to write it to as well; a file that is there is replaced when the new one is whole.
+            path: a file to write it to as well, which ends in .html or .htm; a file that is there is replaced
+                when the new one is whole.
             probe: what a batch does in the same model, for charts of the signal by depth: a `fanin.theory.Probe`, or
                 its `as_dict()`.
 
@@ -283,7 +284,7 @@ class Audit:
             The page, as text.
 
         Raises:
-            TypeError, ValueError: the probe is none.
+            TypeError, ValueError: the probe is none, or the file's name has another end.
             OSError: the file cannot be written.
 
         >>> import fanin

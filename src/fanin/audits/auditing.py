@@ -199,7 +199,7 @@ def _notes(contents: Contents, expected: Expectations, under: str) -> tuple[str,
         notes.append(f"Left alone, since they are no dense tensors: {_listed(contents.other)}.")
     if contents.beside:
         notes.append(f"Not read, beside the files of {contents.format}: {_listed(contents.beside)}.")
-    if not contents.tensors:
+    if not contents.tensors and not contents.broken:
         notes.append("There are no tensors.")
     return tuple(notes)
 

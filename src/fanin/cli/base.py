@@ -137,9 +137,11 @@ def check_page(file: str) -> None:
     import os
     from pathlib import Path
 
+    from fanin.report.pages import PAGE_ENDS, is_page
+
     path = Path(file)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise Refusal(f"-o must be a file that ends in .html. Received: {shown(file)}.")
+    if not is_page(path):
+        raise Refusal(f"-o must be a file that ends in {PAGE_ENDS}. Received: {shown(file)}.")
     if not path.parent.is_dir():
         raise Refusal(f"-o must be a file in a folder that exists. Received: {shown(file)}.")
     if path.is_dir():

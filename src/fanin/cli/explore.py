@@ -25,7 +25,7 @@ Examples:
     required=True,
     metavar="FILE",
     type=click.Path(),
-    help="The page, which ends in .html.",
+    help="The page, which ends in .html or .htm.",
 )
 def explore(file: str) -> None:
     """Write a page with sliders for initializer, activation, fans, depth, gain and dtype, which shows what they do.

@@ -57,7 +57,7 @@ Examples:
 @click.option("--seed", type=int, help="A seed that replaces the recipe's.")
 @click.option("--under", metavar="KEY", help="What the names to judge begin with, such as model.")
 @click.option("--probe", metavar="FILE", help="The JSON of a probe's as_dict(): signal and gradient by depth.")
-@click.option("-o", "--output", required=True, metavar="FILE", help="The page, which ends in .html.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The page, which ends in .html or .htm.")
 @click.option("--png", "folder", metavar="DIR", help="Write the charts there as well, as PNG and SVG (matplotlib).")
 def report(target: str, output: str, folder: str | None, **options: Any) -> None:
     """Write a page about a checkpoint, or about what a recipe gives a model: one file, which needs no network.

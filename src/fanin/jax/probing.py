@@ -17,6 +17,7 @@ from fanin._core.spies import spy_jax
 from fanin._core.types import Globs, Shape
 from fanin.jax.trees import is_array
 from fanin.models.names import chosen_layers
+from fanin.theory.batches import check_samples, not_finite
 from fanin.theory.probes import Probe, ProbedLayer, ProbedParameter, unreached
 from fanin.theory.records import FanIn, Record, normal_cotangent
 from fanin.theory.signals import Values, measure, taps
@@ -59,7 +60,8 @@ def probe(
         A report, which prints as a table.
 
     Raises:
-        ValueError: a linen module comes without variables, no layer ran, or `layers` matches none.
+        ValueError: the batch has no samples, a linen module comes without variables, no layer ran, or `layers` matches
+            none.
         TypeError: `model` is no module of flax.
 
     References: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS
@@ -73,6 +75,7 @@ def probe(
     [('layers.0', 'Linear', (128, 256)), ('layers.2', 'Linear', (128, 10))]
     """
     args, kwargs = _arguments(batch)
+    wrong = _checked(args, kwargs)
     watch = _Watch()
     weights, run = _runner(model, variables, watch, seed)
 
@@ -106,13 +109,20 @@ def probe(
             "A layer of the model must run and return an array of floats. Received: a batch for which none did. "
             "Choose others with `layers=`."
         )
-    return Probe(rows, type(model).__name__, gradients, notes)
+    return Probe(rows, type(model).__name__, gradients, notes, wrong)
 
 
 def _arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(batch, Mapping):
         return (), dict(batch)
     return (batch if type(batch) is tuple else (batch,)), {}
+
+
+def _checked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """What is wrong with the values of a batch; "" if nothing is. Raises an error if it has no samples."""
+    given = [each for each in jax.tree.leaves((args, kwargs)) if is_array(each)]
+    check_samples(tuple(each.shape) for each in given)
+    return not_finite([Values.of(each) for each in given if _is_float(each)])
 
 
 def _is_float(value: Any) -> bool:

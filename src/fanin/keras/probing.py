@@ -55,7 +55,7 @@ def probe(
         A report, which prints as a table.
 
     Raises:
-        ValueError: the model is not built, no layer ran, or `layers` matches none.
+        ValueError: the batch has no samples, the model is not built, no layer ran, or `layers` matches none.
         TypeError: `model` is none of Keras 3's.
 
     References: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS

@@ -207,12 +207,14 @@ class Plan:
         The page loads nothing and needs no network; its element `data` has `as_dict()` as JSON.
 
         Args:
-            path: a file to write it to as well; a file that is there is replaced when the new one is whole.
+            path: a file to write it to as well, which ends in .html or .htm; a file that is there is replaced
+                when the new one is whole.
 
         Returns:
             The page, as text.
 
         Raises:
+            ValueError: the file's name has another end.
             OSError: the file cannot be written.
 
         >>> import fanin

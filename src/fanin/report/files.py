@@ -9,7 +9,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 
+from fanin._core.messages import shown
+
 _TEMPORARY = ".fanin-tmp"  # the end of the name of a file that is not complete
+
+
+def _problem(file: Path) -> tuple[type[OSError], str] | None:
+    """What a file must be to be written, and is not."""
+    if not file.parent.is_dir():
+        return FileNotFoundError, "in a folder that exists"
+    if file.is_dir():
+        return IsADirectoryError, "no folder"
+    if not os.access(file.parent, os.W_OK):
+        return PermissionError, "in a folder that can be written to"
+    return None
 
 
 @contextmanager
@@ -23,7 +36,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: the file.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written; the message names it, and not the path beside it.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -33,6 +46,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ['page.html']
     """
     file = Path(os.path.realpath(path))
+    if problem := _problem(file):
+        error, rule = problem
+        raise error(f"The file to write must be {rule}. Received: {shown(os.fspath(path))}.")
     beside = file.with_name(f".{token_hex(8)}{_TEMPORARY}")
     try:
         yield beside

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fanin._core.messages import class_name, plural, shown
@@ -12,6 +14,12 @@ from fanin.report.depth import Series, by_depth
 
 # The verdicts on layers that well-made models have here and there.
 HARMLESS = frozenset(("off theory", "collapsed", "no gradient", "constant"))
+# Those that the sentence of a chart counts, and of these such that a layer has no size to keep.
+_TOLD: Mapping[str, tuple[str, ...]] = {
+    "signal": ("not finite", "zero", "constant", "dead", "saturated", "collapsed"),
+    "gradient": ("not finite", "no gradient"),
+}
+_SIZELESS = {"signal": _TOLD["signal"][:3], "gradient": _TOLD["gradient"]}
 _NONE = "No layer ran."
 _NO_GRADIENTS = "No gradients were computed."
 _PROBE = "`probe` must be what `fanin.torch.probe` and its like return, or its `as_dict()`"
@@ -20,6 +28,7 @@ _NUMBER = (int, float, type(None))
 _LAYER = {"path": str, "call": int, "std": _NUMBER, "expected_std": _NUMBER, "gradient_std": _NUMBER}
 _LAYER_VERDICT, _VERDICT = {"word": str}, {"word": str, "sentence": str}
 _TYPES: dict[Any, str] = {str: "text", int: "a whole number", _NUMBER: "a number or null"}
+_PARTS = re.compile(r"[./]")  # what separates the parts of names
 _LARGEST = 2**1000  # which floats can hold
 
 
@@ -73,9 +82,15 @@ def _names(layers: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _words(data: Mapping[str, Any], name: str, count: int) -> str:
-    """What passes through the layers, in a sentence."""
+    """What passes through the layers, in a sentence: how its size changes, then what layers have."""
     found = [f"{each['word']}: {each['sentence']}" for each in data["verdicts"] if each["word"].startswith(name)]
-    return f"The {name} through {count} {plural(count, 'layer')}: {'; '.join(found) or 'nothing is wrong with it'}."
+    counts = Counter(each["verdict"]["word"] for each in data["layers"])
+    of_layers = [f"{counts[word]:,} {word}" for word in _TOLD[name] if counts[word]]
+    if not found and not any(counts[word] for word in _SIZELESS[name]):
+        found.append("it keeps its size")
+    if of_layers:
+        found.append(f"verdicts on layers: {', '.join(of_layers)}")
+    return f"The {name} through {count:,} {plural(count, 'layer')}: {'; '.join(found)}."
 
 
 # ---------------------------------------------------------------- data of others
@@ -106,6 +121,42 @@ def probe_data(given: Any) -> Mapping[str, Any]:
     for each in verdicts:
         _check_types("each of its verdicts", each, _VERDICT)
     return given
+
+
+def is_of(data: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Whether tensors of these names may be of the model of a probe: the path of one of its layers leads to one.
+
+    What all names or all paths begin with, such as `model`, does not count. Nor does what stands before a path of
+    several parts.
+
+    Args:
+        data: the data of a probe.
+        names: the names of tensors.
+
+    >>> from fanin.theory.charts import is_of
+    >>> is_of({"layers": [{"path": "h.0.fc"}]}, ["model.h.0.fc.weight"]), is_of({"layers": [{"path": "fc"}]}, ["h.0.w"])
+    (True, False)
+    """
+    paths = [_PARTS.split(each["path"]) for each in data["layers"] if each["path"]]
+    tensors = [_PARTS.split(name) for name in names]
+    if not tensors or len(paths) < len(data["layers"]):  # the model itself is a layer, and leads to any name
+        return True
+    known = {lead for parts in tensors for lead in _leads(parts)}
+    known |= {lead for parts in _without_common(tensors) for lead in _leads(parts)}
+    return any(tuple(path) in known for path in (*paths, *_without_common(paths)))
+
+
+def _leads(parts: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """What may be the path of the layer of a tensor: what the name begins with, and what it has of several parts."""
+    for begin in range(len(parts)):
+        for end in range(begin + (2 if begin else 1), len(parts) + 1):
+            yield tuple(parts[begin:end])
+
+
+def _without_common(several: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Lists without what all of them begin with; each keeps its last part."""
+    shared = next((place for place, each in enumerate(zip(*several, strict=False)) if len(set(each)) > 1), 0)
+    return [each[shared:] for each in several]
 
 
 def _listed(given: Mapping[str, Any], key: str) -> list[Any]:

@@ -12,14 +12,16 @@ _BACK = (
 _STEP = "Look at the weights and the scale of this layer, and at what stands between it and the layer before."
 # What to do, by the word of a finding.
 ADVICE: Mapping[str, str] = {
-    "not finite": "Look there for a division by zero, the logarithm of zero, or numbers too large for the dtype.",
-    "zero": "Look for inputs, weights or scales that are zero.",
+    "not finite": "If the batch is finite, look there for a division by zero, the logarithm of zero, or numbers too "
+    "large for the dtype.",
+    "zero": "Look for inputs, weights or scales that are zero, and for biases far below zero before a ReLU.",
     "constant": "Look for inputs, weights or scales that are zero, so that the bias alone is left.",
     "dead": "Look for weights with a mean below zero, for negative biases, and for inputs with a large mean.",
     "saturated": "Draw smaller weights, or scale the inputs to a standard deviation of 1.",
     "collapsed": "Look for inputs that are alike, or weights of low rank. Normalization and residual branches help.",
     "off theory": "Look for weights that are trained, have a mean other than 0, or repeat themselves.",
-    "no gradient": "Look for what cuts the loss off: a detached tensor, a frozen part, weights of zero behind it.",
+    "no gradient": "Look for what cuts the loss off: a detached tensor, a frozen part, weights or outputs of zero "
+    "behind it.",
     "signal explodes": f"Draw smaller weights: {_SPREAD}. Normalization and residual branches hold it, too.",
     "signal vanishes": f"Draw larger weights: {_SPREAD}. Normalization and residual branches hold it, too.",
     "gradient explodes": f"If the signal explodes, too, draw smaller weights: {_SPREAD}. {_BACK}.",
@@ -60,8 +62,8 @@ class Finding:
         """The finding in words, with what to do.
 
         >>> from fanin.theory.findings import Finding
-        >>> print(Finding("zero", "all outputs are zero").line)
-        zero: all outputs are zero. Look for inputs, weights or scales that are zero.
+        >>> print(Finding("saturated", "60 % of outputs").line)
+        saturated: 60 % of outputs. Draw smaller weights, or scale the inputs to a standard deviation of 1.
         """
         return f"{self}. {self.advice}" if self.advice else str(self)
 

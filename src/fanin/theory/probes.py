@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from fanin._core.messages import plural
@@ -31,6 +32,9 @@ _MOST_ROWS, _MOST_NOTES = 200, 40  # of a report in a notebook
 _FEWEST_ROWS = 16  # fewer samples than this leave healthy units of a ReLU at zero
 _COLLAPSED, _LEAST_LIMIT = 1.5, 8  # the effective rank of a collapsed layer, where it could be this much
 _MOST_NAMES = 5  # of layers in a note
+_FEW = 3  # layers without a gradient, which may be a branch that nothing uses
+_CAUSES = ("not finite", "zero", "constant")  # verdicts on layers that explain what else is wrong, the worst first
+_EXPLAINING = ("constant", "no gradient")  # harmless verdicts that say why sizes are zero
 _OWING = 0.5  # the share of a layer's mean square from which its outputs are called those of its bias
 _OFF = 2.0  # measured ÷ expected, or its inverse, from which weights and inputs are not independent
 
@@ -83,6 +87,11 @@ class ProbedLayer:
     def ratio(self) -> float | None:
         """The measured root mean square, divided by the one expected; None where that is unknown or zero."""
         return math.sqrt(self.output.second_moment) / self.expected if self.expected else None
+
+    @property
+    def lacks_gradient(self) -> bool:
+        """Whether there should be a gradient, and there is none, or one of zeros."""
+        return self.asked and (self.gradient is None or self.gradient.zeros == 1)
 
     @property
     def owes_to_bias(self) -> bool:
@@ -203,7 +212,7 @@ def _off_theory(layer: ProbedLayer) -> Finding | None:
 
 
 def _no_gradient(layer: ProbedLayer) -> Finding | None:
-    if not layer.asked or (layer.gradient is not None and layer.gradient.std):
+    if not layer.lacks_gradient:
         return None
     return Finding("no gradient", "no gradient reaches it" if layer.gradient is None else "its gradient is all zero")
 
@@ -246,6 +255,11 @@ class _Flow:
     def trend(self) -> float | None:
         """The factor a layer; None if there are too few."""
         return trend(self.sizes)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all sizes count: one that is zero or not finite is a cause of its own."""
+        return all(0 < each < math.inf for each in self.sizes)
 
     def findings(self) -> list[Finding]:
         """Whether it grows or shrinks too much, by depth or in one layer."""
@@ -302,12 +316,14 @@ class Probe:
         model: the type of the model.
         has_gradients: whether gradients were asked for, and computed.
         notes: what is to be known besides, such as why there are no gradients.
+        batch: what is wrong with the batch itself; "" if nothing is.
     """
 
     layers: tuple[ProbedLayer, ...]
     model: str
     has_gradients: bool
     notes: tuple[str, ...] = ()
+    batch: str = ""
 
     def __getitem__(self, name: str) -> ProbedLayer:
         """The call of a layer by its path, as the table shows it: `probe["block.fc"]`, or "block.fc#2" for its second.
@@ -327,10 +343,14 @@ class Probe:
 
     @property
     def verdicts(self) -> tuple[Finding, ...]:
-        """What is wrong with the model: how its signal and gradient change by depth, then what its layers have."""
-        found = [finding for flow in self._flows for finding in flow.findings()]
-        found += [self._of_layers(word) for word in self._words if not self._is_harmless(word)]
-        return tuple(found) or (Finding("ok", self._in_order()),)
+        """What is wrong with the model, by cause: values that are not finite, zero or constant; how signal and gradient
+        change by depth; what else layers have. What changes by depth comes last where some sizes are zero.
+        """
+        words = [word for word in self._words if not self._is_harmless(word)]
+        causes = [self._of_layers(word) for word in _CAUSES if word in words]
+        others = [self._of_layers(word) for word in words if word not in _CAUSES]
+        found = (*causes, *self._of_flows(whole=True), *others, *self._of_flows(whole=False))
+        return found or (Finding("ok", self._in_order()),)
 
     @property
     def remarks(self) -> tuple[Finding, ...]:
@@ -351,15 +371,34 @@ class Probe:
                 words.setdefault(each.verdict.word, []).append(each)
         return words
 
+    def _of_flows(self, *, whole: bool) -> list[Finding]:
+        """How signal and gradient change by depth: those all of whose sizes count, or the others."""
+        return [finding for flow in self._flows if flow.is_whole == whole for finding in flow.findings()]
+
     def _is_harmless(self, word: str) -> bool:
+        """Whether well-made models have layers of this verdict, too, and it explains nothing that is wrong."""
+        if word in _EXPLAINING and self._of_flows(whole=False):
+            return False
+        if word == "no gradient" and self._is_cut:
+            return False
         return word in HARMLESS and len(self._words[word]) * 2 <= len(self.layers)
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether the loss does not depend on the first layers, as behind a layer of zeros or a detached tensor.
+
+        Branches that nothing uses lack a gradient, too, but what stands before them has one.
+        """
+        first = list(takewhile(lambda each: each.lacks_gradient, self.weighted or self.layers))
+        return len(first) > _FEW or (bool(first) and "zero" in self._words)
 
     def _of_layers(self, word: str) -> Finding:
         """One verdict for all layers with a word, with their number and the first of them."""
         layers = self._words[word]
         first, total = _origin(layers), len(self.layers)
         count = f"{len(layers)} of {total} {plural(total, 'layer')}"
-        return Finding(word, f"{count}, first {first.name}: {first.verdict.sentence}")
+        before = f"{self.batch}; " if self.batch and word == "not finite" else ""
+        return Finding(word, f"{before}{count}, first {first.name}: {first.verdict.sentence}")
 
     def _in_order(self) -> str:
         known = [f"{flow.name} × {number(flow.trend, 3)} a layer" for flow in self._flows if flow.trend is not None]

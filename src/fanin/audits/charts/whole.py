@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fanin._core.messages import plural
 from fanin.audits.audited import AuditedTensor
 from fanin.audits.judging.fitting import allowed_ratios
 from fanin.report.charts import Axis, Chart, Guide, Marks
 from fanin.report.depth import dots, is_wide
 
 _LEAST, _MOST = 1e-3, 1e3  # ratios; those beyond are drawn there
+_FEWEST_PLACES = 8  # of an axis of tensors: one that is shorter would have numbers between whole ones
 _STEPS = re.compile(r"(\d+)")
 
 
@@ -27,9 +29,13 @@ def spreads(tensors: Sequence[AuditedTensor], source: str) -> Chart | str:
     """
     known = [each for each in tensors if each.ratio is not None]
     if known:
-        return _ratios(known, source)
+        return _ratios(known, source, len(tensors) - len(known))
     drawn = [each for each in tensors if each.statistics is not None and each.statistics.stddev > 0]
-    return _spreads(drawn) if drawn else "Nothing says what spread its tensors should have, and all are constant."
+    return (
+        _spreads(drawn, len(tensors) - len(drawn))
+        if drawn
+        else "Nothing says what spread its tensors should have, and all are constant."
+    )
 
 
 def in_order(tensors: Sequence[AuditedTensor]) -> list[AuditedTensor]:
@@ -50,7 +56,7 @@ def in_order(tensors: Sequence[AuditedTensor]) -> list[AuditedTensor]:
     return sorted(tensors, key=lambda each: keys[each.name])
 
 
-def _ratios(tensors: Sequence[AuditedTensor], source: str) -> Chart:
+def _ratios(tensors: Sequence[AuditedTensor], source: str, others: int) -> Chart:
     ratios = np.array([each.ratio for each in tensors], float)
     limits = np.array([_allowed(each) for each in tensors], float)
     emphasized = [place for place, each in enumerate(tensors) if each.verdict.problems]
@@ -66,13 +72,13 @@ def _ratios(tensors: Sequence[AuditedTensor], source: str) -> Chart:
         "std",
         f"Standard deviation ÷ expected, by {source}",
         f"{len(tensors) - off:,} of {len(tensors):,} standard deviations are what they should be, as far as chance "
-        f"allows; {len(emphasized):,} tensors have findings."
+        f"allows. {_found(len(emphasized), others)}"
         + (
             f" {beyond:,} beyond {_LEAST:g} and {_MOST:g} {'is' if beyond == 1 else 'are'} drawn there."
             if beyond
             else ""
         ),
-        Axis("tensor, in order"),
+        _places(len(tensors)),
         Axis("std ÷ expected", is_log),
         marks,
         (Guide("y", 1.0),),
@@ -90,15 +96,28 @@ def _names(tensors: Sequence[AuditedTensor]) -> list[str]:
     return [each.name for each in tensors]
 
 
-def _spreads(tensors: Sequence[AuditedTensor]) -> Chart:
+def _found(count: int, others: int) -> str:
+    """How many of the tensors that are drawn have findings, and how many are not drawn."""
+    found = f"{count:,}" if count else "None"
+    more = f" {others:,} {plural(others, 'tensor')} {'is' if others == 1 else 'are'} not drawn." if others else ""
+    return f"{found} of the tensors drawn {'have' if count > 1 else 'has'} findings.{more}"
+
+
+def _places(count: int) -> Axis:
+    """The axis of tensors by their places, with whole numbers."""
+    return Axis("tensor, in order", limits=(-0.5, _FEWEST_PLACES - 0.5) if count < _FEWEST_PLACES else None)
+
+
+def _spreads(tensors: Sequence[AuditedTensor], others: int) -> Chart:
     values = [each.statistics.stddev for each in tensors if each.statistics is not None]
     emphasized = [place for place, each in enumerate(tensors) if each.verdict.problems]
+    count, they = len(tensors), "it" if len(tensors) == 1 else "they"
     return Chart(
         "std",
         "Standard deviation",
-        f"The standard deviations of {len(tensors):,} tensors; nothing says what they should be. {len(emphasized):,} "
-        "tensors have findings.",
-        Axis("tensor, in order"),
+        f"The standard {plural(count, 'deviation')} of {count:,} {plural(count, 'tensor')}; nothing says what {they} "
+        f"should be. {_found(len(emphasized), others)}",
+        _places(count),
         Axis("std", is_wide(values)),
         tuple(dots(np.arange(len(tensors)), values, "tensors", labels=_names(tensors), emphasized=emphasized)),
     )

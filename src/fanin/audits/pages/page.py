@@ -16,7 +16,7 @@ from fanin.audits.verdicts import KINDS, MEANINGS, Kind
 from fanin.recipes.tables import folded_paths
 from fanin.report.charts import Charts
 from fanin.report.pages import Count, Sheet, Tone
-from fanin.theory.charts import probe_charts, probe_data
+from fanin.theory.charts import is_of, probe_charts, probe_data
 from fanin.theory.findings import ADVICE
 from fanin.theory.probes import Probe
 
@@ -34,6 +34,8 @@ _LEFT_OUT = (
 )
 _MISSING = "The model has this parameter, and the checkpoint lacks it."
 _UNREADABLE = "Files that cannot be read: fetch or write them again."
+_NO_CHECKPOINT = "Is it a checkpoint, and of the format that its name says? If it is, fetch or write it again."
+_OTHER_FORMAT = " is not a "  # in the reason why a file is none of its format, or not a whole one
 _NOT_MISSING = "Is the checkpoint whole, and of this model? A tied parameter may be stored under its other name."
 
 
@@ -65,7 +67,7 @@ def audit_page(
         tone=tone,
         facts=_facts(data),
         counts=[Count(kind, data["counts"][kind], TONES[kind], MEANINGS[kind]) for kind in KINDS],
-        notes=[*data["notes"], *_in_order(probed)],
+        notes=[*data["notes"], *_in_order(probed), *_of_another(data, probed)],
         appendix=appendix_of(tensors),
         data={"kind": "audit", "audit": data, "probe": probed},
         view=_view(data, tensors, findings, charts, probed),
@@ -127,6 +129,18 @@ def _in_order(probe: Mapping[str, Any] | None) -> list[str]:
     return [f"Probe: {each['word']}: {each['sentence']}." for each in verdicts if each["word"] == "ok"]
 
 
+def _of_another(data: Mapping[str, Any], probe: Mapping[str, Any] | None) -> list[str]:
+    """What is said of a probe that has no layer of these tensors."""
+    names = [*(each["name"] for each in data["tensors"]), *data["missing"]]
+    if probe is None or not probe["layers"] or is_of(probe, names):
+        return []
+    of = f" of {probe['model']}" if probe.get("model") else ""
+    return [
+        f"The probe{of} seems to be of another model: no tensor is of one of its layers, such as "
+        f"{probe['layers'][0]['path']}. Its charts and findings may not be about these tensors."
+    ]
+
+
 def _of_probe(probe: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What a probe finds wrong, as findings on the model."""
     return [
@@ -185,7 +199,10 @@ def _finding(finding: Finding, numbers: Mapping[str, int]) -> dict[str, Any]:
 
 def _lost(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What is not there, as findings."""
-    files = [(name, "unreadable", why, _UNREADABLE) for name, why in data["broken_files"].items()]
+    files = [
+        (name, "unreadable", why, _NO_CHECKPOINT if _OTHER_FORMAT in why else _UNREADABLE)
+        for name, why in data["broken_files"].items()
+    ]
     missing = [(path, "missing", _MISSING, _NOT_MISSING) for path, _ in folded_paths(dict.fromkeys(data["missing"]))]
     keys = ("path", "code", "message", "advice")
     return [{**dict(zip(keys, each, strict=True)), "kind": "broken", "tensors": []} for each in (*files, *missing)]

@@ -5,15 +5,17 @@ other programs can read, too. `Sheet` is the page of a report on many parameters
 """
 
 from fanin.report.pages.sheets import Count, Part, Sheet, Tone, definitions, prose
-from fanin.report.pages.standalone import asset, island, page, write_page
+from fanin.report.pages.standalone import PAGE_ENDS, asset, is_page, island, page, write_page
 
 __all__ = [
+    "PAGE_ENDS",
     "Count",
     "Part",
     "Sheet",
     "Tone",
     "asset",
     "definitions",
+    "is_page",
     "island",
     "page",
     "prose",

@@ -10,11 +10,14 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from fanin._core.messages import shown
 from fanin.report import markup, plain
 from fanin.report.files import replacing
 
+PAGE_ENDS = ".html or .htm"  # what the names of pages end in
 # What every page needs; a page's own assets come after.
 _STYLES = ("page.css",)
 _SCRIPTS = ("dom.js", "charts.js")
@@ -91,12 +94,28 @@ def write_page(content: str, path: str | os.PathLike[str] | None) -> str:
         The same page.
 
     Raises:
+        ValueError: its name does not end in .html or .htm.
         OSError: the file cannot be written.
     """
     if path is not None:
+        if not is_page(path):
+            raise ValueError(f"The page must be a file that ends in {PAGE_ENDS}. Received: {shown(os.fspath(path))}.")
         with replacing(path) as beside:
             beside.write_text(content, encoding="utf-8")
     return content
+
+
+def is_page(path: str | os.PathLike[str]) -> bool:
+    """Whether the name of a file ends as that of a page does, in letters of any case.
+
+    Args:
+        path: the file.
+
+    >>> from fanin.report.pages import is_page
+    >>> is_page("report.HTML"), is_page("report.txt")
+    (True, False)
+    """
+    return Path(path).suffix.lower() in PAGE_ENDS.split(" or ")
 
 
 @lru_cache

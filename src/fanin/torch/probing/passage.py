@@ -91,7 +91,7 @@ class Passage:
             measure(values_of(tensor, axis), ends_of(module)),
             1 + sum(each.module is module for each in self._calls),
             expected=self._theory.expected(module, first_tensor([*args, kwargs]), tensor),
-            asked=self._gradients,
+            asked=self._is_asked(module, tensor),
         )
         call = _Call(module, probed, tensor.requires_grad)
         self._calls.append(call)
@@ -99,6 +99,11 @@ class Passage:
             each.calls += 1
         if tensor.requires_grad:
             tensor.register_hook(partial(self._note_gradient, call, axis))
+
+    def _is_asked(self, module: nn.Module, output: torch.Tensor) -> bool:
+        """Whether a layer should get a gradient: nobody asks for one where all is frozen up to it."""
+        trained = any(each.tensor.requires_grad for each in self._own(module))
+        return self._gradients and (output.requires_grad or trained)
 
     def _note_again(self, module: nn.Module, tensor: torch.Tensor) -> None:
         """Takes the gradient where a checkpoint runs a part of the model again, if its first run had no graph."""

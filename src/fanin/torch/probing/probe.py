@@ -12,7 +12,7 @@ from fanin.models.names import chosen_layers
 from fanin.theory.probes import Probe, unreached
 from fanin.torch.probing.layers import every_module, layers_of, type_of
 from fanin.torch.probing.passage import Passage
-from fanin.torch.probing.state import arguments, checked_module, untouched
+from fanin.torch.probing.state import arguments, checked_batch, checked_module, untouched
 
 
 def probe(
@@ -54,8 +54,8 @@ def probe(
         A report, which prints as a table.
 
     Raises:
-        ValueError: parameters have no values (on meta, in lazy modules) or are sharded; no layer ran; no gradient can
-            begin at the output; or `layers` matches none.
+        ValueError: the batch has no samples; parameters have no values (on meta, in lazy modules) or are sharded; no
+            layer ran; no gradient can begin at the output; or `layers` matches none.
         TypeError: `model` is not a module.
 
     References: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS
@@ -75,6 +75,7 @@ def probe(
         known = {visit.path: visit for visit in reversed(list(every_module(model)))}
         paths = chosen_layers(layers, known)
         watched = {path: visit for path, visit in known.items() if path in paths}
+    wrong = checked_batch(batch)
     with untouched(model, seed, gradients=gradients) as parameters:
         passage = Passage(watched.values(), parameters, gradients=gradients)
         with passage.hooks():
@@ -89,4 +90,4 @@ def probe(
             "A layer of the model must run and return a tensor of floats. Received: a batch for which none did. "
             "Choose others with `layers=`."
         )
-    return Probe(found, type_of(model), gradients, notes)
+    return Probe(found, type_of(model), gradients, notes, wrong)

@@ -16,7 +16,9 @@ from torch.utils import _pytree as pytree
 
 from fanin._core.messages import visible, warn
 from fanin.models.registry import tensors_hint
+from fanin.theory.batches import check_samples, not_finite
 from fanin.torch.describe import joined, put_itself, visits
+from fanin.torch.probing.layers import first_tensor, values_of
 from fanin.torch.shards import is_dtensor
 
 _WRAPPED = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
@@ -55,6 +57,25 @@ def _problem(tensor: torch.Tensor) -> str:
     if is_dtensor(tensor) or getattr(tensor, "_is_flat_param", False) or tuple(whole) != tuple(tensor.shape):
         return "of which this process holds a part. Use the model as it is before it is sharded."
     return ""
+
+
+def checked_batch(batch: Any) -> str:
+    """What is wrong with the values of a batch; "" if nothing is.
+
+    Args:
+        batch: a tensor, or tuples, lists and mappings of tensors and other things.
+
+    Raises:
+        ValueError: it has no samples.
+    """
+    given = list(batch.values()) if isinstance(batch, Mapping) else batch  # also of classes that PyTorch does not know
+    dense = [
+        each
+        for each in pytree.tree_leaves(given)
+        if isinstance(each, torch.Tensor) and not each.is_nested and each.layout == torch.strided
+    ]
+    check_samples(tuple(each.shape) for each in dense)
+    return not_finite([values_of(each) for each in dense if first_tensor(each) is not None])
 
 
 @contextmanager
