@@ -77,7 +77,7 @@ def test_the_copies_are_found(ran: Any) -> None:
     """The audit names the layers that have the same values."""
     text = shown(cell_with(ran, "audit[name].verdict.reason"))
     assert "blocks.0.0.weight: It has the values of 'blocks.1.0.weight'" in text
-    assert "stem.0.weight: Its first 64 numbers are those of 'head.weight'" in text
+    assert "stem.0.weight: Its first 64 numbers are those of 'blocks.0.0.weight'" in text
 
 
 def test_the_seed_alone_does_not_help(ran: Any) -> None:
