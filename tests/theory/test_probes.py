@@ -205,11 +205,11 @@ def test_the_charts_sentence_counts_layers() -> None:
     alike = np.outer(np.ones(64), NORMAL[0])
     layers = [*(cut(f"h.{each}", alike) for each in range(7)), cut("head")]
     signal, gradient = Probe(tuple(layers), "Model", has_gradients=True).charts()
-    assert signal.description == "The signal through 8 layers: it keeps its size; verdicts on layers: 7 collapsed."
+    assert signal.description == "The signal through 8 layers: it keeps its size. Verdicts on layers: 7 collapsed."
     assert gradient.description == "The gradient through 8 layers: it keeps its size."
     layers[0] = cut("h.0", 0 * NORMAL)
     signal, _ = Probe(tuple(layers), "Model", has_gradients=True).charts()
-    assert signal.description == "The signal through 8 layers: verdicts on layers: 1 zero, 6 collapsed."
+    assert signal.description == "The signal through 8 layers. Verdicts on layers: 1 zero, 6 collapsed."
 
 
 def test_equal_gradients_are_gradients() -> None:

@@ -82,15 +82,14 @@ def _names(layers: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _words(data: Mapping[str, Any], name: str, count: int) -> str:
-    """What passes through the layers, in a sentence: how its size changes, then what layers have."""
+    """What passes through the layers: a sentence on how its size changes, and one on what layers have."""
     found = [f"{each['word']}: {each['sentence']}" for each in data["verdicts"] if each["word"].startswith(name)]
     counts = Counter(each["verdict"]["word"] for each in data["layers"])
     of_layers = [f"{counts[word]:,} {word}" for word in _TOLD[name] if counts[word]]
     if not found and not any(counts[word] for word in _SIZELESS[name]):
         found.append("it keeps its size")
-    if of_layers:
-        found.append(f"verdicts on layers: {', '.join(of_layers)}")
-    return f"The {name} through {count:,} {plural(count, 'layer')}: {'; '.join(found)}."
+    through = f"The {name} through {count:,} {plural(count, 'layer')}{': ' if found else ''}{'; '.join(found)}."
+    return f"{through} Verdicts on layers: {', '.join(of_layers)}." if of_layers else through
 
 
 # ---------------------------------------------------------------- data of others
