@@ -141,7 +141,7 @@ def check_page(file: str) -> None:
 
     path = Path(file)
     if not is_page(path):
-        raise Refusal(f"-o must be a file that ends in {PAGE_ENDS}. Received: {shown(file)}.")
+        raise Refusal(f"-o must be a file that ends in {' or '.join(PAGE_ENDS)}. Received: {shown(file)}.")
     if not path.parent.is_dir():
         raise Refusal(f"-o must be a file in a folder that exists. Received: {shown(file)}.")
     if path.is_dir():

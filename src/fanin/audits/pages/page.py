@@ -33,9 +33,7 @@ _LEFT_OUT = (
     "of one tensor of each row. In Python, audit.charts({name}) has them."
 )
 _MISSING = "The model has this parameter, and the checkpoint lacks it."
-_UNREADABLE = "Files that cannot be read: fetch or write them again."
-_NO_CHECKPOINT = "Is it a checkpoint, and of the format that its name says? If it is, fetch or write it again."
-_OTHER_FORMAT = " is not a "  # in the reason why a file is none of its format, or not a whole one
+_UNREADABLE = "Is it a checkpoint, and of the format that its name says? If it is, fetch or write it again."
 _NOT_MISSING = "Is the checkpoint whole, and of this model? A tied parameter may be stored under its other name."
 
 
@@ -59,7 +57,7 @@ def audit_page(
         TypeError, ValueError: the probe is none.
     """
     probed = None if probe is None else probe_data(probe.as_dict() if isinstance(probe, Probe) else probe)
-    lead, tone = _lead(data, [] if probed is None else [each["code"] for each in _of_probe(probed)])
+    lead, tone = _lead(data, [each["code"] for each in _of_probe(probed)])
     return Sheet(
         kind="audit",
         title=data["name"],
@@ -141,8 +139,10 @@ def _of_another(data: Mapping[str, Any], probe: Mapping[str, Any] | None) -> lis
     ]
 
 
-def _of_probe(probe: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _of_probe(probe: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """What a probe finds wrong, as findings on the model."""
+    if probe is None:
+        return []
     return [
         {
             "path": f"probe of {probe['model']}" if probe.get("model") else "probe",
@@ -170,7 +170,7 @@ def _view(
     found = [
         *_lost(data),
         *(_finding(each, numbers) for each in findings),
-        *(() if probe is None else _of_probe(probe)),
+        *_of_probe(probe),
     ]
     overview = [*charts(None), *(() if probe is None else probe_charts(probe))]
     return {
@@ -199,10 +199,7 @@ def _finding(finding: Finding, numbers: Mapping[str, int]) -> dict[str, Any]:
 
 def _lost(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What is not there, as findings."""
-    files = [
-        (name, "unreadable", why, _NO_CHECKPOINT if _OTHER_FORMAT in why else _UNREADABLE)
-        for name, why in data["broken_files"].items()
-    ]
+    files = [(name, "unreadable", why, _UNREADABLE) for name, why in data["broken_files"].items()]
     missing = [(path, "missing", _MISSING, _NOT_MISSING) for path, _ in folded_paths(dict.fromkeys(data["missing"]))]
     keys = ("path", "code", "message", "advice")
     return [{**dict(zip(keys, each, strict=True)), "kind": "broken", "tensors": []} for each in (*files, *missing)]

@@ -17,7 +17,7 @@ from fanin._core.messages import shown
 from fanin.report import markup, plain
 from fanin.report.files import replacing
 
-PAGE_ENDS = ".html or .htm"  # what the names of pages end in
+PAGE_ENDS = (".html", ".htm")  # of the names of pages
 # What every page needs; a page's own assets come after.
 _STYLES = ("page.css",)
 _SCRIPTS = ("dom.js", "charts.js")
@@ -99,7 +99,9 @@ def write_page(content: str, path: str | os.PathLike[str] | None) -> str:
     """
     if path is not None:
         if not is_page(path):
-            raise ValueError(f"The page must be a file that ends in {PAGE_ENDS}. Received: {shown(os.fspath(path))}.")
+            raise ValueError(
+                f"The page must be a file that ends in {' or '.join(PAGE_ENDS)}. Received: {shown(os.fspath(path))}."
+            )
         with replacing(path) as beside:
             beside.write_text(content, encoding="utf-8")
     return content
@@ -115,7 +117,7 @@ def is_page(path: str | os.PathLike[str]) -> bool:
     >>> is_page("report.HTML"), is_page("report.txt")
     (True, False)
     """
-    return Path(path).suffix.lower() in PAGE_ENDS.split(" or ")
+    return Path(path).suffix.lower() in PAGE_ENDS
 
 
 @lru_cache
