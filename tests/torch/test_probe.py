@@ -367,6 +367,16 @@ def test_a_frozen_part_is_no_cut() -> None:
     assert [each.word for each in (*probe.verdicts, *probe.remarks)] == ["ok"]
 
 
+@pytest.mark.parametrize(("is_trained", "words"), [(False, []), (True, ["no gradient"])])
+def test_a_part_without_a_graph(is_trained: bool, words: list[str]) -> None:
+    """A frozen part whose code takes no gradient needs none; one that is trained does."""
+    model = Detached()
+    model.first.requires_grad_(is_trained)
+    model.first.forward = torch.no_grad()(model.first.forward)
+    probe = fanin.torch.probe(model, normal(128, 64))
+    assert [each.word for each in (*probe.verdicts, *probe.remarks) if each.word == "no gradient"] == words
+
+
 @pytest.mark.parametrize("batch", [lambda x: x, lambda x: (x,), lambda x: {"input": x}], ids=["one", "tuple", "dict"])
 def test_a_batch_that_is_not_finite(batch: Any) -> None:
     """It is told first, before the layers that it spoils."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,9 +33,10 @@ class _Call:
 
 @dataclass
 class _Watched:
-    """A parameter: the tensor that stands for it, how many calls use it, and its gradient, once it is there."""
+    """A parameter: the tensor that stands for it, whether it is trained, how many calls use it, and its gradient."""
 
     tensor: torch.Tensor
+    is_trained: bool
     calls: int = 0
     values: Signal | None = None
     gradient: Signal | None = None
@@ -47,13 +48,21 @@ class Passage:
     Args:
         layers: the layers to watch.
         parameters: the replacements of parameters, by the ids of the parameters.
+        frozen: the ids of the parameters that are not trained; their replacements have gradients all the same.
         gradients: whether there is a backward pass.
     """
 
-    def __init__(self, layers: Iterable[Visit], parameters: Mapping[int, torch.Tensor], *, gradients: bool) -> None:
+    def __init__(
+        self,
+        layers: Iterable[Visit],
+        parameters: Mapping[int, torch.Tensor],
+        frozen: Collection[int],
+        *,
+        gradients: bool,
+    ) -> None:
         self._layers = {id(visit.module): visit for visit in layers}
         self._gradients = gradients
-        self._watched = {id(each): _Watched(each) for each in parameters.values()}
+        self._watched = {id(each): _Watched(each, key not in frozen) for key, each in parameters.items()}
         self._calls: list[_Call] = []
         self._axes: dict[Any, int] = {}
         self._theory = Theory()
@@ -101,9 +110,9 @@ class Passage:
             tensor.register_hook(partial(self._note_gradient, call, axis))
 
     def _is_asked(self, module: nn.Module, output: torch.Tensor) -> bool:
-        """Whether a layer should get a gradient: nobody asks for one where all is frozen up to it."""
-        trained = any(each.tensor.requires_grad for each in self._own(module))
-        return self._gradients and (output.requires_grad or trained)
+        """Whether a layer should get a gradient: one that runs without a graph needs none, unless it is trained."""
+        is_trained = any(each.is_trained for each in self._own(module))
+        return self._gradients and (output.requires_grad or is_trained)
 
     def _note_again(self, module: nn.Module, tensor: torch.Tensor) -> None:
         """Takes the gradient where a checkpoint runs a part of the model again, if its first run had no graph."""

@@ -76,8 +76,9 @@ def probe(
         paths = chosen_layers(layers, known)
         watched = {path: visit for path, visit in known.items() if path in paths}
     wrong = checked_batch(batch)
+    frozen = {id(each) for each in model.parameters() if not each.requires_grad}
     with untouched(model, seed, gradients=gradients) as parameters:
-        passage = Passage(watched.values(), parameters, gradients=gradients)
+        passage = Passage(watched.values(), parameters, frozen, gradients=gradients)
         with passage.hooks():
             args, kwargs = arguments(batch, gradients=gradients)
             output = model(*args, **kwargs)
