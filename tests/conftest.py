@@ -1,9 +1,12 @@
 """What all tests share: settings of hypothesis, the settings of fanin left as they were, and a browser."""
 
+import random
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
 
 import fanin
@@ -20,6 +23,18 @@ def _same_settings() -> Iterator[None]:
     before = repr(fanin.config)
     yield
     assert repr(fanin.config) == before
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Begins each test with the same global generators, so that a test of what is drawn without a seed can be repeated.
+
+    Unseeded initializers take their seeds from Python's.
+    """
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture

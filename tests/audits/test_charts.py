@@ -65,7 +65,7 @@ LAWS = [
 @pytest.mark.parametrize("law", LAWS, ids=str)
 def test_densities_integrate_to_one(law: Any, dtype: str) -> None:
     """The bars have an area of 1, but for what the description says is beyond the axis, and so has the law's line."""
-    array = fanin.get(law)(SHAPE, dtype)
+    array = fanin.get(law).with_seed(1)(SHAPE, dtype)
     chart = charts_of(audited(array, law))["density"]
     bars, line = marks_of(chart, "bars"), marks_of(chart, "line")
     low, high = chart.x.limits or (math.nan, math.nan)
@@ -195,8 +195,34 @@ def test_clean_tensors_are_within_the_band() -> None:
     for law in LAWS:
         for dtype in ("float32", "bfloat16", "float16", "float64"):
             for seed in range(3):
-                chart = charts_of(audited(fanin.get(law).spawn(str(seed))(SHAPE, dtype), law))["quantiles"]
+                array = fanin.get(law).with_seed(seed)(SHAPE, dtype)
+                chart = charts_of(audited(array, law))["quantiles"]
                 assert "beyond chance" not in [each.name for each in chart.marks], (law, dtype, chart.description)
+
+
+@pytest.mark.parametrize(
+    ("initializer", "dtype"),
+    [
+        (fanin.HeNormal(seed=29), "bfloat16"),
+        (fanin.HeNormal(seed=53), "bfloat16"),
+        (fanin.TruncatedNormal(0.3, 0.3, seed=1), "bfloat16"),
+        (fanin.TruncatedNormal(0.18, 0.0019, seed=0), "float16"),
+        (fanin.RandomUniform(0.71, 0.74, seed=1), "float16"),
+    ],
+    ids=str,
+)
+def test_roundings_on_the_way_are_within_the_band(initializer: Any, dtype: str) -> None:
+    """Draws, spreads and products are rounded to 16 bits each, which takes the outermost values a step out."""
+    chart = charts_of(audited(initializer(SHAPE, dtype), initializer.with_seed(None)))["quantiles"]
+    assert "beyond chance" not in [each.name for each in chart.marks], chart.description
+
+
+def test_a_step_of_sixteen_bits_is_all_that_the_band_allows() -> None:
+    """Two steps of bfloat16 beyond where a spread can take its outermost values are seen."""
+    array = fanin.HeNormal(seed=29)(SHAPE, "bfloat16").astype(np.float32)
+    array.flat[array.argmax()] *= 1 + 4 * 2.0**-7
+    chart = charts_of(audited(array.astype(ml_dtypes.bfloat16), "he_normal"))["quantiles"]
+    assert "beyond chance" in [each.name for each in chart.marks]
 
 
 def test_the_band_keeps_its_level() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import ml_dtypes
 import numpy as np
 
 from fanin._core import dtypes
@@ -43,8 +44,8 @@ def quantiles(subject: Subject, significance: float = SIGNIFICANCE) -> Chart | s
     probabilities = np.concatenate(((less + upto) / 2, low - slack, high + slack)).clip(1e-300, 1 - 2.0**-53)
     ends = (law.mean - law.stddev, law.mean + law.stddev) if math.isfinite(law.mean) else (-1.0, 1.0)
     expected, lower, upper = law.curve.quantiles(probabilities, *ends).reshape(3, -1)
-    lower = np.where(low <= slack, law.low, _rounded(lower, subject.dtype))
-    upper = np.where(high >= 1 - slack, law.high, _rounded(upper, subject.dtype))
+    lower = np.where(low <= slack, law.low, _rounded(lower, subject.dtype, law.mean, -1))
+    upper = np.where(high >= 1 - slack, law.high, _rounded(upper, subject.dtype, law.mean, +1))
     is_outside = (measured < lower) | (measured > upper)
     both = float(expected[0]), float(expected[-1])
     marks = [
@@ -120,12 +121,18 @@ def _places(count: int) -> Array:
     return np.unique(np.concatenate((tail, inner, count - 1 - tail)))
 
 
-def _rounded(values: Array, dtype: DType) -> Array:
-    """The values as a dtype rounds them, since elements were rounded as well."""
+def _rounded(values: Array, dtype: DType, mean: float, side: int) -> Array:
+    """How far down (-1) or up (+1) a dtype may round elements of these values.
+
+    A dtype that is drawn in rounds a unit draw, the spread, their product and the mean, each to half a step of its own.
+    """
     if dtypes.kind(dtype) != "float":
         return values
+    around = mean if math.isfinite(mean) else 0.0
+    half = float(ml_dtypes.finfo(dtype).eps) / 2
+    moved = values + side * half * (3 * np.abs(values - around) + abs(around))
     with np.errstate(all="ignore"):
-        return dtypes.rounded_values(values, dtype).astype(np.float64)
+        return dtypes.rounded_values(moved, dtype).astype(np.float64)
 
 
 def _summary(is_outside: Array, distances: Array) -> str:
