@@ -163,6 +163,17 @@ def test_orthogonal_matrices_are_checked() -> None:
     assert "orthonormal rows" in law.check(matrix)
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 7, 64])
+def test_elements_of_orthogonal_matrices_are_coordinates(length: int) -> None:
+    """The square of an element is one of the beta distribution, in matrices of any size."""
+    law = Law.of(fanin.Orthogonal(gain=0.5).distribution((length, 1)))
+    values = np.linspace(-0.6, 0.6, 240)  # not at the bounds, where one element has steps
+    half = 0.5 if length == 1 else stats.beta(0.5, (length - 1) / 2).cdf((values / 0.5) ** 2) / 2
+    expected = 0.5 + np.sign(values) * np.where(np.abs(values) < 0.5, 0.0 if length == 1 else half, 0.5)
+    np.testing.assert_allclose(_curve(law).at(values), expected, atol=1e-6)
+    assert law.is_random
+
+
 def test_tables_are_checked() -> None:
     """Every value counts."""
     law = Law.of(fanin.Sinusoidal().distribution((20, 16)))

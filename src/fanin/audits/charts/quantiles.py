@@ -12,12 +12,14 @@ from fanin._core.types import Array, DType
 from fanin.audits.charts.subjects import Subject
 from fanin.audits.judging.curves import UniformCurve
 from fanin.audits.judging.fitting import effective_count
+from fanin.audits.judging.laws import Law
 from fanin.audits.verdicts import SIGNIFICANCE
 from fanin.report import number
 from fanin.report.charts import Axis, Chart, Marks
 
 _POINTS = 200  # that are shown
 _HALVINGS = 60
+_RESOLUTION = 1e-12  # of quantiles, in standard deviations
 
 
 def quantiles(subject: Subject, significance: float = SIGNIFICANCE) -> Chart | str:
@@ -33,6 +35,8 @@ def quantiles(subject: Subject, significance: float = SIGNIFICANCE) -> Chart | s
     1968, for the plot; `chances` for the band.
     """
     law, ordered = subject.law, subject.ordered
+    if subject.is_computed:
+        return "Its elements are computed, not drawn: chance has no part in them."
     if subject.is_of_few_values:
         return f"It has {ordered.distinct} different values only, whose shares say more."
     assert law.curve is not None
@@ -44,8 +48,8 @@ def quantiles(subject: Subject, significance: float = SIGNIFICANCE) -> Chart | s
     probabilities = np.concatenate(((less + upto) / 2, low - slack, high + slack)).clip(1e-300, 1 - 2.0**-53)
     ends = (law.mean - law.stddev, law.mean + law.stddev) if math.isfinite(law.mean) else (-1.0, 1.0)
     expected, lower, upper = law.curve.quantiles(probabilities, *ends).reshape(3, -1)
-    lower = np.where(low <= slack, law.low, _rounded(lower, subject.dtype, law.mean, -1))
-    upper = np.where(high >= 1 - slack, law.high, _rounded(upper, subject.dtype, law.mean, +1))
+    lower = np.where(low <= slack, law.low, _rounded(lower, subject.dtype, law, -1))
+    upper = np.where(high >= 1 - slack, law.high, _rounded(upper, subject.dtype, law, +1))
     is_outside = (measured < lower) | (measured > upper)
     both = float(expected[0]), float(expected[-1])
     marks = [
@@ -121,14 +125,15 @@ def _places(count: int) -> Array:
     return np.unique(np.concatenate((tail, inner, count - 1 - tail)))
 
 
-def _rounded(values: Array, dtype: DType, mean: float, side: int) -> Array:
-    """How far down (-1) or up (+1) a dtype may round elements of these values.
+def _rounded(values: Array, dtype: DType, law: Law, side: int) -> Array:
+    """How far down (-1) or up (+1) a dtype may round elements that are these quantiles of a law.
 
     A dtype that is drawn in rounds a unit draw, the spread, their product and the mean, each to half a step of its own.
     """
+    values = values + side * _RESOLUTION * law.stddev
     if dtypes.kind(dtype) != "float":
         return values
-    around = mean if math.isfinite(mean) else 0.0
+    around = law.mean if math.isfinite(law.mean) else 0.0
     half = float(ml_dtypes.finfo(dtype).eps) / 2
     moved = values + side * half * (3 * np.abs(values - around) + abs(around))
     with np.errstate(all="ignore"):

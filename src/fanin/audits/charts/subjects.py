@@ -33,6 +33,7 @@ class Subject:
         law: the law that they are compared with.
         words: that law in words, with what it has to do with the tensor.
         is_expected: whether it is what the tensor should have.
+        is_computed: whether the tensor should have values that no chance has a part in, as tables of positions.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Subject:
     law: Law
     words: str
     is_expected: bool
+    is_computed: bool
 
     @classmethod
     def of(cls, tensor: AuditedTensor) -> Subject | str:
@@ -56,11 +58,12 @@ class Subject:
         stored = part_of(dtypes.resolve(tensor.dtype))
         dtype = narrowest(found, stored)
         law, is_expected = tensor.law, tensor.expected_stddev is not None
+        is_computed = is_expected and law is not None and not law.is_random
         if law is None or law.curve is None or not 0 < law.stddev < math.inf:
             law, words, is_expected = normal(found.stddev, dtype, mean=found.mean), "a normal of this spread", False
         else:
             words = f"expected: {law.words}" if is_expected else law.words
-        return cls(tensor.name, found, ordered, stored, dtype, law, words, is_expected)
+        return cls(tensor.name, found, ordered, stored, dtype, law, words, is_expected, is_computed)
 
     @property
     def is_of_few_values(self) -> bool:

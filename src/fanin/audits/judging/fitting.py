@@ -34,6 +34,7 @@ _FEW = 64  # elements whose standard deviation says little
 _IN_ORDER = 2**12  # elements whose order is looked at, which is enough for a ramp
 _FAR = 20.0  # times the distance of the quartiles: 27 standard deviations of a normal
 _FARTHEST = 6.0  # standard deviations within which all elements are that are not clamped
+_APART = 2.0  # times the size of all other elements, that clamped ones have
 _CLAMPING = 2**10  # elements of a tensor whose quartiles say how wide it is
 _CUT_AT_TWO = 0.05  # of a standard deviation, that rounding moves a bound
 _STRAYS = 0.0455**4  # the share of elements that lie beyond two standard deviations in four draws
@@ -164,13 +165,16 @@ class Observed:
         return math.sqrt(max(excess, 1e-6) / (4 * max(self.size, 1)))
 
 
-def observed(statistics: Statistics, dtype: DType, padded: bool = False) -> Observed | None:
+def observed(
+    statistics: Statistics, dtype: DType, padded: bool = False, expected: Law | None = None
+) -> Observed | None:
     """What is seen of a tensor; None if it has no finite elements.
 
     Args:
         statistics: what was measured.
         dtype: the tensor's dtype.
         padded: whether rows of zeros are padding, which does not count.
+        expected: the law that it should have; one of heavy tails reaches far without being clamped.
     """
     words = 2 if dtype.kind == "c" else 1
     size = statistics.size * words - statistics.nans - statistics.infinities
@@ -187,7 +191,8 @@ def observed(statistics: Statistics, dtype: DType, padded: bool = False) -> Obse
     part = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
     grid = narrowest(statistics, part) if size >= GRAINED and each.low != each.high else part
     ends = each.low, each.high, each.at_low, each.at_high
-    clamped = _clamped(statistics)
+    is_heavy = expected is not None and (expected.kurtosis or 0.0) > _LIGHT_TAILS
+    clamped = {} if is_heavy else _clamped(statistics)
     if clamped:
         moments = _without(clamped, *moments, size)
         size -= sum(clamped.values())
@@ -209,7 +214,9 @@ def _clamped(statistics: Statistics) -> dict[float, int]:
         return {}
     spread = float(np.diff(np.quantile(sample, (0.25, 0.75)))[0])
     found = {end: count for end, count in round_ends.items() if abs(end) > _FAR * spread > 0}
-    return found if len(found) == 1 or -sum(found) == 0 else {}
+    others = np.abs(sample[~np.isin(sample, list(found))])
+    is_apart = others.max(initial=0.0) * _APART < min(map(abs, found), default=0.0)
+    return found if is_apart and (len(found) == 1 or -sum(found) == 0) else {}
 
 
 def _without(values: Mapping[float, int], mean: float, stddev: float, kurtosis: float, size: int) -> Moments:

@@ -20,7 +20,7 @@ from fanin.audits.judging.fitting import Fit, Observed, fit, has_strays, is_floa
 from fanin.audits.judging.laws import Law
 from fanin.audits.judging.roles import Role
 from fanin.audits.statistics import Statistics
-from fanin.audits.verdicts import STANDARD_ERRORS, Problem, Verdict
+from fanin.audits.verdicts import SIGNIFICANCE, STANDARD_ERRORS, Problem, Verdict
 from fanin.models.traits import STATISTICS
 from fanin.report import number
 
@@ -61,6 +61,7 @@ def allowed_of(role: Role, expected: Law | None = None) -> Allowed:
         far = not LEAST_SPREAD <= expected.stddev <= MOST_SPREAD
         # A bias that is zero where its law is random is not what was meant, but no units stay equal by it.
         constant = expected.is_constant or given or role.role in _BIASES
+        constant = constant or expected.may_be_constant(math.prod(role.shape), SIGNIFICANCE)
         return Allowed(constant, dead, padding, given, any_size=given, any_spread=given or far)
     if not is_float(role.dtype):
         return Allowed(True, True, padding, True, True, True, True)
@@ -101,7 +102,7 @@ def judge(
     """
     if role.dtype is None:
         return Verdict("unjudged", "Its dtype is not known.")
-    tensor = observed(statistics, role.dtype, padded=role.is_padded)
+    tensor = observed(statistics, role.dtype, padded=role.is_padded, expected=expected)
     if tensor is None:
         return Verdict("unjudged", "It has no finite elements.")
     known = candidates_of(role) if candidates is None else tuple(candidates)

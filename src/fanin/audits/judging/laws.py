@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial, singledispatch
 from typing import Any
@@ -15,6 +15,7 @@ from fanin import distributions
 from fanin._core import dtypes
 from fanin._core.streams import Stream
 from fanin._core.types import Array, DType
+from fanin.audits.judging.checks import Check, equality, orthogonality
 from fanin.audits.judging.curves import (
     Curve,
     DensityCurve,
@@ -32,13 +33,9 @@ from fanin.report import number
 _NARROW = 2  # bytes of the dtypes whose steps are coarse enough to be seen
 _MOST_DRAWN = 2**20  # elements of a tensor that is made to learn its law
 _FEWEST_DRAWN = 8  # elements that say what others of their law would be
-_MOST_CHECKED = 2**24  # elements of a tensor that a check compares or multiplies
 _MOST_KEPT = 2**10  # values of a law that a report keeps
 _UNCUT = 6.0  # standard deviations, where a cut takes nothing away
 _MOST_STEPS = 2**16  # values of a law of integers that are told apart
-_CLOSE = 64.0  # roundings that a check of orthogonality leaves room for, for each root of the length of a row
-
-Check = Callable[[Array], str]
 
 
 @dataclass(frozen=True)
@@ -112,6 +109,12 @@ class Law:
     def allows_zeros(self) -> bool:
         """Whether all elements of a row, or of the tensor, may be zero."""
         return self.low <= 0.0 <= self.high and (self.is_constant or self.zeros > 0 or not self.independent)
+
+    def may_be_constant(self, size: int, significance: float) -> bool:
+        """Whether so many independent elements are all equal more often than in a share of all tensors."""
+        if not isinstance(self.curve, StepCurve) or self.draws is not None:
+            return False
+        return float(self.curve.probabilities.max()) ** size > significance
 
     @property
     def is_random(self) -> bool:
@@ -490,7 +493,7 @@ def _(distribution: distributions.Constant) -> Law:
 @_law_of.register
 def _(distribution: distributions.Orthogonal) -> Law:
     law = _of_unit_rows(distribution, distribution.gain, *distribution.matrix_shape)
-    return replace(law, check=_orthogonality(distribution))
+    return replace(law, check=orthogonality(distribution))
 
 
 @_law_of.register
@@ -507,15 +510,30 @@ def _of_unit_rows(distribution: Distribution, gain: float, rows: int, columns: i
     its density is proportional to `(1 - x**2) ** ((n - 3) / 2)`.
     """
     length = max(rows, columns)
-    spread = abs(gain) * distribution.moments.stddev / abs(gain) if gain else 0.0
+    spread = distribution.moments.stddev
     numbers = length * (2 if distribution.dtype.kind == "c" else 1)
     reach = abs(gain)
     law = Law(distribution.kind, "", 0.0, spread, None, -reach, reach, independent=False)
-    if numbers < 8 or not gain:  # too few for the density to be smooth at its ends
+    if not length or not gain:
         return law
-    edge = min(reach, 12 * spread)
+    return replace(law, curve=_coordinate(numbers, reach, min(reach, 12 * spread)), one_norm=True)
 
-    return replace(law, curve=DensityCurve(partial(_on_sphere, numbers, reach), -edge, edge), one_norm=True)
+
+def _coordinate(numbers: int, reach: float, edge: float) -> Curve:
+    """The distribution of one of so many coordinates of a random vector of a length, between two edges.
+
+    The density has no bound at the ends of two coordinates, and is two points of one.
+    """
+    if numbers == 1:
+        return StepCurve(np.array([-reach, reach]), np.array([0.5, 0.5]))
+    if numbers == 2:
+        return FunctionCurve(partial(_on_circle, reach))
+    return DensityCurve(partial(_on_sphere, numbers, reach), -edge, edge)
+
+
+def _on_circle(reach: float, value: float) -> float:
+    """The probability that a coordinate of a random point of a circle lies at or below a value: the arcsine law."""
+    return 0.5 + math.asin(min(max(value / reach, -1.0), 1.0)) / math.pi
 
 
 def _on_sphere(numbers: int, reach: float, values: Array) -> Array:
@@ -523,44 +541,12 @@ def _on_sphere(numbers: int, reach: float, values: Array) -> Array:
     return np.maximum(1 - (values / reach) ** 2, 0.0) ** ((numbers - 3) / 2)
 
 
-def _orthogonality(distribution: distributions.Orthogonal) -> Check | None:
-    """A check that the products of the shorter side's vectors are those of orthogonal ones."""
-    rows, columns = distribution.matrix_shape
-    if not 0 < distribution.size <= _MOST_CHECKED or not distribution.gain:
-        return None
-
-    def check(tensor: Array) -> str:
-        matrix = np.asarray(tensor).astype(np.complex128 if distribution.dtype.kind == "c" else np.float64)
-        matrix = matrix.reshape(rows, columns) / distribution.gain
-        short = matrix if rows <= columns else matrix.T
-        short = short[:256]
-        limits: Any = ml_dtypes.finfo(part_of(np.asarray(tensor).dtype))
-        off = float(np.abs(short @ short.conj().T - np.eye(len(short))).max())
-        if off <= _CLOSE * float(limits.eps) * math.sqrt(max(rows, columns)) ** 0.5:
-            return ""
-        side = "rows" if rows <= columns else "columns"
-        return f"The products of its {side} are up to {number(off, 3)} from those of orthonormal {side}."
-
-    return check
-
-
 def _given_values(distribution: Distribution) -> Law:
     """The law of values that nothing is drawn for: their moments and bounds, and a check of every value."""
     mean, stddev, _ = distribution.moments
     low, high = map(float, distribution.bounds)
-    law = Law(distribution.kind, "", mean, stddev, None, low, high, independent=False, zeros=1.0)
-    if not 0 < distribution.size <= _MOST_CHECKED:
-        return law
-
-    def check(tensor: Array) -> str:
-        values = np.empty(distribution.shape, distribution.dtype)
-        distribution.fill(values, Stream(0))
-        given = np.asarray(tensor)
-        with np.errstate(all="ignore"):
-            different = int(np.count_nonzero(given != values.astype(given.dtype)))
-        return f"{different:,} of {given.size:,} elements differ from {distribution.kind}." if different else ""
-
-    return replace(law, check=check)
+    check = equality(distribution)
+    return Law(distribution.kind, "", mean, stddev, None, low, high, independent=False, zeros=1.0, check=check)
 
 
 def _drawn(distribution: Distribution) -> Law:
