@@ -161,6 +161,13 @@ def test_what_is_lost_is_told(work: Path) -> None:
     assert "17 parameters of the model missing" in result.stderr
 
 
+def test_notes_are_told(work: Path) -> None:
+    """The terminal says what was left alone, as `fanin check` does, beside the line of the page."""
+    result = run("good.npz", "--under", "embed", "-o", "report.html")
+    assert result.stderr == "note: Left alone: 17 tensors not under embed.\n"
+    assert result.stdout.startswith("report.html: 1 tensor: ")
+
+
 @pytest.mark.parametrize("name", ["page.html", "link.html"])
 def test_the_page_is_no_input(work: Path, name: str) -> None:
     """A page never replaces the checkpoint that it is made from, by whatever name."""

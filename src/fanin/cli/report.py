@@ -165,6 +165,8 @@ def _of_checkpoint(target: str, output: str, folder: str | None, *, probe: str |
     if audit.missing:
         count = len(audit.missing)
         click.echo(f"{count:,} {plural(count, 'parameter')} of the model missing", err=True)
+    for each in audit.notes:
+        click.echo(f"note: {visible(each)}", err=True)
     click.echo(f"{visible(output)}: {audit.summary()}")
     return bool(audit)
 
