@@ -120,3 +120,22 @@ def test_far_elements_beside_others_are_not_clamped() -> None:
     clamped = fanin.RandomNormal(stddev=0.02, seed=1)((64, 64))
     clamped[0, 0] = 44
     assert "far beyond" in fanin.audit({"fc.kernel": clamped})["fc.kernel"].verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.eye(100), "Its elements are only 0 and 1 (100 of 10,000 are not 0, as in an identity): they were set."),
+        (fanin.Dirac()((3, 16, 40)), "only 0 and 1 (16 of 1,920 are not 0"),
+        (fanin.Dirac()((3, 3, 5)), "only 0 and 1 (3 of 45 are not 0"),
+        (np.sign(np.random.default_rng(0).standard_normal((64, 64))), "only -1 and 1: they were set"),
+        (np.tril(np.ones((64, 64))), "only 0 and 1: they were set"),
+        (np.eye(64) - np.eye(64)[::-1], "only -1 and 0 and 1 (128 of 4,096 are not 0"),
+    ],
+    ids=["identity", "dirac", "small", "signs", "triangle", "three"],
+)
+def test_kernels_of_two_or_three_values_were_set(array: np.ndarray, words: str) -> None:
+    """They are neither drawn nor trained, whatever their tails are."""
+    verdict = fanin.audit({"fc.weight": array.astype(np.float32)})["fc.weight"].verdict
+    assert verdict.kind == "unjudged"
+    assert words in verdict.reason

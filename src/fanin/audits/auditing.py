@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from fanin._core.messages import class_name, plural, shown, suggestion
-from fanin._core.types import Array
+from fanin._core.types import Shape
 from fanin.audits import charts
 from fanin.audits.audit import Audit
 from fanin.audits.audited import AuditedTensor
 from fanin.audits.beginnings import Beginning, of_one_seed
 from fanin.audits.damage import damage, unrelated
 from fanin.audits.expectations import Expectation, Expectations, is_exact
+from fanin.audits.judging.fitting import rounded_to
 from fanin.audits.judging.judgement import (
     allowed_of,
     is_of_unknown_spread,
@@ -354,12 +355,14 @@ class _Auditor:
         verdict = judge(statistics, role, law)
         if verdict.problems or law is None:
             return verdict
-        if law.check is not None:  # which only laws of tensors have that memory can hold
-            wrong = law.check(_whole(stored).transpose(expectation.kernel_axes))
-            return verdict.with_problems((Problem("distribution", "suspicious", wrong),) if wrong else ())
         parts = expectation.laws(stored.dtype)
-        are_alike = len({part for _, part in parts}) < 2  # as those of the layers of a stack
-        return verdict if are_alike else self._by_parts(verdict, stored, role, parts)
+        if len({part for _, part in parts}) > 1:  # unlike those of the layers of a stack
+            verdict = self._by_parts(verdict, stored, role, parts)
+        wrong = [
+            Problem("distribution", "suspicious", f"{_where(box, stored.shape)}{each}")
+            for box, each in expectation.failures(stored, parts, rounded_to(statistics, stored.dtype))
+        ]
+        return verdict.with_problems(wrong)
 
     def _by_parts(self, verdict: Verdict, stored: Stored, role: Role, parts: Sequence[tuple[Box, Law]]) -> Verdict:
         """The verdict on a tensor that is right as a whole, of whose parts each has its own law."""
@@ -367,8 +370,8 @@ class _Auditor:
         for box, law in parts:
             shape = tuple(stop - start for start, stop in box)
             found = judge(measure(stored, box), replace(role, shape=shape), law)
-            where = ", ".join(f"{start}:{stop}" for start, stop in box)
-            problems += [replace(each, message=f"In [{where}]: {each.message}") for each in found.problems]
+            where = _where(box, stored.shape)
+            problems += [replace(each, message=f"{where}{each.message}") for each in found.problems]
         return verdict.with_problems(problems)
 
     def _reconciled(self, found: Mapping[str, AuditedTensor]) -> dict[str, AuditedTensor]:
@@ -440,10 +443,8 @@ def _roles(contents: Contents, expected: Expectations) -> dict[str, Role]:
     return roles
 
 
-def _whole(stored: Stored) -> Array:
-    """All elements of a tensor."""
-    out = np.empty(stored.shape, stored.dtype)
-    everything = tuple(slice(0, length) for length in stored.shape)
-    for region, part in stored.parts([everything]):
-        out[region] = part
-    return out
+def _where(box: Box, shape: Shape) -> str:
+    """The beginning of what is said of a box of a tensor; "" for all of it."""
+    if box == tuple((0, length) for length in shape):
+        return ""
+    return f"In [{', '.join(f'{start}:{stop}' for start, stop in box)}]: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -84,10 +84,40 @@ class Expectation:
         """The axes in Keras's order; None if they are not known."""
         return None if self.parameter is None else self.parameter.kernel_axes
 
+    def failures(self, stored: Stored, laws: Sequence[tuple[Box, Law]], rounded_to: DType) -> Iterator[tuple[Box, str]]:
+        """What checks of every element find, beside the statistics: the boxes that fail, and why.
+
+        Args:
+            stored: the tensor.
+            laws: its laws, as `laws` gives them. Only those of boxes that memory can hold have a check.
+            rounded_to: the narrowest dtype that holds its elements, which they were rounded to.
+        """
+        if not laws or self.entry is None:
+            return
+        axes = self.entry.parameter.kernel_axes
+        for (box, law), each in zip(laws, self.entry.placements, strict=True):
+            weight = each.weight
+            if law.check is None or each.size != math.prod(weight.shape):
+                continue
+            kernel = _whole(stored, box).astype(rounded_to).transpose(axes)
+            kernel = kernel.reshape(weight.shape)  # without the axes that stack layers
+            wrong = law.check(kernel if weight.axes is None else kernel.transpose(weight.axes))
+            if wrong:
+                yield box, wrong
+
     def misfit(self, stored: Stored) -> str:
         """Why a tensor cannot be the one that is expected, by its shape; "" if it can."""
         wanted = None if self.parameter is None else self.parameter.shape
         return "" if wanted in (None, stored.shape) else f"Its shape is {stored.shape}, and should be {wanted}."
+
+
+def _whole(stored: Stored, box: Box) -> Array:
+    """All elements of a box of a tensor."""
+    out = np.empty(tuple(stop - start for start, stop in box), stored.dtype)
+    for region, part in stored.parts([tuple(slice(*each) for each in box)]):
+        within = (slice(each.start - start, each.stop - start) for each, (start, _) in zip(region, box, strict=True))
+        out[(*within, ...)] = part
+    return out
 
 
 def size_of(box: Box) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from fanin._core import dtypes
 from fanin._core.types import Array, DType
-from fanin.audits.judging.laws import Law, in_dtype, rounding_limits
+from fanin.audits.judging.laws import Law, in_dtype, part_of, rounding_limits
 from fanin.audits.statistics import Statistics
 from fanin.audits.verdicts import SIGNIFICANCE, STANDARD_ERRORS
 from fanin.distributions import TRUNCATED_STDDEV
@@ -83,6 +83,12 @@ class Observed:
     def is_constant(self) -> bool:
         """Whether all elements are equal."""
         return self.low == self.high
+
+    @property
+    def has_few_values(self) -> bool:
+        """Whether all elements are the smallest, the largest, or zero."""
+        between = self.zeros if self.low < 0 < self.high else 0
+        return not self.is_constant and self.at_low + self.at_high + between == self.size
 
     @cached_property
     def ordered(self) -> Array:
@@ -235,6 +241,14 @@ def narrowest(statistics: Statistics, stored: DType) -> DType:
     """The narrowest dtype that holds every element, of those that were noted."""
     narrower = [each for each in map(dtypes.resolve, statistics.grids) if each.itemsize < stored.itemsize]
     return min(narrower, key=lambda each: (each.itemsize, ml_dtypes.finfo(each).nmant), default=stored)
+
+
+def rounded_to(statistics: Statistics, stored: DType) -> DType:
+    """The narrowest dtype that holds every element, of those that were noted; of complex ones, a complex dtype."""
+    narrow = narrowest(statistics, part_of(stored))
+    if stored.kind != "c":
+        return narrow
+    return np.dtype("complex64") if narrow.itemsize <= np.dtype("float32").itemsize else stored
 
 
 def _padding(statistics: Statistics) -> int:

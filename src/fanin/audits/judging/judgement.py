@@ -197,6 +197,8 @@ def _alone(tensor: Observed, role: Role, candidates: Sequence[Candidate]) -> Ver
     """The verdict on a tensor of which nothing is known but its role."""
     if role.role == "count" and tensor.is_constant:
         return _counted(tensor)
+    if tensor.has_few_values and tensor.size > _FEW and tensor.stored.itemsize > 1 and is_float(role.dtype):
+        return Verdict("unjudged", _set_words(tensor))  # 8 bits leave few values of any law
     fits = _fits(tensor, candidates)
     if fits:
         law = fits[0].law
@@ -237,6 +239,15 @@ def _unknown(tensor: Observed, role: Role) -> Verdict:
     if tensor.follows_order:
         return Verdict("unjudged", _COMPUTED)
     return Verdict("unjudged", "Its elements have no distribution that is known.")
+
+
+def _set_words(tensor: Observed) -> str:
+    """What is known of a tensor of two or three values, which neither training nor draws of any spread leave."""
+    values = dict.fromkeys((tensor.low, *((0.0,) if tensor.zeros else ()), tensor.high))
+    shown = " and ".join(number(each, 3) for each in sorted(values))
+    others = tensor.size - tensor.zeros
+    rare = f" ({others:,} of {tensor.size:,} are not 0, as in an identity)" if others < tensor.zeros else ""
+    return f"Its elements are only {shown}{rare}: they were set."
 
 
 def _fits(tensor: Observed, candidates: Sequence[Candidate]) -> list[Candidate]:
