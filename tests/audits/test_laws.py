@@ -124,6 +124,8 @@ def test_mixtures_with_constants() -> None:
     """The forget gate's ones among zeros."""
     law = mixed([(constant(1.0, FLOAT32), 1), (constant(0.0, FLOAT32), 3)])
     assert (law.mean, law.stddev, law.low, law.high) == (0.25, pytest.approx(math.sqrt(3) / 4), 0.0, 1.0)
+    assert not law.is_random
+    assert mixed([(law, 4), (normal(0.02, FLOAT32), 4)]).is_random
 
 
 def test_laws_in_eight_bits_have_the_moments_of_what_is_stored() -> None:

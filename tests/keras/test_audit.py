@@ -27,6 +27,16 @@ def test_an_application(application: Any) -> None:
     assert found.counts["consistent"] == len(found), str(found)
 
 
+@pytest.mark.parametrize("units", [2, 20])
+@pytest.mark.parametrize("layer", ["LSTM", "GRU", "SimpleRNN"])
+def test_recurrent_layers_in_both_directions(layer: str, units: int) -> None:
+    """The biases of both directions are equal, as they should be: a forget gate's are ones."""
+    keras.utils.set_random_seed(1)
+    both = keras.layers.Bidirectional(getattr(keras.layers, layer)(units))
+    found = fanin.audit(keras.Sequential([keras.Input((5, 3)), both]))
+    assert found.counts["consistent"] == len(found), str(found)
+
+
 def test_a_doubled_kernel(application: Any) -> None:
     """A kernel of twice the spread is suspicious, and nothing else is."""
     kernel = application.get_layer("block_5_expand").kernel

@@ -56,6 +56,7 @@ class Law:
         zeros: the expected share of zeros.
         one_norm: whether all rows, or all columns, have the same norm.
         by_fans: whether the spread follows from the fans.
+        is_set: whether it is a mixture of constants, of which nothing is drawn: a bias of zeros with ones for a gate.
         check: what is wrong with a tensor that has this law, "" if nothing; None if there is nothing to check but the
             statistics. It takes the tensor in Keras's axis order, in memory.
     """
@@ -75,6 +76,7 @@ class Law:
     zeros: float = 0.0
     one_norm: bool = False
     by_fans: bool = False
+    is_set: bool = False
     check: Check | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -119,7 +121,7 @@ class Law:
     @property
     def is_random(self) -> bool:
         """Whether elements are drawn."""
-        return self.curve is not None or self.kurtosis is not None
+        return not self.is_set and (self.curve is not None or self.kurtosis is not None)
 
     @property
     def is_smooth(self) -> bool:
@@ -248,6 +250,7 @@ def mixed(parts: Sequence[tuple[Law, int]], words: str = "") -> Law:
         max(law.reach for law in laws),
         independent=False,
         zeros=sum(share * law.zeros for law, share in kept),
+        is_set=all(law.is_constant or law.is_set for law in laws),
     )
 
 
