@@ -33,7 +33,8 @@ def ran() -> Any:
     """The notebook after a run in a fresh kernel, which begins in its folder."""
     notebook = read()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(EXAMPLES.parent / "src"), os.environ.get("PYTHONPATH", "")]))
+        if paths := os.environ.get("PYTHONPATH"):  # which may be relative, and the kernel begins in another folder
+            patch.setenv("PYTHONPATH", os.pathsep.join(map(os.path.abspath, paths.split(os.pathsep))))
         patch.setenv("PYTHONWARNINGS", "ignore")
         resources = {"metadata": {"path": str(EXAMPLES)}}
         client = nbclient.NotebookClient(
