@@ -12,6 +12,7 @@ import pytest
 import fanin
 from browsers import chromium
 from fanin import _native
+from fanin._core import streams
 
 hypothesis.settings.register_profile("fanin", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("fanin")
@@ -29,8 +30,9 @@ def _same_settings() -> Iterator[None]:
 def _same_draws() -> None:
     """Begins each test with the same global generators, so that a test of what is drawn without a seed can be repeated.
 
-    Unseeded initializers take their seeds from Python's.
+    Unseeded initializers take their seeds from Python's, unless `set_random_seed` gave the thread one of its own.
     """
+    streams._generator.set(None)
     random.seed(0)
     np.random.seed(0)
     if "torch" in sys.modules:

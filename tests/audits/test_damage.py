@@ -290,6 +290,18 @@ def test_half_of_a_tensor() -> None:
     assert "garbage" in codes(kernel)
 
 
+def test_words_again_and_again() -> None:
+    """A few pointers among thousands of equal words, in columns of one size each, as if units had decayed."""
+    words = np.zeros((41, 30), "uint32")
+    words[:, 1::2] = 0x378FDB80
+    words[:8, ::2], words[:8, 1::4] = 0x5570, 0x378FDB81
+    left = words.view("float32")
+    assert "garbage" in codes(left, Allowed(dead=True))
+    weights = left.copy()
+    weights[left > 1e-9] = normal(41, 15).ravel()  # weights differ
+    assert "garbage" not in codes(weights, Allowed(dead=True))
+
+
 LEFT = """
 import numpy as np, sys
 from fanin.audits.arrays import InMemory

@@ -23,6 +23,8 @@ _WIDE, _WIDE_NARROW = 12.0, 6.0  # bits; for dtypes of exponents of 8 bits or mo
 _LARGE = 2.0**20  # beyond which no network has weights
 _HUGE = 1e12
 _MANY = 0.4  # the share of units above which it matters that weights have both signs
+_DISTINCT = 0.5  # the share of weights of more than 16 bits that differ; leftovers have the same words again and again
+_NARROW = 2  # bytes of dtypes that have few values of one size
 _SMALL = -40.0  # the logarithm of the size below which no network has its largest weights
 
 
@@ -85,6 +87,9 @@ def _dead_lines_explain(
     negative = np.count_nonzero(decayed < 0) / max(1, len(decayed))
     # Pointers have a small half and a large one, and the small one is positive.
     if usual < _SMALL or (len(decayed) > _MANY * len(sizes) and not 0.1 < negative < 0.9):
+        return False
+    living = found.sample[places[sizes >= usual - limit]]
+    if elements.part.itemsize > _NARROW and len(np.unique(living)) < _DISTINCT * len(living):
         return False
     if len(shape) == 1:
         return True
