@@ -112,11 +112,23 @@ def test_a_table_of_other_numbers_is_found_in_sixteen_bits() -> None:
     assert not audited(fanin.Rotary(), nudged).verdict.is_clean
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_value_that_needs_no_rounding_is_that_value(dtype: str) -> None:
+    """The ones of an identity are exact in every dtype: the next value of 8 bits is another one."""
+    identity = fanin.Identity()((64, 64), dtype)
+    assert audited(fanin.Identity(), identity).verdict.is_clean
+    identity[5, 5] = 1.125
+    assert audited(fanin.Identity(), identity).verdict.reason == "1 of 4,096 elements differ from identity."
+
+
 def test_far_elements_beside_others_are_not_clamped() -> None:
     """An element is clamped to a bound if it is far from all others, which a law of heavy tails says nothing of."""
     array = fanin.LogNormal(seed=1)((64, 64), "bfloat16")
     assert array.max() == 44
     assert "far beyond" not in fanin.audit({"fc.kernel": array})["fc.kernel"].verdict.reason
+    array[array == 44] = 110  # which a log-normal of so many elements reaches once in 200
+    assert "far beyond" in fanin.audit({"fc.kernel": array})["fc.kernel"].verdict.reason
+    assert audited(fanin.LogNormal(), array).verdict.is_clean
     clamped = fanin.RandomNormal(stddev=0.02, seed=1)((64, 64))
     clamped[0, 0] = 44
     assert "far beyond" in fanin.audit({"fc.kernel": clamped})["fc.kernel"].verdict.reason
@@ -130,7 +142,7 @@ def test_far_elements_beside_others_are_not_clamped() -> None:
         (fanin.Dirac()((3, 3, 5)), "only 0 and 1 (3 of 45 are not 0"),
         (np.sign(np.random.default_rng(0).standard_normal((64, 64))), "only -1 and 1: they were set"),
         (np.tril(np.ones((64, 64))), "only 0 and 1: they were set"),
-        (np.eye(64) - np.eye(64)[::-1], "only -1 and 0 and 1 (128 of 4,096 are not 0"),
+        (np.eye(64) - np.eye(64)[::-1], "only -1, 0 and 1 (128 of 4,096 are not 0"),
     ],
     ids=["identity", "dirac", "small", "signs", "triangle", "three"],
 )

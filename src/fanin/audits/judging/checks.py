@@ -21,7 +21,7 @@ Check: TypeAlias = Callable[[Array], str]
 _MOST = 2**24  # elements of a tensor that is compared or multiplied
 _MOST_ROWS = 256  # rows of a matrix whose products are made
 _ROUNDED = 4.0  # roundings to its dtype that a product has: of its factors, and of the gain in both
-_CLOSE = 64.0  # roundings of the arithmetic before that, for each root of the length of a row
+_CLOSE = 64.0  # roundings of the arithmetic before that, for each fourth root of the length of a row
 _NARROW = 2  # bytes of the dtypes whose values may have been rounded twice
 
 
@@ -45,7 +45,7 @@ def orthogonality(distribution: distributions.Orthogonal) -> Check | None:
         off = float(np.abs(short @ short.conj().T - np.eye(len(short))).max())
         eps = _eps_of(np.asarray(tensor))
         computed = min(eps, float(np.finfo(np.float32).eps))
-        if off <= _ROUNDED * eps + _CLOSE * computed * math.sqrt(max(rows, columns)):
+        if off <= max(_ROUNDED * eps, _CLOSE * computed * math.sqrt(max(rows, columns)) ** 0.5):
             return ""
         side = "rows" if rows <= columns else "columns"
         return f"The products of its {side} are up to {number(off, 3)} from those of orthonormal {side}."
@@ -76,14 +76,17 @@ def equality(distribution: Distribution) -> Check | None:
 
 @np.errstate(all="ignore")
 def _differ(given: Array, values: Array) -> Array:
-    """Which elements are not these values, nor the ones next to them in 16 bits, which may have been rounded twice."""
+    """Which elements are not these values.
+
+    In 16 bits or less, one that a dtype does not have may be the next one: it may have been rounded twice.
+    """
     rounded = values.astype(given.dtype)
     is_other = given != rounded
     if given.dtype.itemsize > _NARROW or dtypes.kind(given.dtype) != "float":
         return is_other
     wide, expected = given.astype(np.float64), rounded.astype(np.float64)
-    step = _eps_of(given) * np.abs(expected)
-    return is_other & ~(np.abs(wide - expected) <= step)
+    is_next = np.abs(wide - expected) <= _eps_of(given) * np.abs(expected)
+    return is_other & ~(is_next & (values.astype(np.float64) != expected))
 
 
 def _eps_of(tensor: Array) -> float:

@@ -243,8 +243,9 @@ def _unknown(tensor: Observed, role: Role) -> Verdict:
 
 def _set_words(tensor: Observed) -> str:
     """What is known of a tensor of two or three values, which neither training nor draws of any spread leave."""
-    values = dict.fromkeys((tensor.low, *((0.0,) if tensor.zeros else ()), tensor.high))
-    shown = " and ".join(number(each, 3) for each in sorted(values))
+    values = sorted({tensor.low, tensor.high, *((0.0,) if tensor.zeros else ())})
+    *first, last = (number(each, 3) for each in values)
+    shown = f"{', '.join(first)} and {last}"
     others = tensor.size - tensor.zeros
     rare = f" ({others:,} of {tensor.size:,} are not 0, as in an identity)" if others < tensor.zeros else ""
     return f"Its elements are only {shown}{rare}: they were set."

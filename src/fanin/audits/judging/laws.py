@@ -58,7 +58,7 @@ class Law:
         by_fans: whether the spread follows from the fans.
         is_set: whether it is a mixture of constants, of which nothing is drawn: a bias of zeros with ones for a gate.
         check: what is wrong with a tensor that has this law, "" if nothing; None if there is nothing to check but the
-            statistics. It takes the tensor in Keras's axis order, in memory.
+            statistics. It takes the tensor in the axis order of its distribution, in memory.
     """
 
     kind: str
