@@ -172,9 +172,8 @@ def test_elements_of_orthogonal_matrices_are_coordinates(length: int) -> None:
     values = np.linspace(-0.6, 0.6, 240)  # not at the bounds, where one element has steps
     half = 0.5 if length == 1 else stats.beta(0.5, (length - 1) / 2).cdf((values / 0.5) ** 2) / 2
     expected = 0.5 + np.sign(values) * np.where(np.abs(values) < 0.5, 0.0 if length == 1 else half, 0.5)
-    np.testing.assert_allclose(
-        _curve(law).at(values), expected, atol=1e-12 if length < 4 else 1e-6
-    )  # those have formulas
+    within = 1e-12 if length < 4 else 1e-6  # the first have formulas, the others a table
+    np.testing.assert_allclose(_curve(law).at(values), expected, atol=within)
     assert law.is_random
 
 
